@@ -1,0 +1,51 @@
+"""Wall-clock time that never steps backwards.
+
+Owns the one clock of the daemon: Unix time in microseconds, anchored to the wall clock once
+and carried on by trio's monotonic clock, so that an NTP step moves no window (SEMANTICS,
+section 5) and a test's ``MockClock`` moves alertd too. The engine never sees it: it is given
+``now_us`` with each input.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import trio
+
+from alertd.model import US_PER_S
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """Non-decreasing Unix time in microseconds. Must be made inside ``trio.run``."""
+
+    def __init__(self, *, not_before_us: int = 0) -> None:
+        """Tie the clock to wall time now, or to ``not_before_us`` if the wall clock is behind it.
+
+        ``not_before_us`` is the receive time of the last stored batch: receive times in the
+        log must not decrease across a restart either.
+        """
+        self._anchor_us = max(time.time_ns() // 1000, not_before_us)
+        self._anchor_s = trio.current_time()
+
+    def now_us(self) -> int:
+        """Return the current Unix time in microseconds."""
+        return self._anchor_us + round((trio.current_time() - self._anchor_s) * US_PER_S)
+
+
+def format_us(instant_us: int) -> str:
+    """Return the RFC 3339 form of ``instant_us``: UTC, six decimals, ``Z``."""
+    seconds, micros = divmod(instant_us, US_PER_S)
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError) as error:
+        raise ValueError(f"{instant_us} us is outside of the years 1 to 9999") from error
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
+
+
+def from_datetime(moment: datetime) -> int:
+    """Return an aware ``moment`` in microseconds since the Unix epoch, exactly."""
+    delta = moment - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * US_PER_S + delta.microseconds

@@ -1,0 +1,336 @@
+"""The nouns that every part of alertd shares.
+
+Owns: events and series, the rule as the engine judges it, incidents and their transitions.
+Everything here is plain immutable data. Times are ``int`` microseconds since the Unix epoch
+(``_us``), durations are ``int`` microseconds too: no float ever decides a window's edge.
+What a user writes (seconds, camelCase) is translated at the borders: ``rules.py``,
+``http/wire.py``, ``config.py``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from array import array
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+US_PER_S = 1_000_000
+
+Labels = tuple[tuple[str, str], ...]
+"""A label set in canonical form: pairs sorted by name, each name once."""
+
+NAMESPACE = uuid.UUID("5d8f3c8e-0b52-5c6e-9b0a-9f1c2a7d4e11")
+"""The UUIDv5 namespace of every deterministic id that alertd makes."""
+
+
+class RuleType(StrEnum):
+    """How a rule looks at time (SEMANTICS, section 3)."""
+
+    SIMPLE_COUNT = "SIMPLE_COUNT"
+    MOVING_WINDOW = "MOVING_WINDOW"
+    BUCKETED_WINDOW = "BUCKETED_WINDOW"
+
+
+class Operator(StrEnum):
+    """The comparison between the aggregate and the threshold."""
+
+    GT = ">"
+    GE = ">="
+    LT = "<"
+    LE = "<="
+    EQ = "=="
+    NE = "!="
+
+
+class MatchOperator(StrEnum):
+    """The comparison between a label and a matcher's pattern; regular expressions are anchored."""
+
+    EQUAL = "="
+    NOT_EQUAL = "!="
+    REGEX = "=~"
+    NOT_REGEX = "!~"
+
+
+class OnNoData(StrEnum):
+    """What a window without a value means for an incident."""
+
+    RESOLVE = "resolve"
+    KEEP = "keep"
+    ALERT = "alert"
+
+
+class Evaluate(StrEnum):
+    """When a bucketed window is judged."""
+
+    ON_CLOSE = "on_close"
+    EARLY = "early"
+
+
+class Severity(StrEnum):
+    """How bad it is, the worst first."""
+
+    CRITICAL = "critical"
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class DetectedBy(StrEnum):
+    """Which look at the data found an incident."""
+
+    STREAM = "stream"
+    LATE = "late"
+    RECONCILE = "reconcile"
+    BACKFILL = "backfill"
+
+
+class EndReason(StrEnum):
+    """Why an incident ended."""
+
+    RECOVERED = "recovered"
+    NO_DATA = "no_data"
+    RULE_CHANGED = "rule_changed"
+    RULE_DELETED = "rule_deleted"
+    EXPIRED = "expired"
+
+
+class GroupState(StrEnum):
+    """Where one (rule, group) stands; ``NO_DATA`` is an ok group whose window has no value."""
+
+    OK = "ok"
+    PENDING = "pending"
+    FIRING = "firing"
+    NO_DATA = "no_data"
+
+
+class Series(Struct, frozen=True):
+    """A metric name and a label set, with the small number that stands for them everywhere."""
+
+    id: int
+    metric_name: str
+    labels: Labels
+
+
+class EventBatch(Struct, frozen=True):
+    """Accepted events in columns, in order of arrival, with the moment they were received.
+
+    The four columns have one length. ``ids`` holds the senders' idempotency keys (None where an
+    event has none) and is None when no event of the batch has one.
+    """
+
+    received_us: int
+    series_ids: array[int]
+    """Series numbers, typecode ``I``."""
+    times_us: array[int]
+    """Event times, typecode ``q``."""
+    values: array[float]
+    """Values, typecode ``d``, all finite."""
+    ids: tuple[str | None, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.series_ids)
+
+    def select(self, places: Sequence[int]) -> EventBatch:
+        """Return the events at ``places`` as a batch of the same receipt."""
+        return EventBatch(
+            received_us=self.received_us,
+            series_ids=array("I", [self.series_ids[place] for place in places]),
+            times_us=array("q", [self.times_us[place] for place in places]),
+            values=array("d", [self.values[place] for place in places]),
+            ids=None if self.ids is None else tuple(self.ids[place] for place in places),
+        )
+
+    def slices(self, size: int) -> Iterator[EventBatch]:
+        """Yield the batch in parts of at most ``size`` events, of the same receipt."""
+        if len(self) <= size:
+            yield self
+            return
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield EventBatch(
+                received_us=self.received_us,
+                series_ids=self.series_ids[part],
+                times_us=self.times_us[part],
+                values=self.values[part],
+                ids=None if self.ids is None else self.ids[part],
+            )
+
+
+class Matcher(Struct, frozen=True):
+    """One condition on one label; a missing label is the empty string."""
+
+    label: str
+    operator: MatchOperator
+    pattern: str
+
+
+class Target(Struct, frozen=True):
+    """Where a rule's notifications go.
+
+    ``channel`` is the name of a configured channel and ``endpoint`` is None, or it is a type
+    (``EMAIL``, ``SLACK``, ``WEBHOOK``) and ``endpoint`` is the address.
+    """
+
+    channel: str
+    endpoint: str | None = None
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """A rule as the engine judges it: every default filled in, every duration in microseconds."""
+
+    id: str
+    version: int
+    name: str
+    type: RuleType
+    metric_name: str
+    matchers: tuple[Matcher, ...]
+    group_by: tuple[str, ...]
+    aggregate: str
+    operator: Operator
+    threshold: float
+    resolve_threshold: float | None
+    window_us: int
+    bucket_us: int
+    """Advance of a bucketed window; equal to ``window_us`` for a tumbling one and elsewhere."""
+    min_samples: int
+    """With fewer events a window has no value; at least 1 for an aggregate that needs one."""
+    for_us: int
+    keep_firing_us: int
+    allowed_lateness_us: int
+    on_no_data: OnNoData
+    evaluate: Evaluate
+    group_ttl_us: int
+    severity: Severity
+    description: str
+    runbook_url: str | None
+    repeat_interval_us: int
+    targets: tuple[Target, ...]
+
+
+class Incident(Struct, frozen=True, kw_only=True):
+    """One stretch of time in which a rule's condition held for one group.
+
+    The interval is ``[started_us, ended_us)``; while ``ended_us`` is None it is still firing.
+    """
+
+    id: str
+    rule_id: str
+    rule_version: int
+    group: Labels
+    started_us: int
+    """When the condition turned true."""
+    fired_us: int
+    """``started_us`` + ``for``: when it became an incident."""
+    ended_us: int | None = None
+    value: float | None
+    """The aggregate at ``fired_us``; None where the window had no value (``onNoData = alert``)."""
+    peak_value: float | None
+    """The value furthest beyond the threshold so far."""
+    window_start_us: int
+    window_end_us: int
+    event_time_us: int
+    """Event time of the newest event in the window at ``fired_us``; ``fired_us`` if it had none."""
+    detected_us: int
+    """Wall time at which alertd knew of it."""
+    late_by_us: int = 0
+    """How far behind the group's horizon the event that revealed it was."""
+    detected_by: DetectedBy = DetectedBy.STREAM
+    end_reason: EndReason | None = None
+    continues: str | None = None
+    merged_into: str | None = None
+
+
+class TransitionKind(StrEnum):
+    """The change of state that a transition reports."""
+
+    PENDING = "pending"
+    CLEARED = "cleared"
+    """A pending condition ended before ``for`` had passed; no incident was made."""
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class Transition(Struct, frozen=True, kw_only=True):
+    """A change of state of one (rule, group), at an instant of event time.
+
+    ``incident`` is the incident after the change for FIRING and RESOLVED, None otherwise.
+    ``value`` is the aggregate at ``at_us``, None if the window had no value there.
+    """
+
+    kind: TransitionKind
+    rule: Rule
+    group: Labels
+    at_us: int
+    detected_us: int
+    value: float | None
+    incident: Incident | None = None
+
+
+def incident_id(rule_id: str, group: Labels, started_us: int) -> str:
+    """Return the id of the incident of ``rule_id`` on ``group`` that began at ``started_us``.
+
+    UUIDv5 (RFC 9562) of the three; a replay of the log makes the same ids.
+    """
+    labels = "\x1f".join(f"{name}\x1e{value}" for name, value in group)
+    return str(uuid.uuid5(NAMESPACE, f"incident\x1d{rule_id}\x1d{labels}\x1d{started_us}"))
+
+
+def rule_id_of_name(name: str) -> str:
+    """Return the id of the rule that a file names ``name``: history follows the name."""
+    return str(uuid.uuid5(NAMESPACE, f"rule\x1d{name}"))
+
+
+class DeliveryStatus(StrEnum):
+    """How far a notification has come; the worst first."""
+
+    FAILED = "FAILED"
+    RETRY_PENDING = "RETRY_PENDING"
+    SUCCESS = "SUCCESS"
+
+
+class Notification(Struct, frozen=True, kw_only=True):
+    """One row of the outbox: one message for one target, until it is settled."""
+
+    id: str
+    """UUIDv5 of incident, kind and target: a replay makes the same row, which is then ignored."""
+    incident_id: str
+    rule_id: str
+    kind: str
+    """A ``MessageKind`` value."""
+    target: Target
+    message: bytes
+    """The ``Message`` as JSON, as it was when the transition was recorded."""
+    created_us: int
+    status: DeliveryStatus = DeliveryStatus.RETRY_PENDING
+    attempts: int = 0
+    next_attempt_us: int = 0
+    last_error: str | None = None
+    settled_us: int | None = None
+    """When it ended as SUCCESS or FAILED."""
+
+
+class Settlement(Struct, frozen=True, kw_only=True):
+    """What became of one attempt to deliver a notification: what dispatch tells the outbox."""
+
+    id: str
+    """The notification's id."""
+    status: DeliveryStatus
+    attempts: int
+    """How many attempts there have been, this one included."""
+    next_attempt_us: int
+    """When to try again; equal to ``at_us`` where ``status`` is not RETRY_PENDING."""
+    last_error: str | None
+    """Why it did not work, without endpoint or secret; None after a success."""
+    at_us: int
+    """When the attempt ended."""
+
+
+class Announcement(Struct, frozen=True, kw_only=True):
+    """A transition, worded, with the notifications that tell of it: what one commit records."""
+
+    transition: Transition
+    summary: str
+    """One line for a person: what, where, value against threshold."""
+    notifications: tuple[Notification, ...] = ()

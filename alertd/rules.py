@@ -1,0 +1,351 @@
+"""What a user writes as a rule, and its translation into what the engine judges.
+
+Owns the user's form of a rule (``RuleSpec``: seconds, defaults left out), every check that
+makes an invalid combination impossible later, and ``compile_rule``. Leaves to others: reading
+TOML (``config.py``), HTTP (``http/rules.py``), which rules there are now (``rulebook.py``).
+
+Invariant: a ``RuleSpec`` that ``check_spec`` passed compiles, and the engine can judge it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from decimal import ROUND_HALF_EVEN, Decimal
+from enum import StrEnum
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Struct
+
+from alertd.errors import InvalidInput, Problem
+from alertd.model import (
+    US_PER_S,
+    Evaluate,
+    Matcher,
+    MatchOperator,
+    OnNoData,
+    Operator,
+    Rule,
+    RuleType,
+    Severity,
+    Target,
+)
+
+AGGREGATES: Final = (
+    *("avg", "sum", "min", "max", "count", "last", "first", "delta", "rate", "stddev"),
+    *("distinct", "p50", "p90", "p95", "p99"),
+)
+"""The aggregates by name; any other ``pNN`` with 0 < NN <= 100 is one too (``p99.9``)."""
+
+ZERO_ON_EMPTY: Final = frozenset({"count", "sum", "distinct", "rate"})
+"""Aggregates whose value on an empty window is 0 (SEMANTICS, section 3)."""
+
+MAX_NAME_CHARS: Final = 200
+MAX_WINDOW_US: Final = 366 * 86_400 * US_PER_S
+MAX_MATCHERS: Final = 32
+MAX_PATTERN_CHARS: Final = 500
+DAY_US: Final = 86_400 * US_PER_S
+
+_PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,6})?|100)")
+_METRIC_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
+_LABEL_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+_CHANNEL_TYPES: Final = frozenset({"EMAIL", "SLACK", "WEBHOOK"})
+
+
+class Source(StrEnum):
+    """Who owns a rule: it was made over HTTP, or it stands in a file."""
+
+    API = "api"
+    TOML = "toml"
+
+
+class RuleSpec(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A rule as its author wrote it; API.md names the fields and their meaning.
+
+    The wire names are camelCase; ``config.py`` reads the same fields in snake_case.
+    """
+
+    name: str
+    type: RuleType
+    metric_name: str
+    threshold: float
+    window_duration_secs: float
+    bucket_interval_secs: float | None = None
+    operator: Operator = Operator.GT
+    aggregate: str | None = None
+    matchers: dict[str, str] = msgspec.field(default_factory=dict)
+    group_by: tuple[str, ...] = ()
+    min_samples: int | None = None
+    for_secs: float = 0
+    keep_firing_secs: float = 0
+    resolve_threshold: float | None = None
+    allowed_lateness_secs: float = 10
+    on_no_data: OnNoData = OnNoData.RESOLVE
+    evaluate: Evaluate = Evaluate.ON_CLOSE
+    group_ttl_secs: float | None = None
+    severity: Severity = Severity.WARNING
+    description: str = ""
+    runbook_url: str | None = None
+    is_active: bool = True
+    repeat_interval_secs: float = 14_400
+    notifications: tuple[Target, ...] = ()
+
+
+class RuleRecord(Struct, frozen=True, kw_only=True):
+    """A rule as it is kept: what its author wrote, and what alertd knows about it."""
+
+    id: str
+    version: int
+    source: Source
+    created_us: int
+    updated_us: int
+    spec: RuleSpec
+
+
+class RuleChange(Struct, frozen=True, kw_only=True):
+    """One atomic change of the rules: some made or edited, some deleted. An entry of the log."""
+
+    at_us: int
+    put: tuple[RuleRecord, ...] = ()
+    deleted: tuple[str, ...] = ()
+
+
+def seconds_to_us(seconds: float) -> int:
+    """Return ``seconds`` in microseconds; finer than that is rounded half to even."""
+    scaled = Decimal(repr(seconds)) * US_PER_S
+    return int(scaled.to_integral_value(rounding=ROUND_HALF_EVEN))
+
+
+def percentile_of(aggregate: str) -> float | None:
+    """Return NN of an aggregate ``pNN``, or None if it is not a percentile."""
+    match = _PERCENTILE.fullmatch(aggregate)
+    if match is None or float(match[1]) <= 0:
+        return None
+    return float(match[1])
+
+
+def parse_matcher(label: str, text: str) -> Matcher:
+    """Return the matcher that ``text`` spells: ``=~``, ``!~``, ``!=``, ``=``, else equality."""
+    for operator in (
+        MatchOperator.REGEX,
+        MatchOperator.NOT_REGEX,
+        MatchOperator.NOT_EQUAL,
+        MatchOperator.EQUAL,
+    ):
+        if text.startswith(operator.value):
+            return Matcher(label, operator, text[len(operator.value) :])
+    return Matcher(label, MatchOperator.EQUAL, text)
+
+
+def check_spec(spec: RuleSpec, *, known_channels: frozenset[str]) -> None:
+    """Raise ``InvalidInput`` with every reason why ``spec`` cannot be a rule.
+
+    Paths are JSON pointers with the wire's names. ``known_channels`` are the names of the
+    channels that the configuration defines.
+    """
+    problems: list[Problem] = []
+
+    def refuse(path: str, message: str) -> None:
+        problems.append(Problem(path, message))
+
+    _check_names(spec, refuse)
+    _check_numbers(spec, refuse)
+    _check_windows(spec, refuse)
+    _check_aggregate(spec, refuse)
+    _check_matchers(spec, refuse)
+    _check_targets(spec, known_channels, refuse)
+    if problems:
+        raise InvalidInput(problems)
+
+
+Refuse = Callable[[str, str], None]
+
+
+def _check_names(spec: RuleSpec, refuse: Refuse) -> None:
+    if not spec.name.strip():
+        refuse("/name", "must not be empty")
+    elif len(spec.name) > MAX_NAME_CHARS or not spec.name.isprintable():
+        refuse("/name", f"must be at most {MAX_NAME_CHARS} printable characters")
+    if not _METRIC_NAME.fullmatch(spec.metric_name):
+        refuse("/metricName", "must be 1 to 200 characters without spaces or control characters")
+    for index, label in enumerate(spec.group_by):
+        if not _LABEL_NAME.fullmatch(label):
+            refuse(f"/groupBy/{index}", "must be a label name of 1 to 100 characters")
+        elif label in spec.group_by[:index]:
+            refuse(f"/groupBy/{index}", f"names the label {label!r} twice")
+    if spec.runbook_url is not None and not _is_http_url(spec.runbook_url):
+        refuse("/runbookUrl", "must be an http:// or https:// address")
+
+
+def _check_numbers(spec: RuleSpec, refuse: Refuse) -> None:
+    if not math.isfinite(spec.threshold):
+        refuse("/threshold", "must be a finite number")
+    durations = {
+        "forSecs": spec.for_secs,
+        "keepFiringSecs": spec.keep_firing_secs,
+        "allowedLatenessSecs": spec.allowed_lateness_secs,
+        "repeatIntervalSecs": spec.repeat_interval_secs,
+    }
+    for name, seconds in durations.items():
+        if not 0 <= seconds <= MAX_WINDOW_US / US_PER_S:
+            refuse(f"/{name}", "must be between 0 and 366 days, in seconds")
+    if spec.group_ttl_secs is not None and not 1 <= spec.group_ttl_secs <= MAX_WINDOW_US / US_PER_S:
+        refuse("/groupTtlSecs", "must be between 1 second and 366 days, in seconds")
+    if spec.min_samples is not None and not 0 <= spec.min_samples <= 10**9:
+        refuse("/minSamples", "must be between 0 and 1000000000")
+    _check_resolve_threshold(spec, refuse)
+
+
+def _check_resolve_threshold(spec: RuleSpec, refuse: Refuse) -> None:
+    if spec.resolve_threshold is None:
+        return
+    path = "/resolveThreshold"
+    if not math.isfinite(spec.resolve_threshold):
+        refuse(path, "must be a finite number")
+    elif spec.operator in (Operator.EQ, Operator.NE):
+        refuse(path, f"has no meaning with the operator {spec.operator.value!r}; leave it out")
+    elif spec.operator in (Operator.GT, Operator.GE) and spec.resolve_threshold > spec.threshold:
+        refuse(path, f"must be at most the threshold {spec.threshold:g}: it is the laxer side")
+    elif spec.operator in (Operator.LT, Operator.LE) and spec.resolve_threshold < spec.threshold:
+        refuse(path, f"must be at least the threshold {spec.threshold:g}: it is the laxer side")
+
+
+def _check_windows(spec: RuleSpec, refuse: Refuse) -> None:
+    path = "/windowDurationSecs"
+    if not 0 < spec.window_duration_secs <= MAX_WINDOW_US / US_PER_S:
+        refuse(path, "must be more than 0 seconds and at most 366 days")
+        return
+    window_us = seconds_to_us(spec.window_duration_secs)
+    if window_us < 1:
+        refuse(path, "must be at least one microsecond")
+        return
+    if spec.type is not RuleType.BUCKETED_WINDOW:
+        if spec.bucket_interval_secs is not None:
+            refuse("/bucketIntervalSecs", "is only for BUCKETED_WINDOW; leave it out")
+        if spec.evaluate is not Evaluate.ON_CLOSE:
+            refuse("/evaluate", "'early' is only for BUCKETED_WINDOW; leave it out")
+        return
+    if spec.evaluate is Evaluate.EARLY:
+        refuse("/evaluate", "'early' is not supported yet; leave it out to judge on close")
+    if spec.bucket_interval_secs is not None:
+        _check_bucket(spec.bucket_interval_secs, window_us, refuse)
+
+
+def _check_bucket(bucket_interval_secs: float, window_us: int, refuse: Refuse) -> None:
+    path = "/bucketIntervalSecs"
+    if not 0 < bucket_interval_secs <= MAX_WINDOW_US / US_PER_S:
+        refuse(path, "must be more than 0 seconds and at most the window")
+        return
+    bucket_us = seconds_to_us(bucket_interval_secs)
+    if bucket_us < 1 or window_us % bucket_us:
+        refuse(path, "must divide windowDurationSecs into whole buckets")
+    elif window_us // bucket_us > 10_000:
+        refuse(path, "makes more than 10000 buckets a window; take a longer interval")
+
+
+def _check_aggregate(spec: RuleSpec, refuse: Refuse) -> None:
+    if spec.aggregate is None:
+        return
+    if spec.type is RuleType.SIMPLE_COUNT:
+        if spec.aggregate != "count":
+            refuse("/aggregate", "of SIMPLE_COUNT is always 'count'; use MOVING_WINDOW for others")
+    elif spec.aggregate not in AGGREGATES and percentile_of(spec.aggregate) is None:
+        known = ", ".join(AGGREGATES)
+        refuse("/aggregate", f"{spec.aggregate!r} is unknown; known are {known} and any pNN")
+
+
+def _check_matchers(spec: RuleSpec, refuse: Refuse) -> None:
+    if len(spec.matchers) > MAX_MATCHERS:
+        refuse("/matchers", f"has more than {MAX_MATCHERS} entries")
+    for label, text in spec.matchers.items():
+        path = f"/matchers/{label.replace('~', '~0').replace('/', '~1')}"
+        if not _LABEL_NAME.fullmatch(label):
+            refuse(path, "must name a label of 1 to 100 characters")
+        if len(text) > MAX_PATTERN_CHARS:
+            refuse(path, f"is longer than {MAX_PATTERN_CHARS} characters")
+            continue
+        matcher = parse_matcher(label, text)
+        if matcher.operator in (MatchOperator.REGEX, MatchOperator.NOT_REGEX):
+            try:
+                re.compile(matcher.pattern)
+            except (re.error, RecursionError, OverflowError) as error:
+                refuse(path, f"{matcher.pattern!r} is not a regular expression: {error}")
+
+
+def _check_targets(spec: RuleSpec, known_channels: frozenset[str], refuse: Refuse) -> None:
+    for index, target in enumerate(spec.notifications):
+        path = f"/notifications/{index}"
+        if target.channel in _CHANNEL_TYPES:
+            _check_endpoint(target, f"{path}/endpoint", refuse)
+        elif target.channel not in known_channels:
+            known = ", ".join(sorted(known_channels)) or "none"
+            refuse(
+                f"{path}/channel",
+                f"{target.channel!r} is neither a configured channel ({known}) "
+                "nor one of EMAIL, SLACK, WEBHOOK with an endpoint",
+            )
+        elif target.endpoint is not None:
+            refuse(f"{path}/endpoint", f"the channel {target.channel!r} has its own; leave it out")
+        if target in spec.notifications[:index]:
+            refuse(path, "is listed twice")
+
+
+def _check_endpoint(target: Target, path: str, refuse: Refuse) -> None:
+    if target.endpoint is None:
+        refuse(path, f"is required with channel {target.channel}")
+    elif target.channel == "EMAIL":
+        if not re.fullmatch(r"[^@\s,;<>\"]{1,64}@[^@\s,;<>\"]{1,255}", target.endpoint):
+            refuse(path, "must be one e-mail address, like ops@example.org")
+    elif not _is_http_url(target.endpoint):
+        refuse(path, "must be an http:// or https:// address")
+
+
+def _is_http_url(text: str) -> bool:
+    if not text.isprintable() or " " in text or len(text) > 2000:
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def compile_rule(record: RuleRecord) -> Rule:
+    """Return ``record`` as the engine judges it: defaults filled in, durations in microseconds."""
+    spec = record.spec
+    window_us = seconds_to_us(spec.window_duration_secs)
+    bucket_secs = spec.bucket_interval_secs
+    default_aggregate = "count" if spec.type is RuleType.SIMPLE_COUNT else "avg"
+    aggregate = spec.aggregate or default_aggregate
+    least_samples = 0 if aggregate in ZERO_ON_EMPTY else 1
+    ttl_secs = spec.group_ttl_secs
+    return Rule(
+        id=record.id,
+        version=record.version,
+        name=spec.name,
+        type=spec.type,
+        metric_name=spec.metric_name,
+        matchers=tuple(parse_matcher(label, text) for label, text in sorted(spec.matchers.items())),
+        group_by=tuple(sorted(spec.group_by)),
+        aggregate=aggregate,
+        operator=spec.operator,
+        threshold=spec.threshold,
+        resolve_threshold=spec.resolve_threshold,
+        window_us=window_us,
+        bucket_us=window_us if bucket_secs is None else seconds_to_us(bucket_secs),
+        min_samples=max(spec.min_samples or 0, least_samples),
+        for_us=seconds_to_us(spec.for_secs),
+        keep_firing_us=seconds_to_us(spec.keep_firing_secs),
+        allowed_lateness_us=seconds_to_us(spec.allowed_lateness_secs),
+        on_no_data=spec.on_no_data,
+        evaluate=spec.evaluate,
+        group_ttl_us=max(DAY_US, 2 * window_us) if ttl_secs is None else seconds_to_us(ttl_secs),
+        severity=spec.severity,
+        description=spec.description,
+        runbook_url=spec.runbook_url,
+        repeat_interval_us=seconds_to_us(spec.repeat_interval_secs),
+        targets=spec.notifications,
+    )

@@ -1,0 +1,156 @@
+"""Series: which small number stands for which metric name and label set.
+
+Owns the mapping in both directions and the one place where labels are parsed and made
+canonical. An event's labels stay raw bytes on the hot path: ``(metric, raw bytes)`` is looked
+up in a bounded cache, and only a spelling that is not there is parsed. Two spellings of one
+label set (order, escapes, spaces) are one series.
+
+Invariant: numbers are dense, start at 0 and never change their meaning; the store keeps them.
+A new series is kept in ``unsaved`` until the store has it. Leaves persistence to the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from alertd.errors import InvalidInput, Overloaded, Problem
+from alertd.model import Labels, Series
+
+MAX_LABELS = 32
+MAX_LABEL_NAME_CHARS = 100
+MAX_LABEL_VALUE_CHARS = 1000
+MAX_METRIC_NAME_CHARS = 200
+DEFAULT_MAX_SERIES = 1_000_000
+SPELLING_CACHE_SIZE = 200_000
+"""Spellings remembered; at the bound all are forgotten, and each is parsed once more."""
+
+_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
+_decode_any_labels = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+class SeriesRegistry:
+    """Every series that alertd has seen, by number and by name."""
+
+    def __init__(self, *, max_series: int = DEFAULT_MAX_SERIES) -> None:
+        self._max_series = max_series
+        self._series: list[Series] = []
+        self._by_name: dict[tuple[str, Labels], int] = {}
+        self._by_spelling: dict[tuple[str, bytes], int] = {}
+        self._unsaved: list[Series] = []
+
+    def __len__(self) -> int:
+        return len(self._series)
+
+    def get(self, series_id: int) -> Series:
+        """Return the series with that number. Raises ``IndexError`` for one never given out."""
+        return self._series[series_id]
+
+    def load(self, stored: Iterable[Series]) -> None:
+        """Take what the store holds, in order of number, into an empty registry."""
+        for series in stored:
+            if series.id != len(self._series):
+                raise ValueError(f"series {series.id} is stored out of order or twice")
+            self._series.append(series)
+            self._by_name[series.metric_name, series.labels] = series.id
+
+    def lookup(self, metric_name: str, raw_labels: bytes) -> int:
+        """Return the number of the series that an event names; ``raw_labels`` is a JSON object.
+
+        A dict lookup for a known spelling. Raises ``InvalidInput`` with paths relative to the
+        event (``/labels/host``), and ``Overloaded`` when the bound on series is reached.
+        """
+        number = self._by_spelling.get((metric_name, raw_labels))
+        if number is None:
+            number = self.resolve(metric_name, _parse_labels(raw_labels))
+            if len(self._by_spelling) >= SPELLING_CACHE_SIZE:
+                self._by_spelling.clear()
+            self._by_spelling[metric_name, raw_labels] = number
+        return number
+
+    def resolve(self, metric_name: str, labels: Mapping[str, str]) -> int:
+        """Return the number of a series, giving it one if it is new. Raises as ``lookup``."""
+        canonical = tuple(sorted(labels.items()))
+        number = self._by_name.get((metric_name, canonical))
+        if number is not None:
+            return number
+        _check_names(metric_name, canonical)
+        number = len(self._series)
+        if number >= self._max_series:
+            raise Overloaded(
+                f"the limit of {self._max_series} series is reached and {metric_name!r} with these "
+                "labels is a new one; send fewer label combinations or raise engine.max_series",
+                retry_after_s=60,
+            )
+        series = Series(number, metric_name, canonical)
+        self._series.append(series)
+        self._by_name[metric_name, canonical] = number
+        self._unsaved.append(series)
+        return number
+
+    def take_unsaved(self) -> list[Series]:
+        """Return the series that the store does not have yet, and trust the caller to save them."""
+        unsaved, self._unsaved = self._unsaved, []
+        return unsaved
+
+    def give_back(self, series: list[Series]) -> None:
+        """Undo ``take_unsaved`` after a save that did not happen."""
+        self._unsaved = series + self._unsaved
+
+
+def _parse_labels(raw: bytes) -> dict[str, str]:
+    """Return the label set that ``raw`` spells. Raises ``InvalidInput``, naming the label."""
+    try:
+        return _decode_labels(raw)
+    except msgspec.ValidationError:
+        pass
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        message = "is not readable: use valid UTF-8, without lone surrogates or deep nesting"
+        raise InvalidInput([Problem("/labels", message)]) from error
+    try:
+        members = _decode_any_labels(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        message = 'must be an object of strings, like {"host": "web-1"}'
+        raise InvalidInput([Problem("/labels", message)]) from error
+    problems = [
+        Problem(f"/labels/{_pointer(name)}", 'must be a string, like "1"')
+        for name, value in members.items()
+        if not bytes(value).startswith(b'"')
+    ]
+    raise InvalidInput(problems or [Problem("/labels", "must be an object of strings")])
+
+
+def _check_names(metric_name: str, labels: Labels) -> None:
+    problems = []
+    if not 0 < len(metric_name) <= MAX_METRIC_NAME_CHARS or not _is_word(metric_name):
+        problems.append(
+            Problem(
+                "/metricName",
+                f"must be 1 to {MAX_METRIC_NAME_CHARS} characters without spaces or control "
+                "characters",
+            )
+        )
+    if len(labels) > MAX_LABELS:
+        problems.append(
+            Problem("/labels", f"has {len(labels)} labels; at most {MAX_LABELS} are taken")
+        )
+    for name, value in labels:
+        path = f"/labels/{_pointer(name)}"
+        if not 0 < len(name) <= MAX_LABEL_NAME_CHARS or not name.isprintable():
+            text = f"a label's name must be 1 to {MAX_LABEL_NAME_CHARS} printable characters"
+            problems.append(Problem(path, text))
+        if len(value) > MAX_LABEL_VALUE_CHARS:
+            text = f"has {len(value)} characters; at most {MAX_LABEL_VALUE_CHARS} are taken"
+            problems.append(Problem(path, text))
+    if problems:
+        raise InvalidInput(problems)
+
+
+def _is_word(text: str) -> bool:
+    return text.isprintable() and not any(character.isspace() for character in text)
+
+
+def _pointer(name: str) -> str:
+    """Escape a name for a JSON pointer (RFC 6901)."""
+    return name[:MAX_LABEL_NAME_CHARS].replace("~", "~0").replace("/", "~1")
