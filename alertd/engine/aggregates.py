@@ -1,0 +1,260 @@
+"""What a window is reduced to: count, sum, avg, min, max, percentiles and the rest.
+
+Owns one small class for each kind of bookkeeping. An aggregate is told of values as they
+enter at the new end and leave at the old end of its window, and gives its value of what is
+inside. Definitions are those of SEMANTICS, section 3; percentiles are the nearest rank, always
+an observed value.
+
+Invariant: after any adds and removes, ``value`` is a function of the window's content alone.
+Leaves the window's edges to ``window.py`` and the empty window to ``condition.py``: ``value``
+is only asked of a window that is not empty, or of an aggregate that is 0 on an empty one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from fractions import Fraction
+from typing import TYPE_CHECKING, Protocol
+
+from sortedcontainers import SortedList
+
+from alertd.engine.exact import ExactSum
+from alertd.model import US_PER_S
+
+if TYPE_CHECKING:
+    from alertd.engine.window import Window
+
+
+class Aggregate(Protocol):
+    """Keeps up with a window's content and reduces it to a number."""
+
+    in_order: bool
+    """Whether ``add`` must be called in order of event time; if so, a late event rebuilds."""
+
+    def add(self, value: float) -> None:
+        """A value entered the window."""
+        ...
+
+    def remove(self, value: float) -> None:
+        """The oldest value left the window."""
+        ...
+
+    def clear(self) -> None:
+        """The window is empty."""
+        ...
+
+    def value(self, window: Window) -> float:
+        """Return the aggregate of what is in the window."""
+        ...
+
+
+class _Stateless:
+    """The base of aggregates that can be read from the window itself. O(1)."""
+
+    __slots__ = ()
+    in_order = False
+
+    def add(self, value: float) -> None: ...
+
+    def remove(self, value: float) -> None: ...
+
+    def clear(self) -> None: ...
+
+
+class Count(_Stateless):
+    """Number of events."""
+
+    __slots__ = ()
+
+    def value(self, window: Window) -> float:
+        return window.count
+
+
+class First(_Stateless):
+    """The value of the oldest event."""
+
+    __slots__ = ()
+
+    def value(self, window: Window) -> float:
+        return window.values[window.low]
+
+
+class Last(_Stateless):
+    """The value of the newest event; of two at one instant, the later arrival."""
+
+    __slots__ = ()
+
+    def value(self, window: Window) -> float:
+        return window.values[window.high - 1]
+
+
+class Delta(_Stateless):
+    """Last minus first; 0 for one event."""
+
+    __slots__ = ()
+
+    def value(self, window: Window) -> float:
+        return window.values[window.high - 1] - window.values[window.low]
+
+
+class _Summing:
+    """The base of what follows from the exact sum. O(1)."""
+
+    __slots__ = ("_sum", "add", "clear", "remove")
+    in_order = False
+    with_squares = False
+
+    def __init__(self) -> None:
+        self._sum = ExactSum(with_squares=self.with_squares)
+        self.add = self._sum.add
+        self.remove = self._sum.remove
+        self.clear = self._sum.clear
+
+
+class Sum(_Summing):
+    """The correctly rounded sum of the values."""
+
+    __slots__ = ()
+
+    def value(self, window: Window) -> float:
+        return self._sum.total()
+
+
+class Average(_Summing):
+    """The arithmetic mean."""
+
+    __slots__ = ()
+
+    def value(self, window: Window) -> float:
+        return self._sum.mean(window.count)
+
+
+class Deviation(_Summing):
+    """The population's standard deviation."""
+
+    __slots__ = ()
+    with_squares = True
+
+    def value(self, window: Window) -> float:
+        return self._sum.deviation(window.count)
+
+
+class Rate(_Summing):
+    """The sum of the values per second of the window's length."""
+
+    __slots__ = ("_window_s",)
+
+    def __init__(self, window_us: int) -> None:
+        super().__init__()
+        self._window_s = window_us / US_PER_S
+
+    def value(self, window: Window) -> float:
+        return self._sum.total() / self._window_s
+
+
+class Extreme:
+    """Minimum or maximum, by a queue of the values that may still become it. Amortised O(1).
+
+    A value that a newer one beats can never be the extreme again, so the queue is sorted.
+    """
+
+    __slots__ = ("_candidates", "_sign")
+    in_order = True
+
+    def __init__(self, *, largest: bool) -> None:
+        self._sign = 1.0 if largest else -1.0
+        self._candidates: deque[float] = deque()  # times _sign, falling
+
+    def add(self, value: float) -> None:
+        signed = value * self._sign
+        candidates = self._candidates
+        while candidates and candidates[-1] < signed:
+            candidates.pop()
+        candidates.append(signed)
+
+    def remove(self, value: float) -> None:
+        if self._candidates[0] == value * self._sign:
+            self._candidates.popleft()
+
+    def clear(self) -> None:
+        self._candidates.clear()
+
+    def value(self, window: Window) -> float:
+        return self._candidates[0] * self._sign
+
+
+class Percentile:
+    """The value at rank ceil(p · n / 100), counted from 1. O(log n)."""
+
+    __slots__ = ("_denominator", "_numerator", "_sorted")
+    in_order = False
+
+    def __init__(self, percent: str) -> None:
+        share = Fraction(percent) / 100
+        self._numerator, self._denominator = share.numerator, share.denominator
+        self._sorted: SortedList[float] = SortedList()
+
+    def add(self, value: float) -> None:
+        self._sorted.add(value)
+
+    def remove(self, value: float) -> None:
+        self._sorted.remove(value)
+
+    def clear(self) -> None:
+        self._sorted.clear()
+
+    def value(self, window: Window) -> float:
+        rank = -(-self._numerator * len(self._sorted) // self._denominator)
+        return self._sorted[rank - 1]
+
+
+class Distinct:
+    """Number of different values; -0.0 is 0.0. O(1)."""
+
+    __slots__ = ("_occurrences",)
+    in_order = False
+
+    def __init__(self) -> None:
+        self._occurrences: dict[float, int] = {}
+
+    def add(self, value: float) -> None:
+        self._occurrences[value] = self._occurrences.get(value, 0) + 1
+
+    def remove(self, value: float) -> None:
+        left = self._occurrences[value] - 1
+        if left:
+            self._occurrences[value] = left
+        else:
+            del self._occurrences[value]
+
+    def clear(self) -> None:
+        self._occurrences.clear()
+
+    def value(self, window: Window) -> float:
+        return len(self._occurrences)
+
+
+def aggregate_factory(name: str, window_us: int) -> Callable[[], Aggregate]:
+    """Return what makes a fresh aggregate ``name`` for each group of a rule.
+
+    ``name`` has been checked by ``rules.check_spec``; anything else raises ``ValueError``.
+    """
+    simple: dict[str, Callable[[], Aggregate]] = {
+        "count": Count,
+        "first": First,
+        "last": Last,
+        "delta": Delta,
+        "sum": Sum,
+        "avg": Average,
+        "stddev": Deviation,
+        "rate": lambda: Rate(window_us),
+        "min": lambda: Extreme(largest=False),
+        "max": lambda: Extreme(largest=True),
+        "distinct": Distinct,
+    }
+    if name in simple:
+        return simple[name]
+    if name.startswith("p"):
+        return lambda: Percentile(name[1:])
+    raise ValueError(f"{name!r} is not an aggregate")

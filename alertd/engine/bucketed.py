@@ -1,0 +1,129 @@
+"""BUCKETED_WINDOW: judged when a window closes.
+
+Windows end at the multiples ``e`` of the bucket interval B and cover ``[e - W, e)``; the one
+that ends at ``e`` is judged as soon as the horizon, which trails the newest event by the
+allowed lateness, reaches ``e``. What it says holds until the next one is judged.
+
+Invariant: ``_judged_us`` is the end of the last window that was judged. A run of empty windows
+is judged once, not bucket by bucket. Cost of an event: amortised O(1) besides the aggregate's
+own, for hopping windows too.
+"""
+
+from __future__ import annotations
+
+from alertd.engine.group import BEFORE_TIME_US, WindowGroup
+from alertd.engine.lifecycle import Sight
+from alertd.engine.plan import Plan
+from alertd.engine.window import NEVER_US
+from alertd.model import GroupState, Labels
+
+
+class BucketedGroup(WindowGroup):
+    """One (rule, group) of a rule that judges tumbling or hopping windows."""
+
+    __slots__ = ("_due_us",)
+
+    def __init__(self, plan: Plan, labels: Labels) -> None:
+        # Horizon at which something is to be judged; before time itself when it is not known.
+        self._due_us = BEFORE_TIME_US
+        super().__init__(plan, labels)
+
+    def observe(self, time_us: int, value: float, now_us: int) -> bool:
+        """Apply one event received at ``now_us``. Returns False if it came too late to count.
+
+        Too late is an event of which every window has been judged.
+        """
+        if (
+            self._newest_us < time_us <= now_us
+            and time_us - self._plan.lateness_us < self._due_us
+            and self._clock_us(now_us) < self._due_us
+        ):
+            # The usual case: the newest event so far, and it closes no window.
+            self._window.put(time_us, value)
+            self._newest_us, self._raised_us = time_us, now_us
+            wake_us = now_us + (self._due_us - time_us) + self._plan.lateness_us
+            if wake_us < self.wake_us:
+                self._plan.timers.ask(self, wake_us)
+            return True
+        counts = self._observe_closing(time_us, value, now_us)
+        self._ask()
+        if counts:
+            self._due_us = min(self.lifecycle.deadline_us, self._next_change_us())
+        return counts
+
+    def _observe_closing(self, time_us: int, value: float, now_us: int) -> bool:
+        self._due_us = BEFORE_TIME_US
+        self._catch_up(now_us)
+        is_first = self._first_us is None and not self._watches_silence
+        if self._first_us is None or time_us < self._first_us:
+            self._appear(time_us)
+        counts = self._put(time_us, value)
+        if time_us <= now_us and (is_first or time_us > self._newest_us):
+            self._newest_us, self._raised_us = time_us, now_us
+        self._close_until(self._clock_us(now_us))
+        return counts
+
+    def advance(self, now_us: int) -> None:
+        """Judge the windows that have closed by the clock at ``now_us``."""
+        self._catch_up(now_us)
+        self._ask()
+        self._due_us = BEFORE_TIME_US
+
+    def rejudge(self) -> None:
+        """Judge the last window again by the plan's condition, which has changed."""
+        self._due_us = BEFORE_TIME_US
+        super().rejudge()
+
+    def sight(self, at_us: int) -> Sight:
+        """Return what the last judged window holds; ``at_us`` lies at or after its end."""
+        window, end_us = self._window, self._judged_us
+        newest_us = window.times[window.high - 1] if window.count else None
+        return Sight(self._plan.look(window)[1], end_us - self._plan.window_us, end_us, newest_us)
+
+    def state(self, now_us: int) -> GroupState:
+        """Return where the group stands: what the last judged window said."""
+        if not self.lifecycle.is_idle:
+            return self.lifecycle.state
+        has_value = self._window.count >= self._plan.condition.min_samples
+        return GroupState.OK if has_value else GroupState.NO_DATA
+
+    def _put(self, time_us: int, value: float) -> bool:
+        if time_us >= self._judged_us:
+            self._window.put(time_us, value)
+            return True
+        if time_us >= self._judged_us - self._plan.window_us + self._plan.rule.bucket_us:
+            self._window.put_inside(time_us, value)  # late for some windows, in time for the next
+            return True
+        return False
+
+    def _catch_up(self, now_us: int) -> None:
+        """Let the clock reach events that were ahead of it, and close what it closes."""
+        reached_us = self._window.last_until(now_us)
+        if reached_us is not None and reached_us > self._newest_us:
+            self._newest_us = self._raised_us = reached_us
+        self._close_until(self._clock_us(now_us))
+
+    def _close_until(self, horizon_us: int) -> None:
+        """Judge every window that ends at or before ``horizon_us``, in order."""
+        plan, window, lifecycle = self._plan, self._window, self.lifecycle
+        while (end_us := self._next_change_us()) <= horizon_us:
+            if lifecycle.deadline_us < end_us:
+                lifecycle.serve(end_us - 1, self)
+            window.move_to(end_us - 1)
+            self._judged_us = end_us
+            self._judge(end_us)
+            window.forget_until(end_us - plan.window_us - plan.lateness_us - 1)
+        if lifecycle.deadline_us <= horizon_us:
+            lifecycle.serve(horizon_us, self)
+
+    def _next_change_us(self) -> int:
+        """Return the end of the next window whose judgement can differ, or ``NEVER_US``."""
+        window, bucket_us = self._window, self._plan.rule.bucket_us
+        if window.count and self._judged_us != BEFORE_TIME_US:
+            return (self._judged_us // bucket_us + 1) * bucket_us
+        end_us = NEVER_US
+        if window.high < len(window.times):
+            end_us = (window.times[window.high] // bucket_us + 1) * bucket_us
+        if self._warm_us != NEVER_US:
+            end_us = min(end_us, -(-self._warm_us // bucket_us) * bucket_us)
+        return end_us

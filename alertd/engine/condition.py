@@ -1,0 +1,95 @@
+"""What a value means for a rule.
+
+Owns the condition c and the clear condition of SEMANTICS, sections 3 and 4, as one function
+from (number of events, value) to a ``Level``. Leaves time to the windows and the lifecycle.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from enum import IntEnum
+
+from alertd.model import OnNoData, Operator, Rule
+
+
+class Level(IntEnum):
+    """Where the condition stands at an instant."""
+
+    CLEAR = 0
+    """c is false, and an open incident may end."""
+    NO_DATA = 1
+    """As CLEAR, because the window has no value."""
+    HELD = 2
+    """c is false, but an open incident stays open (hysteresis, or ``onNoData = keep``)."""
+    BREACH = 3
+    """c is true."""
+
+
+Compare = Callable[[float, float], bool]
+
+_COMPARE: dict[Operator, Compare] = {
+    Operator.GT: operator.gt,
+    Operator.GE: operator.ge,
+    Operator.LT: operator.lt,
+    Operator.LE: operator.le,
+    Operator.EQ: operator.eq,
+    Operator.NE: operator.ne,
+}
+
+_ON_NO_DATA = {
+    OnNoData.RESOLVE: Level.NO_DATA,
+    OnNoData.KEEP: Level.HELD,
+    OnNoData.ALERT: Level.BREACH,
+}
+
+_RISING = (Operator.GT, Operator.GE)
+_FALLING = (Operator.LT, Operator.LE)
+
+
+class Condition:
+    """A rule's threshold, operator, hysteresis and minimum of samples, ready to be asked."""
+
+    __slots__ = ("_compare", "_resolve_threshold", "_threshold", "breaches_without_value",
+                 "level_without_value",
+                 "min_samples", "true_on_empty", "weakened_by_leaving")  # fmt: skip
+
+    def __init__(self, rule: Rule) -> None:
+        self._compare = _COMPARE[rule.operator]
+        self._threshold = rule.threshold
+        self._resolve_threshold = rule.resolve_threshold
+        self.min_samples = rule.min_samples
+        self.level_without_value = _ON_NO_DATA[rule.on_no_data]
+        self.breaches_without_value = self.level_without_value is Level.BREACH
+        """Whether a window without a value counts as a breach (``onNoData = alert``)."""
+        self.true_on_empty = self._level_of_empty() is Level.BREACH
+        """Whether c holds on an empty window, so that the rule needs a warm-up."""
+        self.weakened_by_leaving = self._is_weakened_by_leaving(rule)
+        """Whether an event that leaves the window can never turn c true."""
+
+    def level(self, value: float) -> Level:
+        """Return where c stands for a window that has this value."""
+        if self._compare(value, self._threshold):
+            return Level.BREACH
+        if self._resolve_threshold is not None and self._compare(value, self._resolve_threshold):
+            return Level.HELD
+        return Level.CLEAR
+
+    def _level_of_empty(self) -> Level:
+        return self.level(0.0) if self.min_samples == 0 else self.level_without_value
+
+    def _is_weakened_by_leaving(self, rule: Rule) -> bool:
+        if self.true_on_empty or self.breaches_without_value:
+            return False
+        if rule.aggregate in ("count", "distinct", "max"):
+            return rule.operator in _RISING
+        return rule.aggregate == "min" and rule.operator in _FALLING
+
+
+def is_worse(rule: Rule, value: float, than: float) -> bool:
+    """Return whether ``value`` lies further beyond the rule's threshold than another one."""
+    if rule.operator in _RISING:
+        return value > than
+    if rule.operator in _FALLING:
+        return value < than
+    return abs(value - rule.threshold) > abs(than - rule.threshold)

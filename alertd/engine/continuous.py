@@ -1,0 +1,211 @@
+"""SIMPLE_COUNT and MOVING_WINDOW: judged at every change point of event time.
+
+A value can change only when an event enters or leaves the window ``(T - W, T]``; each such
+instant is judged, in order, so that any window means any. As long as the rule's screen says
+that no window can be in breach, the group sleeps: events are only kept, and nothing is judged.
+
+Invariant: ``_judged_us`` is the horizon H of SEMANTICS, section 5; it never passes the wall
+clock. While the group sleeps it is idle, all kept events lie at or before the horizon, and the
+window's edges and aggregate are stale. Cost of an event in order: amortised O(1) besides the
+aggregate's own.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from alertd.engine.group import BEFORE_TIME_US, WindowGroup
+from alertd.engine.lifecycle import Sight
+from alertd.engine.plan import Plan
+from alertd.engine.window import NEVER_US
+from alertd.model import GroupState, Labels
+
+_LEAST_ROOM = 64
+
+
+class ContinuousGroup(WindowGroup):
+    """One (rule, group) of a rule that is exact in continuous event time."""
+
+    __slots__ = ("_asleep", "_loud_until_us", "_room")
+
+    def __init__(self, plan: Plan, labels: Labels) -> None:
+        self._asleep = False
+        self._loud_until_us = BEFORE_TIME_US  # when the last loud event will have left
+        self._room = 0  # length of the columns at which a sleeper must be looked at
+        super().__init__(plan, labels)
+
+    def observe(self, time_us: int, value: float, now_us: int) -> bool:
+        """Apply one event received at ``now_us``. Returns False if it came too late to count.
+
+        Too late is an event that has left the window already.
+        """
+        plan = self._plan
+        if self._asleep:
+            window = self._window
+            if len(window.times) >= self._room:
+                self._make_room()
+            if (
+                self._judged_us < time_us <= now_us
+                and self._newest_us + (now_us - self._raised_us) - plan.lateness_us < time_us
+                and self._asleep
+                and not plan.screen.is_loud(value)
+            ):
+                window.times.append(time_us)
+                window.values.append(value)
+                self._judged_us = self._newest_us = time_us
+                self._raised_us = now_us
+                return True
+            self._wake_up()
+        counts = self._observe_awake(time_us, value, now_us)
+        self._try_to_sleep()
+        return counts
+
+    def advance(self, now_us: int) -> None:
+        """Move the horizon as far as the clock allows at ``now_us``."""
+        if self._asleep:
+            return
+        window = self._window
+        while window.high < len(window.times) and window.times[window.high] <= now_us:
+            waiting_us = window.times[window.high]
+            self._see(waiting_us, waiting_us)  # the clock has reached an event that was ahead of it
+        if self._judged_us != BEFORE_TIME_US:
+            self._judge_until(self._clock_us(now_us))
+        self._ask()
+
+    def rejudge(self) -> None:
+        """Judge the window as it stands by the plan's condition, which has changed."""
+        self._wake_up()
+        self._loud_until_us = BEFORE_TIME_US
+        for time_us, value in zip(self._window.times, self._window.values, strict=True):
+            self._listen(time_us, value)
+        super().rejudge()
+
+    def sight(self, at_us: int) -> Sight:
+        """Return what the window holds now, seen as the window of the instant ``at_us``."""
+        window = self._window
+        newest_us = window.times[window.high - 1] if window.count else None
+        value = self._plan.look(window)[1]
+        return Sight(value, at_us - self._plan.window_us, at_us, newest_us)
+
+    def state(self, now_us: int) -> GroupState:
+        """Return where the group stands for a reader at ``now_us``, who moves nothing."""
+        if not self.lifecycle.is_idle:
+            return self.lifecycle.state
+        horizon_us = max(self._clock_us(now_us), self._judged_us)
+        left = self._window.count_between(horizon_us - self._plan.window_us, horizon_us)
+        return GroupState.OK if left >= self._plan.condition.min_samples else GroupState.NO_DATA
+
+    def _observe_awake(self, time_us: int, value: float, now_us: int) -> bool:
+        window = self._window
+        if self._clock_us(now_us) > self._judged_us or window.high < len(window.times):
+            self.advance(now_us)
+        if self._first_us is None or time_us < self._first_us:
+            self._appear(time_us)
+        self._listen(time_us, value)
+        if time_us <= self._judged_us:
+            return self._insert(time_us, value, now_us)
+        window.put(time_us, value)
+        if time_us <= now_us:
+            self._see(time_us, now_us)
+        self._ask()
+        return True
+
+    def _listen(self, time_us: int, value: float) -> None:
+        """Remember until when an event keeps the group awake."""
+        if self._plan.screen.is_loud(value):
+            self._loud_until_us = max(self._loud_until_us, time_us + self._plan.window_us)
+
+    def _wake_up(self) -> None:
+        if self._asleep:
+            self._asleep = False
+            self._window.stand_at(self._judged_us)
+            self._window.rebuild()
+
+    def _try_to_sleep(self) -> None:
+        """Go to sleep if no window from here on can be in breach without a further event."""
+        window, screen = self._window, self._plan.screen
+        if (
+            not screen.applies
+            or self._judged_us < self._loud_until_us
+            or not self.lifecycle.is_idle
+            or window.high < len(window.times)
+        ):
+            return
+        self._settle()
+        if self._asleep:
+            window.aggregate.clear()
+
+    def _make_room(self) -> None:
+        """Forget what a sleeper no longer needs; wake up if too much is left."""
+        self._window.stand_at(self._judged_us)
+        self._window.forget_until(self._judged_us - self._plan.window_us - self._plan.lateness_us)
+        self._settle()
+        if not self._asleep:
+            self._window.rebuild()
+
+    def _settle(self) -> None:
+        """Sleep until the columns have grown by much, unless the window is nearly loud."""
+        window, max_quiet = self._window, self._plan.screen.max_quiet
+        self._asleep = 4 * window.count <= 3 * max_quiet
+        self._room = window.low + min(max_quiet, max(_LEAST_ROOM, 2 * window.count))
+
+    def _see(self, time_us: int, raised_us: int) -> None:
+        """Apply everything up to ``time_us``, an event that counts as received at ``raised_us``."""
+        if time_us > self._newest_us or self._judged_us == BEFORE_TIME_US:
+            self._newest_us, self._raised_us = time_us, raised_us
+        self._judge_until(time_us)
+
+    def _judge_until(self, until_us: int) -> None:
+        """Judge every change point after the horizon up to ``until_us``, and move it there."""
+        if until_us <= self._judged_us:
+            return
+        window, lifecycle = self._window, self.lifecycle
+        while (change_us := min(window.next_change_us(), self._warm_us)) <= until_us:
+            if lifecycle.deadline_us < change_us:
+                lifecycle.serve(change_us - 1, self)
+            self._step_to(change_us)
+        if lifecycle.deadline_us <= until_us:
+            lifecycle.serve(until_us, self)
+        self._judged_us = until_us
+        window.forget_until(until_us - self._plan.window_us - self._plan.lateness_us)
+
+    def _step_to(self, change_us: int) -> None:
+        """Move the window to its next change point and judge it there."""
+        entered = self._window.move_to(change_us)
+        if entered or change_us == self._warm_us or not self._is_indifferent_to_leaving:
+            self._judge(change_us)
+
+    @property
+    def _is_indifferent_to_leaving(self) -> bool:
+        """Whether events that leave the window cannot cause a transition."""
+        return self.lifecycle.is_idle and self._plan.condition.weakened_by_leaving
+
+    def _insert(self, time_us: int, value: float, now_us: int) -> bool:
+        """Apply a late event: it counts in every window from now on that it belongs to."""
+        if time_us > self._newest_us:
+            self._newest_us, self._raised_us = time_us, now_us
+        if time_us <= self._judged_us - self._plan.window_us:
+            return False
+        self._window.put_inside(time_us, value)
+        self._judge(self._judged_us)
+        self._ask()
+        return True
+
+    def _next_change_us(self) -> int:
+        window = self._window
+        if window.count == 0 or self._is_indifferent_to_leaving:
+            return self._warm_us
+        leaving_us = window.times[window.low] + self._plan.window_us
+        return min(leaving_us, self._warm_us, NEVER_US)
+
+    def dump(self) -> tuple[object, ...]:
+        """Return the state as plain data for a snapshot."""
+        return (*super().dump(), self._asleep, self._loud_until_us, self._room)
+
+    def load(self, state: tuple[object, ...]) -> None:
+        """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
+        *shared, asleep, loud_until_us, room = state
+        super().load(tuple(shared))
+        self._asleep, self._loud_until_us, self._room = msgspec.convert(
+            (asleep, loud_until_us, room), tuple[bool, int, int]
+        )

@@ -1,0 +1,163 @@
+"""The engine's one entrance: ``step(input) -> transitions``.
+
+Owns the order in which an input is applied, and the whole state as plain data for snapshots.
+The live daemon and recovery run this same code. Leaves everything else to the modules that
+``alertd.engine`` lists.
+
+Invariant: what ``step`` returns is a function of the state and the input; receive times and
+ticks never decrease.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import cast
+
+import msgspec
+
+from alertd.engine.group import Group
+from alertd.engine.inputs import Input, RulesChanged, Tick
+from alertd.engine.journal import Journal
+from alertd.engine.plan import Plan
+from alertd.engine.routing import Router, RuleGroups, same_windows
+from alertd.engine.timers import Timers
+from alertd.model import (
+    EndReason,
+    EventBatch,
+    GroupState,
+    Incident,
+    Labels,
+    Rule,
+    Series,
+    Transition,
+)
+
+FORMAT = 1
+"""Version of the plain data that ``dump`` yields."""
+
+
+class Engine:
+    """All rules and the state of all their groups."""
+
+    def __init__(self, series_of: Callable[[int], Series]) -> None:
+        """``series_of`` tells the metric name and labels behind a series number."""
+        self._journal = Journal()
+        self._timers = Timers()
+        self._router = Router(series_of)
+        self.too_late = 0
+        """Events that came too late to count in any window, since the start."""
+
+    def step(self, event: Input) -> list[Transition]:
+        """Apply one input and return the transitions that follow from it, in order."""
+        if isinstance(event, EventBatch):
+            self._apply_events(event)
+        elif isinstance(event, Tick):
+            self._apply_tick(event.now_us)
+        else:
+            self._apply_rules(event)
+        return self._journal.take()
+
+    def next_wake_us(self) -> int | None:
+        """Return the wall time by which a ``Tick`` is due, or None if no group waits for one."""
+        return self._timers.next_us()
+
+    def rules(self) -> list[Rule]:
+        """Return the rules that are watching."""
+        return [groups.plan.rule for groups in self._router]
+
+    def group_states(self, rule_id: str, now_us: int) -> dict[GroupState, int]:
+        """Return how many groups of a rule are in each state. O(groups of the rule)."""
+        groups = self._router.get(rule_id)
+        if groups is None:
+            return {}
+        return dict(Counter(group.state(now_us) for group in groups.by_labels.values()))
+
+    def group_count(self) -> int:
+        """Return the number of (rule, group) states held."""
+        return sum(len(groups.by_labels) for groups in self._router)
+
+    def open_incidents(self) -> list[Incident]:
+        """Return the incidents that are firing. O(groups)."""
+        return [
+            group.lifecycle.incident
+            for groups in self._router
+            for group in groups.by_labels.values()
+            if group.lifecycle.incident is not None
+        ]
+
+    def _apply_events(self, batch: EventBatch) -> None:
+        now_us = self._journal.now_us = batch.received_us
+        self._timers.wake(now_us)
+        route = self._router.route
+        for series_id, time_us, value in zip(
+            batch.series_ids, batch.times_us, batch.values, strict=True
+        ):
+            for group in route(series_id):
+                if not group.observe(time_us, value, now_us):
+                    self.too_late += 1
+
+    def _apply_tick(self, now_us: int) -> None:
+        self._journal.now_us = max(now_us, self._journal.now_us)
+        self._timers.wake(now_us)
+
+    def _apply_rules(self, change: RulesChanged) -> None:
+        self._apply_tick(change.at_us)
+        for rule_id, reason in change.dropped:
+            self._end_all(self._router.remove(rule_id), reason)
+        for rule in change.put:
+            known = self._router.get(rule.id)
+            if known is not None and same_windows(known.plan.rule, rule):
+                self._adopt(known, rule)
+            else:
+                self._end_all(self._router.remove(rule.id), EndReason.RULE_CHANGED)
+                self._router.add(Plan(rule, change.at_us, self._journal, self._timers))
+
+    def _adopt(self, known: RuleGroups, rule: Rule) -> None:
+        """Judge a rule's present windows by its edited form."""
+        known.plan.adopt(rule)
+        for group in known.by_labels.values():
+            group.lifecycle.adopt(rule)
+            group.rejudge()
+
+    def _end_all(self, groups: RuleGroups | None, reason: EndReason) -> None:
+        """End what is open on groups that go away."""
+        if groups is None:
+            return
+        for group in groups.by_labels.values():
+            lifecycle = group.lifecycle
+            if lifecycle.incident is not None:
+                ended_us = max(group.horizon_us, lifecycle.incident.fired_us)
+                lifecycle.resolve(ended_us, reason, None)
+            group.wake_us = -1  # its timer no longer counts
+
+    def dump(self) -> Iterator[object]:
+        """Yield the whole state as plain data, a group at a time. Nothing may step meanwhile."""
+        yield ("engine", FORMAT, self._journal.now_us, self.too_late)
+        for groups in self._router:
+            yield ("rule", msgspec.to_builtins(groups.plan.rule), groups.plan.active_us)
+            for group in groups.by_labels.values():
+                yield ("group", group.labels, group.dump())
+
+    def load(self, items: Iterable[object]) -> None:
+        """Take what ``dump`` yielded into an engine that has no state yet.
+
+        Raises ``ValueError`` (``msgspec.ValidationError`` is one) if it is not such a dump.
+        """
+        groups: RuleGroups | None = None
+        for item in items:
+            kind, *fields = cast("tuple[object, ...]", item)
+            if kind == "engine":
+                version, now_us, too_late = msgspec.convert(fields, tuple[int, int, int])
+                if version != FORMAT:
+                    raise ValueError(f"engine state has format {version}, expected {FORMAT}")
+                self._journal.now_us, self.too_late = now_us, too_late
+            elif kind == "rule":
+                rule, active_us = msgspec.convert(fields, tuple[Rule, int])
+                groups = self._router.add(Plan(rule, active_us, self._journal, self._timers))
+            elif kind == "group" and groups is not None:
+                labels, state = msgspec.convert(fields, tuple[Labels, tuple[object, ...]])
+                group: Group = groups.group(labels)
+                group.load(state)
+            else:
+                raise ValueError(f"engine state has an item of unknown kind {kind!r}")

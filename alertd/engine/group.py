@@ -1,0 +1,170 @@
+"""The state of one (rule, group), as far as all types of window share it.
+
+Owns the group's clock (SEMANTICS, section 5), its warm-up, its window and its lifecycle, and
+their form in a snapshot. Leaves to ``continuous.py`` and ``bucketed.py`` which instants are
+judged. ``Group`` is the seam behind which another kind of evaluator can stand.
+
+Invariant: everything up to ``_judged_us`` has been judged and the window stands there. Events
+that the window has not reached, those ahead of the wall clock among them, wait in its columns.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import msgspec
+
+from alertd.engine.condition import Level
+from alertd.engine.lifecycle import Lifecycle, LifecycleDump, Sight
+from alertd.engine.plan import Plan
+from alertd.engine.window import NEVER_US, WindowDump
+from alertd.model import GroupState, Labels
+
+BEFORE_TIME_US: Final = -NEVER_US
+"""Earlier than any instant: the horizon of a group in which nothing has been judged."""
+
+
+class Group(Protocol):
+    """One (rule, group), whatever its type of window."""
+
+    labels: Labels
+    lifecycle: Lifecycle
+    wake_us: int
+
+    def observe(self, time_us: int, value: float, now_us: int) -> bool:
+        """Apply an event received at ``now_us``; False if it came too late to count."""
+        ...
+
+    def advance(self, now_us: int) -> None:
+        """Judge what the clock has made due, and ask to be woken for what comes next."""
+        ...
+
+    def rejudge(self) -> None:
+        """Judge again by the plan's condition, which has changed."""
+        ...
+
+    @property
+    def horizon_us(self) -> int:
+        """Event time up to which everything has been judged; the activation before any event."""
+        ...
+
+    def state(self, now_us: int) -> GroupState:
+        """Return where the group stands for a reader at ``now_us``, who moves nothing."""
+        ...
+
+    def dump(self) -> tuple[object, ...]:
+        """Return the state as plain data for a snapshot."""
+        ...
+
+    def load(self, state: tuple[object, ...]) -> None:
+        """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
+        ...
+
+
+_Clock = tuple[int, int, int | None, int, int]
+_GroupDump = tuple[_Clock, LifecycleDump, WindowDump]
+
+
+class WindowGroup:
+    """What ``ContinuousGroup`` and ``BucketedGroup`` have in common."""
+
+    __slots__ = ("_first_us", "_judged_us", "_newest_us", "_plan", "_raised_us", "_warm_us",
+                 "_window", "labels", "lifecycle", "wake_us")  # fmt: skip
+
+    def __init__(self, plan: Plan, labels: Labels) -> None:
+        self.labels = labels
+        self.lifecycle = Lifecycle(plan.rule, labels, plan.journal)
+        self.wake_us = NEVER_US
+        self._plan = plan
+        self._window = plan.new_window()
+        self._newest_us = plan.active_us  # M: greatest event time seen
+        self._raised_us = plan.active_us  # R: wall time at which M was last raised
+        self._first_us: int | None = None  # least event time seen
+        self._judged_us = BEFORE_TIME_US
+        self._warm_us = NEVER_US  # when the warm-up ends; NEVER_US when there is none
+        if self._watches_silence:
+            self._judged_us = plan.active_us
+            self._warm_us = plan.active_us + plan.window_us
+            self._ask()
+
+    def advance(self, now_us: int) -> None:
+        """Judge what the clock has made due, and ask to be woken for what comes next."""
+        raise NotImplementedError
+
+    def sight(self, at_us: int) -> Sight:
+        """Return what the window holds now, seen as the window of the instant ``at_us``."""
+        raise NotImplementedError
+
+    def _next_change_us(self) -> int:
+        """Return the next instant to judge that no further event is needed for."""
+        raise NotImplementedError
+
+    @property
+    def _watches_silence(self) -> bool:
+        """Whether the group is there, and its condition may hold, before any event."""
+        return self._plan.condition.true_on_empty and not self._plan.rule.group_by
+
+    @property
+    def horizon_us(self) -> int:
+        """Event time up to which everything has been judged; the activation before any event."""
+        return self._plan.active_us if self._judged_us == BEFORE_TIME_US else self._judged_us
+
+    def rejudge(self) -> None:
+        """Judge the window as it stands by the plan's condition, which has changed."""
+        if self._judged_us != BEFORE_TIME_US and self._warm_us == NEVER_US:
+            level, value = self._plan.look(self._window)
+            self.lifecycle.rejudge(self._judged_us, level, self)
+            if level is Level.BREACH and value is not None:
+                self.lifecycle.observe(value)
+        self._ask()
+
+    def _clock_us(self, now_us: int) -> int:
+        """Return M + (now - R) - L: where the wall clock alone puts the horizon."""
+        return self._newest_us + (now_us - self._raised_us) - self._plan.lateness_us
+
+    def _appear(self, time_us: int) -> None:
+        """Take ``time_us`` for the moment at which the group first appeared."""
+        self._first_us = time_us
+        plan = self._plan
+        if plan.condition.true_on_empty and plan.rule.group_by:
+            warm_us = max(plan.active_us, time_us) + plan.window_us
+            if warm_us > self._judged_us:
+                self._warm_us = warm_us
+
+    def _judge(self, at_us: int) -> None:
+        """Tell the lifecycle what the window, which stands at ``at_us``, means."""
+        if at_us < self._warm_us != NEVER_US:
+            return
+        self._warm_us = NEVER_US
+        lifecycle = self.lifecycle
+        level, value = self._plan.look(self._window)
+        if level != lifecycle.level:
+            lifecycle.change(at_us, level, self)
+        elif lifecycle.deadline_us <= at_us:
+            lifecycle.serve(at_us, self)
+        if level is Level.BREACH and value is not None:
+            lifecycle.observe(value)
+
+    def _ask(self) -> None:
+        """Ask to be woken when the clock makes the next thing happen that is not an event."""
+        window = self._window
+        if window.times and window.times[-1] > self._newest_us:
+            ahead_us = window.first_after(self._newest_us)
+            self._plan.timers.ask(self, ahead_us)
+        change_us = min(self.lifecycle.deadline_us, self._next_change_us())
+        if change_us != NEVER_US:
+            lag_us = self._raised_us - self._newest_us + self._plan.lateness_us
+            self._plan.timers.ask(self, change_us + lag_us)
+
+    def dump(self) -> tuple[object, ...]:
+        """Return the state as plain data for a snapshot."""
+        clock = (self._newest_us, self._raised_us, self._first_us, self._warm_us, self._judged_us)
+        return clock, self.lifecycle.dump(), self._window.dump()
+
+    def load(self, state: tuple[object, ...]) -> None:
+        """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
+        clock, lifecycle, window = msgspec.convert(state, _GroupDump)
+        self._newest_us, self._raised_us, self._first_us, self._warm_us, self._judged_us = clock
+        self.lifecycle.load(lifecycle)
+        self._window.load(window)
+        self._ask()

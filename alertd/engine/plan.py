@@ -1,0 +1,55 @@
+"""A rule, prepared for judging.
+
+Owns what all groups of one rule share: the rule, its condition, how a window of it is made, and
+the journal and the timers that its groups write to. Leaves state to the groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from alertd.engine.aggregates import Aggregate, aggregate_factory
+from alertd.engine.condition import Condition, Level
+from alertd.engine.journal import Journal
+from alertd.engine.screen import Screen
+from alertd.engine.timers import Timers
+from alertd.engine.window import Window
+from alertd.model import Rule
+
+
+class Plan:
+    """What the groups of one rule have in common."""
+
+    __slots__ = ("_new_aggregate", "active_us", "condition", "journal", "lateness_us", "rule",
+                 "screen", "timers", "window_us")  # fmt: skip
+
+    def __init__(self, rule: Rule, active_us: int, journal: Journal, timers: Timers) -> None:
+        self.rule = rule
+        self.active_us = active_us
+        """Since when the rule has been active, by the wall clock."""
+        self.condition = Condition(rule)
+        self.screen = Screen(rule, self.condition)
+        self.window_us = rule.window_us
+        self.lateness_us = rule.allowed_lateness_us
+        self.journal = journal
+        self.timers = timers
+        self._new_aggregate: Callable[[], Aggregate] = aggregate_factory(
+            rule.aggregate, rule.window_us
+        )
+
+    def new_window(self) -> Window:
+        """Return an empty window of this rule."""
+        return Window(self.window_us, self._new_aggregate())
+
+    def adopt(self, rule: Rule) -> None:
+        """Go on under an edited rule whose windows are the same."""
+        self.rule = rule
+        self.condition = Condition(rule)
+        self.screen = Screen(rule, self.condition)
+
+    def look(self, window: Window) -> tuple[Level, float | None]:
+        """Return what ``window`` means now, and its value if it has one."""
+        if window.count < self.condition.min_samples:
+            return self.condition.level_without_value, None
+        value = window.aggregate.value(window)
+        return self.condition.level(value), value

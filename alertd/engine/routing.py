@@ -1,0 +1,130 @@
+"""Which groups see a series.
+
+Owns the plans by metric name, each rule's groups, and the route of each series: the tuple of
+groups that its events go to. Matching is done once per series and remembered, so an event
+costs only the rules that see it, whether there are ten others or ten thousand.
+
+Invariant: a remembered route is what matching would give now; any change of rules forgets them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from alertd.engine.bucketed import BucketedGroup
+from alertd.engine.continuous import ContinuousGroup
+from alertd.engine.group import Group
+from alertd.engine.plan import Plan
+from alertd.model import Labels, Matcher, MatchOperator, Rule, RuleType, Series
+
+Route = tuple[Group, ...]
+
+
+class RuleGroups:
+    """A rule's plan and all of its groups."""
+
+    __slots__ = ("_matches", "by_labels", "plan")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.by_labels: dict[Labels, Group] = {}
+        self._matches = [_predicate(matcher) for matcher in plan.rule.matchers]
+        if not plan.rule.group_by and plan.condition.true_on_empty:
+            self.group(())  # a dead-man's switch watches from the moment it becomes active
+
+    def sees(self, labels: dict[str, str]) -> bool:
+        """Return whether every matcher holds."""
+        return all(matches(labels) for matches in self._matches)
+
+    def group_of(self, labels: dict[str, str]) -> Group:
+        """Return the group of a series, making it when it is new."""
+        return self.group(tuple((name, labels.get(name, "")) for name in self.plan.rule.group_by))
+
+    def group(self, labels: Labels) -> Group:
+        """Return the group with these labels, making it when it is new."""
+        group = self.by_labels.get(labels)
+        if group is None:
+            is_bucketed = self.plan.rule.type is RuleType.BUCKETED_WINDOW
+            group = (BucketedGroup if is_bucketed else ContinuousGroup)(self.plan, labels)
+            self.by_labels[labels] = group
+        return group
+
+
+class Router:
+    """Rules by metric name, and the remembered route of every series."""
+
+    def __init__(self, series_of: Callable[[int], Series]) -> None:
+        self._series_of = series_of
+        self._rules: dict[str, RuleGroups] = {}
+        self._by_metric: dict[str, list[RuleGroups]] = {}
+        self._routes: list[Route | None] = []
+
+    def __iter__(self) -> Iterator[RuleGroups]:
+        return iter(self._rules.values())
+
+    def get(self, rule_id: str) -> RuleGroups | None:
+        """Return a rule's groups, or None if there is no such rule."""
+        return self._rules.get(rule_id)
+
+    def add(self, plan: Plan) -> RuleGroups:
+        """Take a rule in. O(number of series) memory traffic: every route is forgotten."""
+        groups = RuleGroups(plan)
+        self._rules[plan.rule.id] = groups
+        self._by_metric.setdefault(plan.rule.metric_name, []).append(groups)
+        self._routes = []
+        return groups
+
+    def remove(self, rule_id: str) -> RuleGroups | None:
+        """Drop a rule and return its groups, or None if there is no such rule."""
+        groups = self._rules.pop(rule_id, None)
+        if groups is not None:
+            self._by_metric[groups.plan.rule.metric_name].remove(groups)
+            self._routes = []
+        return groups
+
+    def route(self, series_id: int) -> Route:
+        """Return the groups that see a series. A list index once it is known."""
+        try:
+            known = self._routes[series_id]
+        except IndexError:
+            self._routes.extend([None] * (series_id + 1 - len(self._routes)))
+            known = None
+        if known is None:
+            known = self._routes[series_id] = self._match(self._series_of(series_id))
+        return known
+
+    def _match(self, series: Series) -> Route:
+        labels = dict(series.labels)
+        candidates = self._by_metric.get(series.metric_name, ())
+        return tuple(rule.group_of(labels) for rule in candidates if rule.sees(labels))
+
+
+def _predicate(matcher: Matcher) -> Callable[[dict[str, str]], bool]:
+    """Return what decides one matcher on a label set; a missing label is the empty string."""
+    name, pattern = matcher.label, matcher.pattern
+    match matcher.operator:
+        case MatchOperator.EQUAL:
+            return lambda labels: labels.get(name, "") == pattern
+        case MatchOperator.NOT_EQUAL:
+            return lambda labels: labels.get(name, "") != pattern
+        case MatchOperator.REGEX:
+            fullmatch = re.compile(pattern).fullmatch
+            return lambda labels: fullmatch(labels.get(name, "")) is not None
+        case MatchOperator.NOT_REGEX:
+            differs = re.compile(pattern).fullmatch
+            return lambda labels: differs(labels.get(name, "")) is None
+
+
+def same_windows(old: Rule, new: Rule) -> bool:
+    """Return whether an edit leaves alone all that the state of a group depends on."""
+    return (
+        old.type is new.type
+        and old.metric_name == new.metric_name
+        and old.matchers == new.matchers
+        and old.group_by == new.group_by
+        and old.aggregate == new.aggregate
+        and old.window_us == new.window_us
+        and old.bucket_us == new.bucket_us
+        and old.allowed_lateness_us == new.allowed_lateness_us
+    )

@@ -1,0 +1,185 @@
+"""A window that slides over event time, and the events that it needs.
+
+Owns the events of one group in two sorted columns, and which part of them is inside. At
+position T the window holds the events with ``T - W < t <= T``: indexes ``low`` to ``high``.
+Before ``low`` stand events that have left and may still be asked for when a late one arrives,
+from ``high`` on those that the window has not reached.
+
+A bucketed window ``[e - W, e)`` is the same thing: times are whole microseconds, so it is the
+window at position ``e - 1``.
+
+Costs: appending at the end and sliding are amortised O(1) besides the aggregate's own cost;
+inserting in the middle moves the columns' tail (a memmove), and rebuilds an aggregate that
+depends on order. 16 bytes an event.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from bisect import bisect_right
+
+from alertd.engine.aggregates import Aggregate
+
+NEVER_US = 1 << 62
+"""Later than any instant: the change point of a window in which nothing will change."""
+
+_TRIM_AT_LEAST = 32
+
+WindowDump = tuple[bytes, bytes, int, int]
+"""A window as plain data: event times and values (little-endian), and its edges."""
+
+
+class Window:
+    """Sorted events of one group, an aggregate over those inside, and the next change point."""
+
+    __slots__ = ("aggregate", "high", "low", "span_us", "times", "values")
+
+    def __init__(self, span_us: int, aggregate: Aggregate) -> None:
+        self.span_us = span_us
+        self.aggregate = aggregate
+        self.times: array[int] = array("q")
+        self.values: array[float] = array("d")
+        self.low = 0
+        self.high = 0
+
+    @property
+    def count(self) -> int:
+        """Number of events inside."""
+        return self.high - self.low
+
+    def put(self, time_us: int, value: float) -> None:
+        """Keep an event that the window has not reached, at its place after those of its time."""
+        times = self.times
+        if not times or time_us >= times[-1]:
+            times.append(time_us)
+            self.values.append(value)
+        else:
+            place = bisect_right(times, time_us, self.high)
+            times.insert(place, time_us)
+            self.values.insert(place, value)
+
+    def put_inside(self, time_us: int, value: float) -> None:
+        """Insert a late event at its place inside the window.
+
+        O(log n) and a memmove; O(n) for an aggregate that depends on order, unless the event is
+        the newest inside.
+        """
+        place = bisect_right(self.times, time_us, self.low, self.high)
+        is_newest = place == self.high
+        self.times.insert(place, time_us)
+        self.values.insert(place, value)
+        self.high += 1
+        if is_newest or not self.aggregate.in_order:
+            self.aggregate.add(value)
+        else:
+            self.rebuild()
+
+    def put_before(self, time_us: int, value: float) -> None:
+        """Insert a late event that has left the window already."""
+        place = bisect_right(self.times, time_us, 0, self.low)
+        self.times.insert(place, time_us)
+        self.values.insert(place, value)
+        self.low += 1
+        self.high += 1
+
+    def next_change_us(self) -> int:
+        """Return the next position at which an event enters or leaves, or ``NEVER_US``."""
+        change_us = NEVER_US
+        if self.high < len(self.times):
+            change_us = self.times[self.high]
+        if self.low < self.high:
+            leaving_us = self.times[self.low] + self.span_us
+            if leaving_us < change_us:
+                return leaving_us
+        return change_us
+
+    def move_to(self, position_us: int) -> bool:
+        """Slide forward to ``position_us``: let events leave and enter. True if any entered."""
+        times, values = self.times, self.values
+        low, high = self.low, self.high
+        add, remove = self.aggregate.add, self.aggregate.remove
+        oldest_us = position_us - self.span_us
+        while low < high and times[low] <= oldest_us:
+            remove(values[low])
+            low += 1
+        if low == high:
+            self.aggregate.clear()
+        end, before = len(times), high
+        while high < end and times[high] <= position_us:
+            if times[high] > oldest_us:
+                add(values[high])
+            else:
+                low += 1  # the slide was longer than the window: it was never inside
+            high += 1
+        self.low, self.high = low, high
+        return high > before
+
+    def rebuild(self) -> None:
+        """Compute the aggregate anew from the events inside. O(n)."""
+        aggregate = self.aggregate
+        aggregate.clear()
+        for value in self.values[self.low : self.high]:
+            aggregate.add(value)
+
+    def stand_at(self, position_us: int) -> None:
+        """Put the edges where ``position_us`` has them. The aggregate is left alone. O(log n)."""
+        self.low = bisect_right(self.times, position_us - self.span_us)
+        self.high = bisect_right(self.times, position_us)
+
+    def forget_until(self, time_us: int) -> None:
+        """Drop events at or before ``time_us`` that have left the window.
+
+        Amortised O(1): it waits until they are half of the columns.
+        """
+        low = self.low
+        if low >= _TRIM_AT_LEAST and 2 * low >= len(self.times):
+            drop = bisect_right(self.times, time_us, 0, low)
+            if drop:
+                del self.times[:drop]
+                del self.values[:drop]
+                self.low -= drop
+                self.high -= drop
+
+    def count_between(self, after_us: int, until_us: int) -> int:
+        """Return how many kept events lie in ``(after_us, until_us]``. O(log n)."""
+        return bisect_right(self.times, until_us) - bisect_right(self.times, after_us)
+
+    def last_until(self, time_us: int) -> int | None:
+        """Return the newest event time that is not after ``time_us``, reached or not, or None."""
+        times = self.times
+        if not times or times[-1] <= time_us:
+            return times[-1] if times else None
+        place = bisect_right(times, time_us)
+        return times[place - 1] if place else None
+
+    def first_after(self, time_us: int) -> int:
+        """Return the first event time after ``time_us``; there must be one."""
+        return self.times[bisect_right(self.times, time_us)]
+
+    def dump(self) -> WindowDump:
+        """Return the columns (little-endian) and the edges as plain data for a snapshot."""
+        return _to_bytes(self.times), _to_bytes(self.values), self.low, self.high
+
+    def load(self, state: WindowDump) -> None:
+        """Take what ``dump`` returned. O(n): the aggregate is computed anew, and is the same."""
+        times, values, self.low, self.high = state
+        self.times, self.values = array("q"), array("d")
+        _load_column(self.times, times)
+        _load_column(self.values, values)
+        if not 0 <= self.low <= self.high <= len(self.times) == len(self.values):
+            raise ValueError("a window's edges do not fit its columns")
+        self.rebuild()
+
+
+def _to_bytes(column: array[int] | array[float]) -> bytes:
+    if sys.byteorder == "big":
+        column = column[:]
+        column.byteswap()
+    return column.tobytes()
+
+
+def _load_column(column: array[int] | array[float], data: bytes) -> None:
+    column.frombytes(data)
+    if sys.byteorder == "big":
+        column.byteswap()
