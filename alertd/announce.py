@@ -1,0 +1,124 @@
+"""From a transition to what is said about it, and to whom.
+
+Owns the wording of one incident in one line, the view of it that receivers get, and the ids of
+notifications. It observes the engine's transitions on behalf of the channels; it sends nothing.
+
+Invariant: the same transition always gives the same announcement, ids included, so that
+recording it twice is harmless.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+import msgspec
+
+from alertd.channels.message import IncidentView, Message, MessageKind
+from alertd.channels.wording import duration_text, number_text
+from alertd.clock import format_us
+from alertd.model import (
+    NAMESPACE,
+    US_PER_S,
+    Announcement,
+    Incident,
+    Notification,
+    Rule,
+    RuleType,
+    Target,
+    Transition,
+    TransitionKind,
+)
+
+_TOLD = {
+    TransitionKind.FIRING: MessageKind.FIRING,
+    TransitionKind.RESOLVED: MessageKind.RESOLVED,
+}
+
+
+class Announcer:
+    """Words transitions. ``public_url`` is where receivers find this server's API."""
+
+    def __init__(self, public_url: str) -> None:
+        self._public_url = public_url.rstrip("/")
+
+    def announce(self, transition: Transition) -> Announcement | None:
+        """Return what to record and whom to tell of ``transition``; None if nobody is told."""
+        kind, incident = _TOLD.get(transition.kind), transition.incident
+        if kind is None or incident is None:
+            return None
+        rule = transition.rule
+        view = self._view(rule, incident, transition.value)
+        return Announcement(
+            transition=transition,
+            summary=summarise(rule, incident),
+            notifications=tuple(
+                _notification(kind, rule, view, target, transition.detected_us)
+                for target in rule.targets
+            ),
+        )
+
+    def _view(self, rule: Rule, incident: Incident, value: float | None) -> IncidentView:
+        ended_us = incident.ended_us
+        summary = summarise(rule, incident)
+        if ended_us is not None:
+            lasted = duration_text((ended_us - incident.started_us) / US_PER_S)
+            summary = f"{summary}; over after {lasted}"
+        return IncidentView(
+            id=incident.id,
+            alert_id=rule.id,
+            rule_name=rule.name,
+            severity=rule.severity.value,
+            state="firing" if ended_us is None else "resolved",
+            reason=None if incident.end_reason is None else incident.end_reason.value,
+            group_labels=dict(incident.group),
+            value=value,
+            threshold=rule.threshold,
+            operator=rule.operator.value,
+            started_at=format_us(incident.started_us),
+            fired_at=format_us(incident.fired_us),
+            ended_at=None if ended_us is None else format_us(ended_us),
+            window_start=format_us(incident.window_start_us),
+            window_end=format_us(incident.window_end_us),
+            event_time=format_us(incident.event_time_us),
+            late_by=incident.late_by_us / US_PER_S,
+            detected_by=incident.detected_by.value,
+            message=summary,
+            history_url=f"{self._public_url}/api/incidents/{incident.id}",
+            runbook_url=rule.runbook_url,
+        )
+
+
+def summarise(rule: Rule, incident: Incident) -> str:
+    """Return one line for a person: which rule, where, and the value against the threshold."""
+    where = ", ".join(f"{name}={value}" for name, value in incident.group)
+    place = f" for {where}" if where else ""
+    value = "no data" if incident.value is None else number_text(incident.value)
+    span = duration_text(rule.window_us / US_PER_S)
+    kind = "a bucket of" if rule.type is RuleType.BUCKETED_WINDOW else "the last"
+    limit = f"{rule.operator.value} {number_text(rule.threshold)}"
+    what = f"{rule.aggregate} of {rule.metric_name} over {kind} {span}"
+    return f"{rule.name}{place}: {what} was {value} (alert if {limit})"
+
+
+def _notification(
+    kind: MessageKind, rule: Rule, view: IncidentView, target: Target, now_us: int
+) -> Notification:
+    identity = f"notification\x1d{view.id}\x1d{kind}\x1d{target.channel}\x1d{target.endpoint or ''}"
+    notification_id = str(uuid.uuid5(NAMESPACE, identity))
+    message = Message(
+        notification_id=notification_id,
+        idempotency_key=notification_id,
+        kind=kind,
+        sent_at=format_us(now_us),
+        incidents=(view,),
+    )
+    return Notification(
+        id=notification_id,
+        incident_id=view.id,
+        rule_id=rule.id,
+        kind=kind.value,
+        target=target,
+        message=msgspec.json.encode(message),
+        created_us=now_us,
+        next_attempt_us=now_us,
+    )

@@ -1,0 +1,251 @@
+"""The daemon: what is made of what, what lives how long, and the order of stopping.
+
+Owns the wiring and the nurseries, nested by lifetime. From the outside in: the store; dispatch
+and the pipeline; what feeds the pipeline (HTTP, host metrics, signals). Stopping goes the other
+way: nothing more is accepted, the pipeline judges what it has taken, a snapshot is written,
+dispatch gets its deadline, the store closes last.
+
+Invariant: an unexpected error anywhere ends the whole process with its cause in the log;
+recovery at the next start is the only repair.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import structlog
+import trio
+from quart_trio import QuartTrio
+
+from alertd import __version__, sdnotify
+from alertd.announce import Announcer
+from alertd.clock import Clock
+from alertd.config import Config
+from alertd.dedup import DedupIndex
+from alertd.dispatch import Dispatcher
+from alertd.host_metrics import HostMetrics
+from alertd.http.app import make_app
+from alertd.http.server import serve
+from alertd.http.services import Limits, Services
+from alertd.intake import Intake
+from alertd.live_channels import LiveChannels
+from alertd.metrics import Metrics
+from alertd.model import US_PER_S, GroupState
+from alertd.pipeline import Pipeline
+from alertd.recovery import Recovered, recover
+from alertd.reload import Reloader
+from alertd.rulebook import RuleBook
+from alertd.rules import seconds_to_us
+from alertd.series import SeriesRegistry
+from alertd.snapshotter import Snapshotter
+from alertd.status import Status
+from alertd.store.connection import Durability
+from alertd.store.store import Store, open_store
+
+log = structlog.get_logger(__name__)
+
+
+def run(config_path: Path, config: Config) -> None:
+    """Run the daemon until SIGTERM or SIGINT. Raises ``AlertdError`` if it cannot start.
+
+    Any other exception is a defect or a store that failed: it has been logged, and the process
+    should end with a status that makes its supervisor start it again.
+    """
+    trio.run(partial(_Daemon(config_path, config).run))
+
+
+class _Daemon:
+    """Everything that one run of the daemon consists of."""
+
+    def __init__(self, config_path: Path, config: Config) -> None:
+        self._config_path = config_path
+        self._config = config
+        self._metrics = Metrics()
+        self._shutdown = trio.Event()
+
+    async def run(self) -> None:
+        """Open the store, recover, serve, and stop in order."""
+        config = self._config
+        path = config.store.resolve_path()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        log.info("starting", version=__version__, config=str(self._config_path), store=str(path))
+        sdnotify.status("opening the store")
+        async with open_store(path, durability=Durability(config.store.durability)) as store:
+            announcer = Announcer(config.server.base_url)
+            snapshots = path.with_name(f"{path.name}.snapshots")
+            sdnotify.status("recovering")
+            recovered = await recover(
+                store,
+                announcer,
+                snapshots=snapshots,
+                new_state=self._new_state,
+                on_progress=self._tell_progress,
+            )
+            await self._serve(store, recovered, announcer, snapshots)
+        log.info("stopped")
+
+    async def _serve(
+        self, store: Store, recovered: Recovered, announcer: Announcer, snapshots: Path
+    ) -> None:
+        """Run everything that lives between recovery and the closing of the store."""
+        config = self._config
+        clock = Clock(not_before_us=recovered.received_us)
+        channels = LiveChannels(
+            config.channels, allow_private_endpoints=config.notify.allow_private_endpoints
+        )
+        dispatcher = Dispatcher(
+            store.outbox, channels, clock.now_us, config.notify, self._metrics, log
+        )
+        pipeline = Pipeline(
+            events=store.events,
+            rules=store.rules,
+            incidents=store.incidents,
+            engine=recovered.engine,
+            registry=recovered.registry,
+            dedup=recovered.dedup,
+            announcer=announcer,
+            clock=clock,
+            metrics=self._metrics,
+            max_queued_events=config.engine.max_queue_events,
+            applied=recovered.applied,
+            on_recorded=dispatcher.wake,
+        )
+        rulebook = RuleBook(
+            await store.rules.all(),
+            pipeline,
+            clock.now_us,
+            channels.names,
+            partial(_group_states, pipeline, clock),
+        )
+        snapshotter = Snapshotter(
+            pipeline,
+            recovered.dedup,
+            snapshots,
+            clock,
+            self._metrics,
+            interval_s=config.engine.snapshot_interval_secs,
+            position=recovered.snapshot_position,
+        )
+        status = Status(
+            store=store,
+            pipeline=pipeline,
+            snapshotter=snapshotter,
+            recovered=recovered,
+            rulebook=rulebook,
+            clock=clock,
+            metrics=self._metrics,
+        )
+        intake = Intake(
+            pipeline,
+            recovered.registry,
+            clock,
+            max_future_skew_us=seconds_to_us(config.engine.max_future_skew_secs),
+            retention_us=seconds_to_us(config.store.event_retention_days * 86_400),
+        )
+        app = make_app(
+            Services(
+                intake=intake,
+                rules=rulebook,
+                incidents=store.incidents,
+                status=status,
+                metrics=self._metrics,
+                limits=Limits(
+                    max_body_bytes=config.server.max_body_bytes,
+                    max_events_per_request=config.server.max_events_per_request,
+                ),
+            )
+        )
+        reloader = Reloader(self._config_path, config, rulebook, channels)
+
+        async with trio.open_nursery() as core:
+            core.start_soon(channels.run)
+            core.start_soon(status.run)
+            core.start_soon(_feed_watchdog, status)
+            await core.start(dispatcher.run)
+            judging_over = trio.Event()
+            core.start_soon(_run_then_set, pipeline.run, judging_over)
+            await reloader.apply(config)
+            core.start_soon(snapshotter.run)
+
+            await self._serve_until_shutdown(app, intake, reloader, status)
+
+            pipeline.close()
+            await judging_over.wait()
+            await snapshotter.take()
+            await dispatcher.drain(config.notify.shutdown_deadline_secs)
+            core.cancel_scope.cancel()
+
+    async def _serve_until_shutdown(
+        self, app: QuartTrio, intake: Intake, reloader: Reloader, status: Status
+    ) -> None:
+        """Run what feeds the pipeline; when it is told to stop, HTTP has its grace time."""
+        config, http_over = self._config, trio.Event()
+        http = partial(serve, app, config.server, metrics=self._metrics, shutdown=self._shutdown)
+        async with trio.open_nursery() as edge:
+            edge.start_soon(self._listen_to_signals, reloader)
+            if config.host_metrics.enabled:
+                edge.start_soon(HostMetrics(intake).run, config.host_metrics)
+            for address in await edge.start(_start_then_set, http, http_over):
+                log.info("listening", address=address)
+            status.ready()
+            await self._shutdown.wait()
+            log.info("stopping")
+            sdnotify.stopping()
+            await http_over.wait()
+            edge.cancel_scope.cancel()
+
+    async def _listen_to_signals(self, reloader: Reloader) -> None:
+        """SIGTERM and SIGINT stop the daemon; SIGHUP reads the configuration again."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    await reloader.reload()
+                else:
+                    log.info("signal received", signal=signal.Signals(number).name)
+                    self._shutdown.set()
+
+    def _new_state(self) -> tuple[SeriesRegistry, DedupIndex]:
+        engine = self._config.engine
+        return (
+            SeriesRegistry(max_series=engine.max_series),
+            DedupIndex(seconds_to_us(engine.dedup_horizon_secs), max_ids=engine.max_remembered_ids),
+        )
+
+    def _tell_progress(self, phrase: str) -> None:
+        sdnotify.status(phrase)
+        sdnotify.extend_timeout(30 * US_PER_S)
+
+
+async def _run_then_set(run: Callable[[], Awaitable[None]], over: trio.Event) -> None:
+    await run()
+    over.set()
+
+
+async def _start_then_set(
+    run: Callable[..., Awaitable[None]],
+    over: trio.Event,
+    *,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    await run(task_status=task_status)
+    over.set()
+
+
+async def _feed_watchdog(status: Status) -> None:
+    """Tell systemd that the daemon works, as long as its writer thread does."""
+    interval_s = sdnotify.watchdog_interval_s()
+    if interval_s is None:
+        return
+    while True:
+        if status.is_alive():
+            sdnotify.watchdog()
+        await trio.sleep(interval_s)
+
+
+def _group_states(pipeline: Pipeline, clock: Clock, rule_id: str) -> dict[str, int]:
+    """Return how many groups of a rule are in each state, every state named."""
+    counts = pipeline.engine.group_states(rule_id, clock.now_us())
+    return {state.value: counts.get(state, 0) for state in GroupState}

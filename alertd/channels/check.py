@@ -1,0 +1,171 @@
+"""What is wrong with a channel's configuration, found before anything is sent.
+
+Owns every check that one table can be given without the network; ``alertd check`` and
+``factory.py`` use the same. Paths are JSON pointers into the table (``/headers/X-Key``).
+Messages never repeat an address, a header's value or a secret.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from typing import Final
+
+import httpx
+
+from alertd.channels.address import bare_address
+from alertd.channels.config import ChannelConfig, EmailConfig, SlackConfig, Tls, WebhookConfig
+from alertd.channels.secret import SecretUnavailable, read_secret
+from alertd.errors import Problem
+
+MAX_TIMEOUT_SECS: Final = 300
+MAX_RECIPIENTS: Final = 50
+RESERVED_HEADERS: Final = frozenset(
+    {
+        *("accept-encoding", "connection", "content-length", "content-type", "idempotency-key"),
+        *("transfer-encoding", "user-agent", "x-alertd-signature"),
+    }
+)
+"""Headers that the webhook sets itself, lower case."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def channel_problems(
+    config: ChannelConfig, environ: Mapping[str, str] = os.environ
+) -> list[Problem]:
+    """Return everything that is wrong with ``config``; an empty list means that it can be used.
+
+    Reads the secret and certificate files that it names.
+    """
+    problems = []
+    if not 0 < config.timeout_secs <= MAX_TIMEOUT_SECS:
+        problems.append(Problem("/timeout_secs", f"must be above 0 and at most {MAX_TIMEOUT_SECS}"))
+    match config:
+        case WebhookConfig():
+            problems += _webhook(config, environ)
+        case SlackConfig():
+            problems += _slack(config, environ)
+        case EmailConfig():
+            problems += _email(config, environ)
+    return problems
+
+
+def url_problem(url: str) -> str | None:
+    """Return why ``url`` cannot be posted to, None if it can."""
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "must be ASCII without spaces, line breaks or control characters"
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        return "is not a valid address"
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        return "must be an http:// or https:// address with a host"
+    if parsed.port is not None and not 1 <= parsed.port <= 65535:
+        return "has a port that is not between 1 and 65535"
+    return None
+
+
+def _webhook(config: WebhookConfig, environ: Mapping[str, str]) -> list[Problem]:
+    problems = []
+    if message := url_problem(config.url):
+        problems.append(Problem("/url", message))
+    for name, value in config.headers.items():
+        if message := _header_problem(name, value):
+            problems.append(
+                Problem(f"/headers/{name.replace('~', '~0').replace('/', '~1')}", message)
+            )
+    problems += _secret("secret", config.secret_file, config.secret_env, environ)
+    problems += _ca_file(config.ca_file)
+    return problems
+
+
+def _header_problem(name: str, value: str) -> str | None:
+    if not _TOKEN.fullmatch(name):
+        return "is not a header name: letters, digits and hyphens"
+    if name.lower() in RESERVED_HEADERS:
+        return "is set by alertd itself; leave it out"
+    if not _HEADER_VALUE.fullmatch(value):
+        return "has a value with a line break, a control character or a non-ASCII character"
+    return None
+
+
+def _slack(config: SlackConfig, environ: Mapping[str, str]) -> list[Problem]:
+    given = [config.url, config.url_file, config.url_env]
+    if sum(source is not None for source in given) != 1:
+        return [Problem("/url", "exactly one of url, url_file and url_env is required")]
+    if config.url is not None:
+        message = url_problem(config.url)
+        return [Problem("/url", message)] if message else []
+    path = "/url_file" if config.url_file is not None else "/url_env"
+    try:
+        secret = read_secret(file=config.url_file, env=config.url_env, environ=environ)
+    except SecretUnavailable as error:
+        return [Problem(path, str(error))]
+    message = url_problem(secret.reveal()) if secret else None
+    return [Problem(path, f"the address in it {message}")] if message else []
+
+
+def _email(config: EmailConfig, environ: Mapping[str, str]) -> list[Problem]:
+    problems = []
+    if not _HOST.fullmatch(config.host):
+        problems.append(Problem("/host", "must be a host name or an IP address"))
+    if not 1 <= config.effective_port <= 65535:
+        problems.append(Problem("/port", "must be between 1 and 65535"))
+    if message := address_problem(config.sender):
+        problems.append(Problem("/from", message))
+    if not 1 <= len(config.to) <= MAX_RECIPIENTS:
+        problems.append(Problem("/to", f"must list 1 to {MAX_RECIPIENTS} addresses"))
+    for index, address in enumerate(config.to):
+        if message := address_problem(address):
+            problems.append(Problem(f"/to/{index}", message))
+    problems += _login(config)
+    problems += _secret("password", config.password_file, config.password_env, environ)
+    problems += _ca_file(config.ca_file)
+    return problems
+
+
+def address_problem(address: str) -> str | None:
+    """Return why ``address`` cannot be written to, None if it can. A display name is allowed."""
+    if bare_address(address) is None:
+        return "must be one ASCII e-mail address, like ops@example.org"
+    return None
+
+
+def _login(config: EmailConfig) -> list[Problem]:
+    has_password = config.password_file is not None or config.password_env is not None
+    if config.username is None:
+        return [Problem("/username", "is required with a password")] if has_password else []
+    if not has_password:
+        return [Problem("/username", "needs password_file or password_env")]
+    if not config.username.isprintable():
+        return [Problem("/username", "must not have line breaks or control characters")]
+    if config.tls is Tls.NONE and config.host not in _LOOPBACK:
+        return [Problem("/tls", "'none' would send the password readable; use starttls or tls")]
+    return []
+
+
+def _secret(
+    key: str, file: str | None, env: str | None, environ: Mapping[str, str]
+) -> list[Problem]:
+    path = f"/{key}_file" if file is not None else f"/{key}_env"
+    try:
+        read_secret(file=file, env=env, environ=environ)
+    except SecretUnavailable as error:
+        return [Problem(path, str(error))]
+    return []
+
+
+def _ca_file(ca_file: str | None) -> list[Problem]:
+    if ca_file is None:
+        return []
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(ca_file)
+    except (OSError, ValueError):
+        return [Problem("/ca_file", "cannot be read as a PEM file of certificates")]
+    return []

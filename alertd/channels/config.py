@@ -1,0 +1,82 @@
+"""How a person configures a channel: one ``[channels.NAME]`` table each.
+
+Owns the keys, their defaults and units. Leaves to others: what makes a combination wrong
+(``check.py``), reading secrets (``secret.py``), making channels of them (``factory.py``).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+
+class _Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """What the three have in common."""
+
+    timeout_secs: float = 10
+    """For one whole attempt, from the name lookup to the end of the reply."""
+
+    def __repr__(self) -> str:
+        # Addresses and headers can be secrets; a repr ends up in logs and tracebacks.
+        return f"{type(self).__name__}(…)"
+
+
+class WebhookConfig(_Channel, frozen=True, kw_only=True, tag="webhook"):
+    """Messages as JSON by HTTP POST (API.md, last section)."""
+
+    url: str
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    secret_file: str | None = None
+    """Key of the signature header; without one (or ``secret_env``) nothing is signed."""
+    secret_env: str | None = None
+    ca_file: str | None = None
+    """PEM file of a private certificate authority; default: the system's and Mozilla's."""
+    allow_private: bool = True
+    """Whether the address may be loopback or private: who edits this file may look inside."""
+
+
+class SlackConfig(_Channel, frozen=True, kw_only=True, tag="slack"):
+    """A Slack incoming webhook. Its address is a secret: exactly one of the three names it."""
+
+    url: str | None = None
+    url_file: str | None = None
+    url_env: str | None = None
+
+
+class Tls(StrEnum):
+    """How the connection to the mail server is encrypted."""
+
+    STARTTLS = "starttls"
+    TLS = "tls"
+    NONE = "none"
+
+
+DEFAULT_PORTS: Final = {Tls.NONE: 25, Tls.STARTTLS: 587, Tls.TLS: 465}
+"""RFC 5321, RFC 6409 and RFC 8314."""
+
+
+class EmailConfig(_Channel, frozen=True, kw_only=True, tag="email"):
+    """E-mail through one SMTP server."""
+
+    host: str
+    sender: str = msgspec.field(name="from")
+    to: tuple[str, ...]
+    port: int | None = None
+    """Default by ``tls``: 587, 465 or 25."""
+    tls: Tls = Tls.STARTTLS
+    username: str | None = None
+    password_file: str | None = None
+    password_env: str | None = None
+    ca_file: str | None = None
+    """PEM file of a private certificate authority; default: the system's."""
+
+    @property
+    def effective_port(self) -> int:
+        """The port to connect to."""
+        return self.port if self.port is not None else DEFAULT_PORTS[self.tls]
+
+
+ChannelConfig = WebhookConfig | SlackConfig | EmailConfig

@@ -1,0 +1,133 @@
+"""Channels, made from the configuration and from the endpoints that rules name.
+
+Owns which channel a rule's ``Target`` means, and the life of what channels hold open.
+
+A target either names a configured channel, or is a type with an endpoint of its own. The
+latter are made on demand and hold nothing: all of them share one guarded HTTP client
+(``guarded.py``), and an ``EMAIL`` endpoint goes through the server of the first e-mail channel
+of the configuration. So there is nothing to evict, however many endpoints rules name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from alertd.channels.check import channel_problems, url_problem
+from alertd.channels.config import ChannelConfig, EmailConfig, SlackConfig, WebhookConfig
+from alertd.channels.email import EmailChannel
+from alertd.channels.http_client import HttpClient
+from alertd.channels.protocol import Channel
+from alertd.channels.secret import Secret, read_secret
+from alertd.channels.slack import SlackChannel
+from alertd.channels.smtp import SmtpServer
+from alertd.channels.webhook import WebhookChannel
+from alertd.errors import AlertdError, InvalidInput, Problem
+from alertd.model import Target
+
+ENDPOINT_TIMEOUT_S = 10.0
+
+
+class UnknownChannel(AlertdError):
+    """A target means no channel; the message says what to configure."""
+
+
+class ChannelFactory:
+    """The channels of one configuration.
+
+    ``allow_private_endpoints`` lets endpoints set over the API lead to loopback and private
+    addresses (``notify.allow_private_endpoints``). Raises ``InvalidInput`` with every problem
+    (paths ``/channels/NAME/…``) if a channel cannot be made.
+    """
+
+    def __init__(
+        self,
+        configs: Mapping[str, ChannelConfig],
+        *,
+        allow_private_endpoints: bool = False,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        problems = [
+            Problem(f"/channels/{name}{problem.path}", problem.message)
+            for name, config in configs.items()
+            for problem in channel_problems(config, environ)
+        ]
+        if problems:
+            raise InvalidInput(problems)
+        self._endpoint_client = HttpClient(allow_private=allow_private_endpoints)
+        self._mail_server: SmtpServer | None = None
+        self._channels = {name: self._make(config, environ) for name, config in configs.items()}
+
+    def names(self) -> frozenset[str]:
+        """Return the names of the configured channels."""
+        return frozenset(self._channels)
+
+    def for_target(self, target: Target) -> Channel:
+        """Return the channel that ``target`` means. Raises ``UnknownChannel`` if there is none."""
+        if target.endpoint is None:
+            channel = self._channels.get(target.channel)
+            if channel is None:
+                raise UnknownChannel(
+                    f"the channel {target.channel!r} is not configured; "
+                    f"add [channels.{target.channel}] or change the rule"
+                )
+            return channel
+        if target.channel == "EMAIL":
+            return self._email_endpoint(target.endpoint)
+        return self._http_endpoint(target.channel, target.endpoint)
+
+    async def aclose(self) -> None:
+        """Close everything. No ``send`` may be under way or follow."""
+        for channel in self._channels.values():
+            await channel.aclose()
+        await self._endpoint_client.aclose()
+
+    def _make(self, config: ChannelConfig, environ: Mapping[str, str]) -> Channel:
+        match config:
+            case WebhookConfig():
+                return WebhookChannel(
+                    config.url,
+                    HttpClient(allow_private=config.allow_private, ca_file=config.ca_file),
+                    owns_client=True,
+                    timeout_s=config.timeout_secs,
+                    headers=config.headers,
+                    secret=read_secret(
+                        file=config.secret_file, env=config.secret_env, environ=environ
+                    ),
+                )
+            case SlackConfig():
+                return SlackChannel(
+                    _slack_url(config, environ).reveal(),
+                    HttpClient(allow_private=True),
+                    owns_client=True,
+                    timeout_s=config.timeout_secs,
+                )
+            case EmailConfig():
+                password = read_secret(
+                    file=config.password_file, env=config.password_env, environ=environ
+                )
+                server = SmtpServer(config, password)
+                self._mail_server = self._mail_server or server
+                return EmailChannel(server, config.to)
+
+    def _email_endpoint(self, address: str) -> Channel:
+        if self._mail_server is None:
+            raise UnknownChannel(
+                "an EMAIL target needs a mail server: configure one channel with type = 'email'"
+            )
+        return EmailChannel(self._mail_server, [address])
+
+    def _http_endpoint(self, kind: str, url: str) -> Channel:
+        if problem := url_problem(url):
+            raise UnknownChannel(f"the endpoint of this {kind} target {problem}")
+        client, timeout_s = self._endpoint_client, ENDPOINT_TIMEOUT_S
+        if kind == "SLACK":
+            return SlackChannel(url, client, owns_client=False, timeout_s=timeout_s)
+        if kind == "WEBHOOK":
+            return WebhookChannel(url, client, owns_client=False, timeout_s=timeout_s)
+        raise UnknownChannel(f"{kind!r} with an endpoint is none of EMAIL, SLACK and WEBHOOK")
+
+
+def _slack_url(config: SlackConfig, environ: Mapping[str, str]) -> Secret:
+    secret = read_secret(file=config.url_file, env=config.url_env, environ=environ)
+    return secret if secret is not None else Secret(config.url or "")

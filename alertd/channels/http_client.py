@@ -1,0 +1,167 @@
+"""One HTTP POST, as safe as it can be made: what webhook and Slack share.
+
+Owns the httpx client and its rules: no proxy or netrc from the environment, no redirects, no
+cookies, no decompression, a reply of at most 64 KiB, one deadline for the whole attempt, TLS
+always verified; and the reading of a reply's status as an outcome. Leaves bodies and headers
+to the channels.
+
+Invariant: a reason names a host at most, never a path, a query, a header or a reply's text.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Final
+
+import httpx
+import trio
+
+from alertd import __version__
+from alertd.channels.backoff import parse_retry_after
+from alertd.channels.guarded import ForbiddenAddress, GuardedTransport
+from alertd.channels.protocol import Delivered, Outcome, Permanent, Retryable
+from alertd.channels.tls import describe_cause, load_ssl_context
+
+MAX_REPLY_BYTES: Final = 64 * 1024
+RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
+"""The 4xx that may pass by waiting; every 5xx may too."""
+
+_LIMITS: Final = httpx.Limits(
+    max_connections=None,  # dispatch bounds the attempts under way
+    max_keepalive_connections=8,
+    keepalive_expiry=5.0,
+)
+_BASE_HEADERS: Final = {
+    "User-Agent": f"alertd/{__version__}",
+    "Accept-Encoding": "identity",
+}
+
+# httpx logs every request with its whole URL at INFO, httpcore its steps at DEBUG.
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a receiver answered. ``body`` is as it came, cut at ``MAX_REPLY_BYTES``."""
+
+    status: int
+    retry_after: str | None
+    body: bytes
+
+
+class HttpClient:
+    """POSTs to one receiver, or, guarded, to any public one. Safe for several tasks at once.
+
+    ``allow_private`` lifts the address check of ``guarded.py``. ``ca_file`` names the only
+    authorities to trust; without it the system's and Mozilla's are trusted. Nothing is opened
+    or loaded before the first POST.
+    """
+
+    def __init__(self, *, allow_private: bool, ca_file: str | None = None) -> None:
+        self._allow_private = allow_private
+        self._ca_file = ca_file
+        self._clients: dict[str, httpx.AsyncClient] = {}
+        self._opening = trio.Lock()
+
+    async def post(
+        self, url: httpx.URL, content: bytes, headers: Mapping[str, str], timeout_s: float
+    ) -> Reply | Retryable | Permanent:
+        """Make one attempt of at most ``timeout_s`` seconds.
+
+        A reply whose status has arrived counts, even if its body never ends.
+        """
+        reply: Reply | None = None
+        with trio.move_on_after(timeout_s):
+            try:
+                client = await self._client(url.scheme)
+                async with client.stream(
+                    "POST", url, content=content, headers={**headers, **_BASE_HEADERS}
+                ) as response:
+                    reply = Reply(response.status_code, response.headers.get("retry-after"), b"")
+                    reply = replace(reply, body=await _read_capped(response))
+            except (httpx.HTTPError, httpx.InvalidURL, ForbiddenAddress, UnicodeError) as error:
+                if reply is None:
+                    return _failure(error, url.host)
+        if reply is None:
+            return Retryable(f"{url.host} gave no answer within {timeout_s:g} s")
+        return reply
+
+    async def aclose(self) -> None:
+        """Close what is open. No ``post`` may be under way or follow."""
+        for client in self._clients.values():
+            await client.aclose()
+        self._clients.clear()
+
+    async def _client(self, scheme: str) -> httpx.AsyncClient:
+        async with self._opening:
+            if scheme not in self._clients:
+                self._clients[scheme] = self._open(await self._ssl_context(scheme))
+            return self._clients[scheme]
+
+    async def _ssl_context(self, scheme: str) -> ssl.SSLContext:
+        if scheme != "https":
+            # httpx wants a context even for plain HTTP; this one trusts nobody and costs nothing.
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        # Loading the authorities takes 0.1 s: too long for the event loop.
+        return await trio.to_thread.run_sync(load_ssl_context, self._ca_file)
+
+    def _open(self, context: ssl.SSLContext) -> httpx.AsyncClient:
+        transport = (
+            httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=_LIMITS)
+            if self._allow_private
+            else GuardedTransport(context, _LIMITS)
+        )
+        return httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=None,  # noqa: S113 - one deadline round the whole attempt bounds it
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        )
+
+
+def judge(reply: Reply, host: str, now_s: float, detail: str = "") -> Outcome:
+    """Return what ``reply`` means for the message (API.md, "Delivery").
+
+    ``now_s`` is Unix time, for a ``Retry-After`` that is a date. ``detail`` is added to the
+    reason and must be fit to be shown.
+    """
+    status = reply.status
+    if 200 <= status < 300:
+        return Delivered()
+    reason = f"{host} answered {status}" + (f" ({detail})" if detail else "")
+    if status in RETRYABLE_STATUSES or status >= 500:
+        return Retryable(reason, parse_retry_after(reply.retry_after, now_s))
+    if 300 <= status < 400:
+        reason += ": redirects are not followed; configure the address that it leads to"
+    return Permanent(reason)
+
+
+async def _read_capped(response: httpx.Response) -> bytes:
+    body = bytearray()
+    with trio.CancelScope() as enough:
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) >= MAX_REPLY_BYTES:
+                # Leaving the loop would leave httpx's nested generators open; this unwinds them.
+                enough.cancel()
+    return bytes(body[:MAX_REPLY_BYTES])
+
+
+def _failure(error: Exception, host: str) -> Retryable | Permanent:
+    match error:
+        case ForbiddenAddress():
+            return Permanent(f"{host} {error}")
+        case httpx.LocalProtocolError() | httpx.UnsupportedProtocol() | httpx.InvalidURL():
+            return Permanent(f"the request to {host} is not valid HTTP; check address and headers")
+        case UnicodeError():
+            return Permanent(f"{host!r} is not a valid host name")
+        case httpx.ConnectError():
+            return Retryable(f"cannot connect to {host}: {describe_cause(error)}")
+        case _:
+            return Retryable(f"the connection to {host} broke: {type(error).__name__}")

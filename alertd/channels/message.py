@@ -1,0 +1,62 @@
+"""What a notification says, apart from how a channel words it.
+
+Owns ``Message``, which is also the body of the default webhook format (API.md, last section):
+the field names are the wire's once camelCased. Times are RFC 3339 text here because nobody
+computes with them any more.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class MessageKind(StrEnum):
+    """Why a message is sent."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+    REPEAT = "repeat"
+    FLAPPING = "flapping"
+    TEST = "test"
+
+
+class IncidentView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One incident as a receiver sees it."""
+
+    id: str
+    alert_id: str
+    rule_name: str
+    severity: str
+    state: str
+    """``firing`` or ``resolved``."""
+    reason: str | None
+    group_labels: dict[str, str]
+    value: float | None
+    threshold: float
+    operator: str
+    started_at: str
+    fired_at: str
+    ended_at: str | None
+    window_start: str
+    window_end: str
+    event_time: str
+    late_by: float
+    """Seconds."""
+    detected_by: str
+    message: str
+    """One line for a person: what, where, value against threshold."""
+    history_url: str
+    runbook_url: str | None
+
+
+class Message(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One message to one channel. ``idempotency_key`` is the same on every attempt."""
+
+    version: int = 1
+    notification_id: str
+    idempotency_key: str
+    kind: MessageKind
+    sent_at: str
+    incidents: tuple[IncidentView, ...]

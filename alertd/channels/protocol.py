@@ -1,0 +1,49 @@
+"""The contract between dispatch and a channel.
+
+A channel makes one attempt and says how it went. It never retries, never raises for a failure
+of the receiver or the network, and never logs an endpoint or a secret.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from alertd.channels.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The receiver has taken the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retryable:
+    """It may work later. ``wait_s`` is what the receiver asked for (Retry-After), if it did."""
+
+    reason: str
+    wait_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Permanent:
+    """It will not work as it is: the message becomes a dead letter at once."""
+
+    reason: str
+
+
+Outcome = Delivered | Retryable | Permanent
+
+
+class Channel(Protocol):
+    """A way to tell people. Safe to call from several tasks at once."""
+
+    @property
+    def redacted_endpoint(self) -> str:
+        """Where it leads, fit for logs and replies: no path, query, password or token."""
+
+    async def send(self, message: Message) -> Outcome:
+        """Make one attempt, within the channel's own deadline."""
+
+    async def aclose(self) -> None:
+        """Release connections. No ``send`` may be under way or follow."""

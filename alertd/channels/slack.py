@@ -1,0 +1,164 @@
+"""Slack's incoming webhooks.
+
+Owns the payload (attachments with a colour by severity, blocks inside, a text for where blocks
+are not shown), Slack's escaping and its limits. Leaves the connection and the meaning of a
+status to ``http_client.py``; the words are ``wording.py``'s.
+
+Formats: https://docs.slack.dev/reference/block-kit/blocks and
+https://docs.slack.dev/messaging/formatting-message-text (escaping of ``&``, ``<``, ``>``).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from alertd.channels import wording
+from alertd.channels.http_client import HttpClient, Reply, judge
+from alertd.channels.message import IncidentView, Message
+from alertd.channels.protocol import Outcome
+from alertd.channels.redact import redact_url
+
+MAX_TEXT_CHARS: Final = 3000
+MAX_HEADER_CHARS: Final = 150
+MAX_SECTION_CHARS: Final = 3000
+MAX_FIELD_CHARS: Final = 2000
+MAX_FIELDS: Final = 10
+MAX_BLOCKS: Final = 50
+
+# Slack answers a refusal with a code such as "invalid_blocks"; anything else is not shown.
+_ERROR_CODE = re.compile(rb"[a-z]{2,30}(_[a-z]{1,30}){0,6}")
+
+# Block Kit is open-ended JSON: a typed mirror of it would say no more than its documentation.
+_Json = dict[str, Any]
+
+
+def payload(message: Message) -> _Json:
+    """Return the JSON body for ``message``, within Slack's limits however long its texts are."""
+    shown = message.incidents[: wording.MAX_INCIDENTS_SHOWN]
+    attachments = [_attachment(incident) for incident in shown]
+    text = [_escape(wording.subject(message), MAX_HEADER_CHARS)]
+    if len(shown) == 1:
+        text.append(_escape(shown[0].message, MAX_TEXT_CHARS - MAX_HEADER_CHARS - 1))
+    if hidden := wording.hidden_text(message.incidents):
+        attachments.append(
+            {"color": wording.NEUTRAL_COLOUR, "blocks": [_context(_escape(hidden, 200))]}
+        )
+    return {"text": "\n".join(text), "attachments": attachments}
+
+
+def _attachment(incident: IncidentView) -> _Json:
+    blocks: list[_Json] = [
+        {
+            "type": "header",
+            "text": {
+                "type": "plain_text",
+                "text": _escape(wording.headline(incident), MAX_HEADER_CHARS),
+            },
+        },
+        {
+            "type": "section",
+            "text": _mrkdwn(_escape(incident.message or "-", MAX_SECTION_CHARS)),
+            "fields": [_field(label, text) for label, text in wording.facts(incident)[:MAX_FIELDS]],
+        },
+    ]
+    links = [_link(label, url) for label, url in wording.links(incident)]
+    if shown := [link for link in links if link is not None]:
+        blocks.append(_context(" | ".join(shown)))
+    return {
+        "color": wording.colour(incident),
+        "fallback": _escape(wording.headline(incident), MAX_HEADER_CHARS),
+        "blocks": blocks,
+    }
+
+
+def _field(label: str, text: str) -> _Json:
+    bold = f"*{_escape(label, 100)}*\n"
+    return _mrkdwn(bold + _escape(text or "-", MAX_FIELD_CHARS - len(bold)))
+
+
+def _context(text: str) -> _Json:
+    return {"type": "context", "elements": [_mrkdwn(text)]}
+
+
+def _mrkdwn(text: str) -> _Json:
+    # verbatim: names of channels and people in a label are text, not links.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _link(label: str, url: str) -> str | None:
+    """Return ``<url|label>``; None for a URL so long that cutting it would break it."""
+    escaped = _escape_all(url.replace("|", "%7C"))
+    return f"<{escaped}|{label}>" if len(escaped) <= MAX_FIELD_CHARS // 2 else None
+
+
+def _escape_all(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _escape(text: str, limit: int) -> str:
+    """Return ``text`` escaped, and cut so that no entity is broken, in ``limit`` characters."""
+    escaped = _escape_all(text)
+    if len(escaped) <= limit:
+        return escaped
+    pieces: list[str] = []
+    room = limit - 1
+    for character in text:
+        piece = _escape_all(character)
+        if len(piece) > room:
+            break
+        pieces.append(piece)
+        room -= len(piece)
+    return "".join(pieces) + "…"
+
+
+class SlackChannel:
+    """Posts to one incoming webhook. It closes ``client`` only if it is its own."""
+
+    def __init__(
+        self,
+        url: str,
+        client: HttpClient,
+        *,
+        owns_client: bool,
+        timeout_s: float,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._url = httpx.URL(url)
+        self._client = client
+        self._owns_client = owns_client
+        self._timeout_s = timeout_s
+        self._now_s = now_s
+        self._redacted = redact_url(url)
+
+    def __repr__(self) -> str:
+        return f"SlackChannel({self._redacted})"
+
+    @property
+    def redacted_endpoint(self) -> str:
+        """Scheme, host and port: the path is the secret."""
+        return self._redacted
+
+    async def send(self, message: Message) -> Outcome:
+        """Post ``message`` once."""
+        body = msgspec.json.encode(payload(message))
+        headers = {
+            "Content-Type": "application/json; charset=utf-8",
+            "Idempotency-Key": message.idempotency_key,
+        }
+        reply = await self._client.post(self._url, body, headers, self._timeout_s)
+        if not isinstance(reply, Reply):
+            return reply
+        code = reply.body.strip()
+        detail = code.decode() if _ERROR_CODE.fullmatch(code) else ""
+        return judge(reply, self._url.host, self._now_s(), detail)
+
+    async def aclose(self) -> None:
+        """Close the client, if it is this channel's own."""
+        if self._owns_client:
+            await self._client.aclose()

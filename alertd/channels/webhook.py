@@ -1,0 +1,84 @@
+"""The default webhook: a ``Message`` as JSON by HTTP POST, signed if a key is set.
+
+Owns the body, the headers and the signature (API.md, last section). Leaves the connection and
+the meaning of a status to ``http_client.py``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Mapping
+
+import httpx
+import msgspec
+
+from alertd.channels.http_client import HttpClient, Reply, judge
+from alertd.channels.message import Message
+from alertd.channels.protocol import Outcome
+from alertd.channels.redact import redact_url
+from alertd.channels.secret import Secret
+
+_encoder = msgspec.json.Encoder()
+
+
+def sign(key: bytes, body: bytes, unix_s: int) -> str:
+    """Return the ``X-Alertd-Signature`` of ``body``: ``t=<unix_s>,v1=<hex>``.
+
+    The HMAC-SHA256 is over ``<unix_s>.<body>``, so that an old body cannot be sent again as new.
+    """
+    digest = hmac.new(key, b"%d.%b" % (unix_s, body), hashlib.sha256).hexdigest()
+    return f"t={unix_s},v1={digest}"
+
+
+class WebhookChannel:
+    """Posts to one address. It closes ``client`` only if it is its own (``owns_client``)."""
+
+    def __init__(
+        self,
+        url: str,
+        client: HttpClient,
+        *,
+        owns_client: bool,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+        secret: Secret | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._url = httpx.URL(url)
+        self._client = client
+        self._owns_client = owns_client
+        self._timeout_s = timeout_s
+        self._headers = dict(headers or {})
+        self._secret = secret
+        self._now_s = now_s
+        self._redacted = redact_url(url)
+
+    def __repr__(self) -> str:
+        return f"WebhookChannel({self._redacted})"
+
+    @property
+    def redacted_endpoint(self) -> str:
+        """Scheme, host and port."""
+        return self._redacted
+
+    async def send(self, message: Message) -> Outcome:
+        """Post ``message`` once."""
+        body = _encoder.encode(message)
+        headers = self._headers | {
+            "Content-Type": "application/json",
+            "Idempotency-Key": message.idempotency_key,
+        }
+        if self._secret is not None:
+            key = self._secret.reveal().encode()
+            headers["X-Alertd-Signature"] = sign(key, body, int(self._now_s()))
+        reply = await self._client.post(self._url, body, headers, self._timeout_s)
+        if isinstance(reply, Reply):
+            return judge(reply, self._url.host, self._now_s())
+        return reply
+
+    async def aclose(self) -> None:
+        """Close the client, if it is this channel's own."""
+        if self._owns_client:
+            await self._client.aclose()

@@ -1,0 +1,149 @@
+"""What a person is told: the words that Slack and e-mail share.
+
+Owns headlines, the list of facts and their formatting. It escapes nothing: the channel that
+puts a text into mrkdwn or HTML does. Missing data is never worded as recovery.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from alertd.channels.message import IncidentView, Message, MessageKind
+
+MAX_INCIDENTS_SHOWN: Final = 10
+"""Incidents spelled out in one message; the rest are counted."""
+
+_ENDINGS: Final = {
+    "recovered": "recovered",
+    "no_data": "ended without data, recovery is not known",
+    "rule_changed": "ended because the rule was changed",
+    "rule_deleted": "ended because the rule was deleted or disabled",
+    "expired": "ended because the group was quiet for too long",
+}
+
+
+_COLOURS: Final = {
+    "critical": "#d00000",
+    "error": "#e8590c",
+    "warning": "#f2c744",
+    "info": "#3b82f6",
+}
+_RECOVERED_COLOUR: Final = "#2eb886"
+NEUTRAL_COLOUR: Final = "#8d8d8d"
+
+
+def colour(incident: IncidentView) -> str:
+    """Return an HTML colour: by severity while it fires, green only for a known recovery."""
+    if incident.state != "resolved":
+        return _COLOURS.get(incident.severity, _COLOURS["warning"])
+    return _RECOVERED_COLOUR if is_recovered(incident) else NEUTRAL_COLOUR
+
+
+def is_recovered(incident: IncidentView) -> bool:
+    """Return whether the incident ended because the condition is known to be false again."""
+    return incident.state == "resolved" and incident.reason == "recovered"
+
+
+def status_word(incident: IncidentView) -> str:
+    """Return FIRING, RESOLVED, or ENDED where it ended without being known to have recovered."""
+    if incident.state != "resolved":
+        return "FIRING"
+    return "RESOLVED" if is_recovered(incident) else "ENDED"
+
+
+def headline(incident: IncidentView) -> str:
+    """Return state and rule: ``FIRING: High Error Count``."""
+    return f"{status_word(incident)}: {incident.rule_name}"
+
+
+def subject(message: Message) -> str:
+    """Return one line for the whole message."""
+    incidents = message.incidents
+    prefix = {
+        MessageKind.TEST: "[test] ",
+        MessageKind.REPEAT: "[still] ",
+        MessageKind.FLAPPING: "[flapping] ",
+    }.get(message.kind, "")
+    if not incidents:
+        return f"{prefix}alertd: {message.kind.value}"
+    first = incidents[0]
+    if len(incidents) == 1:
+        where = f" ({group_text(first)})" if first.group_labels else ""
+        return f"{prefix}{headline(first)}{where}"
+    firing = sum(incident.state != "resolved" for incident in incidents)
+    names = sorted({incident.rule_name for incident in incidents})
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{prefix}{firing} firing, {len(incidents) - firing} ended: {names[0]}{more}"
+
+
+def group_text(incident: IncidentView) -> str:
+    """Return the group as ``service=payment, host=web-1``; ``everything`` for no groupBy."""
+    pairs = incident.group_labels.items()
+    return ", ".join(f"{name}={value}" for name, value in pairs) or "everything"
+
+
+def facts(incident: IncidentView) -> list[tuple[str, str]]:
+    """Return what is known of the incident as (label, text), the most telling first."""
+    found = [
+        ("Severity", incident.severity),
+        ("Where", group_text(incident)),
+        ("Value", value_text(incident)),
+        ("Since", time_text(incident.started_at)),
+    ]
+    if incident.state == "resolved" and incident.ended_at is not None:
+        ending = _ENDINGS.get(incident.reason or "", incident.reason or "ended")
+        found.append(("Until", f"{time_text(incident.ended_at)}, {ending}"))
+    window = f"{time_text(incident.window_start)} to {time_text(incident.window_end)}"
+    found.append(("Window", window))
+    if incident.late_by > 0:
+        found.append(("Late", f"the data came {duration_text(incident.late_by)} late"))
+    if incident.detected_by != "stream":
+        found.append(("Found by", incident.detected_by))
+    return found
+
+
+def links(incident: IncidentView) -> list[tuple[str, str]]:
+    """Return (label, URL) of what to open next; only http and https addresses."""
+    candidates = [("History", incident.history_url), ("Runbook", incident.runbook_url or "")]
+    return [(label, url) for label, url in candidates if url.startswith(("http://", "https://"))]
+
+
+def hidden_text(incidents: Sequence[IncidentView]) -> str | None:
+    """Return what stands for the incidents beyond ``MAX_INCIDENTS_SHOWN``, None if all are."""
+    hidden = len(incidents) - MAX_INCIDENTS_SHOWN
+    return f"and {hidden} more; the history has them all" if hidden > 0 else None
+
+
+def value_text(incident: IncidentView) -> str:
+    """Return the value against the threshold: ``137, alert if > 100``."""
+    value = "no data" if incident.value is None else number_text(incident.value)
+    return f"{value}, alert if {incident.operator} {number_text(incident.threshold)}"
+
+
+def number_text(number: float) -> str:
+    """Return a number as people write it: ten digits at most, no ``.0``."""
+    return format(number, ".10g")
+
+
+def time_text(rfc3339: str) -> str:
+    """Return ``2025-06-30 15:00:00 UTC`` for ``2025-06-30T15:00:00.000000Z``."""
+    if not rfc3339.endswith("Z"):
+        return rfc3339
+    return f"{rfc3339[:19].replace('T', ' ')} UTC"
+
+
+def duration_text(seconds: float) -> str:
+    """Return a length of time in its two largest units: ``2 min 5 s``."""
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    whole = round(seconds)
+    for unit_s, unit, part_s, part in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if whole >= unit_s:
+            return f"{whole // unit_s} {unit} {whole % unit_s // part_s} {part}"
+    return f"{whole // 60} min {whole % 60} s"
+
+
+def clip(text: str, limit: int) -> str:
+    """Return ``text`` in at most ``limit`` characters, with an ellipsis where it was cut."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,294 @@
+"""What a person can configure, and the reading of it from TOML.
+
+Owns the keys, their units, defaults and bounds, and the checks across sections and files.
+``etc/alertd.toml`` shows every key; a test holds the two together. Leaves the words of one
+channel to ``channels/config.py`` and of one rule to ``rules.py``.
+
+Invariant: a ``Config`` that ``load`` returned can be run: nothing in it has to be checked again.
+"""
+
+from __future__ import annotations
+
+import glob
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from alertd.channels.check import url_problem
+from alertd.channels.config import ChannelConfig
+from alertd.config_errors import ConfigError, ConfigProblem
+from alertd.errors import Problem
+from alertd.toml_channels import read_channels
+from alertd.toml_document import Document
+from alertd.toml_rules import TomlRule, read_rules
+
+MAX_INCLUDED_FILES: Final = 1000
+
+Bytes = Annotated[int, Meta(ge=1024, le=2**30)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Days = Annotated[float, Meta(ge=0.01, le=36_500)]
+Seconds = Annotated[float, Meta(ge=0.01, le=366 * 86_400)]
+SecondsOrZero = Annotated[float, Meta(ge=0, le=366 * 86_400)]
+
+
+class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file; every key has a default."""
+
+    def problems(self) -> list[Problem]:
+        """Return what no single bound can say; paths are JSON pointers into the table."""
+        return []
+
+
+class ServerConfig(_Section, frozen=True, kw_only=True):
+    """``[server]``: the HTTP listener."""
+
+    bind: str = "127.0.0.1:9470"
+    """``host:port`` or ``[ipv6]:port``; port 0 lets the kernel choose."""
+    public_url: str | None = None
+    """The address at which people reach the daemon; default ``http://`` and ``bind``."""
+    max_body_bytes: Bytes = 8 * 1024 * 1024
+    max_events_per_request: Count = 50_000
+    max_connections: Count = 1000
+    keep_alive_timeout_secs: Seconds = 75
+    send_timeout_secs: Seconds = 30
+    shutdown_grace_secs: SecondsOrZero = 5
+
+    @property
+    def base_url(self) -> str:
+        """The base of links in notifications, without a slash at its end."""
+        return (self.public_url or f"http://{self.bind}").rstrip("/")
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with the addresses."""
+        problems = [Problem("/bind", message)] if (message := _bind_problem(self.bind)) else []
+        if self.public_url is not None and (message := url_problem(self.public_url)):
+            problems.append(Problem("/public_url", message))
+        return problems
+
+
+class StoreConfig(_Section, frozen=True, kw_only=True):
+    """``[store]``: the SQLite database."""
+
+    path: str | None = None
+    """The file; default ``$STATE_DIRECTORY/alertd.db``, else ``data/alertd.db``."""
+    durability: Literal["full", "relaxed"] = "full"
+    event_retention_days: Days = 30
+    history_retention_days: Days = 90
+
+    def resolve_path(self, environ: Mapping[str, str] = os.environ) -> Path:
+        """Return where the database is.
+
+        systemd sets ``STATE_DIRECTORY`` (systemd.exec(5)): directories with colons in between.
+        """
+        if self.path is not None:
+            return Path(self.path)
+        state_directory = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        return Path(state_directory or "data") / "alertd.db"
+
+    def problems(self) -> list[Problem]:
+        """Refuse a path that cannot name a file."""
+        if self.path is not None and (not self.path.strip() or "\0" in self.path):
+            return [Problem("/path", f"expected the path of a file, got {self.path!r}")]
+        return []
+
+
+class EngineConfig(_Section, frozen=True, kw_only=True):
+    """``[engine]``: what is admitted and kept in memory."""
+
+    max_future_skew_secs: SecondsOrZero = 60
+    dedup_horizon_secs: SecondsOrZero = 86_400
+    snapshot_interval_secs: Seconds = 30
+    reconcile_interval_secs: Seconds = 60
+    max_queue_events: Count = 200_000
+    """Accepted into the queue and not yet durable; at the bound requests are told 429."""
+    max_series: Count = 1_000_000
+    max_remembered_ids: Count = 1_000_000
+    """Event ids (some 100 bytes each); at the bound the oldest are forgotten early."""
+
+
+class NotifyConfig(_Section, frozen=True, kw_only=True):
+    """``[notify]``: how long and how often a notification is tried, and how many at a time."""
+
+    retry_first_secs: Seconds = 1
+    retry_max_secs: Seconds = 300
+    max_age_secs: Seconds = 86_400
+    max_attempts: Count = 1000
+    concurrency_per_channel: Annotated[int, Meta(ge=1, le=1000)] = 8
+    shutdown_deadline_secs: SecondsOrZero = 5
+    group_by: tuple[str, ...] = ("ruleName",)
+    group_wait_secs: SecondsOrZero = 0
+    group_interval_secs: SecondsOrZero = 10
+
+    def problems(self) -> list[Problem]:
+        """Refuse waits that would shrink."""
+        if self.retry_first_secs <= self.retry_max_secs:
+            return []
+        message = f"expected at most retry_max_secs ({self.retry_max_secs:g})"
+        return [Problem("/retry_first_secs", f"{message}, got {self.retry_first_secs:g}")]
+
+
+class LoggingConfig(_Section, frozen=True, kw_only=True):
+    """``[logging]``: what is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+    """``auto`` is ``console`` on a terminal and ``json`` elsewhere."""
+
+
+class HostMetricsConfig(_Section, frozen=True, kw_only=True):
+    """``[host_metrics]``: events about this machine."""
+
+    enabled: bool = False
+    interval_secs: Annotated[float, Meta(ge=0.5, le=3600)] = 5
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """Everything that the files say, with the defaults of what they do not say."""
+
+    server: ServerConfig = ServerConfig()
+    store: StoreConfig = StoreConfig()
+    engine: EngineConfig = EngineConfig()
+    notify: NotifyConfig = NotifyConfig()
+    logging: LoggingConfig = LoggingConfig()
+    host_metrics: HostMetricsConfig = HostMetricsConfig()
+    channels: dict[str, ChannelConfig] = msgspec.field(default_factory=dict)
+    rules: tuple[TomlRule, ...] = ()
+    include: tuple[str, ...] = ()
+    """Patterns of further files, relative to the file that names them."""
+    warnings: tuple[ConfigProblem, ...] = ()
+    """What is correct but does not do what its author may expect."""
+
+
+SECTIONS: Final[Mapping[str, type[_Section]]] = {
+    "server": ServerConfig,
+    "store": StoreConfig,
+    "engine": EngineConfig,
+    "notify": NotifyConfig,
+    "logging": LoggingConfig,
+    "host_metrics": HostMetricsConfig,
+}
+NOT_YET_USED: Final = frozenset(
+    {
+        ("engine", "reconcile_interval_secs"),
+        ("notify", "group_by"),
+        ("notify", "group_wait_secs"),
+        ("notify", "group_interval_secs"),
+    }
+)
+"""Keys of the contract that are accepted, with a warning, before the feature is there."""
+
+_INCLUDABLE: Final = {"channels": None, "rules": None}
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Return the configuration in ``path`` and in the files that it includes.
+
+    Reads secret and certificate files too, to see that they are there. Raises ``ConfigError``
+    with every mistake in every file.
+    """
+    main = Document(path)
+    main.refuse_unknown((), main.table, {**SECTIONS, **_INCLUDABLE, "include": None})
+    # Any: each section has its own type; ``Config`` is built from them by name.
+    sections: dict[str, Any] = {name: _section(main, name) for name in SECTIONS}
+    _check_queue(main, sections["server"], sections["engine"])
+    include = _patterns(main)
+    documents = [main, *_included(main, include)]
+    channels, channel_names = read_channels(documents, environ)
+    rules = read_rules(documents, channel_names)
+    problems = [problem for document in documents for problem in document.problems]
+    if problems:
+        raise ConfigError(problems)
+    return Config(
+        **sections, channels=channels, rules=rules, include=include, warnings=_warnings(main)
+    )
+
+
+def _section(main: Document, name: str) -> _Section:
+    """Return one section; what is wrong in it is noted, and the default stands in."""
+    section = SECTIONS[name]
+    table = main.subtable((name,), main.table.get(name, {}))
+    if table is None:
+        return section()
+    values, wrong = main.values((name,), table, section)
+    read = section(**values)
+    main.refuse_all(
+        (name,), table, (p for p in read.problems() if p.path.removeprefix("/") not in wrong)
+    )
+    return read
+
+
+def _check_queue(main: Document, server: ServerConfig, engine: EngineConfig) -> None:
+    if engine.max_queue_events < server.max_events_per_request:
+        main.refuse(
+            ("engine", "max_queue_events"),
+            "expected at least server.max_events_per_request "
+            f"({server.max_events_per_request}), or a full request would never fit, "
+            f"got {engine.max_queue_events}",
+        )
+
+
+def _warnings(main: Document) -> tuple[ConfigProblem, ...]:
+    return tuple(
+        main.problem((section, key), "has no effect in this version")
+        for section, key in sorted(NOT_YET_USED)
+        if key in main.table.get(section, {})
+    )
+
+
+def _patterns(main: Document) -> tuple[str, ...]:
+    entries = main.table.get("include", [])
+    if isinstance(entries, list) and all(isinstance(entry, str) for entry in entries):
+        return tuple(entries)
+    main.refuse(("include",), 'expected an array of file patterns, like ["rules.d/*.toml"]')
+    return ()
+
+
+def _included(main: Document, patterns: tuple[str, ...]) -> list[Document]:
+    """Return the files that ``patterns`` name, each once, those of one pattern by name."""
+    directory = main.path.parent
+    files: dict[Path, None] = {}
+    for index, pattern in enumerate(patterns):
+        found = [directory / name for name in sorted(glob.glob(pattern, root_dir=directory))]
+        if not found and not glob.has_magic(pattern):
+            main.refuse(("include", index), f"expected a file, {pattern!r} is not there")
+        files.update(dict.fromkeys(found))
+    if len(files) > MAX_INCLUDED_FILES:
+        main.refuse(("include",), f"expected at most {MAX_INCLUDED_FILES} files, got {len(files)}")
+        return []
+    documents = [Document(file) for file in files]
+    for document in documents:
+        for key in document.table.keys() - _INCLUDABLE.keys():
+            document.refuse(
+                (key,), f"belongs in {main.path}; expected [[rules]] and [channels.*] only"
+            )
+    return documents
+
+
+def _bind_problem(bind: str) -> str | None:
+    """Return why ``bind`` cannot be listened on, None if it can."""
+    try:
+        parts = urlsplit(f"//{bind}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if host is None or port is None or "@" in bind or parts.netloc != bind:
+        return f"expected host:port, like 127.0.0.1:9470 or [::1]:9470, got {bind!r}"
+    if not _is_loopback(host):
+        return (
+            f"expected a loopback address (127.0.0.1, [::1], localhost), got {bind!r}: there is "
+            "no authentication yet; to be reached from elsewhere, put a proxy that has it in front"
+        )
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

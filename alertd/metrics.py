@@ -1,0 +1,139 @@
+"""What alertd counts about itself, for ``GET /metrics``.
+
+Owns every metric's name, labels, unit and help text (Prometheus naming: base units, the unit at
+the end, ``_total`` for counters). Whoever does the work does the counting. Label values come
+from small fixed sets or from the configuration, never from what a client sends.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+
+from alertd import __version__
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+"""The media type of ``Metrics.render``."""
+
+_REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_ATTEMPT_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_EVENT_BUCKETS = (1, 10, 100, 1000, 5000, 10_000, 50_000, 100_000, 200_000)
+
+
+class Metrics:
+    """The metrics of one daemon, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._ingestion()
+        self._http()
+        self._storage()
+        self._alerting()
+        self._state()
+
+    def render(self) -> bytes:
+        """Return everything in the Prometheus text format. Cost: some 0.1 ms a hundred series."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"alertd_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"alertd_{name}", text, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, text: str, *labels: str, buckets: tuple[float, ...]
+    ) -> Histogram:
+        return Histogram(f"alertd_{name}", text, labels, registry=self.registry, buckets=buckets)
+
+    def _ingestion(self) -> None:
+        self.events_accepted = self._counter("events_accepted", "Events committed to the log.")
+        self.events_duplicate = self._counter(
+            "events_duplicate", "Events whose id was seen before; not stored again."
+        )
+        self.events_rejected = self._counter(
+            "events_rejected", "Events refused and reported to their sender, by reason.", "reason"
+        )
+        self.queue_events = self._gauge(
+            "queue_events", "Events that wait for their commit (bound: engine.max_queue_events)."
+        )
+
+    def _http(self) -> None:
+        self.requests = self._counter(
+            "http_requests", "Requests answered, by method, route and code.",
+            "method", "route", "code",
+        )  # fmt: skip
+        self.request_seconds = self._histogram(
+            "http_request_duration_seconds",
+            "Time from the request's head to its reply, by route.",
+            "route",
+            buckets=_REQUEST_BUCKETS_S,
+        )
+        self.connections = self._gauge(
+            "http_connections", "Open connections (bound: server.max_connections)."
+        )
+        self.connections_refused = self._counter(
+            "http_connections_refused", "Connections told 503 because too many were open."
+        )
+        self.connection_errors = self._counter(
+            "http_connection_errors",
+            "Connections that ended by an exception or because the client stopped reading.",
+        )
+
+    def _storage(self) -> None:
+        self.commits = self._counter("commits", "Commits of events.")
+        self.commit_seconds = self._histogram(
+            "commit_duration_seconds",
+            "Time of one commit, its fsync included.",
+            buckets=_COMMIT_BUCKETS_S,
+        )
+        self.commit_events = self._histogram(
+            "commit_events", "Events in one commit.", buckets=_EVENT_BUCKETS
+        )
+        self.wal_bytes = self._gauge("store_wal_bytes", "Size of the write-ahead log.")
+        self.snapshot_bytes = self._gauge("snapshot_bytes", "Size of the newest snapshot.")
+        self.applied_position = self._gauge(
+            "applied_position", "Position in the log up to which effects are recorded."
+        )
+
+    def _alerting(self) -> None:
+        self.transitions = self._counter(
+            "transitions", "Changes of state of a rule's group, by kind.", "kind"
+        )
+        self.notifications = self._counter(
+            "notifications", "Attempts to deliver that ended, by channel and status.",
+            "channel", "status",
+        )  # fmt: skip
+        self.notification_attempt_seconds = self._histogram(
+            "notification_attempt_duration_seconds",
+            "Time of one attempt to deliver, by channel.",
+            "channel",
+            buckets=_ATTEMPT_BUCKETS_S,
+        )
+        self.outbox_pending = self._gauge(
+            "outbox_pending", "Notifications that are still to be delivered."
+        )
+
+    def _state(self) -> None:
+        self.rules = self._gauge("rules", "Active rules.")
+        self.series = self._gauge("series", "Series known (bound: engine.max_series).")
+        self.groups = self._gauge("groups", "Groups of rules held in memory.")
+        self.lag_seconds = self._gauge(
+            "judging_lag_seconds", "For how long the oldest event not yet judged has waited."
+        )
+        start_time = self._gauge("start_time_seconds", "When the daemon started, Unix time.")
+        start_time.set(time.time())
+        build = self._gauge("build_info", "Always 1; the version is in the label.", "version")
+        build.labels(__version__).set(1)

@@ -1,0 +1,153 @@
+"""Start-up: from what is on disk to the state as it was.
+
+Owns the order: the series, the newest good snapshot, then the log behind its position, through
+the same engine and the same recording as live. Incident and notification ids are functions of
+their content, so what was recorded before the stop is recorded again without effect.
+
+Invariant: afterwards the engine has seen every position up to ``applied``, each once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from alertd.announce import Announcer
+from alertd.dedup import DedupIndex, digest_of
+from alertd.engine.engine import Engine
+from alertd.model import EventBatch, Series, Transition
+from alertd.pipeline import rules_changed
+from alertd.rules import RuleChange
+from alertd.series import SeriesRegistry
+from alertd.snapshotter import SnapshotUnusable, unpack_state
+from alertd.store.snapshots import newest_snapshot
+from alertd.store.store import Store
+
+log = structlog.get_logger(__name__)
+
+RECORD_EVERY: Final = 1_000
+"""Announcements that replay gathers before it records them."""
+PROGRESS_EVERY_EVENTS: Final = 1_000_000
+
+
+@dataclass(slots=True)
+class Recovered:
+    """The state as it was, and how it was found; the numbers are shown in ``/api/status``."""
+
+    engine: Engine
+    registry: SeriesRegistry
+    dedup: DedupIndex
+    applied: int = 0
+    received_us: int = 0
+    """Receive time of the last entry of the log."""
+    snapshot_position: int = 0
+    replayed_entries: int = 0
+    replayed_events: int = 0
+
+
+async def recover(
+    store: Store,
+    announcer: Announcer,
+    *,
+    snapshots: Path,
+    new_state: Callable[[], tuple[SeriesRegistry, DedupIndex]],
+    on_progress: Callable[[str], None],
+) -> Recovered:
+    """Rebuild the state from ``store`` and the snapshots in the folder ``snapshots``.
+
+    ``new_state`` makes an empty registry and dedup index; ``on_progress`` is told now and then,
+    in a phrase, how far it has come.
+    """
+    recovered = await _load_snapshot(store, snapshots, new_state)
+    pending: list[Transition] = []
+    reported = 0
+    async for entry in store.events.replay(recovered.applied):
+        pending += _apply(recovered, entry.body)
+        recovered.applied = entry.position
+        recovered.replayed_entries += 1
+        if len(pending) >= RECORD_EVERY:
+            await _record(store, announcer, pending, recovered.applied)
+        if recovered.replayed_events - reported >= PROGRESS_EVERY_EVENTS:
+            reported = recovered.replayed_events
+            on_progress(f"replaying the log: {reported} events")
+            log.info("replaying the log", events=reported, position=entry.position)
+        await trio.lowlevel.checkpoint()
+    await _record(store, announcer, pending, recovered.applied)
+    log.info(
+        "recovered",
+        snapshot=recovered.snapshot_position,
+        position=recovered.applied,
+        replayed_events=recovered.replayed_events,
+        series=len(recovered.registry),
+        groups=recovered.engine.group_count(),
+    )
+    return recovered
+
+
+async def _load_snapshot(
+    store: Store, folder: Path, new_state: Callable[[], tuple[SeriesRegistry, DedupIndex]]
+) -> Recovered:
+    """Return the state of the newest snapshot that can be read, or an empty one."""
+    all_series = await store.events.all_series()
+    end = await store.events.end()
+    find = partial(newest_snapshot, folder, not_after=end.position)
+    found = await trio.to_thread.run_sync(find)
+    for rejected in found.rejected:
+        log.warning("snapshot rejected", file=rejected.path.name, reason=rejected.reason)
+    if found.snapshot is not None:
+        recovered = _empty(all_series, new_state)
+        try:
+            unpack_state(found.snapshot.chunks(), recovered.engine, recovered.dedup)
+        except SnapshotUnusable as error:
+            log.warning("snapshot not understood; replaying the whole log", reason=str(error))
+        else:
+            recovered.applied = recovered.snapshot_position = found.snapshot.position
+            return recovered
+    return _empty(all_series, new_state)
+
+
+def _empty(
+    all_series: Iterable[Series], new_state: Callable[[], tuple[SeriesRegistry, DedupIndex]]
+) -> Recovered:
+    registry, dedup = new_state()
+    registry.load(all_series)
+    return Recovered(Engine(registry.get), registry, dedup)
+
+
+def _apply(recovered: Recovered, body: EventBatch | RuleChange) -> list[Transition]:
+    if isinstance(body, RuleChange):
+        recovered.received_us = body.at_us
+        return recovered.engine.step(rules_changed(body))
+    recovered.received_us = body.received_us
+    recovered.replayed_events += len(body)
+    if body.ids is not None:
+        names = recovered.registry.get
+        recovered.dedup.add(
+            (
+                digest_of(names(series_id).metric_name, event_id)
+                for series_id, event_id in zip(body.series_ids, body.ids, strict=True)
+                if event_id is not None
+            ),
+            body.received_us,
+        )
+    return recovered.engine.step(body)
+
+
+async def _record(
+    store: Store, announcer: Announcer, pending: list[Transition], applied: int
+) -> None:
+    """Record what replay found; what had been recorded before stays as it is."""
+    announcements = [
+        announcement
+        for transition in pending
+        if (announcement := announcer.announce(transition)) is not None
+    ]
+    pending.clear()
+    if announcements:
+        await store.incidents.record(announcements, applied=applied)

@@ -1,0 +1,131 @@
+"""The engine's state as bytes, and when it is written down.
+
+Owns the form of a snapshot's payload (a stream of msgpack items: the dedup index, then the
+engine's own dump) and the rhythm in which snapshots are taken. Leaves the file, its checksum
+and its durability to ``store/snapshots.py``, and the reading of it at start to ``recovery.py``.
+
+Invariant: a snapshot holds the state at one position of the log: the engine does not step
+while it is packed. Packing yields to other tasks, so requests are still served meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, cast
+
+import msgpack
+import msgspec
+import structlog
+import trio
+
+from alertd.clock import Clock
+from alertd.dedup import DedupIndex
+from alertd.engine.engine import Engine
+from alertd.errors import AlertdError, StoreUnavailable
+from alertd.metrics import Metrics
+from alertd.pipeline import Pipeline
+from alertd.store.snapshots import write_snapshot
+
+PACK_SLICE_BYTES: Final = 128 * 1024
+"""State that is packed between two looks at other tasks."""
+
+log = structlog.get_logger(__name__)
+
+
+class SnapshotUnusable(AlertdError):
+    """A snapshot's checksum is right, but this version of alertd cannot read its state."""
+
+
+class Snapshotter:
+    """Takes a snapshot every ``interval_s`` if anything was applied since the last one."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        dedup: DedupIndex,
+        folder: Path,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        interval_s: float,
+        position: int,
+    ) -> None:
+        self.position = position
+        """Position of the newest snapshot."""
+        self.taken_us: int | None = None
+        """When it was taken; None if it was there at start."""
+        self._pipeline = pipeline
+        self._dedup = dedup
+        self._folder = folder
+        self._clock = clock
+        self._metrics = metrics
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """Take snapshots until cancelled."""
+        while True:
+            await trio.sleep(self._interval_s)
+            await self.take()
+
+    async def take(self) -> None:
+        """Take a snapshot now, unless the newest one is at this position already."""
+        began_s = trio.current_time()
+        async with self._pipeline.between_steps:
+            position = self._pipeline.applied
+            if position == self.position:
+                return
+            chunks = []
+            for chunk in pack_state(self._pipeline.engine, self._dedup):
+                chunks.append(chunk)
+                await trio.lowlevel.checkpoint()
+        try:
+            await trio.to_thread.run_sync(write_snapshot, self._folder, position, chunks)
+        except StoreUnavailable as error:
+            log.warning("snapshot not written; the older ones and the log remain", error=str(error))
+            return
+        self.position, self.taken_us = position, self._clock.now_us()
+        size_bytes = sum(map(len, chunks))
+        self._metrics.snapshot_bytes.set(size_bytes)
+        log.debug(
+            "snapshot taken",
+            position=position,
+            bytes=size_bytes,
+            seconds=round(trio.current_time() - began_s, 3),
+        )
+
+
+def pack_state(engine: Engine, dedup: DedupIndex) -> Iterator[bytes]:
+    """Yield the state as msgpack, some ``PACK_SLICE_BYTES`` at a time."""
+    packer = msgpack.Packer(autoreset=False, use_bin_type=True)
+    for items in (dedup.dump(), engine.dump()):
+        for item in items:
+            packer.pack(item)
+            if len(packer.getbuffer()) >= PACK_SLICE_BYTES:
+                yield packer.bytes()
+                packer.reset()
+    yield packer.bytes()
+
+
+def unpack_state(chunks: Iterable[bytes], engine: Engine, dedup: DedupIndex) -> None:
+    """Load what ``pack_state`` yielded into an empty engine and index.
+
+    Raises ``SnapshotUnusable`` if it is not such a state; both are then in an undefined state.
+    """
+    try:
+        engine.load(_engine_items(chunks, dedup))
+    except (ValueError, TypeError, IndexError, msgpack.UnpackException) as error:
+        raise SnapshotUnusable(str(error)) from error
+
+
+def _engine_items(chunks: Iterable[bytes], dedup: DedupIndex) -> Iterator[object]:
+    """Yield the engine's part of a snapshot, and give the dedup index its own on the way."""
+    unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=0, strict_map_key=False)
+    for chunk in chunks:
+        unpacker.feed(chunk)
+        for item in unpacker:
+            if cast("tuple[object, ...]", item)[0] == "ids":
+                _, number, joined = msgspec.convert(item, tuple[str, int, bytes])
+                dedup.load_slice(number, joined)
+            else:
+                yield item

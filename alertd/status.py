@@ -1,0 +1,188 @@
+"""How the daemon is doing: for people, for load balancers, for systemd and for Prometheus.
+
+Owns what ``/api/status`` shows, when ``/readyz`` says no and why, whether the watchdog may be
+fed, and the gauges that are read off the parts now and then. It changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+import trio
+from msgspec import Struct
+
+from alertd import __version__, sdnotify
+from alertd.clock import Clock, format_us
+from alertd.metrics import Metrics
+from alertd.model import US_PER_S, DeliveryStatus
+from alertd.pipeline import Pipeline
+from alertd.recovery import Recovered
+from alertd.rulebook import RuleBook
+from alertd.snapshotter import Snapshotter
+from alertd.store.store import Store
+
+GAUGES_EVERY_S: Final = 1.0
+STUCK_AFTER_S: Final = 30.0
+"""A transaction that takes longer than this means that the disk does not answer."""
+
+
+class QueueStatus(Struct, rename="camel"):
+    """What waits where."""
+
+    events: int
+    """Accepted, not yet durable."""
+    transactions: int
+    notifications: int
+    """Not yet delivered or given up."""
+
+
+class StoreStatus(Struct, rename="camel"):
+    """What is on disk."""
+
+    path: str
+    size_bytes: int
+    wal_bytes: int
+
+
+class RecoveryStatus(Struct, rename="camel"):
+    """How the present state was found at start."""
+
+    snapshot_position: int
+    replayed_entries: int
+    replayed_events: int
+
+
+class StatusReport(Struct, rename="camel"):
+    """The body of ``/api/status``."""
+
+    version: str
+    ready: bool
+    reason: str | None
+    started_at: str
+    uptime_secs: float
+    now: str
+    lag_secs: float
+    """For how long the oldest event that no rule has judged yet has waited."""
+    applied_position: int
+    rules: int
+    series: int
+    groups: int
+    too_late_events: int
+    """Events that came too late to count in any window, since the state began."""
+    queues: QueueStatus
+    store: StoreStatus
+    snapshot_position: int
+    snapshot_at: str | None
+    recovery: RecoveryStatus
+
+
+class Status:
+    """Looks at the parts of a running daemon."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        pipeline: Pipeline,
+        snapshotter: Snapshotter,
+        recovered: Recovered,
+        rulebook: RuleBook,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._snapshotter = snapshotter
+        self._recovered = recovered
+        self._rulebook = rulebook
+        self._clock = clock
+        self._metrics = metrics
+        self._started_us = clock.now_us()
+        self._is_serving = False
+        self._pending_notifications = 0
+
+    def ready(self) -> None:
+        """Recovery is over and HTTP is open: tell systemd."""
+        self._is_serving = True
+        sdnotify.ready()
+        sdnotify.status("serving")
+
+    def readiness(self) -> str | None:
+        """Return None if events can be taken and made durable, else the reason why not."""
+        if not self._is_serving:
+            return "starting"
+        failure = self._store.writer.failure
+        if failure is not None:
+            return f"the store failed: {failure}"
+        if not self.is_alive():
+            return f"the store has not answered for {STUCK_AFTER_S:g} s; look at the disk"
+        return self._pipeline.refusal
+
+    def is_alive(self) -> bool:
+        """Return whether the writer thread gets on: its heartbeat is fresh."""
+        silent_us = time.monotonic_ns() // 1000 - self._store.writer.heartbeat_us
+        return silent_us < STUCK_AFTER_S * US_PER_S
+
+    async def run(self) -> None:
+        """Keep the gauges up to date until cancelled."""
+        while True:
+            counts = await self._store.outbox.counts()
+            self._pending_notifications = counts.get(DeliveryStatus.RETRY_PENDING, 0)
+            self._measure()
+            await trio.sleep(GAUGES_EVERY_S)
+
+    def _measure(self) -> None:
+        metrics, pipeline = self._metrics, self._pipeline
+        metrics.queue_events.set(pipeline.queued_events)
+        metrics.lag_seconds.set(pipeline.lag_us / US_PER_S)
+        metrics.outbox_pending.set(self._pending_notifications)
+        metrics.rules.set(len(self._rulebook))
+        metrics.series.set(len(self._recovered.registry))
+        metrics.groups.set(pipeline.engine.group_count())
+        metrics.applied_position.set(pipeline.applied)
+        metrics.wal_bytes.set(self._store.writer.wal_bytes)
+
+    def snapshot(self) -> Mapping[str, object]:
+        """Return the body of ``/api/status`` as plain data."""
+        body: dict[str, object] = msgspec.to_builtins(self.report())
+        return body
+
+    def report(self) -> StatusReport:
+        """Return the present state for ``/api/status``."""
+        now_us, reason = self._clock.now_us(), self.readiness()
+        pipeline, snapshotter, recovered = self._pipeline, self._snapshotter, self._recovered
+        path = self._store.path
+        return StatusReport(
+            version=__version__,
+            ready=reason is None,
+            reason=reason,
+            started_at=format_us(self._started_us),
+            uptime_secs=round((now_us - self._started_us) / US_PER_S, 3),
+            now=format_us(now_us),
+            lag_secs=round(pipeline.lag_us / US_PER_S, 6),
+            applied_position=pipeline.applied,
+            rules=len(self._rulebook),
+            series=len(recovered.registry),
+            groups=pipeline.engine.group_count(),
+            too_late_events=pipeline.engine.too_late,
+            queues=QueueStatus(
+                events=pipeline.queued_events,
+                transactions=self._store.writer.pending,
+                notifications=self._pending_notifications,
+            ),
+            store=StoreStatus(
+                path=str(path),
+                size_bytes=path.stat().st_size,
+                wal_bytes=self._store.writer.wal_bytes,
+            ),
+            snapshot_position=snapshotter.position,
+            snapshot_at=None if snapshotter.taken_us is None else format_us(snapshotter.taken_us),
+            recovery=RecoveryStatus(
+                snapshot_position=recovered.snapshot_position,
+                replayed_entries=recovered.replayed_entries,
+                replayed_events=recovered.replayed_events,
+            ),
+        )

@@ -1,0 +1,184 @@
+"""The log of everything that changes the engine's state, and the series that events refer to.
+
+Owns the tables ``event_log`` and ``series``. Invariant: positions grow by one and an entry never
+changes, so replaying from a position gives the same inputs in the same order. Positions are not
+given out twice: whoever prunes the log leaves its newest entry. Leaves the bytes of an entry to
+``entry_codec.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+import apsw
+import msgspec
+
+from alertd.model import EventBatch, Series
+from alertd.rules import RuleChange
+from alertd.store.entry_codec import (
+    BadEntry,
+    check_batch,
+    decode_batch,
+    decode_change,
+    encode_batch,
+    encode_change,
+)
+from alertd.store.failures import corrupt
+from alertd.store.protocols import LogEntry
+from alertd.store.readers import Readers
+from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
+
+CHUNK_ENTRIES: Final = 256
+CHUNK_BYTES: Final = 4 << 20
+"""A replay reads at most so much in one read transaction, and holds at most so much."""
+CHUNK_SERIES: Final = 20_000
+
+_WAL_BYTES_PER_EVENT: Final = 24
+_WAL_BYTES_PER_ID: Final = 64
+_WAL_BYTES_PER_SERIES: Final = 2048
+
+_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class LogEnd(NamedTuple):
+    """Where the log ends. Both are 0 for a log that has never had an entry."""
+
+    position: int
+    received_us: int
+
+
+class EventLog:
+    """The ``EventStore`` in SQLite."""
+
+    def __init__(self, writer: Writer, readers: Readers, path: str) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._path = path
+
+    async def append(self, batches: Sequence[EventBatch], new_series: Sequence[Series]) -> int:
+        """Make ``batches`` durable in one transaction; see ``EventStore.append``.
+
+        Without batches only the series are stored, and the position is that of the next entry.
+        Raises ``ValueError`` before anything is queued for a batch whose columns do not fit.
+        The event loop is not held up: encoding and checksums run in the writer thread.
+        """
+        wal_bytes = DEFAULT_WAL_BYTES + len(new_series) * _WAL_BYTES_PER_SERIES
+        for batch in batches:
+            check_batch(batch)
+            wal_bytes += len(batch) * _WAL_BYTES_PER_EVENT
+            if batch.ids is not None:
+                wal_bytes += len(batch) * _WAL_BYTES_PER_ID
+        rows = [(series.id, series.metric_name, _labels_json(series)) for series in new_series]
+        return await self._writer.run(
+            "store events", partial(_append, batches, rows), wal_bytes=wal_bytes
+        )
+
+    async def end(self) -> LogEnd:
+        """Return the position and the receive time of the newest entry."""
+        return await self._readers.run("read the event log", _end)
+
+    async def replay(self, after: int) -> AsyncIterator[LogEntry]:
+        """Yield every entry behind position ``after``, in order, up to the end at that moment.
+
+        Raises ``StoreCorrupt``, naming the position, for an entry that is damaged or missing.
+        """
+        while True:
+            work = partial(_read_chunk, self._path, after)
+            entries = await self._readers.run("replay the event log", work)
+            if not entries:
+                return
+            for entry in entries:
+                yield entry
+            after = entries[-1].position
+
+    async def all_series(self) -> list[Series]:
+        """Return every series, by id."""
+        series: list[Series] = []
+        while True:
+            after = series[-1].id if series else -1
+            work = partial(_read_series, self._path, after)
+            chunk = await self._readers.run("read the series", work)
+            series += chunk
+            if len(chunk) < CHUNK_SERIES:
+                return series
+
+
+def append_change(connection: apsw.Connection, change: RuleChange) -> int:
+    """Add ``change`` to the log, in the caller's transaction, and return its position."""
+    connection.execute(
+        "INSERT INTO event_log (received_us, kind, count, has_ids, body) "
+        "VALUES (?, 'rules', ?, 0, ?)",
+        (change.at_us, len(change.put) + len(change.deleted), encode_change(change)),
+    )
+    return connection.last_insert_rowid()
+
+
+def _append(
+    batches: Sequence[EventBatch],
+    series_rows: Sequence[tuple[int, str, str]],
+    connection: apsw.Connection,
+) -> int:
+    if series_rows:
+        connection.executemany("INSERT INTO series VALUES (?, ?, ?)", series_rows)
+    if not batches:
+        return _end(connection).position + 1
+    connection.executemany(
+        "INSERT INTO event_log (received_us, kind, count, has_ids, body) "
+        "VALUES (?, 'events', ?, ?, ?)",
+        (
+            (batch.received_us, len(batch), batch.ids is not None, encode_batch(batch))
+            for batch in batches
+        ),
+    )
+    return connection.last_insert_rowid() - len(batches) + 1
+
+
+def _end(connection: apsw.Connection) -> LogEnd:
+    row = connection.execute(
+        "SELECT position, received_us FROM event_log ORDER BY position DESC LIMIT 1"
+    ).fetchone()
+    return LogEnd(0, 0) if row is None else LogEnd(*row)
+
+
+def _read_chunk(path: str, after: int, connection: apsw.Connection) -> list[LogEntry]:
+    rows = connection.execute(
+        "SELECT position, received_us, kind, body FROM event_log "
+        "WHERE position > ? ORDER BY position LIMIT ?",
+        (after, CHUNK_ENTRIES),
+    )
+    entries: list[LogEntry] = []
+    size_bytes = 0
+    for position, received_us, kind, body in rows:
+        if entries and position != entries[-1].position + 1:
+            raise corrupt(path, f"event_log has no entry {entries[-1].position + 1}")
+        try:
+            decoded = decode_batch(body, received_us) if kind == "events" else decode_change(body)
+        except BadEntry as error:
+            raise corrupt(path, f"event_log entry {position}: {error}") from error
+        entries.append(LogEntry(position, decoded))
+        size_bytes += len(body)
+        if size_bytes >= CHUNK_BYTES:
+            break
+    rows.close(True)
+    return entries
+
+
+def _read_series(path: str, after: int, connection: apsw.Connection) -> list[Series]:
+    rows = connection.execute(
+        "SELECT id, metric_name, labels FROM series WHERE id > ? ORDER BY id LIMIT ?",
+        (after, CHUNK_SERIES),
+    )
+    series = []
+    for series_id, metric_name, labels in rows:
+        try:
+            pairs = sorted(_decode_labels(labels).items())
+        except msgspec.MsgspecError as error:
+            raise corrupt(path, f"series {series_id}: {error}") from error
+        series.append(Series(series_id, metric_name, tuple(pairs)))
+    return series
+
+
+def _labels_json(series: Series) -> str:
+    return msgspec.json.encode(dict(series.labels)).decode()

@@ -1,0 +1,274 @@
+"""Looking back at incidents: queries, pages, and what an item of them holds.
+
+Owns the reading side of the tables ``incidents`` and ``notifications``. Pages run from the
+newest to the oldest by (detected, id), so that what is detected meanwhile shifts no page.
+Leaves redaction of endpoints to whoever shows them, and writing to ``incidents.py``.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any, Final, Generic, TypeVar
+
+import apsw
+import msgspec
+from msgspec import Struct
+
+from alertd.errors import InvalidInput, Problem
+from alertd.model import (
+    DeliveryStatus,
+    DetectedBy,
+    EndReason,
+    Incident,
+    Operator,
+    Severity,
+)
+from alertd.store import timeline
+from alertd.store.timeline import TimelineEntry
+
+T = TypeVar("T")
+
+MAX_LIMIT: Final = 1000
+
+INCIDENT_COLUMNS: Final = (
+    *("id", "rule_id", "rule_name", "rule_version", "severity", "threshold", "operator"),
+    *("group_labels", "started_us", "fired_us", "ended_us", "detected_us", "value", "peak_value"),
+    *("window_start_us", "window_end_us", "event_time_us", "late_by_us", "detected_by"),
+    *("end_reason", "continues", "merged_into", "summary"),
+)
+"""The engine's columns of an incident, in the order in which they are read and written."""
+
+_NOTIFICATION_FIELDS: Final = (
+    *("id", "kind", "channel", "endpoint", "attempts", "created_us", "next_attempt_us"),
+    *("last_error", "settled_us"),
+)
+
+_SELECT: Final = f"SELECT {', '.join(INCIDENT_COLUMNS)} FROM incidents"  # noqa: S608  # constants
+
+_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class IncidentState(StrEnum):
+    """Whether an incident is still on."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class HistoryQuery(Struct, frozen=True, kw_only=True):
+    """Which incidents to list. Times are compared with the moment of detection."""
+
+    rule_id: str | None = None
+    from_us: int | None = None
+    """Detected at or after."""
+    to_us: int | None = None
+    """Detected before."""
+    status: DeliveryStatus | None = None
+    state: IncidentState | None = None
+    limit: int = 100
+    """1 to ``MAX_LIMIT``."""
+    cursor: str | None = None
+    """``next_cursor`` of the page before; None for the first."""
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """Some items of a list, and the way to the next ones; no cursor means that there are none."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None
+
+
+class NotificationItem(Struct, frozen=True, kw_only=True):
+    """One notification of an incident. ``endpoint`` is not redacted: it may hold a secret."""
+
+    id: str
+    kind: str
+    channel: str
+    endpoint: str | None
+    status: DeliveryStatus
+    attempts: int
+    created_us: int
+    next_attempt_us: int
+    last_error: str | None
+    settled_us: int | None
+
+
+class HistoryItem(Struct, frozen=True, kw_only=True):
+    """An incident with its rule as it then was, and how telling people went."""
+
+    incident: Incident
+    rule_name: str
+    severity: Severity
+    threshold: float
+    operator: Operator
+    summary: str
+    status: DeliveryStatus
+    """The worst of its notifications; SUCCESS where it has none."""
+    notifications: tuple[NotificationItem, ...]
+
+
+class IncidentDetail(Struct, frozen=True):
+    """One incident with everything that happened to it, the oldest first."""
+
+    item: HistoryItem
+    timeline: tuple[TimelineEntry, ...]
+
+
+def check_query(query: HistoryQuery) -> None:
+    """Raise ``InvalidInput`` for a limit out of range or a cursor that is not one of ours."""
+    problems = []
+    if not 1 <= query.limit <= MAX_LIMIT:
+        problems.append(Problem("/limit", f"must be between 1 and {MAX_LIMIT}"))
+    if query.cursor is not None:
+        try:
+            _decode_cursor(query.cursor)
+        except ValueError:
+            problems.append(Problem("/cursor", "is not a cursor; use nextCursor of a reply as is"))
+    if problems:
+        raise InvalidInput(problems)
+
+
+def read_page(query: HistoryQuery, connection: apsw.Connection) -> Page[HistoryItem]:
+    """Return the page that ``query``, which ``check_query`` passed, asks for: two SQL queries."""
+    where, bindings = _conditions(query)
+    rows = connection.execute(
+        f"{_SELECT} WHERE {where} ORDER BY detected_us DESC, id DESC LIMIT ?",
+        (*bindings, query.limit + 1),
+    ).fetchall()
+    items = _items(connection, rows[: query.limit])
+    if len(rows) <= query.limit:
+        return Page(items, None)
+    last = items[-1].incident
+    return Page(items, _encode_cursor(last.detected_us, last.id))
+
+
+def read_incident(incident_id: str, connection: apsw.Connection) -> IncidentDetail | None:
+    """Return one incident with its timeline, or None if there is none of that id."""
+    rows = connection.execute(f"{_SELECT} WHERE id = ?", (incident_id,)).fetchall()
+    if not rows:
+        return None
+    (item,) = _items(connection, rows)
+    return IncidentDetail(item, timeline.read(connection, incident_id))
+
+
+_HAS: Final = (
+    "EXISTS (SELECT 1 FROM notifications n WHERE n.incident_id = incidents.id AND n.status = '{}')"
+)
+_OF_STATUS: Final = {
+    DeliveryStatus.FAILED: _HAS.format("FAILED"),
+    DeliveryStatus.RETRY_PENDING: (
+        f"{_HAS.format('RETRY_PENDING')} AND NOT {_HAS.format('FAILED')}"
+    ),
+    DeliveryStatus.SUCCESS: (f"NOT {_HAS.format('RETRY_PENDING')} AND NOT {_HAS.format('FAILED')}"),
+}
+_OF_STATE: Final = {
+    IncidentState.FIRING: "ended_us IS NULL",
+    IncidentState.RESOLVED: "ended_us IS NOT NULL",
+}
+
+
+def _conditions(query: HistoryQuery) -> tuple[str, list[str | int]]:
+    """Return a WHERE clause made of constants, and the values to bind to it."""
+    clauses = ["TRUE"]
+    bindings: list[str | int] = []
+    for clause, value in (
+        ("rule_id = ?", query.rule_id),
+        ("detected_us >= ?", query.from_us),
+        ("detected_us < ?", query.to_us),
+    ):
+        if value is not None:
+            clauses.append(clause)
+            bindings.append(value)
+    if query.cursor is not None:
+        clauses.append("(detected_us, id) < (?, ?)")
+        bindings.extend(_decode_cursor(query.cursor))
+    if query.status is not None:
+        clauses.append(_OF_STATUS[query.status])
+    if query.state is not None:
+        clauses.append(_OF_STATE[query.state])
+    return " AND ".join(clauses), bindings
+
+
+# Any: a row as SQLite gives it; the tables are STRICT, so each column has its type.
+def _items(connection: apsw.Connection, rows: Sequence[Sequence[Any]]) -> tuple[HistoryItem, ...]:
+    notifications = _notifications(connection, [row[0] for row in rows])
+    return tuple(_item(row, notifications) for row in rows)
+
+
+def _item(
+    row: Sequence[Any], notifications: Mapping[str, Sequence[NotificationItem]]
+) -> HistoryItem:
+    column = dict(zip(INCIDENT_COLUMNS, row, strict=True))
+    end_reason = column["end_reason"]
+    incident = Incident(
+        id=column["id"],
+        rule_id=column["rule_id"],
+        rule_version=column["rule_version"],
+        group=tuple(sorted(_decode_labels(column["group_labels"]).items())),
+        started_us=column["started_us"],
+        fired_us=column["fired_us"],
+        ended_us=column["ended_us"],
+        value=column["value"],
+        peak_value=column["peak_value"],
+        window_start_us=column["window_start_us"],
+        window_end_us=column["window_end_us"],
+        event_time_us=column["event_time_us"],
+        detected_us=column["detected_us"],
+        late_by_us=column["late_by_us"],
+        detected_by=DetectedBy(column["detected_by"]),
+        end_reason=None if end_reason is None else EndReason(end_reason),
+        continues=column["continues"],
+        merged_into=column["merged_into"],
+    )
+    told = tuple(notifications.get(incident.id, ()))
+    return HistoryItem(
+        incident=incident,
+        rule_name=column["rule_name"],
+        severity=Severity(column["severity"]),
+        threshold=column["threshold"],
+        operator=Operator(column["operator"]),
+        summary=column["summary"],
+        status=_worst(item.status for item in told),
+        notifications=told,
+    )
+
+
+def _worst(statuses: Iterable[DeliveryStatus]) -> DeliveryStatus:
+    found = set(statuses)
+    return next((status for status in DeliveryStatus if status in found), DeliveryStatus.SUCCESS)
+
+
+def _notifications(
+    connection: apsw.Connection, incident_ids: Sequence[str]
+) -> Mapping[str, Sequence[NotificationItem]]:
+    """Return the notifications of incidents, by incident, in the order of telling."""
+    found: defaultdict[str, list[NotificationItem]] = defaultdict(list)
+    for incident_id, status, *rest in connection.execute(
+        f"SELECT incident_id, status, {', '.join(_NOTIFICATION_FIELDS)} FROM notifications "  # noqa: S608  # constants
+        "WHERE incident_id IN (SELECT value FROM json_each(?)) ORDER BY seq",
+        (msgspec.json.encode(incident_ids).decode(),),
+    ):
+        fields = dict(zip(_NOTIFICATION_FIELDS, rest, strict=True))
+        item = NotificationItem(status=DeliveryStatus(status), **fields)
+        found[incident_id].append(item)
+    return found
+
+
+def _encode_cursor(detected_us: int, incident_id: str) -> str:
+    return base64.urlsafe_b64encode(f"{detected_us}:{incident_id}".encode()).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str) -> tuple[int, str]:
+    """Return the sort key that ``cursor`` stands for. Raises ``ValueError``."""
+    padding = "=" * (-len(cursor) % 4)
+    text = base64.b64decode(cursor + padding, altchars=b"-_", validate=True).decode()
+    detected, separator, incident_id = text.partition(":")
+    if not separator:
+        raise ValueError("a cursor has two parts")
+    detected_us = int(detected)
+    if not -(2**63) <= detected_us < 2**63:
+        raise ValueError("a cursor's time must fit into 64 bits")
+    return detected_us, incident_id

@@ -1,0 +1,172 @@
+"""Recording what the engine found, together with whom to tell of it.
+
+Owns the writing side of ``incidents``, and the applied position. Invariant: incidents, their
+notifications and the position in the log that led to them are one transaction. The engine's
+columns are written whole and everything else only if it is new, so recording the same
+announcements again, as a replay does, changes nothing. Leaves reading to ``history.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Final
+
+import apsw
+import msgspec
+
+from alertd.model import Announcement, Incident, Notification, TransitionKind
+from alertd.store import timeline
+from alertd.store.history import (
+    INCIDENT_COLUMNS,
+    HistoryItem,
+    HistoryQuery,
+    IncidentDetail,
+    Page,
+    check_query,
+    read_incident,
+    read_page,
+)
+from alertd.store.readers import Readers
+from alertd.store.timeline import TimelineEntry, TimelineEvent
+from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
+
+_WAL_BYTES_PER_ANNOUNCEMENT: Final = 8192
+
+_UPSERT: Final = (
+    f"INSERT INTO incidents ({', '.join(INCIDENT_COLUMNS)}) "  # noqa: S608  # constants
+    f"VALUES ({', '.join('?' * len(INCIDENT_COLUMNS))}) ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{column} = excluded.{column}" for column in INCIDENT_COLUMNS[1:])
+)
+
+
+class IncidentStore:
+    """The incidents: written by the pipeline, read by people."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def record(self, announcements: Sequence[Announcement], *, applied: int) -> None:
+        """Record ``announcements``, and that the log is applied up to ``applied``, as one.
+
+        A later call wins over an earlier one for an incident; the applied position never falls.
+        An announcement without an incident (pending, cleared) leaves no row: an incident that
+        fires has its pending time in its timeline.
+        """
+        wal_bytes = DEFAULT_WAL_BYTES + len(announcements) * _WAL_BYTES_PER_ANNOUNCEMENT
+        await self._writer.run(
+            "record incidents", partial(_record, announcements, applied), wal_bytes=wal_bytes
+        )
+
+    async def history(self, query: HistoryQuery) -> Page[HistoryItem]:
+        """Return a page of incidents, the newest first. Raises ``InvalidInput``."""
+        check_query(query)
+        return await self._readers.run("read the history", partial(read_page, query))
+
+    async def get(self, incident_id: str) -> IncidentDetail | None:
+        """Return one incident with its timeline; None if there is none of that id."""
+        return await self._readers.run("read an incident", partial(read_incident, incident_id))
+
+    async def applied(self) -> int:
+        """Return the position in the log up to which everything found is recorded."""
+        return await self._readers.run("read the applied position", _applied)
+
+
+def _record(
+    announcements: Sequence[Announcement], applied: int, connection: apsw.Connection
+) -> None:
+    connection.executemany(_UPSERT, _incident_rows(announcements))
+    timeline.write(connection, _lines(announcements))
+    connection.executemany(
+        "INSERT OR IGNORE INTO notifications (id, incident_id, rule_id, kind, channel, endpoint, "
+        "status, attempts, created_us, next_attempt_us, last_error, settled_us, message) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            _notification_row(notification)
+            for announcement in announcements
+            for notification in announcement.notifications
+        ],
+    )
+    connection.execute(
+        "UPDATE meta SET value = max(value, ?) WHERE key = 'applied_position'", (applied,)
+    )
+
+
+def _incident_rows(announcements: Sequence[Announcement]) -> Iterator[tuple[object, ...]]:
+    for announcement in announcements:
+        incident, rule = announcement.transition.incident, announcement.transition.rule
+        if incident is None:
+            continue
+        yield (
+            incident.id,
+            incident.rule_id,
+            rule.name,
+            incident.rule_version,
+            rule.severity.value,
+            rule.threshold,
+            rule.operator.value,
+            msgspec.json.encode(dict(incident.group)).decode(),
+            incident.started_us,
+            incident.fired_us,
+            incident.ended_us,
+            incident.detected_us,
+            incident.value,
+            incident.peak_value,
+            incident.window_start_us,
+            incident.window_end_us,
+            incident.event_time_us,
+            incident.late_by_us,
+            incident.detected_by.value,
+            None if incident.end_reason is None else incident.end_reason.value,
+            incident.continues,
+            incident.merged_into,
+            announcement.summary,
+        )
+
+
+def _lines(announcements: Sequence[Announcement]) -> Iterator[tuple[str, TimelineEntry]]:
+    for announcement in announcements:
+        incident = announcement.transition.incident
+        if incident is None:
+            continue
+        if announcement.transition.kind is TransitionKind.FIRING:
+            for entry in _fired(incident, announcement.summary):
+                yield incident.id, entry
+        elif announcement.transition.kind is TransitionKind.RESOLVED:
+            yield incident.id, _resolved(incident, announcement)
+
+
+def _fired(incident: Incident, summary: str) -> Iterator[TimelineEntry]:
+    if incident.fired_us > incident.started_us:
+        yield TimelineEntry(incident.started_us, TimelineEvent.PENDING, "")
+    yield TimelineEntry(incident.fired_us, TimelineEvent.FIRED, summary)
+
+
+def _resolved(incident: Incident, announcement: Announcement) -> TimelineEntry:
+    at_us = announcement.transition.at_us if incident.ended_us is None else incident.ended_us
+    reason = "" if incident.end_reason is None else incident.end_reason.value
+    return TimelineEntry(at_us, TimelineEvent.RESOLVED, reason)
+
+
+def _notification_row(notification: Notification) -> tuple[str | int | None, ...]:
+    return (
+        notification.id,
+        notification.incident_id,
+        notification.rule_id,
+        notification.kind,
+        notification.target.channel,
+        notification.target.endpoint,
+        notification.status.value,
+        notification.attempts,
+        notification.created_us,
+        notification.next_attempt_us,
+        notification.last_error,
+        notification.settled_us,
+        notification.message.decode(),
+    )
+
+
+def _applied(connection: apsw.Connection) -> int:
+    position: int = connection.execute("SELECT value FROM meta WHERE key = 'applied_position'").get
+    return position

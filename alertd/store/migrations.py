@@ -1,0 +1,167 @@
+"""The schema, and the way from any older one to it.
+
+Owns every table and index. A migration is never edited once released: the next one is appended.
+``user_version`` counts those applied; each runs in one transaction of its own, forwards only.
+
+The tables are meant to be read with the ``sqlite3`` program: what is stored as JSON has its
+main fields as generated columns, so that nothing is stored twice. An index exists only where a
+query of alertd's own needs it, and the event log has none: it would cost 15 times the write.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import apsw
+import structlog
+
+from alertd.store.connection import APPLICATION_ID
+from alertd.store.failures import StoreOpenError, translate
+
+_log = structlog.get_logger()
+
+_INITIAL: Final = """
+CREATE TABLE meta (
+    key   TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO meta VALUES ('applied_position', 0);
+
+CREATE TABLE rules (
+    id          TEXT PRIMARY KEY,
+    version     INTEGER NOT NULL,
+    source      TEXT NOT NULL,
+    created_us  INTEGER NOT NULL,
+    updated_us  INTEGER NOT NULL,
+    spec        TEXT NOT NULL, -- the rule as its author wrote it, but for its notifications
+    name        TEXT AS (json_extract(spec, '$.name')),
+    type        TEXT AS (json_extract(spec, '$.type')),
+    metric_name TEXT AS (json_extract(spec, '$.metricName')),
+    threshold   REAL AS (json_extract(spec, '$.threshold')),
+    window_secs REAL AS (json_extract(spec, '$.windowDurationSecs')),
+    severity    TEXT AS (json_extract(spec, '$.severity')),
+    active      INTEGER AS (json_extract(spec, '$.isActive'))
+) STRICT;
+CREATE UNIQUE INDEX rules_by_name ON rules (name);
+
+CREATE TABLE rule_notifications (
+    rule_id  TEXT NOT NULL REFERENCES rules ON DELETE CASCADE,
+    ordinal  INTEGER NOT NULL,
+    channel  TEXT NOT NULL,
+    endpoint TEXT,
+    PRIMARY KEY (rule_id, ordinal)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE series (
+    id          INTEGER PRIMARY KEY,
+    metric_name TEXT NOT NULL,
+    labels      TEXT NOT NULL -- a JSON object
+) STRICT;
+
+CREATE TABLE event_log (
+    position    INTEGER PRIMARY KEY,
+    received_us INTEGER NOT NULL,
+    kind        TEXT NOT NULL CHECK (kind IN ('events', 'rules')),
+    count       INTEGER NOT NULL,
+    has_ids     INTEGER NOT NULL,
+    body        BLOB NOT NULL -- see alertd/store/entry_codec.py
+) STRICT;
+
+-- A rule that is deleted leaves its incidents, so there is no reference to rules.
+CREATE TABLE incidents (
+    id              TEXT PRIMARY KEY,
+    rule_id         TEXT NOT NULL,
+    rule_name       TEXT NOT NULL,
+    rule_version    INTEGER NOT NULL,
+    severity        TEXT NOT NULL,
+    threshold       REAL NOT NULL,
+    operator        TEXT NOT NULL,
+    group_labels    TEXT NOT NULL, -- a JSON object
+    started_us      INTEGER NOT NULL,
+    fired_us        INTEGER NOT NULL,
+    ended_us        INTEGER,
+    detected_us     INTEGER NOT NULL,
+    value           REAL,
+    peak_value      REAL,
+    window_start_us INTEGER NOT NULL,
+    window_end_us   INTEGER NOT NULL,
+    event_time_us   INTEGER NOT NULL,
+    late_by_us      INTEGER NOT NULL,
+    detected_by     TEXT NOT NULL,
+    end_reason      TEXT,
+    continues       TEXT,
+    merged_into     TEXT,
+    summary         TEXT NOT NULL
+) STRICT;
+CREATE INDEX incidents_by_time ON incidents (detected_us, id);
+CREATE INDEX incidents_by_rule ON incidents (rule_id, detected_us, id);
+CREATE INDEX incidents_open ON incidents (detected_us, id) WHERE ended_us IS NULL;
+
+CREATE TABLE timeline (
+    incident_id     TEXT NOT NULL REFERENCES incidents ON DELETE CASCADE,
+    at_us           INTEGER NOT NULL,
+    what            TEXT NOT NULL,
+    notification_id TEXT NOT NULL, -- '' where it is about the incident itself
+    detail          TEXT NOT NULL,
+    PRIMARY KEY (incident_id, at_us, what, notification_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE notifications (
+    seq             INTEGER PRIMARY KEY, -- the order in which they are to be told
+    id              TEXT NOT NULL UNIQUE,
+    incident_id     TEXT NOT NULL REFERENCES incidents ON DELETE CASCADE,
+    rule_id         TEXT NOT NULL,
+    kind            TEXT NOT NULL,
+    channel         TEXT NOT NULL,
+    endpoint        TEXT,
+    status          TEXT NOT NULL CHECK (status IN ('SUCCESS', 'FAILED', 'RETRY_PENDING')),
+    attempts        INTEGER NOT NULL,
+    created_us      INTEGER NOT NULL,
+    next_attempt_us INTEGER NOT NULL,
+    last_error      TEXT,
+    settled_us      INTEGER,
+    message         TEXT NOT NULL -- JSON
+) STRICT;
+CREATE INDEX notifications_of_incident ON notifications (incident_id, seq);
+CREATE INDEX notifications_pending ON notifications (next_attempt_us, seq)
+    WHERE status = 'RETRY_PENDING';
+CREATE INDEX notifications_failed ON notifications (settled_us) WHERE status = 'FAILED';
+"""
+
+MIGRATIONS: Final = (_INITIAL,)
+
+
+def migrate(connection: apsw.Connection, path: Path) -> None:
+    """Bring the schema up to date. Raises ``StoreOpenError`` for one from a newer alertd.
+
+    A migration that fails leaves the file as the one before it left it.
+    """
+    version = connection.pragma("user_version")
+    if version > len(MIGRATIONS):
+        raise StoreOpenError(
+            f"{path} has schema {version} and this alertd knows {len(MIGRATIONS)}; run the newer "
+            "alertd that wrote it, or restore the backup from before that upgrade"
+        )
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        try:
+            _apply(connection, number, script)
+        except apsw.Error as error:
+            meaning = translate(error, f"migrate to schema {number}", str(path))
+            raise meaning or StoreOpenError(
+                f"cannot migrate {path} to schema {number}: {error}; it is as it was before"
+            ) from error
+        _log.info("schema migrated", path=str(path), schema=number)
+
+
+def _apply(connection: apsw.Connection, number: int, script: str) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.execute(script)
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", number)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

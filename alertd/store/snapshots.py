@@ -1,0 +1,199 @@
+"""Durable files that hold the engine's state as it was at one position of the log.
+
+Owns the file format and which file to trust; knows nothing of the state. A file is a 64-byte
+header and the payload. The header, little-endian: magic (8 bytes), format version (u32), 4
+reserved bytes, position in the log (u64), payload length (u64), BLAKE2b-256 (32 bytes) of the
+payload followed by the header's first 32 bytes.
+
+Invariant: a file under its final name was whole on the disk before it got that name, and one
+that is damaged in any bit is rejected and never read as something else. The newest two are kept;
+a rejected file is set aside under another name, so that it cannot count as one of the two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO, Final, NamedTuple
+
+from alertd.store.failures import StoreCorrupt
+from alertd.store.folders import make_folder, sync_folder
+
+FORMAT_VERSION: Final = 1
+KEPT: Final = 2
+CHUNK_BYTES: Final = 1 << 20
+
+_MAGIC: Final = b"ALERTDSN"
+_FIELDS: Final = struct.Struct("<8sI4xQQ")
+_DIGEST_BYTES: Final = 32
+_HEADER_BYTES: Final = _FIELDS.size + _DIGEST_BYTES
+_NAME: Final = re.compile(r"state-(\d{20})\.snapshot")
+_REJECTED_SUFFIX: Final = ".rejected"
+_UNFINISHED_SUFFIX: Final = ".unfinished"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A snapshot file that is not to be used, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A file that has been found whole."""
+
+    path: Path
+    position: int
+    """The log position whose effects the state holds; replay what is behind it."""
+    payload_bytes: int
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the payload in pieces of at most ``CHUNK_BYTES``, checking it once more.
+
+        Raises ``StoreCorrupt`` at the end if it is no longer what was found whole.
+        """
+        with self.path.open("rb") as file:
+            try:
+                yield from _read_payload(file, _read_header(file))
+            except _Damaged as damage:
+                raise StoreCorrupt(
+                    f"{self.path} changed while it was read: {damage}; start again"
+                ) from damage
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search for a snapshot found: the newest good one, and those passed over for it."""
+
+    snapshot: Snapshot | None
+    rejected: tuple[Rejected, ...] = ()
+
+
+def write_snapshot(folder: Path, position: int, chunks: Iterable[bytes]) -> Path:
+    """Write a snapshot of the state at ``position``, and remove all but the newest two.
+
+    Blocks for the time of two fsyncs. Raises ``OSError`` when the file cannot be written; what
+    was there before is untouched then.
+    """
+    make_folder(folder)
+    final = folder / f"state-{position:020}.snapshot"
+    unfinished = final.with_name(final.name + _UNFINISHED_SUFFIX)
+    try:
+        with open(unfinished, "wb", opener=_private) as file:
+            _write(file, position, chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(final)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync_folder(folder)
+    _remove_old(folder)
+    return final
+
+
+def newest_snapshot(folder: Path, *, not_after: int | None = None) -> Found:
+    """Return the newest good snapshot in ``folder``, and set those passed over for it aside.
+
+    ``not_after`` is the end of the log: a snapshot from beyond it belongs to entries that were
+    lost (durability ``relaxed``) or to another database, and must not be trusted. Reads each
+    file that it looks at whole.
+    """
+    rejected = []
+    for path in _newest_first(folder):
+        try:
+            snapshot = _check(path, not_after)
+        except (OSError, _Damaged) as reason:
+            rejected.append(Rejected(path, str(reason)))
+            with contextlib.suppress(OSError):
+                path.replace(path.with_name(path.name + _REJECTED_SUFFIX))
+        else:
+            return Found(snapshot, tuple(rejected))
+    return Found(None, tuple(rejected))
+
+
+class _Damaged(ValueError):
+    """A file that is not, or no longer, a snapshot to be used."""
+
+
+class _Header(NamedTuple):
+    raw: bytes
+    position: int
+    payload_bytes: int
+    digest: bytes
+
+
+def _check(path: Path, not_after: int | None) -> Snapshot:
+    with path.open("rb") as file:
+        header = _read_header(file)
+        for _ in _read_payload(file, header):
+            pass
+    if not_after is not None and header.position > not_after:
+        raise _Damaged(f"it is of position {header.position}, but the log ends at {not_after}")
+    return Snapshot(path, header.position, header.payload_bytes)
+
+
+def _read_header(file: BinaryIO) -> _Header:
+    raw = file.read(_FIELDS.size)
+    digest = file.read(_DIGEST_BYTES)
+    if len(digest) < _DIGEST_BYTES:
+        raise _Damaged("it ends within its header")
+    magic, version, position, payload_bytes = _FIELDS.unpack(raw)
+    if magic != _MAGIC:
+        raise _Damaged("it does not begin as a snapshot of alertd does")
+    if version != FORMAT_VERSION:
+        raise _Damaged(f"it has format {version}, and this alertd knows {FORMAT_VERSION}")
+    return _Header(raw, position, payload_bytes, digest)
+
+
+def _read_payload(file: BinaryIO, header: _Header) -> Iterator[bytes]:
+    """Yield the payload; raise ``_Damaged``, at the end, if it was not what was written."""
+    digest = blake2b(digest_size=_DIGEST_BYTES)
+    size_bytes = 0
+    while chunk := file.read(CHUNK_BYTES):
+        digest.update(chunk)
+        size_bytes += len(chunk)
+        yield chunk
+    if size_bytes != header.payload_bytes:
+        raise _Damaged(f"it holds {size_bytes} bytes where {header.payload_bytes} were written")
+    digest.update(header.raw)
+    if digest.digest() != header.digest:
+        raise _Damaged("its checksum does not match")
+
+
+def _write(file: BinaryIO, position: int, chunks: Iterable[bytes]) -> None:
+    digest = blake2b(digest_size=_DIGEST_BYTES)
+    size_bytes = 0
+    file.write(bytes(_HEADER_BYTES))
+    for chunk in chunks:
+        file.write(chunk)
+        digest.update(chunk)
+        size_bytes += len(chunk)
+    fields = _FIELDS.pack(_MAGIC, FORMAT_VERSION, position, size_bytes)
+    digest.update(fields)
+    file.seek(0)
+    file.write(fields + digest.digest())
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """Return the snapshot files in ``folder``; none if there is no such folder."""
+    return sorted(path for path in folder.glob("state-*") if _NAME.fullmatch(path.name))[::-1]
+
+
+def _remove_old(folder: Path) -> None:
+    """Leave the newest two, the newest rejected file for whoever looks into it, and no remains."""
+    rejected = sorted(folder.glob(f"state-*{_REJECTED_SUFFIX}"))
+    unfinished = folder.glob(f"state-*{_UNFINISHED_SUFFIX}")
+    for path in (*_newest_first(folder)[KEPT:], *rejected[:-1], *unfinished):
+        path.unlink(missing_ok=True)

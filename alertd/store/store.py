@@ -1,0 +1,83 @@
+"""The store as the rest of alertd sees it: one database, its parts, and its lifetime."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+import structlog
+import trio
+
+from alertd.store.connection import (
+    Durability,
+    check_sqlite,
+    open_writable,
+    prepare_folder,
+    sole_daemon,
+)
+from alertd.store.event_log import EventLog
+from alertd.store.incidents import IncidentStore
+from alertd.store.migrations import migrate
+from alertd.store.outbox import Outbox
+from alertd.store.readers import Readers
+from alertd.store.rules import RuleTable
+from alertd.store.wal import Wal
+from alertd.store.writer import Writer
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The parts of an open store. They share one writer thread and one pool of readers."""
+
+    events: EventLog
+    rules: RuleTable
+    incidents: IncidentStore
+    outbox: Outbox
+    writer: Writer
+    path: Path
+    """The real path of the database."""
+
+
+@asynccontextmanager
+async def open_store(
+    path: Path, *, durability: Durability = Durability.FULL
+) -> AsyncIterator[Store]:
+    """Open the database at ``path``, made and migrated if need be, for as long as the block runs.
+
+    Raises ``StoreOpenError`` (in use, unusable, written by a newer alertd) and ``StoreCorrupt``.
+    The check of a large file takes seconds; see ``connection.FULL_CHECK_MAX_BYTES``.
+    """
+    check_sqlite(apsw.sqlite_lib_version())
+    path = prepare_folder(path)
+    with sole_daemon(path):
+        connection, wal = await trio.to_thread.run_sync(_open, path, durability)
+        writer = Writer(connection, wal, str(path))
+        readers = Readers(path)
+        _log.info("store opened", path=str(path), durability=durability.value)
+        try:
+            yield Store(
+                events=EventLog(writer, readers, str(path)),
+                rules=RuleTable(writer, readers, str(path)),
+                incidents=IncidentStore(writer, readers),
+                outbox=Outbox(writer, readers),
+                writer=writer,
+                path=path,
+            )
+        finally:
+            readers.close()
+            await writer.aclose()
+
+
+def _open(path: Path, durability: Durability) -> tuple[apsw.Connection, Wal]:
+    connection = open_writable(path, durability)
+    try:
+        migrate(connection, path)
+        return connection, Wal(connection, path)
+    except BaseException:
+        connection.close()
+        raise

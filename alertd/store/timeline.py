@@ -1,0 +1,60 @@
+"""What happened to an incident, line by line.
+
+Owns the table ``timeline``. Invariant: a line's key is made of what happened, so recording it
+again is harmless. What became of the incident itself stands at its event time, which a replay
+reproduces; what became of its notifications stands at wall time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+import apsw
+from msgspec import Struct
+
+
+class TimelineEvent(StrEnum):
+    """What happened."""
+
+    PENDING = "pending"
+    FIRED = "fired"
+    RESOLVED = "resolved"
+    SENT = "sent"
+    RETRY = "retry"
+    FAILED = "failed"
+
+
+class TimelineEntry(Struct, frozen=True):
+    """One line of an incident's timeline."""
+
+    at_us: int
+    what: TimelineEvent
+    detail: str
+    notification_id: str | None = None
+    """The notification that it is about; None where it is about the incident itself."""
+
+
+def write(connection: apsw.Connection, entries: Iterable[tuple[str, TimelineEntry]]) -> None:
+    """Add lines, each with the id of its incident, in the caller's transaction."""
+    connection.executemany(
+        "INSERT OR IGNORE INTO timeline (incident_id, at_us, what, notification_id, detail) "
+        "VALUES (?, ?, ?, ?, ?)",
+        [
+            (incident_id, entry.at_us, entry.what.value, entry.notification_id or "", entry.detail)
+            for incident_id, entry in entries
+        ],
+    )
+
+
+def read(connection: apsw.Connection, incident_id: str) -> tuple[TimelineEntry, ...]:
+    """Return the timeline of an incident, the oldest first."""
+    rows = connection.execute(
+        "SELECT at_us, what, detail, notification_id FROM timeline WHERE incident_id = ? "
+        "ORDER BY at_us",
+        (incident_id,),
+    )
+    return tuple(
+        TimelineEntry(at_us, TimelineEvent(what), detail, notification_id or None)
+        for at_us, what, detail, notification_id in rows
+    )

@@ -1,0 +1,132 @@
+"""The write-ahead log file: room in it before a transaction, checkpoints after.
+
+Owns three decisions. *Room*: space is allocated ahead of each transaction, so that a full disk
+is found before anything is written, where it is certain that nothing was; found in COMMIT it
+would be ambiguous. *Checkpoints*: explicit and PASSIVE, between transactions; SQLite's own
+fail silently. *Bound*: a reader that stays open (someone's ``sqlite3`` in a transaction) keeps
+the file from being reused; at the bound transactions are refused until that reader has gone.
+
+Invariant: only the writer thread calls this, between transactions; ``size_bytes`` alone may be
+read from elsewhere. File format: https://sqlite.org/fileformat.html, section 4.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+import apsw
+import structlog
+
+from alertd.errors import StoreUnavailable
+
+_log = structlog.get_logger()
+
+CHECKPOINT_BYTES: Final = 4 << 20
+LIMIT_BYTES: Final = 1 << 30
+ROOM_STEP_BYTES: Final = 4 << 20
+
+_HEADER_BYTES: Final = 32
+_FRAME_HEADER_BYTES: Final = 24
+
+
+class Wal:
+    """The write-ahead log of the writer's connection."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        path: Path,
+        *,
+        checkpoint_bytes: int = CHECKPOINT_BYTES,
+        limit_bytes: int = LIMIT_BYTES,
+    ) -> None:
+        """Take charge of the WAL of the database at ``path`` and empty it if nobody reads it."""
+        self._connection = connection
+        self._path = path.with_name(path.name + "-wal")
+        self._checkpoint_bytes = checkpoint_bytes
+        self._limit_bytes = limit_bytes
+        self._frame_bytes: int = connection.pragma("page_size") + _FRAME_HEADER_BYTES
+        self._frames = 0
+        self._frames_at_checkpoint = 0
+        self._can_allocate = True
+        connection.set_wal_hook(self._committed)
+        self._empty()
+
+    @property
+    def size_bytes(self) -> int:
+        """How much of the file is in use. It falls when the file is begun again."""
+        return _HEADER_BYTES + self._frames * self._frame_bytes
+
+    def make_room(self, transaction_bytes: int) -> None:
+        """Make sure that a transaction of about that size can be written.
+
+        Raises ``StoreUnavailable`` when the disk is full or the bound is reached.
+        """
+        if self.size_bytes >= self._limit_bytes:
+            self._empty()
+            if self.size_bytes >= self._limit_bytes:
+                raise StoreUnavailable(
+                    f"cannot write: {self._path} has reached {self._limit_bytes >> 20} MiB because "
+                    "another program keeps a read transaction open; end it (fuser names it)"
+                )
+        self._allocate(self.size_bytes + transaction_bytes)
+
+    def checkpoint_if_due(self) -> None:
+        """Copy the WAL into the database if it has grown by a step since that was last done.
+
+        What is committed is safe whatever happens here; a failure is logged and tried again
+        a step later.
+        """
+        step = self._checkpoint_bytes // self._frame_bytes
+        last = self._frames_at_checkpoint
+        if self._frames < step or last <= self._frames < last + step:
+            return
+        self._frames_at_checkpoint = self._frames
+        try:
+            frames, copied = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.Error as error:
+            _log.warning("checkpoint failed", wal_bytes=self.size_bytes, error=str(error))
+            return
+        if copied < frames:
+            _log.debug("checkpoint held up by a reader", frames=frames, copied=copied)
+
+    def _committed(self, _connection: apsw.Connection, _database: str, frames: int) -> int:
+        self._frames = frames
+        return apsw.SQLITE_OK
+
+    def _empty(self) -> None:
+        """Copy everything and truncate the file, unless a reader is in the way right now."""
+        busy_ms = self._connection.pragma("busy_timeout")
+        self._connection.set_busy_timeout(0)
+        try:
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except apsw.Error as error:
+            _log.warning("checkpoint failed", wal_bytes=self.size_bytes, error=str(error))
+        else:
+            self._frames = self._frames_at_checkpoint = 0
+        finally:
+            self._connection.set_busy_timeout(busy_ms)
+
+    def _allocate(self, needed_bytes: int) -> None:
+        try:
+            # Looked at each time: another program may have truncated, or deleted, the file.
+            size_bytes = os.stat(self._path).st_size
+            if size_bytes >= needed_bytes or not self._can_allocate:
+                return
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                room_bytes = needed_bytes + ROOM_STEP_BYTES
+                os.posix_fallocate(descriptor, size_bytes, room_bytes - size_bytes)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):
+                self._can_allocate = False  # a file system that does not know how
+                return
+            raise StoreUnavailable(
+                f"cannot write: no room for {needed_bytes} bytes in {self._path} "
+                f"({error.strerror}); free some space on that disk"
+            ) from error

@@ -1,0 +1,206 @@
+"""The one thread that writes.
+
+Owns the write connection for as long as the store is open. A whole transaction is shipped to it
+as one function, so none ever spans an await, and waiting for it cannot be cancelled: once
+submitted it runs, and the caller learns how it ended.
+
+Invariant: when ``run`` returns, the transaction is committed as durably as the connection was
+opened for; when it raises anything but ``CommitUncertain``, the transaction was rolled back.
+Leaves what to write to its callers, and the WAL to ``wal.py``.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+import apsw
+import structlog
+import trio
+
+from alertd.errors import AlertdError, StoreUnavailable
+from alertd.store.failures import translate
+from alertd.store.wal import Wal
+
+T = TypeVar("T")
+
+_log = structlog.get_logger()
+
+MAX_PENDING: Final = 1000
+"""Transactions that may wait. Each has a task waiting for it, so only a stuck disk gets here."""
+
+DEFAULT_WAL_BYTES: Final = 1 << 20
+"""Room that a transaction is given in the WAL unless it asks for more."""
+
+HEARTBEAT_INTERVAL_S: Final = 1.0
+
+_FSYNC_ERRORS: Final = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
+
+
+class CommitUncertain(AlertdError):
+    """COMMIT failed, and nobody can say whether the transaction is on disk.
+
+    The process must end: opening the file again decides it. Senders repeat what was not
+    acknowledged, and ids make that harmless.
+    """
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    operation: str
+    work: Callable[[apsw.Connection], T]
+    wal_bytes: int
+    token: trio.lowlevel.TrioToken
+    done: trio.Event = field(default_factory=trio.Event)
+    result: list[T] = field(default_factory=list)
+    error: BaseException | None = None
+
+
+class Writer:
+    """Runs transactions in the order in which they were submitted."""
+
+    def __init__(self, connection: apsw.Connection, wal: Wal, path: str) -> None:
+        """Start the thread. It owns ``connection`` from now on and closes it at the end."""
+        self._connection = connection
+        self._wal = wal
+        self._path = path
+        self._jobs: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
+        self._pending = 0
+        self._heartbeat_us = time.monotonic_ns() // 1000
+        self._failure: CommitUncertain | None = None
+        # A daemon thread: one that hangs in an fsync must not keep a dying process alive.
+        self._thread = threading.Thread(target=self._loop, name="alertd-store-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def heartbeat_us(self) -> int:
+        """When the thread last showed that it is alive, as ``time.monotonic_ns() // 1000``.
+
+        At most ``HEARTBEAT_INTERVAL_S`` old while the thread is idle; it stands still during a
+        transaction.
+        """
+        return self._heartbeat_us
+
+    @property
+    def pending(self) -> int:
+        """How many transactions wait or run."""
+        return self._pending
+
+    @property
+    def wal_bytes(self) -> int:
+        """How much of the write-ahead log is in use."""
+        return self._wal.size_bytes
+
+    @property
+    def failure(self) -> CommitUncertain | None:
+        """The failure after which nothing can be written any more, if there was one."""
+        return self._failure
+
+    async def run(
+        self,
+        operation: str,
+        work: Callable[[apsw.Connection], T],
+        *,
+        wal_bytes: int = DEFAULT_WAL_BYTES,
+    ) -> T:
+        """Run ``work`` in a transaction of its own, in the writer thread, and commit it.
+
+        ``operation`` completes "cannot …" in error messages; ``wal_bytes`` is about what it
+        writes. A caller that is cancelled already submits nothing; afterwards the wait is
+        shielded. Raises ``StoreUnavailable`` when nothing was written and it may be tried
+        again, ``CommitUncertain`` when the process must end, and whatever ``work`` raises.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._pending >= MAX_PENDING:
+            raise StoreUnavailable(
+                f"cannot {operation}: {MAX_PENDING} transactions wait for the disk already"
+            )
+        job = _Job(operation, work, wal_bytes, trio.lowlevel.current_trio_token())
+        self._pending += 1
+        try:
+            self._jobs.put(job)  # type: ignore[arg-type]  # the queue holds jobs of every result
+            with trio.CancelScope(shield=True):
+                await job.done.wait()
+        finally:
+            self._pending -= 1
+        if job.error is not None:
+            raise job.error
+        return job.result[0]
+
+    async def aclose(self) -> None:
+        """Finish what was submitted, close the connection and end the thread."""
+        self._jobs.put(None)
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._thread.join)
+
+    def _loop(self) -> None:
+        while True:
+            self._heartbeat_us = time.monotonic_ns() // 1000
+            try:
+                job = self._jobs.get(timeout=HEARTBEAT_INTERVAL_S)
+            except queue.Empty:
+                continue
+            if job is None:
+                break
+            self._execute(job)
+            del job
+            if self._failure is None:
+                self._wal.checkpoint_if_due()
+        self._close()
+
+    def _execute(self, job: _Job[object]) -> None:
+        try:
+            job.result.append(self._transact(job))
+        except BaseException as error:  # whatever it is, it belongs to the task that waits
+            job.error = error
+        job.token.run_sync_soon(job.done.set)
+
+    def _transact(self, job: _Job[object]) -> object:
+        if self._failure is not None:
+            raise self._failure
+        self._wal.make_room(job.wal_bytes)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            result = job.work(self._connection)
+        except BaseException as error:
+            self._roll_back(job.operation, error)
+            if isinstance(error, apsw.Error):
+                meaning = translate(error, job.operation, self._path)
+                if meaning is not None:
+                    raise meaning from error
+            raise
+        try:
+            self._connection.execute("COMMIT")
+        except apsw.Error as error:
+            raise self._uncertain(job.operation, error) from error
+        return result
+
+    def _roll_back(self, operation: str, cause: BaseException) -> None:
+        """Undo the transaction, or raise ``CommitUncertain`` if that is not certain."""
+        if getattr(cause, "extendedresult", None) in _FSYNC_ERRORS:
+            raise self._uncertain(operation, cause) from cause
+        if not self._connection.in_transaction:
+            return
+        try:
+            self._connection.execute("ROLLBACK")
+        except apsw.Error as error:
+            raise self._uncertain(operation, error) from error
+
+    def _uncertain(self, operation: str, error: BaseException) -> CommitUncertain:
+        # What is in the WAL is in doubt: closing must not copy it into the database.
+        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self._failure = CommitUncertain(
+            f"could not {operation} in {self._path}, and whether it was written is uncertain "
+            f"({error}); the process must end and read the file again"
+        )
+        return self._failure
+
+    def _close(self) -> None:
+        try:
+            self._connection.close()
+        except apsw.Error as error:
+            _log.warning("closing the database failed", path=self._path, error=str(error))

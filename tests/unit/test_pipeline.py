@@ -1,0 +1,198 @@
+"""The pipeline on a real store: durable before answered, in order, each once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import pytest
+import trio
+
+from alertd.errors import Overloaded, StoreUnavailable
+from alertd.model import EndReason
+from alertd.store.connection import open_readonly
+from alertd.store.protocols import LogEntry
+from tests.unit.parts import Parts, record_of, running
+
+
+async def stored(parts: Parts) -> list[LogEntry]:
+    return [entry async for entry in parts.store.events.replay(0)]
+
+
+def stored_events(path: Path) -> int:
+    connection = open_readonly(path)
+    try:
+        count: int = connection.execute("SELECT coalesce(sum(count), 0) FROM event_log").get
+        return count
+    finally:
+        connection.close()
+
+
+async def test_an_answered_batch_is_visible_to_another_connection(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        for expected in (2, 4, 6):
+            assert await parts.pipeline.append(parts.batch(-1, 0)) == 0
+            assert stored_events(parts.store.path) == expected
+
+
+async def test_batches_that_wait_together_share_one_commit(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.append(parts.batch(0))
+        before = parts.pipeline._metrics.commits._value.get()
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(parts.pipeline.append, parts.batch(0))
+        commits = parts.pipeline._metrics.commits._value.get() - before
+        assert stored_events(parts.store.path) == 51
+        assert commits <= 5
+
+
+async def test_the_log_has_receive_times_that_never_decrease(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        async with trio.open_nursery() as nursery:
+            for _ in range(200):
+                nursery.start_soon(parts.pipeline.append, parts.batch(0))
+        times = [entry.body.received_us for entry in await stored(parts)]  # type: ignore[union-attr]
+        assert times == sorted(times)
+
+
+async def test_an_id_is_accepted_once_within_a_batch_a_group_and_later(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        assert await parts.pipeline.append(parts.batch(0, 0, 0, ids=["x", "x", None])) == 1
+        assert await parts.pipeline.append(parts.batch(0, 0, ids=["x", "y"])) == 1
+        assert await parts.pipeline.append(parts.batch(0, 0, ids=["x", "y"])) == 2
+        duplicates: list[int] = []
+
+        async def append() -> None:
+            duplicates.append(await parts.pipeline.append(parts.batch(0, ids=["z"])))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(append)
+        assert sorted(duplicates) == [0] + [1] * 9
+        assert stored_events(parts.store.path) == 4
+
+
+async def test_a_full_queue_refuses_at_once_and_takes_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path, max_queued_events=10) as parts:
+        refused = 0
+
+        async def append() -> None:
+            nonlocal refused
+            try:
+                await parts.pipeline.append(parts.batch(*[0] * 4))
+            except Overloaded as error:
+                assert error.retry_after_s > 0
+                refused += 1
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(append)
+        assert refused > 0
+        assert stored_events(parts.store.path) == 4 * (10 - refused)
+        assert await parts.pipeline.append(parts.batch(0)) == 0
+
+
+async def test_a_batch_larger_than_the_queue_is_taken_when_nothing_waits(tmp_path: Path) -> None:
+    async with running(tmp_path, max_queued_events=10) as parts:
+        await parts.pipeline.append(parts.batch(*[0] * 50))
+        assert stored_events(parts.store.path) == 50
+
+
+async def test_while_the_store_is_full_nothing_is_answered_and_then_all_is_well_again(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.append(parts.batch(0, ids=["before"]))
+        pages = await parts.store.writer.run("measure", _page_count)
+        await parts.store.writer.run("fill", lambda c: _limit_pages(c, pages))
+        with pytest.raises(StoreUnavailable):
+            await parts.pipeline.append(parts.batch(*[0] * 5_000, ids=["retried"] + [None] * 4_999))
+        assert parts.pipeline.refusal is not None
+        assert stored_events(parts.store.path) == 1
+        await parts.store.writer.run("free", lambda c: _limit_pages(c, 1 << 30))
+        again = parts.batch(0, 0, host="new", ids=["retried", "before"])
+        assert await parts.pipeline.append(again) == 1, "an id that was refused is not a duplicate"
+        assert parts.pipeline.refusal is None
+        assert len(await parts.store.events.all_series()) == 2, "its series was stored with it"
+
+
+def _page_count(connection: apsw.Connection) -> int:
+    count: int = connection.pragma("page_count")
+    return count
+
+
+def _limit_pages(connection: apsw.Connection, pages: int) -> None:
+    connection.pragma("max_page_count", pages)
+
+
+async def test_a_client_that_leaves_does_not_undo_what_it_sent(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await parts.pipeline.append(parts.batch(0))
+        assert scope.cancelled_caught
+        await parts.pipeline.append(parts.batch(0))
+        assert stored_events(parts.store.path) == 2
+
+
+async def test_rules_judge_exactly_the_events_behind_them_in_the_log(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.append(parts.batch(-3, -2, -1))
+        await parts.pipeline.change_rules(put=(record_of(),))
+        await parts.pipeline.append(parts.batch(-0.5, -0.4))
+        await parts.pipeline.change_rules(put=(record_of("r2"),))
+        assert await parts.history() == []
+        await parts.pipeline.append(parts.batch(-0.2))
+        await parts.pipeline.change_rules(deleted=("r2",))
+        (item,) = await parts.history()
+        assert (item.rule_name, item.incident.value) == ("rule r1", 3)
+
+
+async def test_deleting_a_rule_ends_its_incident_with_the_reason(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(),))
+        await parts.pipeline.append(parts.batch(-3, -2, -1))
+        await parts.pipeline.change_rules(deleted=("r1",))
+        (item,) = await parts.history()
+        assert item.incident.end_reason is EndReason.RULE_DELETED
+
+
+async def test_a_quiet_group_resolves_by_the_clock_alone(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(window_duration_secs=0.2),))
+        await parts.pipeline.append(parts.batch(-0.03, -0.02, -0.01))
+        with trio.fail_after(5):
+            while not (items := await parts.history()) or items[0].incident.ended_us is None:
+                await trio.sleep(0.01)
+        (item,) = items
+        assert item.incident.ended_us - item.incident.started_us == 180_000
+        assert item.incident.end_reason is EndReason.RECOVERED
+
+
+async def test_closing_judges_what_was_taken(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(),))
+        async with trio.open_nursery() as nursery:
+            for host in "abcde":
+                nursery.start_soon(parts.pipeline.append, parts.batch(-3, -2, -1, host=host))
+    async with running(tmp_path) as parts:
+        assert len(await parts.history()) == 5
+        with pytest.raises(Overloaded):
+            parts.pipeline.close()
+            await parts.pipeline.append(parts.batch(0))
+
+
+async def test_nobody_waits_for_ever_when_the_pipeline_dies(tmp_path: Path) -> None:
+    class Broken(Exception):
+        pass
+
+    def explode(_event: object) -> list[object]:
+        raise Broken
+
+    with pytest.raises(BaseExceptionGroup) as caught:
+        async with running(tmp_path) as parts:
+            parts.pipeline.engine.step = explode  # type: ignore[method-assign, assignment]
+            with trio.CancelScope(shield=True), pytest.raises(StoreUnavailable):
+                await parts.pipeline.change_rules(put=(record_of(),))
+    assert caught.group_contains(Broken)

@@ -1,0 +1,132 @@
+"""Start-up gives back the state as it was, from a snapshot, the log, or both."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+
+from alertd.engine.inputs import Tick
+from alertd.metrics import Metrics
+from alertd.recovery import recover
+from alertd.snapshotter import Snapshotter
+from alertd.store.store import open_store
+from tests.unit.parts import ANNOUNCER, Parts, dump_of, new_state, record_of, running
+
+
+def snapshotter_of(parts: Parts) -> Snapshotter:
+    return Snapshotter(
+        parts.pipeline,
+        parts.recovered.dedup,
+        parts.snapshots,
+        parts.clock,
+        Metrics(),
+        interval_s=3600,
+        position=parts.recovered.snapshot_position,
+    )
+
+
+async def fill(parts: Parts) -> None:
+    """Leave one group firing, one nearly so, and an edited rule."""
+    await parts.pipeline.change_rules(put=(record_of(), record_of("r2", aggregate=None)))
+    await parts.pipeline.append(parts.batch(-3, -2, -1, ids=["a", None, "b"]))
+    await parts.pipeline.append(parts.batch(-2, -1, host="b"))
+    await parts.pipeline.change_rules(put=(record_of("r2", threshold=1.0),))
+
+
+async def settle(parts: Parts) -> None:
+    """Wait until everything appended has been judged."""
+    with trio.fail_after(5):
+        while parts.pipeline.lag_us:
+            await trio.sleep(0.001)
+
+
+async def test_replay_gives_the_state_that_was_lost(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await settle(parts)
+        parts.pipeline.engine.step(Tick(parts.clock.now_us()))
+        incidents = await parts.history()
+        assert len(incidents) == 3
+    async with running(tmp_path) as parts:
+        assert parts.recovered.replayed_events == 5
+        assert await parts.history() == incidents
+        assert await parts.pipeline.append(parts.batch(0, ids=["a"])) == 1
+        await parts.pipeline.append(parts.batch(0, host="b"))
+        await settle(parts)
+        fired = [item for item in await parts.history() if item.incident.value == 3]
+        assert len(fired) == 3, "two events from before the restart and one from after it"
+
+
+async def test_snapshot_and_replay_equal_full_replay(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await settle(parts)
+        await snapshotter_of(parts).take()
+        await parts.pipeline.append(parts.batch(-0.5, host="c", ids=["c"]))
+        await settle(parts)
+    async with running(tmp_path) as parts:
+        assert parts.recovered.snapshot_position == 4
+        assert parts.recovered.replayed_events == 1
+        from_snapshot = dump_of(parts.recovered.engine)
+        assert sorted(parts.recovered.dedup.dump(), key=repr)
+    for file in (tmp_path / "snapshots").glob("state-*"):
+        file.unlink()
+    async with running(tmp_path) as parts:
+        assert parts.recovered.snapshot_position == 0
+        assert dump_of(parts.recovered.engine) == from_snapshot
+
+
+async def test_a_damaged_snapshot_is_passed_over(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await settle(parts)
+        await snapshotter_of(parts).take()
+    (file,) = (tmp_path / "snapshots").glob("state-*")
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    file.write_bytes(damaged)
+    async with running(tmp_path) as parts:
+        assert parts.recovered.snapshot_position == 0
+        assert parts.recovered.replayed_events == 5
+
+
+async def test_a_snapshot_of_another_format_is_passed_over(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await settle(parts)
+        snapshotter = snapshotter_of(parts)
+        parts.pipeline.engine.dump = lambda: iter([("engine", 999, 0, 0)])  # type: ignore[method-assign]
+        await snapshotter.take()
+    async with running(tmp_path) as parts:
+        assert parts.recovered.snapshot_position == 0
+        assert len(await parts.history()) == 3
+
+
+async def test_an_unchanged_state_is_not_written_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await settle(parts)
+        snapshotter = snapshotter_of(parts)
+        await snapshotter.take()
+        taken_us = snapshotter.taken_us
+        await snapshotter.take()
+        assert snapshotter.taken_us == taken_us
+
+
+async def test_recovering_twice_changes_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await settle(parts)
+        incidents = await parts.history()
+    for _ in range(2):
+        async with open_store(tmp_path / "alertd.db") as store:
+            await recover(
+                store,
+                ANNOUNCER,
+                snapshots=tmp_path / "snapshots",
+                new_state=new_state,
+                on_progress=lambda phrase: None,
+            )
+    async with running(tmp_path) as parts:
+        assert await parts.history() == incidents
