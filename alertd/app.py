@@ -167,7 +167,7 @@ class _Daemon:
             await core.start(dispatcher.run)
             judging_over = trio.Event()
             core.start_soon(_run_then_set, pipeline.run, judging_over)
-            await reloader.apply(config)
+            await reloader.start()
             core.start_soon(snapshotter.run)
 
             await self._serve_until_shutdown(app, intake, reloader, status)

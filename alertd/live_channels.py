@@ -6,7 +6,8 @@ once, attempts under way finish on the old ones, which are closed when no attemp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import trio
@@ -14,6 +15,7 @@ import trio
 from alertd.channels.config import ChannelConfig
 from alertd.channels.factory import ChannelFactory
 from alertd.channels.protocol import Channel
+from alertd.errors import Overloaded
 from alertd.model import Target
 
 LONGEST_ATTEMPT_S: Final = 120.0
@@ -28,7 +30,6 @@ class LiveChannels:
     ) -> None:
         """Make the channels. Raises ``InvalidInput`` if one cannot be made."""
         self._allow_private_endpoints = allow_private_endpoints
-        self._configs = dict(configs)
         self._factory = self._make(configs)
         self._retired_send, self._retired = trio.open_memory_channel[ChannelFactory](100)
 
@@ -40,17 +41,21 @@ class LiveChannels:
         """Return the channel that ``target`` means. Raises ``UnknownChannel``."""
         return self._factory.for_target(target)
 
-    def replace(self, configs: Mapping[str, ChannelConfig]) -> bool:
-        """Use ``configs`` from now on; return whether they differ from what was used.
+    def replace(self, configs: Mapping[str, ChannelConfig]) -> None:
+        """Use ``configs`` from now on; secrets are read again even if nothing else is new.
 
-        Raises ``InvalidInput``, changing nothing, if a channel cannot be made.
+        Raises ``InvalidInput``, changing nothing, if a channel cannot be made, and
+        ``Overloaded`` when so many reloads came that old channels are still being closed.
         """
-        if dict(configs) == self._configs:
-            return False
         replacement = self._make(configs)
-        self._retired_send.send_nowait(self._factory)
-        self._factory, self._configs = replacement, dict(configs)
-        return True
+        try:
+            self._retired_send.send_nowait(self._factory)
+        except trio.WouldBlock:
+            raise Overloaded(
+                "channels of earlier reloads are still being closed; reload again later",
+                retry_after_s=round(LONGEST_ATTEMPT_S),
+            ) from None
+        self._factory = replacement
 
     async def run(self) -> None:
         """Close channels that are no longer used, until cancelled; then close those in use."""
@@ -60,7 +65,14 @@ class LiveChannels:
                 await factory.aclose()
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(1):
-                await self._factory.aclose()
+                for factory in (*self._left(), self._factory):
+                    await factory.aclose()
+
+    def _left(self) -> Iterator[ChannelFactory]:
+        """Yield what was retired and not closed yet."""
+        with contextlib.suppress(trio.WouldBlock):
+            while True:
+                yield self._retired.receive_nowait()
 
     def _make(self, configs: Mapping[str, ChannelConfig]) -> ChannelFactory:
         return ChannelFactory(configs, allow_private_endpoints=self._allow_private_endpoints)

@@ -36,22 +36,21 @@ class Reloader:
         self._rulebook = rulebook
         self._channels = channels
 
-    async def apply(self, config: Config) -> None:
-        """Take over the channels and the rules of ``config``.
+    async def start(self) -> None:
+        """Take over the rules of the configuration that the daemon starts with.
 
-        Raises ``AlertdError``, changing nothing, if they do not fit what is there.
+        Raises ``AlertdError`` if they do not fit the rules that are there.
         """
-        self._rulebook.check_files(config.rules)
-        renewed = self._channels.replace(config.channels)
-        changed, gone = await self._rulebook.take_files(config.rules)
-        log.info("configuration applied", rules=changed, gone=gone, channels_renewed=renewed)
+        await self._take_rules(self._config)
 
     async def reload(self) -> bool:
         """Read the file again and apply it; return whether that worked. The log says why not."""
         sdnotify.reloading()
         try:
             config = await trio.to_thread.run_sync(load, self._path)
-            await self.apply(config)
+            self._rulebook.check_files(config.rules)
+            self._channels.replace(config.channels)
+            await self._take_rules(config)
         except ConfigError as error:
             for problem in error.problems:
                 log.error("configuration not reloaded: nothing was changed", problem=str(problem))
@@ -67,3 +66,13 @@ class Reloader:
             return True
         finally:
             sdnotify.ready()
+
+    async def _take_rules(self, config: Config) -> None:
+        changed, gone = await self._rulebook.take_files(config.rules)
+        log.info(
+            "configuration applied",
+            rules=len(config.rules),
+            rules_changed=changed,
+            rules_gone=gone,
+            channels=len(config.channels),
+        )

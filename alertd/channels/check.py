@@ -20,7 +20,7 @@ from alertd.channels.config import ChannelConfig, EmailConfig, SlackConfig, Tls,
 from alertd.channels.secret import SecretUnavailable, read_secret
 from alertd.errors import Problem
 
-MAX_TIMEOUT_SECS: Final = 300
+MAX_TIMEOUT_SECS: Final = 60
 MAX_RECIPIENTS: Final = 50
 RESERVED_HEADERS: Final = frozenset(
     {

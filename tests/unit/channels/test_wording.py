@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from alertd.channels import wording
+from alertd.channels.message import MessageKind
+from tests.unit.channels.messages import incident, message, resolved
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.25, "0.25 s"),
+        (59, "59 s"),
+        (125, "2 min 5 s"),
+        (3600, "1 h 0 min"),
+        (90_061, "1 d 1 h"),
+    ],
+)
+def test_durations_have_their_two_largest_units(seconds: float, text: str) -> None:
+    assert wording.duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(137.0, "137"), (0.1, "0.1"), (1_234_567.0, "1234567"), (-2.5, "-2.5"), (1e20, "1e+20")],
+)
+def test_numbers_are_written_as_people_do(number: float, text: str) -> None:
+    assert wording.number_text(number) == text
+
+
+def test_missing_data_is_never_worded_as_recovery() -> None:
+    view = resolved("no_data")
+    words = wording.headline(view) + str(dict(wording.facts(view)))
+    assert "RESOLVED" not in words
+    assert "recovery is not known" in words
+
+
+def test_a_recovery_says_until_when() -> None:
+    assert dict(wording.facts(resolved()))["Until"] == "2025-06-30 15:07:00 UTC, recovered"
+
+
+def test_how_late_the_data_came_is_told() -> None:
+    assert dict(wording.facts(incident(late_by=125)))["Late"] == "the data came 2 min 5 s late"
+    assert "Late" not in dict(wording.facts(incident()))
+
+
+def test_no_value_is_told_as_no_data() -> None:
+    assert wording.value_text(incident(value=None)) == "no data, alert if > 100"
+
+
+def test_the_subject_counts_what_one_message_holds() -> None:
+    several = message(incident(rule_name="A"), incident(rule_name="B"), resolved())
+    assert wording.subject(several) == "2 firing, 1 ended: A and 2 more"
+    assert wording.subject(message(kind=MessageKind.REPEAT)).startswith("[still] FIRING")
+
+
+def test_only_web_addresses_become_links() -> None:
+    view = incident(runbook_url="javascript:alert(1)")
+    assert [label for label, _ in wording.links(view)] == ["History"]
