@@ -1,0 +1,51 @@
+"""The web application: every route, behind one counter and one handler of errors.
+
+``make_app`` is all that the daemon needs. One file a resource holds the handlers; this one
+knows only their names.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from quart import Response, g, request
+from quart_trio import QuartTrio
+
+from alertd.http import problem
+from alertd.http.events import EventRoutes
+from alertd.http.hardening import HardenedQuart
+from alertd.http.incidents import IncidentRoutes
+from alertd.http.operations import OperationRoutes
+from alertd.http.rules import RuleRoutes
+from alertd.http.services import Metrics, Services
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def make_app(services: Services) -> QuartTrio:
+    """Return the application that serves ``services``."""
+    app = HardenedQuart(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = services.limits.max_body_bytes
+    for routes in (EventRoutes, RuleRoutes, IncidentRoutes, OperationRoutes):
+        app.register_blueprint(routes(services).blueprint())
+    problem.register(app)
+    _count_requests(app, services.metrics)
+    return app
+
+
+def _count_requests(app: QuartTrio, metrics: Metrics) -> None:
+    """Count every request by its route's template: paths are the client's to invent."""
+
+    async def begin() -> None:
+        g.began_s = time.perf_counter()
+
+    async def end(response: Response) -> Response:
+        route = request.url_rule.rule if request.url_rule is not None else "unknown"
+        method = request.method if request.method in _METHODS else "other"
+        metrics.requests.labels(method, route, response.status_code).inc()
+        metrics.request_seconds.labels(route).observe(time.perf_counter() - g.began_s)
+        return response
+
+    app.before_request(begin)
+    app.after_request(end)

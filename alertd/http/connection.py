@@ -1,0 +1,207 @@
+"""One client's connection: bytes in, requests to the application, replies out.
+
+Owns the time limits of a connection, as one cancel scope. While no request is being handled the
+scope has a deadline, so neither an idle client nor one that dribbles its headers stays; while
+one is handled it has none, so a slow handler is never cut off. A send that is not taken in time
+ends the connection too: half a reply on the wire cannot be taken back.
+
+Stands where ``hypercorn.trio.tcp_server`` would, on the same protocol classes. Hypercorn's own
+shields its sends from cancellation without a time limit, and on trio an idle timer of its may
+run during a request. Speaks HTTP/1.0 and 1.1 only: HTTP/2 would let one client hold a hundred
+bodies at once, and its flow control would let it hold their handlers.
+
+Leaves to the server: accepting, counting, and what becomes of an exception.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
+
+import h11
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ConnectionState,
+    Scope,
+)
+from hypercorn.utils import parse_socket_addr
+
+_RECEIVE_BYTES = 2**16
+
+LINGER_S = 1.0
+"""How long a closed connection still swallows what the client sends.
+
+Closing a socket with unread bytes resets it, and the reset can overtake the reply (a 413 to a
+large body) on its way.
+"""
+
+_VERSION_NOT_SUPPORTED = (
+    b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+)
+
+
+class ConnectionLimits(Protocol):
+    """The time limits that a connection needs, in seconds."""
+
+    @property
+    def keep_alive_timeout_secs(self) -> float:
+        """How long a connection may be without a request in progress."""
+
+    @property
+    def send_timeout_secs(self) -> float:
+        """How long the client may take to accept one part of a reply."""
+
+
+class Connection:
+    """One accepted stream. ``run`` once; the caller closes the stream."""
+
+    def __init__(
+        self,
+        stream: trio.SocketStream,
+        app: ASGIFramework,
+        limits: ConnectionLimits,
+        config: Config,
+        context: WorkerContext,
+    ) -> None:
+        self.stalled = False
+        """The client did not take a reply in time."""
+        self._stream = stream
+        self._app = app
+        self._limits = limits
+        self._config = config
+        self._context = context
+        self._scope = trio.CancelScope()
+        self._sending = trio.Lock()
+        self._closing = False
+        self._requests_in_progress = 0
+
+    async def run(self) -> None:
+        """Serve requests until either side ends the connection.
+
+        Raises whatever a client's bytes can make the protocol raise, alone or in a group.
+        """
+        self._await_request()
+        try:
+            client = parse_socket_addr(
+                self._stream.socket.family, self._stream.socket.getpeername()
+            )
+        except OSError:
+            return  # the client has gone before we looked
+        server = parse_socket_addr(self._stream.socket.family, self._stream.socket.getsockname())
+        with self._scope:
+            async with TaskGroup() as tasks:
+                self._protocol = _Http1(
+                    self._handle_request,
+                    self._config,
+                    self._context,
+                    tasks,
+                    ConnectionState({}),
+                    False,
+                    client,
+                    server,
+                    self._on_protocol_event,
+                )
+                await self._receive()
+
+    def close_if_idle(self) -> None:
+        """End the connection now unless a request is in progress."""
+        if not self._requests_in_progress:
+            self._scope.cancel()
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                data = await self._stream.receive_some(_RECEIVE_BYTES)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                break
+            if not self._closing:
+                try:
+                    await self._protocol.handle(RawData(bytes(data)))
+                except _UnsupportedVersion:
+                    await self._send(_VERSION_NOT_SUPPORTED)
+                    await self._begin_close()
+            if not data:
+                break
+        await self._protocol.handle(Closed())
+
+    async def _on_protocol_event(self, event: Event) -> None:
+        # The third event, Updated, tells when the protocol is idle. The number of running
+        # handlers says it better: it also covers replies that the protocol sends by itself.
+        if isinstance(event, RawData):
+            await self._send(event.data)
+        elif isinstance(event, Closed):
+            await self._begin_close()
+
+    async def _send(self, data: bytes) -> None:
+        taken = False
+        try:
+            with (
+                trio.move_on_after(self._limits.send_timeout_secs) as patience,
+                suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+            ):
+                async with self._sending:
+                    await self._stream.send_all(data)
+                    taken = True
+        finally:
+            if not taken:
+                self._scope.cancel()
+        self.stalled = self.stalled or patience.cancelled_caught
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    async def _begin_close(self) -> None:
+        self._closing = True
+        self._scope.deadline = min(self._scope.deadline, trio.current_time() + LINGER_S)
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            await self._stream.send_eof()
+
+    async def _handle_request(
+        self,
+        scope: Scope,
+        receive: ASGIReceiveCallable,
+        send: ASGISendCallable,
+        sync_spawn: Any,  # hypercorn's own type; only its WSGI applications use these two
+        call_soon: Any,
+    ) -> None:
+        with self._request_in_progress():
+            if scope["type"] == "http":
+                await self._app(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 1000, "reason": None})
+
+    @contextmanager
+    def _request_in_progress(self) -> Iterator[None]:
+        self._requests_in_progress += 1
+        if not self._closing:
+            self._scope.deadline = math.inf
+        try:
+            yield
+        finally:
+            self._requests_in_progress -= 1
+            if not self._requests_in_progress and not self._closing:
+                self._await_request()
+
+    def _await_request(self) -> None:
+        self._scope.deadline = trio.current_time() + self._limits.keep_alive_timeout_secs
+
+
+class _UnsupportedVersion(Exception):
+    """The client speaks an HTTP version other than 1.0 and 1.1."""
+
+
+class _Http1(H11Protocol):
+    """HTTP/1 that stays HTTP/1."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Refuse HTTP/2 by prior knowledge, and ignore ``Upgrade: h2c`` (RFC 9110, 7.8)."""
+        if event.http_version not in (b"1.0", b"1.1"):
+            raise _UnsupportedVersion(event.http_version)

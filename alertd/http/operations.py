@@ -1,0 +1,50 @@
+"""``/healthz``, ``/readyz``, ``/metrics``, ``/api/status``: for machines that watch the watcher."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from quart import Blueprint, Response
+
+from alertd.http import problem
+from alertd.http.services import Services
+from alertd.http.wire import json_response
+from alertd.metrics import CONTENT_TYPE
+
+# Load balancers and scrapers add parameters of their own, so these routes refuse none.
+
+
+class OperationRoutes:
+    """The handlers, with what they need."""
+
+    def __init__(self, services: Services) -> None:
+        self._status = services.status
+        self._metrics = services.metrics
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes."""
+        routes = Blueprint("operations", __name__)
+        routes.add_url_rule("/healthz", "healthz", self.healthz, methods=["GET"])
+        routes.add_url_rule("/readyz", "readyz", self.readyz, methods=["GET"])
+        routes.add_url_rule("/metrics", "metrics", self.metrics, methods=["GET"])
+        routes.add_url_rule("/api/status", "status", self.status, methods=["GET"])
+        return routes
+
+    async def healthz(self) -> Response:
+        """Answer, which is all that is asked."""
+        return json_response({"status": "ok"})
+
+    async def readyz(self) -> Response:
+        """Say whether events can be committed, and if not, why."""
+        reason = self._status.readiness()
+        if reason is not None:
+            return problem.reply(HTTPStatus.SERVICE_UNAVAILABLE, reason)
+        return json_response({"status": "ready"})
+
+    async def metrics(self) -> Response:
+        """Show every metric, for Prometheus."""
+        return Response(self._metrics.render(), content_type=CONTENT_TYPE)
+
+    async def status(self) -> Response:
+        """Show how the daemon is, for people."""
+        return json_response(self._status.report())

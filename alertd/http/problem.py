@@ -1,0 +1,159 @@
+"""Errors as replies: RFC 9457, ``application/problem+json``.
+
+Owns which exception is which status. Every error that leaves the daemon over HTTP is made
+here: ours, the framework's, and the unexpected, which is logged with an id and answered with
+that id and nothing else. Never a traceback.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+import structlog
+from msgspec import Struct
+from quart import Quart, Response, current_app, request
+from werkzeug.exceptions import (
+    HTTPException,
+    MethodNotAllowed,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
+from werkzeug.exceptions import NotFound as NoSuchRoute
+
+from alertd.errors import (
+    AlertdError,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    Problem,
+    StoreUnavailable,
+    VersionMismatch,
+)
+from alertd.http.decode import TooManyEvents
+from alertd.http.query import InvalidParameters
+from alertd.http.strict import Undecodable
+from alertd.http.wire import MAX_ERRORS, ErrorItem, error_items
+
+CONTENT_TYPE: Final = "application/problem+json"
+STORE_RETRY_AFTER_S: Final = 5
+
+_log = structlog.get_logger(__name__)
+
+
+class _Problem(Struct, rename="camel", omit_defaults=True, tag_field="type", tag="about:blank"):
+    """The reply. ``about:blank`` (RFC 9457, section 4.2.1): the status says what type it is."""
+
+    title: str
+    status: int
+    detail: str
+    errors: tuple[ErrorItem, ...] = ()
+    errors_truncated: bool = False
+
+
+_STATUS_OF: Final[Sequence[tuple[type[AlertdError], HTTPStatus]]] = (
+    # The first that fits counts, so subclasses stand before their bases.
+    (Undecodable, HTTPStatus.BAD_REQUEST),
+    (InvalidParameters, HTTPStatus.BAD_REQUEST),
+    (TooManyEvents, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (NotFound, HTTPStatus.NOT_FOUND),
+    (Conflict, HTTPStatus.CONFLICT),
+    (VersionMismatch, HTTPStatus.PRECONDITION_FAILED),
+    (Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
+    (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+
+
+def reply(
+    status: HTTPStatus,
+    detail: str,
+    *,
+    problems: Sequence[Problem] = (),
+    headers: dict[str, str] | None = None,
+) -> Response:
+    """Return a problem as a response."""
+    body = _Problem(
+        title=status.phrase,
+        status=status.value,
+        detail=detail,
+        errors=error_items(problems),
+        errors_truncated=len(problems) > MAX_ERRORS,
+    )
+    return Response(
+        msgspec.json.encode(body), status.value, headers=headers, content_type=CONTENT_TYPE
+    )
+
+
+def register(app: Quart) -> None:
+    """Make ``app`` answer every exception with a problem."""
+    app.register_error_handler(AlertdError, _from_ours)
+    app.register_error_handler(HTTPException, _from_framework)
+    app.register_error_handler(Exception, _from_unexpected)
+
+
+async def _from_ours(error: AlertdError) -> Response:
+    for error_type, status in _STATUS_OF:
+        if isinstance(error, error_type):
+            return reply(
+                status, _detail(error), problems=_placed(error), headers=_retry_after(error)
+            )
+    return await _from_unexpected(error)
+
+
+def _detail(error: AlertdError) -> str:
+    if not isinstance(error, InvalidInput):
+        return str(error)
+    first, *others = error.problems
+    text = f"{first.path} {first.message}" if first.path else first.message
+    return f"{text} (and {len(others)} more)" if others else text
+
+
+def _placed(error: AlertdError) -> tuple[Problem, ...]:
+    """Return the problems that say more than the detail does."""
+    if not isinstance(error, InvalidInput):
+        return ()
+    return tuple(problem for problem in error.problems if problem.path)
+
+
+def _retry_after(error: AlertdError) -> dict[str, str]:
+    if isinstance(error, Overloaded):
+        return {"Retry-After": str(error.retry_after_s)}
+    if isinstance(error, StoreUnavailable):
+        return {"Retry-After": str(STORE_RETRY_AFTER_S)}
+    return {}
+
+
+async def _from_framework(error: HTTPException) -> Response:
+    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
+    headers = {}
+    detail = error.description or status.description
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        headers["Allow"] = allowed = ", ".join(sorted(error.valid_methods))
+        detail = f"this resource takes {allowed}"
+    elif isinstance(error, NoSuchRoute):
+        detail = "there is no such resource; README.md lists those that there are"
+    elif isinstance(error, RequestEntityTooLarge) and detail == RequestEntityTooLarge.description:
+        limit = current_app.config["MAX_CONTENT_LENGTH"]
+        detail = (
+            f"the body has more than {limit} bytes; send less at once or raise "
+            "server.max_body_bytes"
+        )
+    elif isinstance(error, UnsupportedMediaType):
+        headers["Accept-Encoding"] = "identity"
+    return reply(status, detail, headers=headers)
+
+
+async def _from_unexpected(error: Exception) -> Response:
+    error_id = str(uuid.uuid4())
+    route = request.url_rule.rule if request.url_rule is not None else None
+    _log.error(
+        "request_failed", error_id=error_id, method=request.method, route=route, exc_info=error
+    )
+    return reply(
+        HTTPStatus.INTERNAL_SERVER_ERROR, f"an unexpected error; the log names it {error_id}"
+    )

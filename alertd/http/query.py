@@ -1,0 +1,104 @@
+"""The parameters behind the ``?`` of a request.
+
+Owns their reading: unknown ones, repeated ones and wrong values are errors that name them,
+all at once, because a misspelt filter that is ignored answers another question.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from werkzeug.datastructures import MultiDict
+
+from alertd.errors import InvalidInput, Problem
+from alertd.http import strict
+from alertd.http.timestamp import instant_us
+
+E = TypeVar("E", bound=StrEnum)
+
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 1000
+
+_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_FRACTION = re.compile(r"-?\d{1,18}\.\d{1,18}", re.ASCII)
+
+
+class InvalidParameters(InvalidInput):
+    """Parameters that the resource does not have, or that make no sense."""
+
+
+class Parameters:
+    """The parameters of one request. Read them all, then call ``check``."""
+
+    def __init__(self, given: MultiDict[str, str], *known: str) -> None:
+        self._given = given
+        self._problems: list[Problem] = []
+        for name in given:
+            if name not in known:
+                hint = strict.nearest(name, known) if known else "none is known here"
+                self._refuse(strict.pointer(name), f"is an unknown parameter; {hint}")
+            elif len(given.getlist(name)) > 1:
+                self._refuse(name, "is given more than once")
+
+    def check(self) -> None:
+        """Raise ``InvalidParameters`` if anything was wrong so far."""
+        if self._problems:
+            raise InvalidParameters(self._problems)
+
+    def text(self, name: str) -> str | None:
+        """Return a parameter as it is, None if it is absent."""
+        return self._given.get(name)
+
+    def limit(self) -> int:
+        """Return how many items a page is to have."""
+        text = self._given.get("limit")
+        if text is None:
+            return DEFAULT_LIMIT
+        if _INTEGER.fullmatch(text) and 1 <= int(text) <= MAX_LIMIT:
+            return int(text)
+        self._refuse("limit", f"must be a number from 1 to {MAX_LIMIT}")
+        return DEFAULT_LIMIT
+
+    def flag(self, name: str) -> bool:
+        """Return a switch, which is off if it is absent."""
+        text = self._given.get(name, "false")
+        if text not in ("true", "false"):
+            self._refuse(name, "must be true or false")
+        return text == "true"
+
+    def choice(self, name: str, choices: type[E]) -> E | None:
+        """Return one of a set of words, None if it is absent."""
+        text = self._given.get(name)
+        if text is None:
+            return None
+        try:
+            return choices(text)
+        except ValueError:
+            self._refuse(name, f"must be one of {_listed([str(c.value) for c in choices])}")
+            return None
+
+    def instant(self, name: str) -> int | None:
+        """Return a time in microseconds, None if it is absent."""
+        text = self._given.get(name)
+        if text is None:
+            return None
+        try:
+            if _INTEGER.fullmatch(text):
+                return instant_us(int(text))
+            if _FRACTION.fullmatch(text):
+                return instant_us(float(text))
+            # A plus that was not percent-encoded arrives as a space.
+            return instant_us(text[:11] + text[11:].replace(" ", "+"))
+        except ValueError as error:
+            self._refuse(name, str(error))
+            return None
+
+    def _refuse(self, name: str, message: str) -> None:
+        self._problems.append(Problem(f"/{name}", message))
+
+
+def _listed(words: Sequence[str]) -> str:
+    return ", ".join(words)

@@ -1,0 +1,255 @@
+"""The HTTP listener: binds, accepts, counts, drains, and survives its clients.
+
+Owns the cap on connections, the fate of an exception of one connection (logged, counted, gone)
+and the shutdown: when it begins nothing more is accepted and idle connections close at once;
+requests in progress have ``shutdown_grace_secs``; then everything is cancelled. Nothing below
+is shielded, so ``serve`` returns then, whatever clients do.
+
+At the cap a further client is told 503 and closed: it learns why at once, where a pause in
+accepting would leave it waiting for as long as the others like to stay. Out of file
+descriptors, accepting pauses for 100 ms and tries again (trio's ``serve_listeners``).
+
+The application's ASGI lifespan is not run: what the daemon needs to start and stop is in its own
+nurseries, not in the web framework's.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from functools import partial
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import structlog
+import trio
+from hypercorn.config import Config
+from hypercorn.logging import Logger
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ResponseSummary, WWWScope
+from hypercorn.utils import repr_socket_addr
+from quart_trio import QuartTrio
+
+from alertd.errors import AlertdError
+from alertd.http.connection import Connection, ConnectionLimits
+
+_log = structlog.get_logger(__name__)
+
+_REFUSAL = (
+    b"HTTP/1.1 503 Service Unavailable\r\n"
+    b"connection: close\r\n"
+    b"retry-after: 1\r\n"
+    b"content-type: text/plain\r\n"
+    b"content-length: 43\r\n"
+    b"\r\n"
+    b"server.max_connections are open; try again\n"
+)
+_KEEP_ALIVE_MAX_REQUESTS = 1_000_000
+
+_BIND_REMEDIES = {
+    errno.EADDRINUSE: "another process listens there: stop it (`ss -ltnp` names it) "
+    "or set server.bind to another port",
+    errno.EADDRNOTAVAIL: "this machine has no such address: set server.bind to one that "
+    "`ip address` shows, or to 0.0.0.0 or [::] for all of them",
+    errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE: grant it "
+    "or set server.bind to a higher port",
+}
+
+
+class ServerLimits(ConnectionLimits, Protocol):
+    """What the listener needs to know; ``ServerConfig`` has it."""
+
+    @property
+    def bind(self) -> str:
+        """``host:port`` or ``[ipv6]:port``; port 0 lets the kernel choose."""
+
+    @property
+    def max_connections(self) -> int:
+        """How many connections may be open at once."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """The largest request body."""
+
+    @property
+    def shutdown_grace_secs(self) -> float:
+        """How long requests in progress may go on after shutdown begins."""
+
+
+class _Counter(Protocol):
+    def inc(self) -> None: ...
+
+
+class _Gauge(Protocol):
+    def set(self, value: float) -> None: ...
+
+
+class ServerMetrics(Protocol):
+    """What the listener counts."""
+
+    @property
+    def connections(self) -> _Gauge:
+        """How many are open."""
+
+    @property
+    def connections_refused(self) -> _Counter:
+        """How many were told 503 because ``max_connections`` were open."""
+
+    @property
+    def connection_errors(self) -> _Counter:
+        """How many ended by an exception or because the client stopped reading."""
+
+
+async def serve(
+    app: QuartTrio,
+    config: ServerLimits,
+    *,
+    metrics: ServerMetrics,
+    shutdown: trio.Event,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve ``app`` until ``shutdown`` is set and its connections have ended.
+
+    Sets the application's body limits from ``config``. ``task_status`` is given the bound
+    addresses as ``host:port``. Returns at most ``shutdown_grace_secs`` after ``shutdown``.
+    Raises ``AlertdError`` when it cannot listen.
+    """
+    app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
+    app.config["BODY_TIMEOUT"] = config.keep_alive_timeout_secs
+    app.config["RESPONSE_TIMEOUT"] = None  # each send has its own
+    listeners = await _listen(config.bind)
+    clients = _Clients(app, config, metrics)
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(
+                partial(trio.serve_listeners, clients.serve, listeners, handler_nursery=connections)
+            )
+            task_status.started([_address(listener) for listener in listeners])
+            await shutdown.wait()
+            accepting.cancel_scope.cancel()
+        await clients.drain()
+        connections.cancel_scope.deadline = trio.current_time() + config.shutdown_grace_secs
+
+
+class _Clients:
+    """The open connections."""
+
+    def __init__(self, app: QuartTrio, limits: ServerLimits, metrics: ServerMetrics) -> None:
+        self._app = app
+        self._limits = limits
+        self._metrics = metrics
+        self._config = _hypercorn_config()
+        self._context = WorkerContext(max_requests=None)
+        self._open: set[Connection] = set()
+        self._full = False
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Serve one client, or refuse it at the cap. The caller closes ``stream``."""
+        if len(self._open) >= self._limits.max_connections:
+            await self._refuse(stream)
+            return
+        connection = Connection(stream, self._app, self._limits, self._config, self._context)
+        self._add(connection)
+        try:
+            await connection.run()
+        except* Exception as errors:
+            self._metrics.connection_errors.inc()
+            _log.warning("connection_failed", error=repr(_first(errors)))
+            _log.debug("connection_failed_at", exc_info=errors)
+        finally:
+            self._remove(connection)
+
+    async def drain(self) -> None:
+        """Close idle connections, and the others after their reply."""
+        await self._context.terminated.set()
+        for connection in self._open:
+            connection.close_if_idle()
+
+    def _add(self, connection: Connection) -> None:
+        self._open.add(connection)
+        self._metrics.connections.set(len(self._open))
+
+    def _remove(self, connection: Connection) -> None:
+        self._open.discard(connection)
+        self._full = False
+        self._metrics.connections.set(len(self._open))
+        if connection.stalled:
+            self._metrics.connection_errors.inc()
+            _log.info("client_stopped_reading", waited_s=self._limits.send_timeout_secs)
+
+    async def _refuse(self, stream: trio.SocketStream) -> None:
+        self._metrics.connections_refused.inc()
+        if not self._full:
+            self._full = True
+            _log.warning("connections_refused", max_connections=self._limits.max_connections)
+        with trio.move_on_after(self._limits.send_timeout_secs):
+            try:
+                await stream.send_all(_REFUSAL)
+            except trio.BrokenResourceError:
+                return
+
+
+class _HypercornLog(Logger):
+    """Hypercorn's messages, through structlog; no access log."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._log = structlog.get_logger("hypercorn")
+
+    async def access(
+        self, request: WWWScope, response: ResponseSummary, request_time: float
+    ) -> None:
+        """Write nothing: requests are counted, not logged."""
+
+    async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """Log ``message`` with the exception being handled."""
+        self._log.error(message % args if args else message, exc_info=True)
+
+
+def _hypercorn_config() -> Config:
+    config = Config()
+    config.logger_class = _HypercornLog
+    config.errorlog = logging.getLogger("hypercorn")
+    config.include_server_header = False
+    config.keep_alive_max_requests = _KEEP_ALIVE_MAX_REQUESTS
+    return config
+
+
+async def _listen(bind: str) -> list[trio.SocketListener]:
+    """Return listeners on ``bind``; one for each address that its host name has."""
+    try:
+        parts = urlsplit(f"//{bind}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise _not_an_address(bind) from error
+    if host is None or port is None or parts.netloc != bind:
+        raise _not_an_address(bind)
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except socket.gaierror as error:
+        raise AlertdError(
+            f"cannot listen on {bind}: the name does not resolve ({error.strerror}): "
+            "set server.bind to an IP address and a port"
+        ) from error
+    except OSError as error:
+        remedy = _BIND_REMEDIES.get(error.errno or 0, "set server.bind to another address")
+        raise AlertdError(f"cannot listen on {bind}: {error.strerror}: {remedy}") from error
+
+
+def _not_an_address(bind: str) -> AlertdError:
+    return AlertdError(
+        f"cannot listen on {bind!r}: server.bind must be host:port, "
+        "for example 127.0.0.1:9470 or [::1]:9470"
+    )
+
+
+def _address(listener: trio.SocketListener) -> str:
+    return repr_socket_addr(listener.socket.family, listener.socket.getsockname())
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return the first plain exception inside of ``error``, which may be a group of groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,127 @@
+"""What the HTTP interface needs of the rest of the daemon.
+
+Owns the Protocols, beside their consumer; ``app.py`` of the daemon wires the real parts, tests
+their fakes. A route takes the one part that it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from msgspec import Struct
+from prometheus_client import Counter, Histogram
+
+from alertd.http.decode import SeriesLookup
+from alertd.intake import Draft, Receipt
+from alertd.rules import RuleRecord, RuleSpec
+from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
+
+
+class Intake(Protocol):
+    """Where events go: ``alertd.intake.Intake``."""
+
+    @property
+    def registry(self) -> SeriesLookup:
+        """The series."""
+
+    def now_us(self) -> int:
+        """Return the moment of receipt of a request whose body has just arrived."""
+        ...
+
+    async def submit(self, draft: Draft, received_us: int, *, atomic: bool = False) -> Receipt:
+        """Store what is admissible; ``alertd.intake.Intake.submit`` says what is raised."""
+        ...
+
+
+class RuleBook(Protocol):
+    """The rules: ``alertd.rulebook.RuleBook``, which says what is raised."""
+
+    def all(self) -> list[RuleRecord]:
+        """Return every rule, by name."""
+        ...
+
+    def get(self, rule_id: str) -> RuleRecord:
+        """Return a rule."""
+        ...
+
+    def state(self, rule_id: str) -> Mapping[str, int]:
+        """Return how many groups of a rule are in each state."""
+        ...
+
+    async def create(self, spec: RuleSpec) -> RuleRecord:
+        """Add a rule."""
+        ...
+
+    async def replace(self, rule_id: str, spec: RuleSpec, *, if_version: int | None) -> RuleRecord:
+        """Edit a rule."""
+        ...
+
+    async def delete(self, rule_id: str, *, if_version: int | None) -> None:
+        """Delete a rule."""
+        ...
+
+
+class Incidents(Protocol):
+    """The reading side of the incident store."""
+
+    async def history(self, query: HistoryQuery) -> Page[HistoryItem]:
+        """Return a page of incidents, the newest first. Raises ``InvalidInput``."""
+        ...
+
+    async def get(self, incident_id: str) -> IncidentDetail | None:
+        """Return one incident with its timeline, None if there is none of that id."""
+        ...
+
+
+class Status(Protocol):
+    """How the daemon is."""
+
+    def report(self) -> Struct:
+        """Return what ``/api/status`` shows."""
+        ...
+
+    def readiness(self) -> str | None:
+        """Return None if events can be committed, else why not."""
+        ...
+
+
+class Metrics(Protocol):
+    """What is counted of requests, and everything that is counted, as text."""
+
+    @property
+    def requests(self) -> Counter:
+        """Requests by ``method``, ``route`` and ``code``."""
+
+    @property
+    def request_seconds(self) -> Histogram:
+        """Their duration by ``route``."""
+
+    @property
+    def events_rejected(self) -> Counter:
+        """Events refused, by ``reason``."""
+
+    def render(self) -> bytes:
+        """Return every metric in Prometheus' text format."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on one request, from ``[server]``."""
+
+    max_body_bytes: int
+    max_events_per_request: int
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything behind the routes."""
+
+    intake: Intake
+    rules: RuleBook
+    incidents: Incidents
+    status: Status
+    metrics: Metrics
+    limits: Limits

@@ -1,0 +1,174 @@
+"""The application over in-memory parts: real intake, registry and rule book, no store below."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import trio
+from msgspec import Struct
+from quart import Response
+from quart_trio import QuartTrio
+from werkzeug.datastructures import Headers
+
+from alertd.clock import Clock
+from alertd.errors import AlertdError
+from alertd.http.app import make_app
+from alertd.http.services import Limits, Services
+from alertd.intake import Intake
+from alertd.metrics import Metrics
+from alertd.model import US_PER_S, EventBatch
+from alertd.rulebook import RuleBook
+from alertd.rules import RuleRecord
+from alertd.series import SeriesRegistry
+from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
+
+MAX_EVENTS = 2000
+MAX_BYTES = 512 * 1024
+
+Json = Any  # decoded JSON, of which each test knows the shape
+
+
+class MemoryLog:
+    """Keeps what was admitted; ids seen before are duplicates. Fails on request."""
+
+    def __init__(self) -> None:
+        self.batches: list[EventBatch] = []
+        self.failure: AlertdError | Exception | None = None
+        self._seen: set[str] = set()
+
+    async def append(self, batch: EventBatch) -> int:
+        await trio.lowlevel.checkpoint()
+        if self.failure is not None:
+            raise self.failure
+        self.batches.append(batch)
+        ids = [given for given in batch.ids or () if given is not None]
+        duplicates = sum(given in self._seen for given in ids)
+        self._seen.update(ids)
+        return duplicates
+
+
+class MemoryRoad:
+    """Takes every change of rules."""
+
+    async def change_rules(
+        self, *, put: tuple[RuleRecord, ...] = (), deleted: tuple[str, ...] = ()
+    ) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+@dataclass
+class MemoryIncidents:
+    """Answers with what a test put there, and remembers the queries."""
+
+    page: Page[HistoryItem] = field(default_factory=lambda: Page((), None))
+    details: dict[str, IncidentDetail] = field(default_factory=dict)
+    queries: list[HistoryQuery] = field(default_factory=list)
+
+    async def history(self, query: HistoryQuery) -> Page[HistoryItem]:
+        await trio.lowlevel.checkpoint()
+        self.queries.append(query)
+        return self.page
+
+    async def get(self, incident_id: str) -> IncidentDetail | None:
+        await trio.lowlevel.checkpoint()
+        return self.details.get(incident_id)
+
+
+class Report(Struct):
+    """What ``/api/status`` shows here."""
+
+    version: str = "test"
+
+
+class FixedStatus:
+    """Is as ready as a test wants it."""
+
+    reason: str | None = None
+
+    def report(self) -> Report:
+        return Report()
+
+    def readiness(self) -> str | None:
+        return self.reason
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response, read."""
+
+    status: int
+    headers: Headers
+    body: Json
+
+    @property
+    def errors(self) -> dict[str, str]:
+        return {error["path"]: error["message"] for error in self.body.get("errors", ())}
+
+
+class Site:
+    """The application and what stands behind it. Must be made inside ``trio.run``."""
+
+    def __init__(self) -> None:
+        clock = Clock()
+        self.now_us = clock.now_us
+        self.log = MemoryLog()
+        self.registry = SeriesRegistry()
+        self.incidents = MemoryIncidents()
+        self.status = FixedStatus()
+        self.metrics = Metrics()
+        self.rules = RuleBook(
+            (),
+            MemoryRoad(),
+            clock.now_us,
+            known_channels=lambda: frozenset({"ops"}),
+            states=lambda rule_id: {"ok": 1, "pending": 0, "firing": 2, "no_data": 0},
+        )
+        intake = Intake(
+            self.log,
+            self.registry,
+            clock,
+            max_future_skew_us=60 * US_PER_S,
+            retention_us=30 * 86_400 * US_PER_S,
+        )
+        self.app: QuartTrio = make_app(
+            Services(
+                intake=intake,
+                rules=self.rules,
+                incidents=self.incidents,
+                status=self.status,
+                metrics=self.metrics,
+                limits=Limits(max_body_bytes=MAX_BYTES, max_events_per_request=MAX_EVENTS),
+            )
+        )
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Json = b"",
+        content_type: str | None = "application/json",
+        **headers: str,
+    ) -> Answer:
+        """Send a request; ``body`` that is not bytes goes as JSON."""
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if content_type is not None:
+            sent["Content-Type"] = content_type
+        response = await self.app.test_client().open(  # type: ignore[call-arg]  # json has a default
+            path, method=method, headers=sent, data=data
+        )
+        assert isinstance(response, Response)
+        text = await response.get_data(as_text=False)
+        is_json = (response.content_type or "").endswith("json")
+        return Answer(
+            response.status_code,
+            response.headers,
+            msgspec.json.decode(text) if is_json else text,
+        )
+
+    async def push(self, body: bytes | Json, query: str = "") -> Answer:
+        """Push events as JSON."""
+        return await self.send("POST", f"/api/events{query}", body)

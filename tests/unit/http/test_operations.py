@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from werkzeug.exceptions import ImATeapot, RequestTimeout
+
+from alertd.errors import (
+    AlertdError,
+    Conflict,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    Problem,
+    StoreUnavailable,
+    VersionMismatch,
+)
+from alertd.http.decode import TooManyEvents
+from alertd.http.query import InvalidParameters
+from alertd.http.strict import Undecodable
+from tests.unit.http.fakes import Site
+
+
+async def test_health_is_an_answer() -> None:
+    answer = await Site().send("GET", "/healthz")
+    assert (answer.status, answer.body) == (200, {"status": "ok"})
+
+
+async def test_readiness_says_why_not() -> None:
+    site = Site()
+    assert (await site.send("GET", "/readyz")).status == 200
+    site.status.reason = "recovering"
+    answer = await site.send("GET", "/readyz")
+    assert (answer.status, answer.body["detail"]) == (503, "recovering")
+
+
+async def test_metrics_are_prometheus_text() -> None:
+    answer = await Site().send("GET", "/metrics")
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    assert b"alertd_events_accepted_total 0.0" in answer.body
+
+
+async def test_status_is_a_report() -> None:
+    assert (await Site().send("GET", "/api/status")).body == {"version": "test"}
+
+
+async def test_head_is_get_without_a_body() -> None:
+    answer = await Site().send("HEAD", "/healthz")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/api/events/", "/api/series", "/static/x"])
+async def test_what_is_not_there_is_a_404_problem(path: str) -> None:
+    answer = await Site().send("GET", path)
+    assert answer.status == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.body["title"] == "Not Found"
+
+
+PROBLEM = Problem("/x", "is wrong")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (InvalidInput([PROBLEM]), 422),
+        (InvalidParameters([PROBLEM]), 400),
+        (Undecodable("is not JSON"), 400),
+        (TooManyEvents(5), 413),
+        (NotFound("no such thing"), 404),
+        (Conflict("taken"), 409),
+        (VersionMismatch("stale"), 412),
+        (Overloaded("full", retry_after_s=9), 429),
+        (StoreUnavailable("down"), 503),
+        (RequestTimeout(), 408),
+        (ImATeapot(), 418),
+        (AlertdError("of a kind that nobody mapped"), 500),
+        (RuntimeError("unexpected"), 500),
+        (ExceptionGroup("several", [NotFound("no such thing")]), 404),
+        (ExceptionGroup("several", [RuntimeError("unexpected")]), 500),
+    ],
+)
+async def test_every_exception_is_a_problem_of_its_status(error: Exception, status: int) -> None:
+    site = Site()
+
+    def fail() -> str | None:
+        raise error
+
+    failing: Callable[[], str | None] = fail
+    site.status.readiness = failing  # type: ignore[method-assign]
+    answer = await site.send("GET", "/readyz")
+    assert (answer.status, answer.body["status"]) == (status, status)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert ("Retry-After" in answer.headers) == (status in (429, 503))
+    assert "Traceback" not in str(answer.body)
