@@ -1,7 +1,8 @@
-"""Everything that is on disk.
+"""Everything that is on disk: one SQLite file in WAL mode, and snapshot files beside it.
 
-One SQLite file in WAL mode. One writer thread owns the write connection; readers have their
-own. ``protocols.py`` names the seams that another store may fill; ``connection.py`` opens and
-migrates, ``writer.py`` runs transactions, and one file each holds the event log, the rules,
-the incidents and the outbox.
+The way in is ``store.py``; ``protocols.py`` names the seams that another store may fill. One
+writer thread (``writer.py``, with ``wal.py``) owns the write connection; ``readers.py`` has the
+others. ``connection.py`` opens, ``migrations.py`` owns the schema, and one file each holds the
+event log (bytes in ``entry_codec.py``), the rules, the incidents (read in ``history.py``, with
+``timeline.py``) and the outbox. ``snapshots.py`` knows nothing of SQLite.
 """
