@@ -121,6 +121,8 @@ class NotifyConfig(_Section, frozen=True, kw_only=True):
     max_attempts: Count = 1000
     concurrency_per_channel: Annotated[int, Meta(ge=1, le=1000)] = 8
     shutdown_deadline_secs: SecondsOrZero = 5
+    allow_private_endpoints: bool = False
+    """Whether endpoints set over HTTP may lead to loopback and private addresses."""
     group_by: tuple[str, ...] = ("ruleName",)
     group_wait_secs: SecondsOrZero = 0
     group_interval_secs: SecondsOrZero = 10

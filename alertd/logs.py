@@ -27,7 +27,7 @@ MAX_DEPTH: Final = 6
 """How deep a field's value is looked into; what lies deeper is not shown."""
 
 _SECRET_WORDS: Final = frozenset(
-    {"authorization", "cookie", "credential", "credentials", "password", "secret", "token"}
+    {"authorization", "cookie", "credential", "password", "secret", "token"}
 )
 _ADDRESS_WORDS: Final = frozenset({"endpoint", "url"})
 _LEVELS: Final = {
@@ -106,7 +106,8 @@ def _redacted(name: object, value: Any, depth: int) -> Any:
 
 
 def _words(name: object) -> set[str]:
-    return set(str(name).lower().replace("-", "_").split("_"))
+    """Return the words of a field's name, in lower case and in the singular."""
+    return {word.removesuffix("s") for word in str(name).lower().replace("-", "_").split("_")}
 
 
 def _shortened(address: str) -> str:
@@ -125,5 +126,5 @@ def _rendering(config: LoggingConfig, stream: TextIO) -> list[Processor]:
         ]
     return [
         structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer(),
+        structlog.processors.JSONRenderer(ensure_ascii=False),
     ]

@@ -17,6 +17,7 @@ from prometheus_client import (
     Gauge,
     Histogram,
     ProcessCollector,
+    disable_created_metrics,
     generate_latest,
 )
 
@@ -35,6 +36,9 @@ class Metrics:
     """The metrics of one daemon, in a registry of their own."""
 
     def __init__(self) -> None:
+        # A creation time for each series would double the output and tell nothing more than
+        # start_time_seconds. The library has this as a switch for the process only.
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # only this lacks types
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._ingestion()

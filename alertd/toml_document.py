@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
 import msgspec
 from msgspec.structs import FieldInfo
@@ -64,7 +64,7 @@ class Document:
     @property
     def problems(self) -> list[ConfigProblem]:
         """What has been noted so far, in the order of the lines."""
-        return sorted(self._problems, key=lambda problem: problem.line or 0)
+        return sorted(self._problems, key=lambda problem: (problem.line or 0, problem.key))
 
     def refuse(self, path: KeyPath, message: str) -> None:
         """Note that what stands at ``path`` is wrong."""
@@ -240,6 +240,8 @@ def _expected(annotation: Any) -> str:
     choices = _choices(annotation)
     if choices:
         return _one_of(choices)
+    if get_origin(annotation) is Annotated:
+        return _expected(get_args(annotation)[0])
     base = get_origin(annotation) or annotation
     names = {str: "str", int: "int", float: "float", bool: "bool", dict: "object", tuple: "array"}
     return _words(names.get(base, "str"))

@@ -1,0 +1,56 @@
+# What one does with a checkout. `make` alone lists the targets.
+
+PYTHON ?= python3
+CONFIG ?= etc/alertd.toml
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST ?= $(BIN)/pytest
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format bench check-unit clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed ## Start the daemon (CONFIG=etc/alertd.toml); Ctrl-C stops it
+	@exec $(BIN)/alertd run --config $(CONFIG)
+
+test: $(VENV)/.installed-dev ## Run the tests (TESTS="tests/unit -k name" for some)
+	$(PYTEST) $(TESTS)
+
+lint: $(VENV)/.installed-dev ## Check style, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## Format the code
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(VENV)/.installed ## Measure throughput and latency of a running daemon
+	$(BIN)/python -m bench $(BENCH)
+
+check-unit: ## Check the systemd unit (needs systemd-analyze)
+	.ci/systemd-check
+
+clean: ## Remove the virtual environment and everything that was generated; data/ stays
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache \
+		.pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps, so that nothing is installed again until what is to be installed changes.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "alertd needs Python 3.11 or newer, and '$(PYTHON)' is not:" \
+			"install one and name it, as in: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+		echo "$(PYTHON) cannot make virtual environments;" \
+			"on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
