@@ -53,7 +53,7 @@ class ServerConfig(_Section, frozen=True, kw_only=True):
     public_url: str | None = None
     """The address at which people reach the daemon; default ``http://`` and ``bind``."""
     max_body_bytes: Bytes = 8 * 1024 * 1024
-    max_events_per_request: Count = 50_000
+    max_events_per_request: Count = 10_000
     max_connections: Count = 1000
     keep_alive_timeout_secs: Seconds = 75
     send_timeout_secs: Seconds = 30

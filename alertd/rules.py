@@ -33,6 +33,7 @@ from alertd.model import (
     Severity,
     Target,
 )
+from alertd.patterns import BadPattern, compile_pattern
 
 AGGREGATES: Final = (
     *("avg", "sum", "min", "max", "count", "last", "first", "delta", "rate", "stddev"),
@@ -270,9 +271,9 @@ def _check_matchers(spec: RuleSpec, refuse: Refuse) -> None:
         matcher = parse_matcher(label, text)
         if matcher.operator in (MatchOperator.REGEX, MatchOperator.NOT_REGEX):
             try:
-                re.compile(matcher.pattern)
-            except (re.error, RecursionError, OverflowError) as error:
-                refuse(path, f"{matcher.pattern!r} is not a regular expression: {error}")
+                compile_pattern(matcher.pattern)
+            except BadPattern as error:
+                refuse(path, f"{matcher.pattern!r} is not a regular expression for RE2: {error}")
 
 
 def _check_targets(spec: RuleSpec, known_channels: frozenset[str], refuse: Refuse) -> None:

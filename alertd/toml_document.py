@@ -157,8 +157,7 @@ class Document:
             self._give_up(None, f"is larger than {MAX_FILE_BYTES // 2**20} MiB")
             return ""
         try:
-            # As tomllib.load does; the scanner must see the same lines.
-            return raw.decode().replace("\r\n", "\n")
+            return raw.decode()
         except UnicodeDecodeError as error:
             line = raw.count(b"\n", 0, error.start) + 1
             self._give_up(line, "expected UTF-8 text; save the file in that encoding")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alertd.channels.config import EmailConfig, SlackConfig, WebhookConfig
-from alertd.config import NOT_YET_USED, SECTIONS, Config, load
+from alertd.config import MAX_INCLUDED_FILES, NOT_YET_USED, SECTIONS, Config, load
 from alertd.config_errors import ConfigError
 from alertd.model import RuleType, Target, rule_id_of_name
 from alertd.rules import RuleSpec
@@ -193,6 +193,7 @@ MISTAKES = [
     ("[channels.x]\ntype = 5", '2: channels.x.type: expected "webhook" or "slack" or "email", got'),
     ("[channels.x]\ntype = 'webhook'", "1: channels.x.url: is missing; expected a string"),
     ("[channels.x]\ntype = 'webhook'\nurl = 'ftp://x'", "3: channels.x.url: must be an http://"),
+    ("[channels.x]\ntype = 'slack'\nurl = 5", "3: channels.x.url: expected a string"),
     ("[channels.x]\ntype = 'slack'", "1: channels.x.url: exactly one of url, url_file and url_env"),
     (
         "[channels.x]\ntype = 'slack'\nurl_env = 'NO'",
@@ -435,3 +436,10 @@ def test_the_database_is_in_the_state_directory_by_default(
 )
 def test_links_start_with_the_public_address(tmp_path: Path, section: str, base: str) -> None:
     assert load(written(tmp_path, f"[server]\n{section}\n")).server.base_url == base
+
+
+def test_more_included_files_than_the_bound_are_refused(tmp_path: Path) -> None:
+    main = written(tmp_path, "\ninclude = ['*.inc']")
+    for number in range(MAX_INCLUDED_FILES + 1):
+        (tmp_path / f"{number}.inc").touch()
+    assert problems_of(main) == ["alertd.toml:2: include: expected at most 1000 files, got 1001"]

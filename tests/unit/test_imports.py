@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "alertd"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"alertd"}),
     frozenset({"errors", "model"}),
+    frozenset({"patterns"}),
     frozenset(
         {"clock", "config_errors", "dedup", "metrics", "rules", "sdnotify", "series", "toml_places"}
     ),

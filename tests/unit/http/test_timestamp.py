@@ -24,6 +24,7 @@ def _exact_us(moment: datetime, digits: str, offset_minutes: int) -> int:
     moment=st.datetimes(min_value=datetime(1, 1, 1), max_value=datetime(9999, 12, 31)),
     digits=st.one_of(
         st.text("0123456789", max_size=12),
+        st.text("0123456789", min_size=6, max_size=6),
         st.from_regex(r"[0-9]{6}50{0,40}1?", fullmatch=True),
         st.text("0123456789", min_size=50, max_size=80),
     ),
@@ -70,6 +71,9 @@ def test_whole_seconds_are_exact(seconds: int) -> None:
         ("2025-06-30T15:00:00+0200", "RFC 3339"),
         ("2025-06-30T15:00:00Z ", "RFC 3339"),
         ("٢٠٢٥-06-30T15:00:00Z", "RFC 3339"),  # digits, but not of ASCII
+        ("2025-06-30T15:00:00.٢٣٤٢٣٤Z", "RFC 3339"),
+        ("2025-06-30T15:00:00.123456", "no offset"),
+        ("2025-06-30T15:00:00.123456+0200", "RFC 3339"),
         ("2025-02-29T15:00:00Z", "not a time that exists"),
         ("0000-01-01T00:00:00Z", "not a time that exists"),
         ("2025-06-30T24:00:00Z", "not a time that exists"),

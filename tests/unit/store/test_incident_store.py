@@ -39,7 +39,7 @@ def ids(announcements: list[Announcement]) -> list[str]:
 
 async def listed(store: Store, query: HistoryQuery) -> list[str]:
     """Return the ids of all pages."""
-    found = []
+    found: list[str] = []
     while True:
         page = await store.incidents.history(query)
         assert len(page.items) <= query.limit

@@ -23,7 +23,7 @@ def failing(code: int) -> NoReturn:
 async def test_a_reader_cannot_write(tmp_path: Path) -> None:
     async with open_store(tmp_path / "alertd.db") as store:
         readers = Readers(store.path)
-        with pytest.raises(StoreUnavailable, match="cannot try in .* read-only"):
+        with pytest.raises(StoreUnavailable, match=r"cannot try in .* read-only"):
             await readers.run("try", lambda connection: connection.execute("DELETE FROM meta"))
         readers.close()
 

@@ -1,0 +1,43 @@
+"""Regular expressions that cannot be made to take long.
+
+Owns the choice of engine: RE2 matches in time linear in the text, whatever the pattern, so that
+a rule someone wrote and a label someone sent can never hold up the daemon. The price is RE2's
+syntax (https://github.com/google/re2/wiki/Syntax): no back references, no look-around.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol, cast
+
+import re2
+
+from alertd.errors import AlertdError
+
+MAX_PROGRAM_BYTES: Final = 1 << 20
+"""Memory that one compiled pattern may take; larger ones are refused."""
+
+
+class BadPattern(AlertdError):
+    """The text is not a regular expression that RE2 takes; the message says why."""
+
+
+class Pattern(Protocol):
+    """A compiled regular expression."""
+
+    def fullmatch(self, text: str) -> object | None:
+        """Return something if all of ``text`` matches, else None. Linear time."""
+        ...
+
+
+def compile_pattern(text: str) -> Pattern:
+    """Return ``text`` compiled. Raises ``BadPattern``."""
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = MAX_PROGRAM_BYTES
+    try:
+        return cast("Pattern", re2.compile(text, options=options))
+    except re2.error as error:
+        reason = error.args[0] if error.args else b"unknown"
+        raise BadPattern(
+            reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        ) from error
