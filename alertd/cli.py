@@ -54,6 +54,8 @@ def run(config_path: Path | None) -> None:
     """Run the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
     path, config = _load(config_path)
     logs.configure(config.logging)
+    for warning in config.warnings:
+        structlog.get_logger(__name__).warning("configuration", problem=str(warning))
     from alertd import app
 
     try:

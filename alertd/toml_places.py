@@ -1,8 +1,8 @@
 """Which line of a TOML file holds a key: what ``tomllib`` does not tell.
 
 Owns a scanner for documents that ``tomllib`` has already accepted, so it needs no errors of its
-own and only tells keys, strings, brackets and the rest apart (https://toml.io/en/v1.0.0). Cost:
-one pass over the text, at the time of an error or of the reading of rules.
+own and only tells keys, strings, brackets and the rest apart (https://toml.io/en/v1.0.0). It
+ends on any text: every step takes a token. Cost: one pass, at the first question for a line.
 """
 
 from __future__ import annotations
@@ -131,13 +131,14 @@ class _Scanner:
         elif self._lexeme == "{":
             self._inline_table(path)
         else:
+            self._advance()
             while self._kind in ("bare", "text") or self._lexeme == ".":
                 self._advance()
 
     def _array(self, path: KeyPath) -> None:
         self._advance()
         index = 0
-        while self._lexeme != "]":
+        while self._kind and self._lexeme != "]":
             if self._kind == "newline":
                 self._advance()
             elif self._lexeme == ",":
@@ -150,7 +151,7 @@ class _Scanner:
 
     def _inline_table(self, path: KeyPath) -> None:
         self._advance()
-        while self._lexeme != "}":
+        while self._kind and self._lexeme != "}":
             if self._lexeme == "," or self._kind == "newline":
                 self._advance()
             else:

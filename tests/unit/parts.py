@@ -78,6 +78,12 @@ class Parts:
             ids=None if ids is None else tuple(ids),
         )
 
+    async def until_judged(self) -> None:
+        """Wait until the engine has seen everything that was appended."""
+        with trio.fail_after(5):
+            while self.pipeline.lag_us:
+                await trio.sleep(0.001)  # nothing tells of what is judged
+
     async def history(self) -> list[HistoryItem]:
         """Return every incident recorded, the newest first."""
         return list((await self.store.incidents.history(HistoryQuery(limit=1000))).items)

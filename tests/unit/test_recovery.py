@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import trio
-
 from alertd.engine.inputs import Tick
 from alertd.metrics import Metrics
 from alertd.recovery import recover
@@ -34,17 +32,10 @@ async def fill(parts: Parts) -> None:
     await parts.pipeline.change_rules(put=(record_of("r2", threshold=1.0),))
 
 
-async def settle(parts: Parts) -> None:
-    """Wait until everything appended has been judged."""
-    with trio.fail_after(5):
-        while parts.pipeline.lag_us:
-            await trio.sleep(0.001)
-
-
 async def test_replay_gives_the_state_that_was_lost(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
-        await settle(parts)
+        await parts.until_judged()
         parts.pipeline.engine.step(Tick(parts.clock.now_us()))
         incidents = await parts.history()
         assert len(incidents) == 3
@@ -53,7 +44,7 @@ async def test_replay_gives_the_state_that_was_lost(tmp_path: Path) -> None:
         assert await parts.history() == incidents
         assert await parts.pipeline.append(parts.batch(0, ids=["a"])) == 1
         await parts.pipeline.append(parts.batch(0, host="b"))
-        await settle(parts)
+        await parts.until_judged()
         fired = [item for item in await parts.history() if item.incident.value == 3]
         assert len(fired) == 3, "two events from before the restart and one from after it"
 
@@ -61,10 +52,10 @@ async def test_replay_gives_the_state_that_was_lost(tmp_path: Path) -> None:
 async def test_snapshot_and_replay_equal_full_replay(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
-        await settle(parts)
+        await parts.until_judged()
         await snapshotter_of(parts).take()
         await parts.pipeline.append(parts.batch(-0.5, host="c", ids=["c"]))
-        await settle(parts)
+        await parts.until_judged()
     async with running(tmp_path) as parts:
         assert parts.recovered.snapshot_position == 4
         assert parts.recovered.replayed_events == 1
@@ -80,7 +71,7 @@ async def test_snapshot_and_replay_equal_full_replay(tmp_path: Path) -> None:
 async def test_a_damaged_snapshot_is_passed_over(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
-        await settle(parts)
+        await parts.until_judged()
         await snapshotter_of(parts).take()
     (file,) = (tmp_path / "snapshots").glob("state-*")
     damaged = bytearray(file.read_bytes())
@@ -94,7 +85,7 @@ async def test_a_damaged_snapshot_is_passed_over(tmp_path: Path) -> None:
 async def test_a_snapshot_of_another_format_is_passed_over(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
-        await settle(parts)
+        await parts.until_judged()
         snapshotter = snapshotter_of(parts)
         parts.pipeline.engine.dump = lambda: iter([("engine", 999, 0, 0)])  # type: ignore[method-assign]
         await snapshotter.take()
@@ -106,7 +97,7 @@ async def test_a_snapshot_of_another_format_is_passed_over(tmp_path: Path) -> No
 async def test_an_unchanged_state_is_not_written_again(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
-        await settle(parts)
+        await parts.until_judged()
         snapshotter = snapshotter_of(parts)
         await snapshotter.take()
         taken_us = snapshotter.taken_us
@@ -117,7 +108,7 @@ async def test_an_unchanged_state_is_not_written_again(tmp_path: Path) -> None:
 async def test_recovering_twice_changes_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
-        await settle(parts)
+        await parts.until_judged()
         incidents = await parts.history()
     for _ in range(2):
         async with open_store(tmp_path / "alertd.db") as store:

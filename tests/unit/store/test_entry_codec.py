@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-from store_samples import batch, change, record
 
 from alertd.model import EventBatch
 from alertd.store.entry_codec import (
@@ -16,6 +15,7 @@ from alertd.store.entry_codec import (
     encode_batch,
     encode_change,
 )
+from tests.unit.store.store_samples import batch, change, record
 
 IDS = ("a", None, "ä😀", "\ud800")
 

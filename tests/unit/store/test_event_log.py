@@ -8,12 +8,20 @@ from pathlib import Path
 import apsw
 import pytest
 import trio
-from store_samples import START_US, batch, change, record, replayed, seen_by_another, series
 
 from alertd.model import EventBatch
 from alertd.store import event_log
 from alertd.store.failures import StoreCorrupt
 from alertd.store.store import open_store
+from tests.unit.store.store_samples import (
+    START_US,
+    batch,
+    change,
+    record,
+    replayed,
+    seen_by_another,
+    series,
+)
 
 
 async def test_what_was_appended_is_there_after_reopening(tmp_path: Path) -> None:

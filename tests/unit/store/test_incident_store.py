@@ -8,7 +8,14 @@ from pathlib import Path
 import apsw
 import msgspec
 import pytest
-from store_samples import (
+
+from alertd.errors import InvalidInput
+from alertd.model import Announcement, DeliveryStatus, Incident, Transition, TransitionKind
+from alertd.rules import compile_rule
+from alertd.store.history import HistoryQuery, IncidentState, read_page
+from alertd.store.store import Store, open_store
+from alertd.store.timeline import TimelineEntry, TimelineEvent
+from tests.unit.store.store_samples import (
     OPS,
     SLACK,
     START_US,
@@ -18,13 +25,6 @@ from store_samples import (
     seen_by_another,
     settlement,
 )
-
-from alertd.errors import InvalidInput
-from alertd.model import Announcement, DeliveryStatus, Incident, Transition, TransitionKind
-from alertd.rules import compile_rule
-from alertd.store.history import HistoryQuery, IncidentState, read_page
-from alertd.store.store import Store, open_store
-from alertd.store.timeline import TimelineEntry, TimelineEvent
 
 
 def incident_of(announcement: Announcement) -> Incident:

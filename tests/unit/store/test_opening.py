@@ -8,13 +8,13 @@ from pathlib import Path
 
 import apsw
 import pytest
-from store_samples import batch, change, record, replayed, seen_by_another, series
 
 from alertd.store import connection, migrations
 from alertd.store.connection import Durability, check_sqlite
 from alertd.store.failures import StoreCorrupt, StoreOpenError
 from alertd.store.migrations import MIGRATIONS, migrate
 from alertd.store.store import Store, open_store
+from tests.unit.store.store_samples import batch, change, record, replayed, seen_by_another, series
 
 
 def settings_of(opened: apsw.Connection) -> dict[str, object]:

@@ -6,11 +6,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from store_samples import OPS, SLACK, START_US, firing, record, resolved, settlement
 
 from alertd.model import DeliveryStatus, Notification, Settlement, Target
 from alertd.store.store import Store, open_store
 from alertd.store.timeline import TimelineEvent
+from tests.unit.store.store_samples import (
+    OPS,
+    SLACK,
+    START_US,
+    firing,
+    record,
+    resolved,
+    settlement,
+)
 
 LATER_US = START_US + 10**9
 

@@ -8,12 +8,12 @@ from typing import NoReturn
 import apsw
 import pytest
 import trio
-from store_samples import batch, series
 
 from alertd.errors import StoreUnavailable
 from alertd.store.failures import StoreCorrupt
 from alertd.store.readers import Readers
 from alertd.store.store import open_store
+from tests.unit.store.store_samples import batch, series
 
 
 def failing(code: int) -> NoReturn:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from store_samples import change, firing, record, replayed, seen_by_another
 
 from alertd.errors import Conflict
 from alertd.model import Evaluate, OnNoData, Operator, RuleType, Severity, Target
 from alertd.store.failures import StoreCorrupt
 from alertd.store.store import open_store
+from tests.unit.store.store_samples import change, firing, record, replayed, seen_by_another
 
 
 async def test_every_field_of_a_rule_is_there_after_reopening(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import apsw
 import pytest
 import trio
 import trio.testing
-from store_samples import batch, replayed, seen_by_another, series
 
 from alertd.errors import StoreUnavailable
 from alertd.store import wal, writer
@@ -21,6 +20,7 @@ from alertd.store.connection import Durability
 from alertd.store.failures import StoreCorrupt
 from alertd.store.store import Store, open_store
 from alertd.store.writer import CommitUncertain
+from tests.unit.store.store_samples import batch, replayed, seen_by_another, series
 
 
 @contextmanager
