@@ -28,7 +28,7 @@ format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/.installed ## Measure throughput and latency of a running daemon
+bench: $(VENV)/.installed-dev ## Measure throughput and latency of a running daemon
 	$(BIN)/python -m bench $(BENCH)
 
 check-unit: ## Check the systemd unit (needs systemd-analyze)
