@@ -68,7 +68,7 @@ class Count(_Stateless):
     __slots__ = ()
 
     def value(self, window: Window) -> float:
-        return window.count
+        return float(window.count)
 
 
 class First(_Stateless):
@@ -122,12 +122,12 @@ class Sum(_Summing):
 
 
 class Average(_Summing):
-    """The arithmetic mean."""
+    """The correctly rounded arithmetic mean."""
 
     __slots__ = ()
 
     def value(self, window: Window) -> float:
-        return self._sum.mean(window.count)
+        return self._sum.total(1, window.count)
 
 
 class Deviation(_Summing):
@@ -143,14 +143,14 @@ class Deviation(_Summing):
 class Rate(_Summing):
     """The sum of the values per second of the window's length."""
 
-    __slots__ = ("_window_s",)
+    __slots__ = ("_window_us",)
 
     def __init__(self, window_us: int) -> None:
         super().__init__()
-        self._window_s = window_us / US_PER_S
+        self._window_us = window_us
 
     def value(self, window: Window) -> float:
-        return self._sum.total() / self._window_s
+        return self._sum.total(US_PER_S, self._window_us)
 
 
 class Extreme:
@@ -232,7 +232,7 @@ class Distinct:
         self._occurrences.clear()
 
     def value(self, window: Window) -> float:
-        return len(self._occurrences)
+        return float(len(self._occurrences))
 
 
 def aggregate_factory(name: str, window_us: int) -> Callable[[], Aggregate]:

@@ -47,18 +47,17 @@ class BucketedGroup(WindowGroup):
             return True
         counts = self._observe_closing(time_us, value, now_us)
         self._ask()
-        if counts:
+        if counts and not self._has_waiting:
             self._due_us = min(self.lifecycle.deadline_us, self._next_change_us())
         return counts
 
     def _observe_closing(self, time_us: int, value: float, now_us: int) -> bool:
         self._due_us = BEFORE_TIME_US
         self._catch_up(now_us)
-        is_first = self._first_us is None and not self._watches_silence
         if self._first_us is None or time_us < self._first_us:
             self._appear(time_us)
         counts = self._put(time_us, value)
-        if time_us <= now_us and (is_first or time_us > self._newest_us):
+        if self._newest_us < time_us <= now_us:
             self._newest_us, self._raised_us = time_us, now_us
         self._close_until(self._clock_us(now_us))
         return counts
@@ -69,10 +68,10 @@ class BucketedGroup(WindowGroup):
         self._ask()
         self._due_us = BEFORE_TIME_US
 
-    def rejudge(self) -> None:
-        """Judge the last window again by the plan's condition, which has changed."""
+    def rejudge(self, now_us: int) -> None:
+        """Judge by the plan's rule, which was edited at ``now_us``; ``advance`` ran before."""
         self._due_us = BEFORE_TIME_US
-        super().rejudge()
+        super().rejudge(now_us)
 
     def sight(self, at_us: int) -> Sight:
         """Return what the last judged window holds; ``at_us`` lies at or after its end."""
@@ -86,6 +85,11 @@ class BucketedGroup(WindowGroup):
             return self.lifecycle.state
         has_value = self._window.count >= self._plan.condition.min_samples
         return GroupState.OK if has_value else GroupState.NO_DATA
+
+    def _begin_watch(self) -> None:
+        super()._begin_watch()
+        bucket_us = self._plan.rule.bucket_us
+        self._judged_us = (self._newest_us - self._plan.lateness_us) // bucket_us * bucket_us
 
     def _put(self, time_us: int, value: float) -> bool:
         if time_us >= self._judged_us:
@@ -108,13 +112,21 @@ class BucketedGroup(WindowGroup):
         plan, window, lifecycle = self._plan, self._window, self.lifecycle
         while (end_us := self._next_change_us()) <= horizon_us:
             if lifecycle.deadline_us < end_us:
-                lifecycle.serve(end_us - 1, self)
+                self._serve(end_us - 1)
             window.move_to(end_us - 1)
             self._judged_us = end_us
             self._judge(end_us)
             window.forget_until(end_us - plan.window_us - plan.lateness_us - 1)
         if lifecycle.deadline_us <= horizon_us:
-            lifecycle.serve(horizon_us, self)
+            self._serve(horizon_us)
+
+    def _serve(self, until_us: int) -> None:
+        self._pass_over(self.lifecycle.deadline_us)
+        self.lifecycle.serve(until_us, self)
+
+    def _pass_over(self, until_us: int) -> None:
+        bucket_us = self._plan.rule.bucket_us
+        self._judged_us = max(self._judged_us, until_us // bucket_us * bucket_us)
 
     def _next_change_us(self) -> int:
         """Return the end of the next window whose judgement can differ, or ``NEVER_US``."""

@@ -55,7 +55,7 @@ class ContinuousGroup(WindowGroup):
                 self._judged_us = self._newest_us = time_us
                 self._raised_us = now_us
                 return True
-            self._wake_up()
+            self._wake_up(now_us)
         counts = self._observe_awake(time_us, value, now_us)
         self._try_to_sleep()
         return counts
@@ -72,13 +72,13 @@ class ContinuousGroup(WindowGroup):
             self._judge_until(self._clock_us(now_us))
         self._ask()
 
-    def rejudge(self) -> None:
-        """Judge the window as it stands by the plan's condition, which has changed."""
-        self._wake_up()
+    def rejudge(self, now_us: int) -> None:
+        """Judge by the plan's rule, which was edited at ``now_us``; ``advance`` ran before."""
+        self._wake_up(now_us)
         self._loud_until_us = BEFORE_TIME_US
         for time_us, value in zip(self._window.times, self._window.values, strict=True):
             self._listen(time_us, value)
-        super().rejudge()
+        super().rejudge(now_us)
 
     def sight(self, at_us: int) -> Sight:
         """Return what the window holds now, seen as the window of the instant ``at_us``."""
@@ -115,11 +115,16 @@ class ContinuousGroup(WindowGroup):
         if self._plan.screen.is_loud(value):
             self._loud_until_us = max(self._loud_until_us, time_us + self._plan.window_us)
 
-    def _wake_up(self) -> None:
+    def _wake_up(self, now_us: int) -> None:
+        """Take up the window again where the clock at ``now_us`` has it."""
         if self._asleep:
             self._asleep = False
+            self._pass_over(self.horizon_us(now_us))
             self._window.stand_at(self._judged_us)
             self._window.rebuild()
+
+    def _pass_over(self, until_us: int) -> None:
+        self._judged_us = max(self._judged_us, until_us)
 
     def _try_to_sleep(self) -> None:
         """Go to sleep if no window from here on can be in breach without a further event."""
@@ -138,7 +143,7 @@ class ContinuousGroup(WindowGroup):
     def _make_room(self) -> None:
         """Forget what a sleeper no longer needs; wake up if too much is left."""
         self._window.stand_at(self._judged_us)
-        self._window.forget_until(self._judged_us - self._plan.window_us - self._plan.lateness_us)
+        self._forget()
         self._settle()
         if not self._asleep:
             self._window.rebuild()
@@ -146,12 +151,12 @@ class ContinuousGroup(WindowGroup):
     def _settle(self) -> None:
         """Sleep until the columns have grown by much, unless the window is nearly loud."""
         window, max_quiet = self._window, self._plan.screen.max_quiet
-        self._asleep = 4 * window.count <= 3 * max_quiet
+        self._asleep = 4 * window.count < 3 * max_quiet
         self._room = window.low + min(max_quiet, max(_LEAST_ROOM, 2 * window.count))
 
     def _see(self, time_us: int, raised_us: int) -> None:
         """Apply everything up to ``time_us``, an event that counts as received at ``raised_us``."""
-        if time_us > self._newest_us or self._judged_us == BEFORE_TIME_US:
+        if time_us > self._newest_us:
             self._newest_us, self._raised_us = time_us, raised_us
         self._judge_until(time_us)
 
@@ -167,7 +172,12 @@ class ContinuousGroup(WindowGroup):
         if lifecycle.deadline_us <= until_us:
             lifecycle.serve(until_us, self)
         self._judged_us = until_us
-        window.forget_until(until_us - self._plan.window_us - self._plan.lateness_us)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop the events that are in no window in which a late one could still be."""
+        plan = self._plan
+        self._window.forget_until(self._judged_us - plan.window_us - plan.lateness_us)
 
     def _step_to(self, change_us: int) -> None:
         """Move the window to its next change point and judge it there."""
@@ -188,6 +198,7 @@ class ContinuousGroup(WindowGroup):
             return False
         self._window.put_inside(time_us, value)
         self._judge(self._judged_us)
+        self._forget()
         self._ask()
         return True
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import cast
 
 import msgspec
 
@@ -104,36 +103,39 @@ class Engine:
     def _apply_rules(self, change: RulesChanged) -> None:
         self._apply_tick(change.at_us)
         for rule_id, reason in change.dropped:
-            self._end_all(self._router.remove(rule_id), reason)
+            self._end_all(self._router.remove(rule_id), reason, change.at_us)
         for rule in change.put:
             known = self._router.get(rule.id)
             if known is not None and same_windows(known.plan.rule, rule):
-                self._adopt(known, rule)
+                self._adopt(known, rule, change.at_us)
             else:
-                self._end_all(self._router.remove(rule.id), EndReason.RULE_CHANGED)
+                old = self._router.remove(rule.id)
+                self._end_all(old, EndReason.RULE_CHANGED, change.at_us)
                 self._router.add(Plan(rule, change.at_us, self._journal, self._timers))
 
-    def _adopt(self, known: RuleGroups, rule: Rule) -> None:
-        """Judge a rule's present windows by its edited form."""
-        known.plan.adopt(rule)
+    def _adopt(self, known: RuleGroups, rule: Rule, now_us: int) -> None:
+        """Judge a rule's present windows by its edited form, the past by the form it had."""
         for group in known.by_labels.values():
-            group.lifecycle.adopt(rule)
-            group.rejudge()
+            group.advance(now_us)
+        known.plan.adopt(rule)
+        known.watch_silence()
+        for group in known.by_labels.values():
+            group.rejudge(now_us)
 
-    def _end_all(self, groups: RuleGroups | None, reason: EndReason) -> None:
+    def _end_all(self, groups: RuleGroups | None, reason: EndReason, now_us: int) -> None:
         """End what is open on groups that go away."""
         if groups is None:
             return
         for group in groups.by_labels.values():
             lifecycle = group.lifecycle
             if lifecycle.incident is not None:
-                ended_us = max(group.horizon_us, lifecycle.incident.fired_us)
+                ended_us = max(group.horizon_us(now_us), lifecycle.incident.fired_us)
                 lifecycle.resolve(ended_us, reason, None)
-            group.wake_us = -1  # its timer no longer counts
+            self._timers.cancel(group)
 
     def dump(self) -> Iterator[object]:
         """Yield the whole state as plain data, a group at a time. Nothing may step meanwhile."""
-        yield ("engine", FORMAT, self._journal.now_us, self.too_late)
+        yield ("engine", FORMAT, self._journal.now_us, self.too_late, self._timers.last_ticket)
         for groups in self._router:
             yield ("rule", msgspec.to_builtins(groups.plan.rule), groups.plan.active_us)
             for group in groups.by_labels.values():
@@ -145,14 +147,15 @@ class Engine:
         Raises ``ValueError`` (``msgspec.ValidationError`` is one) if it is not such a dump.
         """
         groups: RuleGroups | None = None
-        for item in items:
-            kind, *fields = cast("tuple[object, ...]", item)
-            if kind == "engine":
-                version, now_us, too_late = msgspec.convert(fields, tuple[int, int, int])
-                if version != FORMAT:
-                    raise ValueError(f"engine state has format {version}, expected {FORMAT}")
-                self._journal.now_us, self.too_late = now_us, too_late
-            elif kind == "rule":
+        source = iter(items)
+        header = msgspec.convert(next(source, ()), tuple[object, ...])
+        if header[:2] != ("engine", FORMAT):
+            raise ValueError(f"engine state begins with {header[:2]}, expected format {FORMAT}")
+        counters = msgspec.convert(header[2:], tuple[int, int, int])
+        self._journal.now_us, self.too_late, last_ticket = counters
+        for item in source:
+            kind, *fields = msgspec.convert(item, tuple[object, ...])
+            if kind == "rule":
                 rule, active_us = msgspec.convert(fields, tuple[Rule, int])
                 groups = self._router.add(Plan(rule, active_us, self._journal, self._timers))
             elif kind == "group" and groups is not None:
@@ -161,3 +164,4 @@ class Engine:
                 group.load(state)
             else:
                 raise ValueError(f"engine state has an item of unknown kind {kind!r}")
+        self._timers.last_ticket = last_ticket

@@ -58,27 +58,21 @@ class ExactSum:
             return numerator
         return numerator << -growth
 
-    def total(self) -> float:
-        """Return the sum, correctly rounded; beyond the floats' range it is an infinity."""
-        return _ratio(self._sum, 1 << self._shift)
+    def total(self, numerator: int = 1, denominator: int = 1) -> float:
+        """Return the sum times ``numerator / denominator``, rounded once, and correctly.
 
-    def mean(self, count: int) -> float:
-        """Return the correctly rounded sum over ``count`` > 0 (``math.fsum(values) / count``).
-
-        Where the sum itself is beyond the floats' range, the mean of the exact sum.
+        Beyond the floats' range it is an infinity. A mean therefore never lies outside the
+        values that it is the mean of.
         """
-        total = self.total()
-        if math.isinf(total):
-            return _ratio(self._sum, count << self._shift)
-        return total / count
+        return _ratio(self._sum * numerator, denominator << self._shift)
 
     def deviation(self, count: int) -> float:
         """Return the population's standard deviation of the ``count`` > 0 values.
 
-        The square root of the correctly rounded variance (n·Σx² − (Σx)²) / n².
+        The square root of the variance (n·Σx² − (Σx)²) / n², rounded once, and correctly.
         """
         spread = count * self._squares - self._sum * self._sum
-        return math.sqrt(_ratio(spread, (count * count) << (2 * self._shift)))
+        return _root(spread, (count * count) << (2 * self._shift))
 
 
 def _ratio(numerator: int, denominator: int) -> float:
@@ -87,3 +81,16 @@ def _ratio(numerator: int, denominator: int) -> float:
         return numerator / denominator
     except OverflowError:
         return _INFINITY if numerator > 0 else -_INFINITY
+
+
+def _root(numerator: int, denominator: int) -> float:
+    """Return the correctly rounded square root of a quotient that is not negative.
+
+    The integer root is taken with more bits than a float has, and its last bit is set if anything
+    was cut off ("round to odd"): then rounding it to a float errs no more than rounding once.
+    """
+    shift = max(0, (denominator.bit_length() - numerator.bit_length() + 111) // 2)
+    scaled, rest = divmod(numerator << (2 * shift), denominator)
+    root = math.isqrt(scaled)
+    is_cut = rest != 0 or root * root != scaled
+    return _ratio(root | is_cut, 1 << shift)

@@ -30,6 +30,7 @@ class Group(Protocol):
     labels: Labels
     lifecycle: Lifecycle
     wake_us: int
+    ticket: int
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply an event received at ``now_us``; False if it came too late to count."""
@@ -39,13 +40,12 @@ class Group(Protocol):
         """Judge what the clock has made due, and ask to be woken for what comes next."""
         ...
 
-    def rejudge(self) -> None:
-        """Judge again by the plan's condition, which has changed."""
+    def rejudge(self, now_us: int) -> None:
+        """Judge by the plan's rule, which was edited at ``now_us``; ``advance`` ran before."""
         ...
 
-    @property
-    def horizon_us(self) -> int:
-        """Event time up to which everything has been judged; the activation before any event."""
+    def horizon_us(self, now_us: int) -> int:
+        """Return the event time judged so far at ``now_us``; the activation before any event."""
         ...
 
     def state(self, now_us: int) -> GroupState:
@@ -61,7 +61,7 @@ class Group(Protocol):
         ...
 
 
-_Clock = tuple[int, int, int | None, int, int]
+_Clock = tuple[int, int, int | None, int, int, int, int]
 _GroupDump = tuple[_Clock, LifecycleDump, WindowDump]
 
 
@@ -69,22 +69,23 @@ class WindowGroup:
     """What ``ContinuousGroup`` and ``BucketedGroup`` have in common."""
 
     __slots__ = ("_first_us", "_judged_us", "_newest_us", "_plan", "_raised_us", "_warm_us",
-                 "_window", "labels", "lifecycle", "wake_us")  # fmt: skip
+                 "_window", "labels", "lifecycle", "ticket", "wake_us")  # fmt: skip
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self.labels = labels
         self.lifecycle = Lifecycle(plan.rule, labels, plan.journal)
         self.wake_us = NEVER_US
+        self.ticket = 0
         self._plan = plan
         self._window = plan.new_window()
-        self._newest_us = plan.active_us  # M: greatest event time seen
+        self._newest_us = BEFORE_TIME_US  # M: greatest event time that the clock has reached
         self._raised_us = plan.active_us  # R: wall time at which M was last raised
         self._first_us: int | None = None  # least event time seen
         self._judged_us = BEFORE_TIME_US
         self._warm_us = NEVER_US  # when the warm-up ends; NEVER_US when there is none
         if self._watches_silence:
-            self._judged_us = plan.active_us
-            self._warm_us = plan.active_us + plan.window_us
+            self._begin_watch()
+            self._warm_us = self._warm_up_us()
             self._ask()
 
     def advance(self, now_us: int) -> None:
@@ -99,23 +100,41 @@ class WindowGroup:
         """Return the next instant to judge that no further event is needed for."""
         raise NotImplementedError
 
+    def _pass_over(self, until_us: int) -> None:
+        """Count time up to ``until_us`` as judged, because the level cannot have changed in it."""
+        raise NotImplementedError
+
     @property
     def _watches_silence(self) -> bool:
         """Whether the group is there, and its condition may hold, before any event."""
         return self._plan.condition.true_on_empty and not self._plan.rule.group_by
 
     @property
-    def horizon_us(self) -> int:
-        """Event time up to which everything has been judged; the activation before any event."""
-        return self._plan.active_us if self._judged_us == BEFORE_TIME_US else self._judged_us
+    def _has_waiting(self) -> bool:
+        """Whether events are kept that the wall clock has not reached."""
+        times = self._window.times
+        return bool(times) and times[-1] > self._newest_us
 
-    def rejudge(self) -> None:
-        """Judge the window as it stands by the plan's condition, which has changed."""
-        if self._judged_us != BEFORE_TIME_US and self._warm_us == NEVER_US:
-            level, value = self._plan.look(self._window)
-            self.lifecycle.rejudge(self._judged_us, level, self)
+    def horizon_us(self, now_us: int) -> int:
+        """Return the event time judged so far at ``now_us``; the activation before any event."""
+        if self._newest_us == BEFORE_TIME_US:
+            return self._plan.active_us
+        return max(self._judged_us, self._clock_us(now_us))
+
+    def rejudge(self, now_us: int) -> None:
+        """Judge by the plan's rule, which was edited at ``now_us``; ``advance`` ran before."""
+        if self._watches_silence and self._newest_us == BEFORE_TIME_US:
+            self._begin_watch()
+        at_us, warm_us = self.horizon_us(now_us), self._warm_up_us()
+        self._warm_us = warm_us if warm_us > at_us else NEVER_US
+        self.lifecycle.adopt(self._plan.rule, at_us)
+        if self._newest_us != BEFORE_TIME_US:
+            self._pass_over(at_us)
+            is_warm = self._warm_us == NEVER_US
+            level, value = self._plan.look(self._window) if is_warm else (Level.CLEAR, None)
             if level is Level.BREACH and value is not None:
                 self.lifecycle.observe(value)
+            self.lifecycle.rejudge(at_us, level, self)
         self._ask()
 
     def _clock_us(self, now_us: int) -> int:
@@ -125,11 +144,25 @@ class WindowGroup:
     def _appear(self, time_us: int) -> None:
         """Take ``time_us`` for the moment at which the group first appeared."""
         self._first_us = time_us
-        plan = self._plan
-        if plan.condition.true_on_empty and plan.rule.group_by:
-            warm_us = max(plan.active_us, time_us) + plan.window_us
+        if self._plan.rule.group_by:
+            warm_us = self._warm_up_us()
             if warm_us > self._judged_us:
                 self._warm_us = warm_us
+
+    def _begin_watch(self) -> None:
+        """Be there, without any event, from the moment at which the rule became active."""
+        self._newest_us = self._judged_us = self._plan.active_us
+
+    def _warm_up_us(self) -> int:
+        """Return when the warm-up is over; ``NEVER_US`` for a rule or a group without one."""
+        plan = self._plan
+        if not plan.condition.true_on_empty:
+            return NEVER_US
+        if not plan.rule.group_by:
+            return plan.active_us + plan.window_us
+        if self._first_us is None:
+            return NEVER_US
+        return max(plan.active_us, self._first_us) + plan.window_us
 
     def _judge(self, at_us: int) -> None:
         """Tell the lifecycle what the window, which stands at ``at_us``, means."""
@@ -138,19 +171,17 @@ class WindowGroup:
         self._warm_us = NEVER_US
         lifecycle = self.lifecycle
         level, value = self._plan.look(self._window)
+        if level is Level.BREACH and value is not None:
+            lifecycle.observe(value)
         if level != lifecycle.level:
             lifecycle.change(at_us, level, self)
         elif lifecycle.deadline_us <= at_us:
             lifecycle.serve(at_us, self)
-        if level is Level.BREACH and value is not None:
-            lifecycle.observe(value)
 
     def _ask(self) -> None:
         """Ask to be woken when the clock makes the next thing happen that is not an event."""
-        window = self._window
-        if window.times and window.times[-1] > self._newest_us:
-            ahead_us = window.first_after(self._newest_us)
-            self._plan.timers.ask(self, ahead_us)
+        if self._has_waiting:
+            self._plan.timers.ask(self, self._window.first_after(self._newest_us))
         change_us = min(self.lifecycle.deadline_us, self._next_change_us())
         if change_us != NEVER_US:
             lag_us = self._raised_us - self._newest_us + self._plan.lateness_us
@@ -158,13 +189,14 @@ class WindowGroup:
 
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
-        clock = (self._newest_us, self._raised_us, self._first_us, self._warm_us, self._judged_us)
+        clock = (self._newest_us, self._raised_us, self._first_us, self._warm_us, self._judged_us,
+                 self.wake_us, self.ticket)  # fmt: skip
         return clock, self.lifecycle.dump(), self._window.dump()
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
         clock, lifecycle, window = msgspec.convert(state, _GroupDump)
-        self._newest_us, self._raised_us, self._first_us, self._warm_us, self._judged_us = clock
+        self._newest_us, self._raised_us, self._first_us, self._warm_us, self._judged_us = clock[:5]
         self.lifecycle.load(lifecycle)
         self._window.load(window)
-        self._ask()
+        self._plan.timers.restore(self, *clock[5:])

@@ -128,13 +128,13 @@ class Lifecycle:
         ended = msgspec.structs.replace(incident, ended_us=ended_us, end_reason=reason)
         self._write(TransitionKind.RESOLVED, ended_us, value, ended)
 
-    def adopt(self, rule: Rule) -> None:
-        """Go on under an edited rule whose windows are the same."""
+    def adopt(self, rule: Rule, at_us: int) -> None:
+        """Go on from ``at_us`` under an edited rule whose windows are the same."""
         self._rule = rule
         if self._started_us is not None:
-            self.deadline_us = self._started_us + rule.for_us
+            self.deadline_us = max(self._started_us + rule.for_us, at_us)
         elif self._cleared_us is not None:
-            self.deadline_us = self._cleared_us + rule.keep_firing_us
+            self.deadline_us = max(self._cleared_us + rule.keep_firing_us, at_us)
 
     def rejudge(self, at_us: int, level: Level, viewer: Viewer) -> None:
         """The rule was edited: by its new form the level at ``at_us`` is ``level``."""

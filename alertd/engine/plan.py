@@ -14,7 +14,7 @@ from alertd.engine.journal import Journal
 from alertd.engine.screen import Screen
 from alertd.engine.timers import Timers
 from alertd.engine.window import Window
-from alertd.model import Rule
+from alertd.model import Rule, RuleType
 
 
 class Plan:
@@ -31,6 +31,9 @@ class Plan:
         self.screen = Screen(rule, self.condition)
         self.window_us = rule.window_us
         self.lateness_us = rule.allowed_lateness_us
+        if rule.type is not RuleType.BUCKETED_WINDOW:
+            # An instant that includes its own events is not over while the clock still shows it.
+            self.lateness_us = max(1, self.lateness_us)
         self.journal = journal
         self.timers = timers
         self._new_aggregate: Callable[[], Aggregate] = aggregate_factory(

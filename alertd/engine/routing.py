@@ -30,8 +30,12 @@ class RuleGroups:
         self.plan = plan
         self.by_labels: dict[Labels, Group] = {}
         self._matches = [_predicate(matcher) for matcher in plan.rule.matchers]
-        if not plan.rule.group_by and plan.condition.true_on_empty:
-            self.group(())  # a dead-man's switch watches from the moment it becomes active
+        self.watch_silence()
+
+    def watch_silence(self) -> None:
+        """Make the group of a dead-man's switch, which is there before any event."""
+        if not self.plan.rule.group_by and self.plan.condition.true_on_empty:
+            self.group(())
 
     def sees(self, labels: dict[str, str]) -> bool:
         """Return whether every matcher holds."""

@@ -1,0 +1,152 @@
+"""For data in order the engine is exact, and nobody can tell how it was driven or optimised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from unittest.mock import patch
+
+import msgpack
+import msgspec
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from alertd.engine.condition import Condition
+from alertd.engine.engine import Engine
+from alertd.engine.inputs import Input, Tick
+from alertd.engine.screen import Screen
+from alertd.model import EventBatch, Rule, Transition
+from tests.property.engine_worlds import (
+    SEEN_SERIES,
+    SERIES,
+    World,
+    episodes,
+    expected,
+    incidents,
+    new_engine,
+    one_by_one,
+    retellings,
+    rules,
+    sleepy_rules,
+    tell,
+    worlds,
+)
+
+
+class Unscreened(Screen):
+    """A screen that lets nobody sleep."""
+
+    def __init__(self, rule: Rule, condition: Condition) -> None:
+        super().__init__(rule, condition)
+        self.applies = False
+
+
+@contextmanager
+def without_screening() -> Iterator[None]:
+    with patch("alertd.engine.plan.Screen", Unscreened):
+        yield
+
+
+def told(world: World, inputs: list[Input]) -> tuple[list[Transition], Engine]:
+    engine = new_engine(world.rule, world.active_us)
+    return tell(engine, inputs), engine
+
+
+def frozen(engine: Engine) -> bytes:
+    return b"".join(msgpack.packb(item) for item in engine.dump())
+
+
+def thawed(state: bytes) -> Engine:
+    unpacker = msgpack.Unpacker(use_list=False)
+    unpacker.feed(state)
+    engine = Engine(lambda series_id: SERIES[series_id])
+    engine.load(unpacker)
+    return engine
+
+
+def undated(transitions: list[Transition]) -> list[Transition]:
+    """Return transitions without what may depend on when the engine was asked to look."""
+    return [
+        msgspec.structs.replace(
+            transition,
+            detected_us=0,
+            incident=transition.incident
+            and msgspec.structs.replace(transition.incident, detected_us=0),
+        )
+        for transition in transitions
+    ]
+
+
+def by_group(transitions: list[Transition]) -> dict[object, list[Transition]]:
+    found: dict[object, list[Transition]] = {}
+    for transition in undated(transitions):
+        found.setdefault(transition.group, []).append(transition)
+    return found
+
+
+@given(worlds())
+def test_the_incidents_are_those_of_a_brute_force_rescan(world: World) -> None:
+    transitions, engine = told(world, one_by_one(world))
+    found = episodes(incidents(transitions, engine).values())
+    event(f"{min(3, sum(map(len, found.values())))} incidents")
+    assert found == expected(world)
+    assert engine.too_late == 0
+
+
+@given(worlds(), st.data())
+def test_ticks_and_batch_cuts_change_nothing_but_the_time_of_detection(
+    world: World, data: st.DataObject
+) -> None:
+    plain, _ = told(world, one_by_one(world))
+    retold, engine = told(world, data.draw(retellings(world)))
+    assert by_group(retold) == by_group(plain)
+    assert episodes(incidents(retold, engine).values()) == expected(world)
+
+
+@given(worlds())
+def test_whoever_ticks_when_asked_to_misses_nothing_and_is_never_kept_busy(world: World) -> None:
+    engine = new_engine(world.rule, world.active_us)
+    transitions: list[Transition] = []
+    inputs: list[Input] = [*one_by_one(world)[:-1], Tick(world.end_us)]
+    for entry in inputs:
+        now_us = entry.received_us if isinstance(entry, EventBatch) else world.end_us
+        while (wake_us := engine.next_wake_us()) is not None and wake_us <= now_us:
+            transitions += engine.step(Tick(wake_us))
+            asked_us = engine.next_wake_us()
+            assert asked_us is None or asked_us > wake_us
+        if isinstance(entry, EventBatch):
+            transitions += engine.step(entry)
+    assert episodes(incidents(transitions, engine).values()) == expected(world)
+
+
+@given(worlds(), st.data())
+def test_a_snapshot_after_any_prefix_changes_nothing(world: World, data: st.DataObject) -> None:
+    inputs = data.draw(retellings(world))
+    cut = data.draw(st.integers(0, len(inputs)))
+    plain, untouched = told(world, inputs)
+    before, engine = told(world, inputs[:cut])
+    state = frozen(engine)
+    restored = thawed(state)
+    assert frozen(restored) == state
+    assert restored.next_wake_us() == engine.next_wake_us()
+    assert before + tell(restored, inputs[cut:]) == plain
+    assert frozen(restored) == frozen(untouched)
+
+
+@given(worlds(st.one_of(rules(), sleepy_rules(), sleepy_rules())), st.data())
+def test_screening_is_invisible(world: World, data: st.DataObject) -> None:
+    inputs = data.draw(retellings(world))
+    screened, _ = told(world, inputs)
+    with without_screening():
+        plain, _ = told(world, inputs)
+    assert screened == plain
+
+
+@given(worlds())
+def test_series_that_no_rule_sees_change_nothing(world: World) -> None:
+    seen = tuple(r for r in world.receipts if r.series_id in SEEN_SERIES)
+    alone = replace(world, receipts=seen)
+    with_others, _ = told(world, one_by_one(world))
+    without, _ = told(alone, one_by_one(alone))
+    assert by_group(with_others) == by_group(without)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections import deque
+from fractions import Fraction
+
+import pytest
+
+from alertd.engine.exact import ExactSum
+
+
+def test_two_hundred_thousand_adds_and_removals_leave_exactly_the_sum_of_what_remains() -> None:
+    rng = random.Random(7)  # noqa: S311  # nobody is to be kept from guessing it
+    exact, total, inside = ExactSum(with_squares=True), Fraction(0), deque[float]()
+    for turn in range(100_000):
+        value = rng.uniform(-1, 1) * 10.0 ** rng.randint(-12, 12)
+        exact.add(value)
+        inside.append(value)
+        total += Fraction(value)
+        if len(inside) > 100:
+            gone = inside.popleft()
+            exact.remove(gone)
+            total -= Fraction(gone)
+        if turn % 1000 == 0:
+            assert exact.total() == float(total) == math.fsum(inside)
+            assert exact.total(1, len(inside)) == float(total / len(inside))
+            assert exact.deviation(len(inside)) == statistics.pstdev(inside)
+    for value in inside:
+        exact.remove(value)
+    assert exact.total() == 0.0
+    assert exact.deviation(1) == 0.0
+
+
+def test_a_huge_value_is_gone_without_a_trace_when_it_is_removed() -> None:
+    exact = ExactSum(with_squares=True)
+    for value in (0.1, 1e308, 0.2):
+        exact.add(value)
+    exact.remove(1e308)
+    assert exact.total() == math.fsum([0.1, 0.2])
+    assert exact.deviation(2) == statistics.pstdev([0.1, 0.2])
+
+
+def test_a_sum_beyond_the_range_of_floats_is_infinite_only_while_it_is() -> None:
+    exact = ExactSum()
+    exact.add(1e308)
+    exact.add(1e308)
+    assert exact.total() == math.inf
+    assert exact.total(1, 2) == 1e308
+    exact.add(-1e308)
+    assert exact.total() == 1e308
+    exact.remove(1e308)
+    exact.remove(1e308)
+    assert exact.total() == -1e308
+    exact.add(-1e308)
+    assert exact.total() == -math.inf
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, 1e308, 5e-324, -0.3])
+def test_the_mean_of_equal_values_is_that_value(value: float) -> None:
+    exact = ExactSum()
+    for count in range(1, 20):
+        exact.add(value)
+        assert exact.total(1, count) == value
+
+
+def test_clear_leaves_nothing() -> None:
+    exact = ExactSum(with_squares=True)
+    exact.add(1e-300)
+    exact.clear()
+    exact.add(2.0)
+    assert (exact.total(), exact.deviation(1)) == (2.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [-3.0, 0.3],
+        [0.0, 1e-200],
+        [1e308, -1e308],
+        [5e-324, 0.0],
+        [5e-324, 0.0, 1e-323],
+        [1.0, 1.0 + 2**-52],
+        [0.0, 2.0],
+    ],
+)
+def test_the_deviation_is_rounded_once_and_neither_overflows_nor_vanishes(
+    values: list[float],
+) -> None:
+    exact = ExactSum(with_squares=True)
+    for value in values:
+        exact.add(value)
+    assert exact.deviation(len(values)) == statistics.pstdev(values)

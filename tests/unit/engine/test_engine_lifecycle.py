@@ -1,0 +1,234 @@
+"""From condition to incident; the rules judge the last value, so a series is its own condition."""
+
+from __future__ import annotations
+
+import pytest
+
+from alertd.model import EndReason, OnNoData, Operator, TransitionKind, incident_id
+from tests.unit.engine.engine_driver import Driver, count_rule, make_rule, us
+
+RECOVERED, NO_DATA = EndReason.RECOVERED, EndReason.NO_DATA
+PENDING, CLEARED = TransitionKind.PENDING, TransitionKind.CLEARED
+FIRING, RESOLVED = TransitionKind.FIRING, TransitionKind.RESOLVED
+
+
+def signal(driver: Driver, *points: tuple[float, float]) -> None:
+    for time, value in points:
+        driver.send(time, value)
+
+
+def test_a_breach_that_ends_when_for_has_passed_does_not_fire() -> None:
+    driver = Driver(make_rule(for_=4, lateness=1))
+    signal(driver, (1, 1), (5, 0))
+    driver.tick(100)
+    assert driver.edges == []
+    assert driver.kinds == [(PENDING, 1), (CLEARED, 5)]
+
+
+def test_a_breach_that_outlasts_for_fires_at_its_end() -> None:
+    driver = Driver(make_rule(for_=3))
+    signal(driver, (1, 1), (5, 0))
+    assert driver.edges == [(1, 4, 5, RECOVERED)]
+    assert driver.kinds == [(PENDING, 1), (FIRING, 4), (RESOLVED, 5)]
+
+
+def test_without_for_a_breach_fires_where_it_begins_and_is_never_pending() -> None:
+    driver = Driver(make_rule())
+    signal(driver, (1, 1))
+    assert driver.kinds == [(FIRING, 1)]
+    incident = driver.incidents[0]
+    assert incident.id == incident_id("r", (), us(1))
+    assert (incident.window_start_us, incident.window_end_us) == (us(-9), us(1))
+    assert (incident.event_time_us, incident.detected_us) == (us(1), us(1))
+
+
+def test_keep_firing_is_served_only_if_it_is_still_clear_when_it_ends() -> None:
+    driver = Driver(make_rule(keep=4, lateness=1))
+    signal(driver, (0, 1), (2, 0), (6, 1), (7, 0), (12, 0))
+    assert driver.edges == [(0, 0, 7, RECOVERED)]
+
+
+def test_an_incident_ends_where_the_clear_condition_began() -> None:
+    driver = Driver(make_rule(keep=3))
+    signal(driver, (0, 1), (2, 0))
+    driver.tick(4.9)
+    assert driver.edges == [(0, 0, None, None)]
+    driver.tick(5)
+    assert driver.edges == [(0, 0, 2, RECOVERED)]
+
+
+def test_the_reason_is_the_state_at_the_instant_of_the_end() -> None:
+    driver = Driver(make_rule(window=2, keep=5))
+    signal(driver, (0, 1))
+    driver.tick(3)
+    signal(driver, (4, 0), (8, 0))
+    assert driver.edges == [(0, 0, 2, NO_DATA)]
+    other = Driver(make_rule(window=2, keep=5))
+    signal(other, (0, 1), (1, 0), (8, 0))
+    assert other.edges == [(0, 0, 1, RECOVERED)]
+
+
+def test_with_hysteresis_an_incident_stays_open_until_the_laxer_threshold_is_passed() -> None:
+    driver = Driver(make_rule(threshold=10.0, resolve_threshold=5.0))
+    signal(driver, (0, 11), (1, 6), (2, 5.5), (3, 12), (4, 7), (5, 5))
+    assert driver.edges == [(0, 0, 5, RECOVERED)]
+    assert driver.incidents[0].peak_value == 12
+
+
+def test_what_only_holds_by_hysteresis_neither_starts_nor_keeps_a_pending_breach() -> None:
+    driver = Driver(make_rule(threshold=10.0, resolve_threshold=5.0, for_=3))
+    signal(driver, (0, 6), (1, 11), (2, 6), (3, 11), (5, 11))
+    driver.tick(5.9)
+    assert driver.edges == []
+    driver.tick(6)
+    assert driver.edges == [(3, 6, None, None)]
+
+
+def test_missing_data_is_never_reported_as_recovery() -> None:
+    driver = Driver(make_rule())
+    signal(driver, (0, 1))
+    driver.tick(100)
+    assert driver.edges == [(0, 0, 10, NO_DATA)]
+
+
+def test_with_keep_an_open_incident_outlives_its_data_and_a_pending_one_does_not() -> None:
+    kept = Driver(make_rule(on_no_data=OnNoData.KEEP))
+    signal(kept, (0, 1))
+    kept.tick(100)
+    assert kept.edges == [(0, 0, None, None)]
+    signal(kept, (101, 0))
+    assert kept.edges == [(0, 0, 101, RECOVERED)]
+
+    pending = Driver(make_rule(on_no_data=OnNoData.KEEP, for_=12))
+    signal(pending, (0, 1))
+    pending.tick(100)
+    assert pending.kinds == [(PENDING, 0), (CLEARED, 10)]
+
+
+def test_with_alert_no_value_is_a_breach_after_the_warm_up() -> None:
+    driver = Driver(make_rule(on_no_data=OnNoData.ALERT), at=50)
+    driver.tick(59)
+    assert driver.edges == []
+    driver.tick(60)
+    assert driver.edges == [(60, 60, None, None)]
+    incident = driver.incidents[0]
+    assert (incident.value, incident.peak_value) == (None, None)
+    assert incident.event_time_us == us(60)
+    signal(driver, (70, 0))
+    assert driver.edges == [(60, 60, 70, RECOVERED)]
+
+
+def test_a_dead_mans_switch_needs_no_event_at_all() -> None:
+    driver = Driver(count_rule(operator=Operator.LT, threshold=1.0, lateness=5), at=100)
+    assert driver.engine.next_wake_us() == us(115)
+    driver.tick(114)
+    assert driver.edges == []
+    driver.tick(115)
+    assert driver.edges == [(110, 110, None, None)]
+    driver.send(120)
+    assert driver.edges == [(110, 110, 120, RECOVERED)]
+    driver.tick(134)
+    assert len(driver.edges) == 1
+    driver.tick(135)
+    assert driver.edges[1] == (130, 130, None, None)
+
+
+def test_the_warm_up_of_a_group_begins_with_its_first_event() -> None:
+    rule = count_rule(operator=Operator.LT, threshold=2.0, group_by=("host",))
+    driver = Driver(rule, at=0)
+    driver.send(100, host="a")
+    driver.tick(109)
+    assert driver.edges == []
+    driver.tick(110)
+    assert driver.edges == [(110, 110, None, None)]
+
+
+def test_what_a_group_sent_before_the_activation_does_not_shorten_the_warm_up() -> None:
+    rule = count_rule(operator=Operator.LT, threshold=2.0, group_by=("host",))
+    driver = Driver(rule, at=100)
+    driver.send(50, at=101, host="a")
+    driver.send(109, host="a")
+    driver.send(109.5, host="a")
+    assert driver.edges == []
+    driver.tick(125)
+    assert driver.edges == [(119, 119, None, None)]
+
+
+@pytest.mark.parametrize(
+    ("operator", "threshold", "values", "peak"),
+    [
+        (Operator.GT, 1.0, (2, 5, 3), 5),
+        (Operator.LT, 1.0, (0, -5, -3), -5),
+        (Operator.NE, 1.0, (2, -5, 3), -5),
+        (Operator.EQ, 1.0, (1, 1, 1), 1),
+    ],
+)
+def test_the_peak_is_the_value_furthest_beyond_the_threshold(
+    operator: Operator, threshold: float, values: tuple[float, ...], peak: float
+) -> None:
+    driver = Driver(make_rule(operator=operator, threshold=threshold))
+    signal(driver, *enumerate(values))
+    assert driver.incidents[0].value == values[0]
+    assert driver.incidents[0].peak_value == peak
+
+
+def test_the_peak_includes_what_was_pending_and_the_value_at_firing() -> None:
+    driver = Driver(make_rule(for_=2))
+    signal(driver, (0, 3), (1, 2))
+    driver.tick(2)
+    assert driver.told[-1].incident == driver.incidents[0]
+    assert (driver.incidents[0].value, driver.incidents[0].peak_value) == (2, 3)
+
+    rising = Driver(make_rule(for_=2, lateness=1))
+    signal(rising, (0, 1), (2, 9))
+    fired = rising.told[-1].incident
+    assert fired is not None
+    assert (fired.fired_us, fired.value, fired.peak_value) == (us(2), 9, 9)
+
+
+def test_what_an_event_adds_is_detected_at_once_and_silence_after_the_allowed_lateness() -> None:
+    driver = Driver(make_rule(lateness=30))
+    driver.send(5, at=7)
+    assert driver.edges == [(5, 5, None, None)]
+    driver.tick(46)
+    assert driver.edges == [(5, 5, None, None)]
+    driver.tick(47)  # M + (now - R) - L = 5 + 40 - 30 = 15
+    assert driver.edges == [(5, 5, 15, NO_DATA)]
+
+
+def test_an_event_ahead_of_the_clock_waits_for_it_and_makes_nobody_late() -> None:
+    driver = Driver(make_rule())
+    driver.send(50, 1, at=10)
+    assert driver.engine.next_wake_us() == us(50)
+    driver.send(20, 1, at=20)
+    driver.send(25, 0, at=25)
+    assert driver.edges == [(20, 20, 25, RECOVERED)]
+    driver.tick(49.9)
+    assert driver.edges == [(20, 20, 25, RECOVERED)]
+    driver.tick(50)
+    assert driver.edges == [(20, 20, 25, RECOVERED), (50, 50, None, None)]
+    assert driver.engine.too_late == 0
+
+
+def test_a_backlog_is_judged_by_its_own_event_time() -> None:
+    driver = Driver(make_rule(for_=2), at=1_000_000)
+    for time, value in ((0, 1), (1, 1), (3, 0), (50, 0)):
+        driver.send(time, value, at=1_000_001)
+    assert driver.edges == [(0, 2, 3, RECOVERED)]
+
+
+def test_an_event_that_left_every_window_is_counted_as_too_late() -> None:
+    driver = Driver(make_rule())
+    driver.send(100, 0)
+    driver.send(90, 1, at=100)
+    assert driver.engine.too_late == 1
+    driver.send(91, 1, at=100)
+    assert driver.engine.too_late == 1
+    assert driver.edges == []
+
+
+def test_an_event_of_the_very_instant_at_which_it_is_received_is_never_late() -> None:
+    driver = Driver(count_rule(for_=15))  # one event leaves the window as the next one enters
+    for time in (0, 10, 20):
+        driver.send(time)
+    assert driver.edges == [(0, 15, None, None)]

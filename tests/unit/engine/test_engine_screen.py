@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import msgpack
+import pytest
+
+from alertd.engine.condition import Condition
+from alertd.engine.screen import Screen
+from alertd.model import OnNoData, Operator, Rule
+from tests.unit.engine.engine_driver import Driver, count_rule, make_rule
+
+
+def screen_of(rule: Rule) -> Screen:
+    return Screen(rule, Condition(rule))
+
+
+@pytest.mark.parametrize(
+    ("operator", "loud", "quiet"),
+    [
+        (Operator.GT, 0.6, 0.5),
+        (Operator.GE, 0.5, 0.4),
+        (Operator.LT, 0.4, 0.5),
+        (Operator.LE, 0.5, 0.6),
+    ],
+)
+@pytest.mark.parametrize("aggregate", ["avg", "min", "max", "first", "last", "p50", "p99.9"])
+def test_a_value_is_loud_when_it_alone_could_be_a_breach(
+    aggregate: str, operator: Operator, loud: float, quiet: float
+) -> None:
+    screen = screen_of(make_rule(aggregate=aggregate, operator=operator))
+    assert screen.applies
+    assert screen.is_loud(loud)
+    assert not screen.is_loud(quiet)
+
+
+@pytest.mark.parametrize(
+    ("operator", "threshold", "most"),
+    [
+        (Operator.GT, 3.0, 3),
+        (Operator.GT, 3.5, 3),
+        (Operator.GE, 3.0, 2),
+        (Operator.GE, 3.5, 3),
+        (Operator.GE, 1.0, 0),
+    ],
+)
+def test_a_count_is_quiet_up_to_the_last_number_that_is_no_breach(
+    operator: Operator, threshold: float, most: int
+) -> None:
+    assert screen_of(count_rule(operator=operator, threshold=threshold)).max_quiet == most
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"aggregate": "sum"},
+        {"aggregate": "stddev"},
+        {"aggregate": "delta"},
+        {"operator": Operator.EQ},
+        {"operator": Operator.NE},
+        {"on_no_data": OnNoData.ALERT},
+        {"aggregate": "count", "min_samples": 0, "operator": Operator.LT},
+    ],
+)
+def test_what_a_quiet_window_says_nothing_about_is_not_screened(options: dict[str, object]) -> None:
+    assert not screen_of(make_rule(**options)).applies
+
+
+def test_a_rule_that_one_event_breaks_never_sleeps_through_it() -> None:
+    driver = Driver(count_rule(operator=Operator.GE, threshold=1.0))
+    driver.send(100)
+    driver.tick(110)
+    driver.send(50, at=111)  # too late for any window, but it is a moment to fall asleep
+    driver.send(112)
+    assert len(driver.edges) == 2
+
+
+def test_a_loud_value_keeps_its_group_awake_until_it_has_left() -> None:
+    driver = Driver(make_rule(aggregate="avg", threshold=5.0))
+    driver.send(0, 0)
+    driver.send(5, 10)
+    assert driver.edges == []
+    driver.tick(12)
+    assert driver.edges == [(10, 10, None, None)]
+
+
+def test_a_count_that_grows_in_its_sleep_wakes_in_time() -> None:
+    for most in range(1, 150, 7):
+        driver = Driver(count_rule(threshold=float(most), window=1000))
+        for time in range(most):
+            driver.send(time)
+        assert driver.edges == []
+        driver.send(most)
+        assert driver.edges == [(most, most, None, None)]
+
+
+@pytest.mark.parametrize("threshold", [1e9, -1.0])
+@pytest.mark.parametrize("behind", [0, 3])
+def test_asleep_or_awake_late_or_not_a_group_forgets_what_it_no_longer_needs(
+    threshold: float, behind: float
+) -> None:
+    driver = Driver(make_rule(aggregate="avg", threshold=threshold))
+    for time in range(2000):
+        driver.send(time - (behind if time % 2 else 0), at=time)
+    state = msgpack.packb(list(driver.engine.dump()))
+    assert len(state) < 5000  # of 16 bytes an event
