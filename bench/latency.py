@@ -1,0 +1,108 @@
+"""Alert latency: from the POST of the event that breaches to the arrival of its webhook.
+
+Owns a receiver of its own, in this process, so that both ends are read off one clock. Alerts
+are sent one after the other to an idle daemon, each on a group of its own, so every one of them
+goes the whole way: commit, judgement, commit of the incident, delivery.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import time
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.daemon import GIVE_UP_S, Daemon
+from bench.results import LatencyFigures, percentiles
+
+_WARM_UP = 5
+"""Alerts before the measured ones: connections are opened, templates and pages are read."""
+
+_CONFIG = """
+[channels.hook]
+type = "webhook"
+url = "{url}"
+[[rules]]
+name = "peak"
+type = "MOVING_WINDOW"
+metric_name = "latency_ms"
+aggregate = "max"
+group_by = ["host"]
+threshold = 200
+window_duration_secs = 60
+notifications = ["hook"]
+"""
+
+
+class _Receiver:
+    """A webhook's endpoint that notes when each group's message has arrived."""
+
+    def __init__(self) -> None:
+        arrivals: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                arrived_s = time.perf_counter()
+                self.send_response(204)
+                self.end_headers()
+                for incident in json.loads(body)["incidents"]:
+                    arrivals.put((incident["groupLabels"]["host"], arrived_s))
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                """Say nothing about each request."""
+
+        self._arrivals = arrivals
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def arrival_of(self, host: str) -> float:
+        """Return when the next message arrived, which must be the one about ``host``."""
+        arrived, when_s = self._arrivals.get(timeout=GIVE_UP_S)
+        assert arrived == host, f"expected the alert of {host}, got that of {arrived}"
+        return when_s
+
+
+def measure(folder: Path, *, alerts: int) -> LatencyFigures:
+    """Set off ``alerts`` alerts, one after the other."""
+    with _Receiver() as receiver, Daemon(folder, _CONFIG.format(url=receiver.url)) as daemon:
+        connection = HTTPConnection(daemon.host, daemon.port, timeout=GIVE_UP_S)
+        waits_s = [
+            _time_one(connection, receiver, f"web-{number:04d}")
+            for number in range(_WARM_UP + alerts)
+        ]
+        connection.close()
+    return LatencyFigures(alerts, percentiles(waits_s[_WARM_UP:]))
+
+
+def _time_one(connection: HTTPConnection, receiver: _Receiver, host: str) -> float:
+    event = {"metricName": "latency_ms", "value": 500, "labels": {"host": host}}
+    body = json.dumps(event)
+    began_s = time.perf_counter()
+    connection.request("POST", "/api/events", body, {"Content-Type": "application/json"})
+    answer = connection.getresponse()
+    text = answer.read()
+    assert answer.status == 202, text
+    return receiver.arrival_of(host) - began_s

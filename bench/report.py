@@ -1,0 +1,110 @@
+"""The figures for people: tables, framed on a terminal and plain when piped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bench.results import EngineFigures, IngestFigures, LatencyFigures, Machine, Results, Round
+
+_PLAIN_WIDTH = 132
+_MIB = 1 << 20
+
+
+def show(results: Results) -> None:
+    """Print every figure to standard output."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PLAIN_WIDTH)
+    console.print(_machine(results.machine))
+    box = SIMPLE_HEAD if console.is_terminal else None
+    for title, table in _tables(results):
+        table.box = box
+        console.print(f"\n{title}")
+        console.print(table)
+
+
+def _tables(results: Results) -> Iterator[tuple[str, Table]]:
+    if results.ingest:
+        yield "Events over HTTP in JSON, durable and judged", _ingest(results.ingest)
+        yield "Memory and disk in that", _memory(results.ingest)
+    if results.latency:
+        yield "From the POST to the webhook's arrival, idle daemon", _latency(results.latency)
+    if results.engine:
+        yield "The engine alone, in process", _engine(results.engine)
+
+
+def _machine(machine: Machine) -> str:
+    return (
+        f"{machine.processor}, {machine.cores} cores; Python {machine.python}, "
+        f"Linux {machine.kernel}; store on {machine.filesystem}; "
+        f"load average before the run {machine.load_average:.2f}"
+    )
+
+
+def _ingest(found: Sequence[IngestFigures]) -> Table:
+    headings = ("events/s", "p50 ms", "p99 ms", "CPU s/M events", "client CPU s/M", "other CPU s/s")
+    table = _table(("events", "", *headings))
+    for figures in found:
+        for label, each in (("best", figures.best), ("median", figures.median)):
+            table.add_row(figures.workload, label, *_cells(each))
+    return table
+
+
+def _cells(each: Round) -> Iterable[str]:
+    yield f"{each.events_per_s:,.0f}"
+    yield f"{each.request.p50_ms:.1f}"
+    yield f"{each.request.p99_ms:.1f}"
+    yield f"{each.cpu_s_per_million:.2f}"
+    yield f"{each.client_cpu_s / each.events * 1e6:.2f}"
+    yield f"{each.other_cpu_s / each.seconds:.2f}"
+
+
+def _memory(found: Sequence[IngestFigures]) -> Table:
+    headings = ("events", "rounds", "accepted", "idle MiB", "peak MiB", "stored bytes/event")
+    table = _table(headings)
+    for figures in found:
+        table.add_row(
+            figures.workload,
+            f"{len(figures.rounds)}",
+            f"{sum(each.events for each in figures.rounds):,}",
+            f"{figures.idle_bytes / _MIB:.0f}",
+            f"{figures.peak_bytes / _MIB:.0f}",
+            f"{figures.stored_bytes_per_event:.1f}",
+        )
+    return table
+
+
+def _latency(found: Sequence[LatencyFigures]) -> Table:
+    headings = ("alerts", "p50 ms", "p99 ms", "max ms")
+    table = _table(headings)
+    for figures in found:
+        alert = figures.alert
+        milliseconds = (f"{ms:.1f}" for ms in (alert.p50_ms, alert.p99_ms, alert.max_ms))
+        table.add_row(f"{figures.alerts}", *milliseconds)
+    return table
+
+
+def _engine(found: Sequence[EngineFigures]) -> Table:
+    headings = ("rule", "traffic", "CPU us/event", "CPU us/new series")
+    table = _table(headings)
+    for figures in found:
+        first_us = figures.us_per_new_series
+        table.add_row(
+            figures.case,
+            figures.traffic,
+            f"{figures.us_per_event:.2f}",
+            "" if first_us is None else f"{first_us:.0f}",
+        )
+    return table
+
+
+def _table(headings: Sequence[str]) -> Table:
+    table = Table(padding=(0, 2, 0, 0))
+    for number, heading in enumerate(headings):
+        is_name = number == 0 or heading in ("", "traffic")
+        table.add_column(heading, justify="left" if is_name else "right", no_wrap=True)
+    return table

@@ -1,0 +1,119 @@
+"""The figures that a run of the benchmark finds, as plain data: what ``--json`` writes.
+
+Owns the names and units of every figure and how one is drawn from many (nearest-rank
+percentiles, best and median of rounds). Leaves measuring to the workloads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+
+class Percentiles(Struct, frozen=True):
+    """Of a number of waiting times, in milliseconds."""
+
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+
+
+class Round(Struct, frozen=True):
+    """One stretch of load. The daemon is idle before it and has judged everything at its end."""
+
+    events: int
+    """Accepted: durable and judged."""
+    requests: int
+    seconds: float
+    """From the first byte sent until the last event was judged."""
+    request: Percentiles
+    daemon_cpu_s: float
+    client_cpu_s: float
+    other_cpu_s: float
+    """What everything else on the machine used meanwhile, the kernel's own threads included."""
+
+    @property
+    def events_per_s(self) -> float:
+        """Accepted and judged, in a second of wall time."""
+        return self.events / self.seconds
+
+    @property
+    def cpu_s_per_million(self) -> float:
+        """The daemon's CPU seconds for a million events."""
+        return self.daemon_cpu_s / self.events * 1e6
+
+
+class IngestFigures(Struct, frozen=True):
+    """One workload of events against one daemon."""
+
+    workload: str
+    rounds: tuple[Round, ...]
+    idle_bytes: int
+    """Resident memory of the started daemon before the first event."""
+    peak_bytes: int
+    """Greatest resident memory until the end of the last round."""
+    stored_bytes_per_event: float
+    """Size of the store, snapshots apart, after the orderly end, over all events it took."""
+
+    @property
+    def best(self) -> Round:
+        """The round with the most events a second."""
+        return max(self.rounds, key=lambda each: each.events_per_s)
+
+    @property
+    def median(self) -> Round:
+        """The round in the middle by events a second; the lower of two."""
+        by_rate = sorted(self.rounds, key=lambda each: each.events_per_s)
+        return by_rate[(len(by_rate) - 1) // 2]
+
+
+class LatencyFigures(Struct, frozen=True):
+    """From the POST of the event that breaches to the arrival of its webhook."""
+
+    alerts: int
+    alert: Percentiles
+
+
+class EngineFigures(Struct, frozen=True):
+    """CPU time of ``Engine.step`` for an event, in this process."""
+
+    case: str
+    traffic: str
+    """``quiet``, where no value reaches the threshold, or ``hot``, where all of them do."""
+    us_per_event: float
+    us_per_new_series: float | None = None
+    """What the first event of a series costs; only where it is of interest."""
+
+
+class Machine(Struct, frozen=True):
+    """Where the figures were made."""
+
+    processor: str
+    cores: int
+    python: str
+    kernel: str
+    filesystem: str
+    """Of the folder that holds the store."""
+    load_average: float
+    """Of the minute before the run: what else was going on."""
+
+
+class Results(Struct, frozen=True):
+    """A whole run."""
+
+    machine: Machine
+    ingest: tuple[IngestFigures, ...]
+    latency: tuple[LatencyFigures, ...]
+    engine: tuple[EngineFigures, ...]
+
+
+def percentiles(waits_s: Sequence[float]) -> Percentiles:
+    """Return the percentiles (nearest rank) of at least one waiting time in seconds."""
+    ordered = sorted(waits_s)
+
+    def at(share: float) -> float:
+        return 1000 * ordered[math.ceil(share * len(ordered)) - 1]
+
+    return Percentiles(at(0.50), at(0.99), at(1.0))
