@@ -42,11 +42,12 @@ class Announcer:
         self._public_url = public_url.rstrip("/")
 
     def announce(self, transition: Transition) -> Announcement | None:
-        """Return what to record and whom to tell of ``transition``; None if nobody is told."""
-        kind, incident = _TOLD.get(transition.kind), transition.incident
-        if kind is None or incident is None:
+        """Return what to record and whom to tell of ``transition``; None without an incident."""
+        kind, incident, rule = _TOLD.get(transition.kind), transition.incident, transition.rule
+        if incident is None:
             return None
-        rule = transition.rule
+        if kind is None:
+            return Announcement(transition=transition, summary=summarise(rule, incident))
         view = self._view(rule, incident, transition.value)
         return Announcement(
             transition=transition,

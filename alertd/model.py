@@ -158,6 +158,29 @@ class EventBatch(Struct, frozen=True):
             )
 
 
+class RefusalReason(StrEnum):
+    """Why an event was refused."""
+
+    MALFORMED = "malformed"
+    FUTURE = "future"
+    """Further ahead of the clock than ``engine.max_future_skew_secs``."""
+    TOO_OLD = "too_old"
+    """Older than ``store.event_retention_days``."""
+    SERIES_LIMIT = "series_limit"
+    """A new series when ``engine.max_series`` was reached."""
+
+
+class Refused(Struct, frozen=True):
+    """One event that was not taken, as its sender was told."""
+
+    reason: RefusalReason
+    path: str
+    """JSON pointer into its request, to the first thing that was wrong."""
+    message: str
+    event: object
+    """What was sent, as plain data; a string where it could not be parsed."""
+
+
 class Matcher(Struct, frozen=True):
     """One condition on one label; a missing label is the empty string."""
 
@@ -250,12 +273,14 @@ class TransitionKind(StrEnum):
     """A pending condition ended before ``for`` had passed; no incident was made."""
     FIRING = "firing"
     RESOLVED = "resolved"
+    CORRECTED = "corrected"
+    """Late data has made an incident longer, or joined it to another. Recorded, never told."""
 
 
 class Transition(Struct, frozen=True, kw_only=True):
     """A change of state of one (rule, group), at an instant of event time.
 
-    ``incident`` is the incident after the change for FIRING and RESOLVED, None otherwise.
+    ``incident`` is the incident after the change; None for PENDING and CLEARED.
     ``value`` is the aggregate at ``at_us``, None if the window had no value there.
     """
 

@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
+import structlog
 import trio
 from msgspec import Struct
 
 from alertd import __version__, sdnotify
 from alertd.clock import Clock, format_us
+from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, DeliveryStatus
 from alertd.pipeline import Pipeline
@@ -23,6 +25,8 @@ from alertd.recovery import Recovered
 from alertd.rulebook import RuleBook
 from alertd.snapshotter import Snapshotter
 from alertd.store.store import Store
+
+_log = structlog.get_logger(__name__)
 
 GAUGES_EVERY_S: Final = 1.0
 STUCK_AFTER_S: Final = 30.0
@@ -70,8 +74,8 @@ class StatusReport(Struct, rename="camel"):
     rules: int
     series: int
     groups: int
-    too_late_events: int
-    """Events that came too late to count in any window, since the state began."""
+    overdue_events: int
+    """Events older than the lateness of a rule that sees them, since the state began."""
     queues: QueueStatus
     store: StoreStatus
     snapshot_position: int
@@ -129,8 +133,12 @@ class Status:
     async def run(self) -> None:
         """Keep the gauges up to date until cancelled."""
         while True:
-            counts = await self._store.outbox.counts()
-            self._pending_notifications = counts.get(DeliveryStatus.RETRY_PENDING, 0)
+            try:
+                counts = await self._store.outbox.counts()
+            except StoreUnavailable as error:
+                _log.warning("gauges not up to date", error=str(error))
+            else:
+                self._pending_notifications = counts[DeliveryStatus.RETRY_PENDING]
             self._measure()
             await trio.sleep(GAUGES_EVERY_S)
 
@@ -167,7 +175,7 @@ class Status:
             rules=len(self._rulebook),
             series=len(recovered.registry),
             groups=pipeline.engine.group_count(),
-            too_late_events=pipeline.engine.too_late,
+            overdue_events=pipeline.engine.overdue_events,
             queues=QueueStatus(
                 events=pipeline.queued_events,
                 transactions=self._store.writer.pending,

@@ -11,10 +11,13 @@ own, for hopping windows too.
 
 from __future__ import annotations
 
-from alertd.engine.group import BEFORE_TIME_US, WindowGroup
+from collections.abc import Iterator
+
+from alertd.engine.condition import Level
+from alertd.engine.group import BEFORE_TIME_US, Look, WindowGroup
 from alertd.engine.lifecycle import Sight
 from alertd.engine.plan import Plan
-from alertd.engine.window import NEVER_US
+from alertd.engine.window import NEVER_US, Window
 from alertd.model import GroupState, Labels
 
 
@@ -29,10 +32,7 @@ class BucketedGroup(WindowGroup):
         super().__init__(plan, labels)
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
-        """Apply one event received at ``now_us``. Returns False if it came too late to count.
-
-        Too late is an event of which every window has been judged.
-        """
+        """Apply one event received at ``now_us``; False if it is older than the lateness."""
         if (
             self._newest_us < time_us <= now_us
             and time_us - self._plan.lateness_us < self._due_us
@@ -56,7 +56,7 @@ class BucketedGroup(WindowGroup):
         self._catch_up(now_us)
         if self._first_us is None or time_us < self._first_us:
             self._appear(time_us)
-        counts = self._put(time_us, value)
+        counts = self._put(time_us, value, now_us)
         if self._newest_us < time_us <= now_us:
             self._newest_us, self._raised_us = time_us, now_us
         self._close_until(self._clock_us(now_us))
@@ -91,14 +91,53 @@ class BucketedGroup(WindowGroup):
         bucket_us = self._plan.rule.bucket_us
         self._judged_us = (self._newest_us - self._plan.lateness_us) // bucket_us * bucket_us
 
-    def _put(self, time_us: int, value: float) -> bool:
-        if time_us >= self._judged_us:
-            self._window.put(time_us, value)
+    def _put(self, time_us: int, value: float, now_us: int) -> bool:
+        window, plan, judged_us = self._window, self._plan, self._judged_us
+        if time_us >= judged_us:
+            window.put(time_us, value)
             return True
-        if time_us >= self._judged_us - self._plan.window_us + self._plan.rule.bucket_us:
-            self._window.put_inside(time_us, value)  # late for some windows, in time for the next
-            return True
-        return False
+        reach_us = self.horizon_us(now_us) - plan.lateness_us
+        if time_us < judged_us - plan.lateness_us - plan.window_us:
+            return False
+        if time_us >= judged_us - plan.window_us:
+            window.put_inside(time_us, value)
+        else:
+            window.put_before(time_us, value)
+        self._judge_late(time_us, reach_us, now_us)
+        return time_us > reach_us
+
+    def _judge_late(self, time_us: int, reach_us: int, now_us: int) -> None:
+        """Judge the windows again that hold a late event, as far back as the lateness reaches."""
+        bucket_us, horizon_us = self._plan.rule.bucket_us, self.horizon_us(now_us)
+        first_us = max(time_us // bucket_us + 1, -(-reach_us // bucket_us)) * bucket_us
+        if time_us <= reach_us:
+            # What an overdue event changes in the past is the reconciler's; the present is ours.
+            first_us = max(first_us, self._judged_us)
+        last_us = (time_us + self._plan.window_us) // bucket_us * bucket_us
+        until_us = last_us + bucket_us if last_us < self._judged_us else horizon_us + 1
+        if first_us < until_us and first_us <= self._judged_us:
+            self._revise(first_us, until_us, time_us, horizon_us)
+
+    def look_back(self, at_us: int) -> Sight:
+        """Return what the window that was the last to close by ``at_us`` holds."""
+        plan, bucket_us = self._plan, self._plan.rule.bucket_us
+        end_us = at_us // bucket_us * bucket_us
+        probe = self._window.probe(end_us - 1, plan.new_aggregate())
+        newest_us = probe.times[probe.high - 1] if probe.count else None
+        return Sight(plan.look(probe)[1], end_us - plan.window_us, end_us, newest_us)
+
+    def _looks(self, from_us: int, until_us: int) -> Iterator[Look]:
+        plan, bucket_us, warm_us = self._plan, self._plan.rule.bucket_us, self._warm_up_us()
+        end_us = from_us // bucket_us * bucket_us
+        probe = self._window.probe(end_us - 1, plan.new_aggregate())
+        at_us = from_us
+        while at_us < until_us and end_us <= self._judged_us:
+            probe.move_to(end_us - 1)
+            if warm_us != NEVER_US and end_us < warm_us:
+                yield at_us, Level.CLEAR, None
+            else:
+                yield (at_us, *plan.look(probe))
+            end_us = at_us = _next_end(probe, end_us, bucket_us, warm_us)
 
     def _catch_up(self, now_us: int) -> None:
         """Let the clock reach events that were ahead of it, and close what it closes."""
@@ -119,6 +158,7 @@ class BucketedGroup(WindowGroup):
             window.forget_until(end_us - plan.window_us - plan.lateness_us - 1)
         if lifecycle.deadline_us <= horizon_us:
             self._serve(horizon_us)
+        lifecycle.forget_before(horizon_us - plan.lateness_us)
 
     def _serve(self, until_us: int) -> None:
         self._pass_over(self.lifecycle.deadline_us)
@@ -130,12 +170,16 @@ class BucketedGroup(WindowGroup):
 
     def _next_change_us(self) -> int:
         """Return the end of the next window whose judgement can differ, or ``NEVER_US``."""
-        window, bucket_us = self._window, self._plan.rule.bucket_us
-        if window.count and self._judged_us != BEFORE_TIME_US:
-            return (self._judged_us // bucket_us + 1) * bucket_us
-        end_us = NEVER_US
-        if window.high < len(window.times):
-            end_us = (window.times[window.high] // bucket_us + 1) * bucket_us
-        if self._warm_us != NEVER_US:
-            end_us = min(end_us, -(-self._warm_us // bucket_us) * bucket_us)
-        return end_us
+        return _next_end(self._window, self._judged_us, self._plan.rule.bucket_us, self._warm_us)
+
+
+def _next_end(window: Window, end_us: int, bucket_us: int, warm_us: int) -> int:
+    """Return the end of the next window after ``end_us`` whose judgement can differ."""
+    if window.count:
+        return end_us + bucket_us
+    next_us = NEVER_US
+    if window.high < len(window.times):
+        next_us = (window.times[window.high] // bucket_us + 1) * bucket_us
+    if end_us < warm_us != NEVER_US:
+        next_us = min(next_us, -(-warm_us // bucket_us) * bucket_us)
+    return next_us

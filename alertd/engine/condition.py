@@ -51,8 +51,9 @@ class Condition:
     """A rule's threshold, operator, hysteresis and minimum of samples, ready to be asked."""
 
     __slots__ = ("_compare", "_resolve_threshold", "_threshold", "breaches_without_value",
+                 "initial_level",
                  "level_without_value",
-                 "min_samples", "true_on_empty", "weakened_by_leaving")  # fmt: skip
+                 "min_samples", "true_on_empty", "unmoved_by_leaving")  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
         self._compare = _COMPARE[rule.operator]
@@ -62,10 +63,13 @@ class Condition:
         self.level_without_value = _ON_NO_DATA[rule.on_no_data]
         self.breaches_without_value = self.level_without_value is Level.BREACH
         """Whether a window without a value counts as a breach (``onNoData = alert``)."""
-        self.true_on_empty = self._level_of_empty() is Level.BREACH
+        level_of_empty = self.level(0.0) if self.min_samples == 0 else self.level_without_value
+        self.true_on_empty = level_of_empty is Level.BREACH
         """Whether c holds on an empty window, so that the rule needs a warm-up."""
-        self.weakened_by_leaving = self._is_weakened_by_leaving(rule)
-        """Whether an event that leaves the window can never turn c true."""
+        self.initial_level = Level.CLEAR if self.true_on_empty else level_of_empty
+        """Where c stands before any event; one that is true then is false, as in a warm-up."""
+        self.unmoved_by_leaving = self._is_unmoved_by_leaving(rule)
+        """Whether c, once it is clear, stays so whatever leaves the window."""
 
     def level(self, value: float) -> Level:
         """Return where c stands for a window that has this value."""
@@ -75,15 +79,10 @@ class Condition:
             return Level.HELD
         return Level.CLEAR
 
-    def _level_of_empty(self) -> Level:
-        return self.level(0.0) if self.min_samples == 0 else self.level_without_value
-
-    def _is_weakened_by_leaving(self, rule: Rule) -> bool:
-        if self.true_on_empty or self.breaches_without_value:
+    def _is_unmoved_by_leaving(self, rule: Rule) -> bool:
+        if self.true_on_empty or self.min_samples or rule.resolve_threshold is not None:
             return False
-        if rule.aggregate in ("count", "distinct", "max"):
-            return rule.operator in _RISING
-        return rule.aggregate == "min" and rule.operator in _FALLING
+        return rule.aggregate in ("count", "distinct") and rule.operator in _RISING
 
 
 def is_worse(rule: Rule, value: float, than: float) -> bool:

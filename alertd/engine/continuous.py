@@ -12,9 +12,12 @@ aggregate's own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 
-from alertd.engine.group import BEFORE_TIME_US, WindowGroup
+from alertd.engine.condition import Level
+from alertd.engine.group import BEFORE_TIME_US, Look, WindowGroup
 from alertd.engine.lifecycle import Sight
 from alertd.engine.plan import Plan
 from alertd.engine.window import NEVER_US
@@ -26,44 +29,54 @@ _LEAST_ROOM = 64
 class ContinuousGroup(WindowGroup):
     """One (rule, group) of a rule that is exact in continuous event time."""
 
-    __slots__ = ("_asleep", "_loud_until_us", "_room")
+    __slots__ = ("_asleep", "_is_open", "_loud_until_us", "_room", "_slept_until_us")
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self._asleep = False
+        self._is_open = False  # the instant at the horizon is still to be judged in this step
         self._loud_until_us = BEFORE_TIME_US  # when the last loud event will have left
+        self._slept_until_us = BEFORE_TIME_US  # no level was noted between falling asleep and this
         self._room = 0  # length of the columns at which a sleeper must be looked at
         super().__init__(plan, labels)
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
-        """Apply one event received at ``now_us``. Returns False if it came too late to count.
-
-        Too late is an event that has left the window already.
-        """
+        """Apply one event received at ``now_us``; False if it is older than the lateness."""
         plan = self._plan
         if self._asleep:
             window = self._window
             if len(window.times) >= self._room:
                 self._make_room()
             if (
-                self._judged_us < time_us <= now_us
+                self._judged_us <= time_us <= now_us
                 and self._newest_us + (now_us - self._raised_us) - plan.lateness_us < time_us
                 and self._asleep
                 and not plan.screen.is_loud(value)
             ):
                 window.times.append(time_us)
                 window.values.append(value)
-                self._judged_us = self._newest_us = time_us
-                self._raised_us = now_us
+                if time_us != self._newest_us:
+                    self._newest_us, self._raised_us = time_us, now_us
+                self._judged_us = time_us
                 return True
+            if self._sleeps_through(time_us, value, now_us):
+                return time_us > self.horizon_us(now_us) - plan.lateness_us
             self._wake_up(now_us)
-        counts = self._observe_awake(time_us, value, now_us)
-        self._try_to_sleep()
-        return counts
+        return self._observe_awake(time_us, value, now_us)
+
+    def close_instant(self) -> None:
+        """No more events of the instant at the horizon come in this step: judge it."""
+        if self._is_open:
+            self._is_open = False
+            self._judge(self._judged_us)
+            self._forget()
+            self._ask()
+            self._try_to_sleep()
 
     def advance(self, now_us: int) -> None:
         """Move the horizon as far as the clock allows at ``now_us``."""
         if self._asleep:
             return
+        self.close_instant()
         window = self._window
         while window.high < len(window.times) and window.times[window.high] <= now_us:
             waiting_us = window.times[window.high]
@@ -97,29 +110,72 @@ class ContinuousGroup(WindowGroup):
 
     def _observe_awake(self, time_us: int, value: float, now_us: int) -> bool:
         window = self._window
+        if self._is_open:
+            if time_us == self._judged_us:
+                self._listen(time_us, value)
+                window.put_inside(time_us, value)
+                return True
+            self.close_instant()
+            self._wake_up(now_us)
         if self._clock_us(now_us) > self._judged_us or window.high < len(window.times):
             self.advance(now_us)
+        old_warm_us = self._warm_up_us()
         if self._first_us is None or time_us < self._first_us:
             self._appear(time_us)
         self._listen(time_us, value)
         if time_us <= self._judged_us:
-            return self._insert(time_us, value, now_us)
+            in_time = self._insert(time_us, value, now_us, old_warm_us)
+            self._try_to_sleep()
+            return in_time
         window.put(time_us, value)
         if time_us <= now_us:
-            self._see(time_us, now_us)
+            self._open_instant(time_us, now_us)
         self._ask()
         return True
+
+    def _open_instant(self, time_us: int, now_us: int) -> None:
+        """Move to the newest event, but leave its instant to be judged at the end of the step.
+
+        Events of one instant come one by one, and the window must not be judged without those
+        that are still to come: it would seem to recover and to fire again.
+        """
+        self._judge_until(time_us - 1)
+        if time_us > self._newest_us:
+            self._newest_us, self._raised_us = time_us, now_us
+        self._window.move_to(time_us)
+        self._judged_us = time_us
+        self._is_open = True
+        self._plan.journal.leave_open(self)
 
     def _listen(self, time_us: int, value: float) -> None:
         """Remember until when an event keeps the group awake."""
         if self._plan.screen.is_loud(value):
             self._loud_until_us = max(self._loud_until_us, time_us + self._plan.window_us)
 
+    def _sleeps_through(self, time_us: int, value: float, now_us: int) -> bool:
+        """Keep a late event, without judging it, if no window that it belongs to can breach."""
+        window, screen, horizon_us = self._window, self._plan.screen, self.horizon_us(now_us)
+        reach_us = horizon_us - self._plan.lateness_us
+        if (
+            time_us > horizon_us
+            or time_us <= reach_us - self._plan.window_us
+            or self._loud_until_us > reach_us
+            or len(window.times) >= min(self._room, screen.max_quiet)
+            or screen.is_loud(value)
+        ):
+            return False
+        window.keep(time_us, value)
+        if time_us > self._newest_us:
+            self._newest_us, self._raised_us = time_us, now_us
+        self._first_us = min(time_us, time_us if self._first_us is None else self._first_us)
+        return True
+
     def _wake_up(self, now_us: int) -> None:
         """Take up the window again where the clock at ``now_us`` has it."""
         if self._asleep:
             self._asleep = False
             self._pass_over(self.horizon_us(now_us))
+            self._slept_until_us = self._judged_us
             self._window.stand_at(self._judged_us)
             self._window.rebuild()
 
@@ -133,6 +189,7 @@ class ContinuousGroup(WindowGroup):
             not screen.applies
             or self._judged_us < self._loud_until_us
             or not self.lifecycle.is_idle
+            or self._is_open
             or window.high < len(window.times)
         ):
             return
@@ -175,9 +232,10 @@ class ContinuousGroup(WindowGroup):
         self._forget()
 
     def _forget(self) -> None:
-        """Drop the events that are in no window in which a late one could still be."""
-        plan = self._plan
-        self._window.forget_until(self._judged_us - plan.window_us - plan.lateness_us)
+        """Drop what no late event that is judged here can still ask for."""
+        reach_us = self._judged_us - self._plan.lateness_us
+        self._window.forget_until(reach_us - self._plan.window_us)
+        self.lifecycle.forget_before(reach_us)
 
     def _step_to(self, change_us: int) -> None:
         """Move the window to its next change point and judge it there."""
@@ -188,19 +246,65 @@ class ContinuousGroup(WindowGroup):
     @property
     def _is_indifferent_to_leaving(self) -> bool:
         """Whether events that leave the window cannot cause a transition."""
-        return self.lifecycle.is_idle and self._plan.condition.weakened_by_leaving
+        return self.lifecycle.is_idle and self._plan.condition.unmoved_by_leaving
 
-    def _insert(self, time_us: int, value: float, now_us: int) -> bool:
-        """Apply a late event: it counts in every window from now on that it belongs to."""
+    def _insert(self, time_us: int, value: float, now_us: int, old_warm_us: int) -> bool:
+        """Apply an event that is not after the horizon, and judge again what it changes."""
+        window, plan, horizon_us = self._window, self._plan, self._judged_us
         if time_us > self._newest_us:
             self._newest_us, self._raised_us = time_us, now_us
-        if time_us <= self._judged_us - self._plan.window_us:
+        reach_us = horizon_us - plan.lateness_us
+        if time_us <= reach_us - plan.window_us and time_us != horizon_us:
             return False
-        self._window.put_inside(time_us, value)
-        self._judge(self._judged_us)
+        if time_us <= horizon_us - plan.window_us:
+            window.put_before(time_us, value)
+        else:
+            window.put_inside(time_us, value)
+        from_us, until_us = time_us, time_us + plan.window_us
+        warm_us = self._warm_up_us()
+        if warm_us != old_warm_us:  # the group is older than was thought, and warm earlier
+            from_us, until_us = min(from_us, warm_us), max(until_us, old_warm_us)
+        if self._slept_until_us > reach_us:  # and nobody knows what levels there were
+            from_us, until_us = reach_us, max(until_us, self._slept_until_us + 1)
+            self._slept_until_us = BEFORE_TIME_US
+        is_overdue = time_us <= reach_us and time_us != horizon_us
+        # What an overdue event changes in the past is the reconciler's; only the present is ours.
+        from_us = max(from_us, horizon_us if is_overdue else reach_us)
+        until_us = min(until_us, horizon_us + 1)
+        if from_us < until_us and not self._changes_nothing(time_us):
+            self._revise(from_us, until_us, time_us, horizon_us)
         self._forget()
         self._ask()
-        return True
+        return not is_overdue
+
+    def _changes_nothing(self, time_us: int) -> bool:
+        """Whether an event at the horizon leaves the level there as it was."""
+        if time_us != self._judged_us or self._warm_us != NEVER_US:
+            return False
+        level, value = self._plan.look(self._window)
+        if level is Level.BREACH and value is not None:
+            self.lifecycle.observe(value)
+        return level is self.lifecycle.level
+
+    def look_back(self, at_us: int) -> Sight:
+        """Return what the window of the past instant ``at_us`` holds by the present data."""
+        probe = self._window.probe(at_us, self._plan.new_aggregate())
+        newest_us = probe.times[probe.high - 1] if probe.count else None
+        value = self._plan.look(probe)[1]
+        return Sight(value, at_us - self._plan.window_us, at_us, newest_us)
+
+    def _looks(self, from_us: int, until_us: int) -> Iterator[Look]:
+        plan, warm_us = self._plan, self._warm_up_us()
+        if warm_us != NEVER_US and from_us < warm_us:
+            yield from_us, Level.CLEAR, None
+            from_us = warm_us
+        if from_us >= until_us:
+            return
+        probe = self._window.probe(from_us, plan.new_aggregate())
+        yield (from_us, *plan.look(probe))
+        while (change_us := probe.next_change_us()) < until_us:
+            probe.move_to(change_us)
+            yield (change_us, *plan.look(probe))
 
     def _next_change_us(self) -> int:
         window = self._window
@@ -211,12 +315,12 @@ class ContinuousGroup(WindowGroup):
 
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
-        return (*super().dump(), self._asleep, self._loud_until_us, self._room)
+        return (*super().dump(), self._asleep, self._loud_until_us, self._room,
+                self._slept_until_us)  # fmt: skip
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
-        *shared, asleep, loud_until_us, room = state
-        super().load(tuple(shared))
-        self._asleep, self._loud_until_us, self._room = msgspec.convert(
-            (asleep, loud_until_us, room), tuple[bool, int, int]
+        super().load(state[:3])
+        self._asleep, self._loud_until_us, self._room, self._slept_until_us = msgspec.convert(
+            state[3:], tuple[bool, int, int, int]
         )

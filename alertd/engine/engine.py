@@ -44,8 +44,8 @@ class Engine:
         self._journal = Journal()
         self._timers = Timers()
         self._router = Router(series_of)
-        self.too_late = 0
-        """Events that came too late to count in any window, since the start."""
+        self.overdue_events = 0
+        """Events older than the lateness of a rule that sees them, since the state began."""
 
     def step(self, event: Input) -> list[Transition]:
         """Apply one input and return the transitions that follow from it, in order."""
@@ -55,7 +55,7 @@ class Engine:
             self._apply_tick(event.now_us)
         else:
             self._apply_rules(event)
-        return self._journal.take()
+        return self._journal.close()
 
     def next_wake_us(self) -> int | None:
         """Return the wall time by which a ``Tick`` is due, or None if no group waits for one."""
@@ -94,7 +94,7 @@ class Engine:
         ):
             for group in route(series_id):
                 if not group.observe(time_us, value, now_us):
-                    self.too_late += 1
+                    self.overdue_events += 1
 
     def _apply_tick(self, now_us: int) -> None:
         self._journal.now_us = max(now_us, self._journal.now_us)
@@ -135,7 +135,13 @@ class Engine:
 
     def dump(self) -> Iterator[object]:
         """Yield the whole state as plain data, a group at a time. Nothing may step meanwhile."""
-        yield ("engine", FORMAT, self._journal.now_us, self.too_late, self._timers.last_ticket)
+        yield (
+            "engine",
+            FORMAT,
+            self._journal.now_us,
+            self.overdue_events,
+            self._timers.last_ticket,
+        )
         for groups in self._router:
             yield ("rule", msgspec.to_builtins(groups.plan.rule), groups.plan.active_us)
             for group in groups.by_labels.values():
@@ -152,7 +158,7 @@ class Engine:
         if header[:2] != ("engine", FORMAT):
             raise ValueError(f"engine state begins with {header[:2]}, expected format {FORMAT}")
         counters = msgspec.convert(header[2:], tuple[int, int, int])
-        self._journal.now_us, self.too_late, last_ticket = counters
+        self._journal.now_us, self.overdue_events, last_ticket = counters
         for item in source:
             kind, *fields = msgspec.convert(item, tuple[object, ...])
             if kind == "rule":

@@ -10,15 +10,16 @@ that the window has not reached, those ahead of the wall clock among them, wait 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, Protocol
 
 import msgspec
 
-from alertd.engine.condition import Level
-from alertd.engine.lifecycle import Lifecycle, LifecycleDump, Sight
+from alertd.engine.condition import Level, is_worse
+from alertd.engine.lifecycle import Discovery, Lifecycle, LifecycleDump, Sight
 from alertd.engine.plan import Plan
 from alertd.engine.window import NEVER_US, WindowDump
-from alertd.model import GroupState, Labels
+from alertd.model import DetectedBy, GroupState, Labels
 
 BEFORE_TIME_US: Final = -NEVER_US
 """Earlier than any instant: the horizon of a group in which nothing has been judged."""
@@ -33,7 +34,11 @@ class Group(Protocol):
     ticket: int
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
-        """Apply an event received at ``now_us``; False if it came too late to count."""
+        """Apply an event received at ``now_us``.
+
+        False if it is older than the allowed lateness: then the windows of the past that it
+        belongs to are not judged again here.
+        """
         ...
 
     def advance(self, now_us: int) -> None:
@@ -61,6 +66,9 @@ class Group(Protocol):
         ...
 
 
+Look = tuple[int, Level, float | None]
+"""An instant, what the window means there, and its value if it has one."""
+
 _Clock = tuple[int, int, int | None, int, int, int, int]
 _GroupDump = tuple[_Clock, LifecycleDump, WindowDump]
 
@@ -73,7 +81,7 @@ class WindowGroup:
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self.labels = labels
-        self.lifecycle = Lifecycle(plan.rule, labels, plan.journal)
+        self.lifecycle = Lifecycle(plan.rule, plan.condition.initial_level, labels, plan.journal)
         self.wake_us = NEVER_US
         self.ticket = 0
         self._plan = plan
@@ -94,6 +102,17 @@ class WindowGroup:
 
     def sight(self, at_us: int) -> Sight:
         """Return what the window holds now, seen as the window of the instant ``at_us``."""
+        raise NotImplementedError
+
+    def look_back(self, at_us: int) -> Sight:
+        """Return what the window of the past instant ``at_us`` holds by the present data."""
+        raise NotImplementedError
+
+    def _looks(self, from_us: int, until_us: int) -> Iterator[Look]:
+        """Yield what the windows of ``[from_us, until_us)`` mean by the present data.
+
+        The first at ``from_us``, then one at each change point, within what has been judged.
+        """
         raise NotImplementedError
 
     def _next_change_us(self) -> int:
@@ -146,8 +165,7 @@ class WindowGroup:
         self._first_us = time_us
         if self._plan.rule.group_by:
             warm_us = self._warm_up_us()
-            if warm_us > self._judged_us:
-                self._warm_us = warm_us
+            self._warm_us = warm_us if warm_us > self._judged_us else NEVER_US
 
     def _begin_watch(self) -> None:
         """Be there, without any event, from the moment at which the rule became active."""
@@ -163,6 +181,26 @@ class WindowGroup:
         if self._first_us is None:
             return NEVER_US
         return max(plan.active_us, self._first_us) + plan.window_us
+
+    def worst(self, from_us: int, until_us: int | None) -> float | None:
+        """Return the worst value of a breach within ``[from_us, until_us)``, or to the horizon.
+
+        Looks no further back than late events reach: the rest was seen when it was judged.
+        """
+        worst: float | None = None
+        begin_us = max(from_us, self._judged_us - self._plan.lateness_us)
+        for _, level, value in self._looks(begin_us, until_us or self._judged_us + 1):
+            if level is not Level.BREACH or value is None:
+                continue
+            if worst is None or is_worse(self._plan.rule, value, worst):
+                worst = value
+        return worst
+
+    def _revise(self, from_us: int, until_us: int, time_us: int, horizon_us: int) -> None:
+        """Judge ``[from_us, until_us)`` again, because of a late event at ``time_us``."""
+        levels = [(at_us, level) for at_us, level, _ in self._looks(from_us, until_us)]
+        discovery = Discovery(DetectedBy.LATE, horizon_us - time_us)
+        self.lifecycle.revise(from_us, until_us, levels, horizon_us, discovery, self)
 
     def _judge(self, at_us: int) -> None:
         """Tell the lifecycle what the window, which stands at ``at_us``, means."""

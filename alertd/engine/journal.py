@@ -1,29 +1,46 @@
-"""Where the engine writes down what happened during one step.
+"""The step under way: its wall time, what was found in it, and what it has still to judge.
 
-Owns the transitions of the step under way and the wall time that was given with its input.
-One journal is shared by all groups of an engine; ``take`` empties it between steps.
+One journal is shared by all groups of an engine. Between steps it is empty.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from alertd.model import Transition
 
 
-class Journal:
-    """The transitions of the step under way, in the order in which they were found."""
+class OpenInstant(Protocol):
+    """A group whose newest instant is judged only when the step is over."""
 
-    __slots__ = ("_transitions", "now_us")
+    def close_instant(self) -> None:
+        """No more events of that instant come in this step: judge it."""
+        ...
+
+
+class Journal:
+    """What one step leaves behind."""
+
+    __slots__ = ("_open", "_transitions", "now_us")
 
     def __init__(self) -> None:
         self.now_us = 0
         """The receive time of the batch, or the tick, that is being applied."""
         self._transitions: list[Transition] = []
+        self._open: list[OpenInstant] = []
 
     def write(self, transition: Transition) -> None:
-        """Add a transition."""
+        """Add a transition; they are kept in the order in which they were found."""
         self._transitions.append(transition)
 
-    def take(self) -> list[Transition]:
-        """Return what was written since the last call, and forget it."""
+    def leave_open(self, group: OpenInstant) -> None:
+        """Have ``group`` judge its newest instant when the step is over."""
+        self._open.append(group)
+
+    def close(self) -> list[Transition]:
+        """End the step: judge what was left open, and return and forget what was found."""
+        for group in self._open:
+            group.close_instant()
+        self._open.clear()
         taken, self._transitions = self._transitions, []
         return taken

@@ -1,12 +1,9 @@
-"""From condition to incident: ok → pending → firing → resolved (SEMANTICS, section 4).
+"""From condition to incident: ok → pending → firing → resolved (SEMANTICS, sections 4 and 6).
 
-Owns the state machine of one (rule, group). It is told at which instants the condition's level
-changes and how far time has been judged, and writes the transitions that follow into the
+Owns the incidents of one (rule, group): it runs the machine (``machine.py``), remembers the past
+that late events may change (``past.py``), and writes the transitions that follow into the
 journal. Leaves to the windows how a level comes about: they give a ``Sight`` of the window
 where a transition needs its values.
-
-Invariant: instants never go back; ``deadline_us`` is the only instant at which something can
-happen without a change of level, and it is ``NEVER_US`` when nothing can.
 """
 
 from __future__ import annotations
@@ -16,9 +13,12 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from alertd.engine.condition import Level, is_worse
+from alertd.engine.corrections import Correction, Grown, New, Over, correct
 from alertd.engine.journal import Journal
-from alertd.engine.window import NEVER_US
+from alertd.engine.machine import Began, Dropped, Ended, Fired, Machine, MachineDump, Outcome
+from alertd.engine.past import Change, Found, Past, PastDump
 from alertd.model import (
+    DetectedBy,
     EndReason,
     GroupState,
     Incident,
@@ -29,8 +29,10 @@ from alertd.model import (
     incident_id,
 )
 
-LifecycleDump = tuple[int, int, int | None, int | None, EndReason, float | None, Incident | None]
+LifecycleDump = tuple[MachineDump, float | None, Incident | None, PastDump]
 """A lifecycle as plain data; see ``Lifecycle.dump``."""
+
+_ENDINGS = (Level.CLEAR, Level.NO_DATA)
 
 
 class Sight(NamedTuple):
@@ -50,39 +52,58 @@ class Viewer(Protocol):
         """Return what the window holds now, seen as the window of the instant ``at_us``."""
         ...
 
+    def look_back(self, at_us: int) -> Sight:
+        """Return what the window of the past instant ``at_us`` holds by the present data."""
+        ...
 
-_REASON_OF_LEVEL = {Level.CLEAR: EndReason.RECOVERED, Level.NO_DATA: EndReason.NO_DATA}
+    def worst(self, from_us: int, until_us: int | None) -> float | None:
+        """Return the worst value of a breach within ``[from_us, until_us)``, or to the horizon."""
+        ...
+
+
+class Discovery(NamedTuple):
+    """How it came about that the past is judged again."""
+
+    detected_by: DetectedBy
+    late_by_us: int
 
 
 class Lifecycle:
     """The state of one (rule, group): its level, its phase and its open incident."""
 
-    __slots__ = ("_cleared_us", "_end_reason", "_group", "_journal", "_rule", "_started_us",
-                 "deadline_us", "incident", "level", "peak")  # fmt: skip
+    __slots__ = ("_group", "_journal", "_machine", "_past", "_rule", "incident", "peak")
 
-    def __init__(self, rule: Rule, group: Labels, journal: Journal) -> None:
+    def __init__(self, rule: Rule, level: Level, group: Labels, journal: Journal) -> None:
+        """``level`` is where the condition stands before anything has been seen."""
         self._rule = rule
         self._group = group
         self._journal = journal
-        self.level = Level.CLEAR
-        self.deadline_us = NEVER_US
+        self._machine = Machine(rule, level)
+        self._past = Past(self._machine.copy())
         self.incident: Incident | None = None
         self.peak: float | None = None
-        self._started_us: int | None = None  # when c turned true, while it is pending
-        self._cleared_us: int | None = None  # when the clear condition began, while firing
-        self._end_reason = EndReason.RECOVERED
+
+    @property
+    def level(self) -> Level:
+        """Where the condition stands."""
+        return self._machine.level
+
+    @property
+    def deadline_us(self) -> int:
+        """The next instant at which something happens without a change of level."""
+        return self._machine.deadline_us
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing is pending or firing."""
-        return self.incident is None and self._started_us is None
+        return self._machine.is_idle and self.incident is None
 
     @property
     def state(self) -> GroupState:
         """Where the group stands, for people."""
         if self.incident is not None:
             return GroupState.FIRING
-        if self._started_us is not None:
+        if not self._machine.is_idle:
             return GroupState.PENDING
         return GroupState.NO_DATA if self.level is Level.NO_DATA else GroupState.OK
 
@@ -91,15 +112,9 @@ class Lifecycle:
 
         Deadlines before ``at_us`` must have been served.
         """
-        self.level = level
-        if self.incident is not None:
-            self._change_while_firing(at_us, level)
-        elif level is Level.BREACH:
-            self._begin(at_us, viewer)
-        elif self._started_us is not None:
-            self._drop_pending(at_us, viewer)
-        if self.deadline_us <= at_us:
-            self.serve(at_us, viewer)
+        self._past.note(at_us, level)
+        self._tell(self._machine.change(at_us, level), viewer)
+        self.serve(at_us, viewer)
 
     def observe(self, value: float) -> None:
         """Keep the worst value of a breach; called at each change point while in breach."""
@@ -110,81 +125,163 @@ class Lifecycle:
 
     def serve(self, until_us: int, viewer: Viewer) -> None:
         """Fire or resolve if the deadline is at or before ``until_us``."""
-        if self.deadline_us > until_us:
-            return
-        if self.incident is None:
-            self._fire(self.deadline_us, viewer)
+        if self._machine.deadline_us <= until_us:
+            deadline_us = self._machine.deadline_us
+            self._tell(self._machine.serve(until_us), viewer, deadline_us)
+
+    def forget_before(self, time_us: int) -> None:
+        """No late event reaches further back than ``time_us`` from now on. Amortised O(1)."""
+        if self._past.is_outdated(time_us):
+            self._past.forget_before(time_us)
+
+    # ---- late data
+
+    def revise(
+        self,
+        from_us: int,
+        until_us: int,
+        levels: list[Change],
+        horizon_us: int,
+        discovery: Discovery,
+        viewer: Viewer,
+    ) -> None:
+        """The levels of ``[from_us, until_us)`` were others than was thought: correct what follows.
+
+        ``levels`` begins at ``from_us``; everything up to ``horizon_us`` has been judged.
+        """
+        self._past.splice(from_us, until_us, levels, horizon_us)
+        found, self._machine = self._past.trace(horizon_us)
+        told = [*self._past.ended, *(() if self.incident is None else (self.incident,))]
+        gone = EndReason.NO_DATA if self.level is Level.NO_DATA else EndReason.RECOVERED
+        for correction in correct(told, found, gone):
+            self._apply(correction, discovery, viewer)
+        if self._machine.is_idle:
+            self.peak = None
+
+    def _apply(self, correction: Correction, discovery: Discovery, viewer: Viewer) -> None:
+        if isinstance(correction, New):
+            self._apply_new(correction, discovery, viewer)
+        elif isinstance(correction, Grown):
+            self._apply_grown(correction, viewer)
         else:
-            assert self._cleared_us is not None
-            self.resolve(self._cleared_us, self._end_reason, viewer.sight(self.deadline_us).value)
+            self._apply_over(correction, viewer)
+
+    def _apply_new(self, new: New, discovery: Discovery, viewer: Viewer) -> None:
+        found, continues = new.found, new.continues
+        if continues is not None and continues.ended_us is not None:
+            at_us = continues.ended_us
+            found = Found(at_us, max(at_us, found.fired_us), None, None)
+        incident = self._make(found, viewer.look_back(found.fired_us), discovery)
+        peak = viewer.worst(found.started_us, found.ended_us)
+        incident = msgspec.structs.replace(
+            incident,
+            peak_value=incident.value if peak is None else peak,
+            continues=None if continues is None else continues.id,
+        )
+        self._write(TransitionKind.FIRING, incident.fired_us, incident.value, incident)
+        if found.ended_us is None or found.reason is None:
+            self.incident, self.peak = incident, incident.peak_value
+        else:
+            self._end(incident, found.ended_us, found.reason, None)
+
+    def _apply_grown(self, grown: Grown, viewer: Viewer) -> None:
+        incident = msgspec.structs.replace(
+            grown.incident,
+            started_us=grown.started_us,
+            ended_us=grown.ended_us,
+            merged_into=grown.merged_into,
+            peak_value=self._worse_of(
+                grown.incident.peak_value, viewer.worst(grown.started_us, grown.ended_us)
+            ),
+        )
+        if incident.ended_us is None:
+            self.incident = incident
+        else:
+            self._past.replace(incident)
+        self._write(TransitionKind.CORRECTED, incident.started_us, incident.value, incident)
+
+    def _apply_over(self, over: Over, viewer: Viewer) -> None:
+        incident = msgspec.structs.replace(over.incident, started_us=over.started_us)
+        self.incident = None
+        self._end(incident, over.ended_us, over.reason, viewer.look_back(over.ended_us).value)
+
+    def _worse_of(self, one: float | None, other: float | None) -> float | None:
+        if one is None or other is None:
+            return other if one is None else one
+        return other if is_worse(self._rule, other, one) else one
+
+    # ---- rule edits
 
     def resolve(self, ended_us: int, reason: EndReason, value: float | None) -> None:
         """End the open incident at ``ended_us``; forget a pending one without a word."""
         incident = self.incident
-        self.incident = self.peak = self._started_us = self._cleared_us = None
-        self.deadline_us = NEVER_US
-        if incident is None:
-            return
-        ended = msgspec.structs.replace(incident, ended_us=ended_us, end_reason=reason)
-        self._write(TransitionKind.RESOLVED, ended_us, value, ended)
+        self.incident = self.peak = None
+        self._machine.reset()
+        if incident is not None:
+            self._end(incident, ended_us, reason, value)
 
     def adopt(self, rule: Rule, at_us: int) -> None:
-        """Go on from ``at_us`` under an edited rule whose windows are the same."""
+        """Go on from ``at_us`` under an edited rule whose windows are the same.
+
+        What was judged by the rule's former version is not judged again by this one.
+        """
         self._rule = rule
-        if self._started_us is not None:
-            self.deadline_us = max(self._started_us + rule.for_us, at_us)
-        elif self._cleared_us is not None:
-            self.deadline_us = max(self._cleared_us + rule.keep_firing_us, at_us)
+        self._machine.adopt(rule, at_us)
+        self._past.begin_anew(self._machine)
 
     def rejudge(self, at_us: int, level: Level, viewer: Viewer) -> None:
         """The rule was edited: by its new form the level at ``at_us`` is ``level``."""
-        if self.incident is not None and level in _REASON_OF_LEVEL and level != self.level:
+        if self.incident is not None and level in _ENDINGS and level != self.level:
             self.resolve(at_us, EndReason.RULE_CHANGED, viewer.sight(at_us).value)
         if level != self.level:
             self.change(at_us, level, viewer)
         else:
             self.serve(at_us, viewer)
 
-    def _begin(self, at_us: int, viewer: Viewer) -> None:
-        self._started_us = at_us
-        self.deadline_us = at_us + self._rule.for_us
-        if self._rule.for_us:
-            self._write(TransitionKind.PENDING, at_us, viewer.sight(at_us).value)
+    # ---- transitions
 
-    def _drop_pending(self, at_us: int, viewer: Viewer) -> None:
-        self._started_us = self.peak = None
-        self.deadline_us = NEVER_US
-        self._write(TransitionKind.CLEARED, at_us, viewer.sight(at_us).value)
+    def _tell(self, outcome: Outcome | None, viewer: Viewer, at_us: int = 0) -> None:
+        match outcome:
+            case Began(began_us):
+                if self._rule.for_us:
+                    self._write(TransitionKind.PENDING, began_us, viewer.sight(began_us).value)
+            case Dropped(dropped_us):
+                self.peak = None
+                self._write(TransitionKind.CLEARED, dropped_us, viewer.sight(dropped_us).value)
+            case Fired(started_us, fired_us):
+                found = Found(started_us, fired_us, None, None)
+                live = Discovery(DetectedBy.STREAM, 0)
+                self.incident = self._make(found, viewer.sight(fired_us), live)
+                self._write(TransitionKind.FIRING, fired_us, self.incident.value, self.incident)
+            case Ended(ended_us, reason) if self.incident is not None:
+                incident, self.incident, self.peak = self.incident, None, None
+                self._end(incident, ended_us, reason, viewer.sight(at_us).value)
 
-    def _change_while_firing(self, at_us: int, level: Level) -> None:
-        if level not in _REASON_OF_LEVEL:
-            self._cleared_us = None
-            self.deadline_us = NEVER_US
-        elif self._cleared_us is None:
-            self._cleared_us = at_us
-            self._end_reason = _REASON_OF_LEVEL[level]
-            self.deadline_us = at_us + self._rule.keep_firing_us
-
-    def _fire(self, fired_us: int, viewer: Viewer) -> None:
-        assert self._started_us is not None
-        rule, sight = self._rule, viewer.sight(fired_us)
-        self.incident = Incident(
-            id=incident_id(rule.id, self._group, self._started_us),
+    def _make(self, found: Found, sight: Sight, discovery: Discovery) -> Incident:
+        rule = self._rule
+        return Incident(
+            id=incident_id(rule.id, self._group, found.started_us),
             rule_id=rule.id,
             rule_version=rule.version,
             group=self._group,
-            started_us=self._started_us,
-            fired_us=fired_us,
+            started_us=found.started_us,
+            fired_us=found.fired_us,
             value=sight.value,
             peak_value=sight.value if self.peak is None else self.peak,
             window_start_us=sight.window_start_us,
             window_end_us=sight.window_end_us,
-            event_time_us=fired_us if sight.newest_us is None else sight.newest_us,
+            event_time_us=found.fired_us if sight.newest_us is None else sight.newest_us,
             detected_us=self._journal.now_us,
+            detected_by=discovery.detected_by,
+            late_by_us=discovery.late_by_us,
         )
-        self._started_us = None
-        self.deadline_us = NEVER_US
-        self._write(TransitionKind.FIRING, fired_us, sight.value, self.incident)
+
+    def _end(
+        self, incident: Incident, ended_us: int, reason: EndReason, value: float | None
+    ) -> None:
+        ended = msgspec.structs.replace(incident, ended_us=ended_us, end_reason=reason)
+        self._past.ended.append(ended)
+        self._write(TransitionKind.RESOLVED, ended_us, value, ended)
 
     def _write(
         self,
@@ -205,21 +302,15 @@ class Lifecycle:
             )
         )
 
+    # ---- snapshots
+
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
         incident = None if self.incident is None else msgspec.to_builtins(self.incident)
-        return (
-            int(self.level),
-            self.deadline_us,
-            self._started_us,
-            self._cleared_us,
-            self._end_reason.value,
-            self.peak,
-            incident,
-        )
+        return self._machine.dump(), self.peak, incident, self._past.dump()
 
     def load(self, state: LifecycleDump) -> None:
         """Take what ``dump`` returned."""
-        level, self.deadline_us, self._started_us, self._cleared_us = state[:4]
-        self._end_reason, self.peak, self.incident = state[4:]
-        self.level = Level(level)
+        machine, self.peak, self.incident, past = state
+        self._machine.load(machine)
+        self._past.load(past)

@@ -20,8 +20,8 @@ from alertd.model import Rule, RuleType
 class Plan:
     """What the groups of one rule have in common."""
 
-    __slots__ = ("_new_aggregate", "active_us", "condition", "journal", "lateness_us", "rule",
-                 "screen", "timers", "window_us")  # fmt: skip
+    __slots__ = ("active_us", "condition", "journal", "lateness_us", "new_aggregate", "rule",
+                  "screen", "timers", "window_us")  # fmt: skip
 
     def __init__(self, rule: Rule, active_us: int, journal: Journal, timers: Timers) -> None:
         self.rule = rule
@@ -36,13 +36,14 @@ class Plan:
             self.lateness_us = max(1, self.lateness_us)
         self.journal = journal
         self.timers = timers
-        self._new_aggregate: Callable[[], Aggregate] = aggregate_factory(
+        self.new_aggregate: Callable[[], Aggregate] = aggregate_factory(
             rule.aggregate, rule.window_us
         )
+        """Makes the aggregate of a window."""
 
     def new_window(self) -> Window:
         """Return an empty window of this rule."""
-        return Window(self.window_us, self._new_aggregate())
+        return Window(self.window_us, self.new_aggregate())
 
     def adopt(self, rule: Rule) -> None:
         """Go on under an edited rule whose windows are the same."""

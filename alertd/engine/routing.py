@@ -9,7 +9,6 @@ Invariant: a remembered route is what matching would give now; any change of rul
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 
 from alertd.engine.bucketed import BucketedGroup
@@ -17,6 +16,7 @@ from alertd.engine.continuous import ContinuousGroup
 from alertd.engine.group import Group
 from alertd.engine.plan import Plan
 from alertd.model import Labels, Matcher, MatchOperator, Rule, RuleType, Series
+from alertd.patterns import compile_pattern
 
 Route = tuple[Group, ...]
 
@@ -61,7 +61,7 @@ class Router:
     def __init__(self, series_of: Callable[[int], Series]) -> None:
         self._series_of = series_of
         self._rules: dict[str, RuleGroups] = {}
-        self._by_metric: dict[str, list[RuleGroups]] = {}
+        self._candidates: dict[_Handle, dict[str, RuleGroups]] = {}
         self._routes: list[Route | None] = []
 
     def __iter__(self) -> Iterator[RuleGroups]:
@@ -75,7 +75,7 @@ class Router:
         """Take a rule in. O(number of series) memory traffic: every route is forgotten."""
         groups = RuleGroups(plan)
         self._rules[plan.rule.id] = groups
-        self._by_metric.setdefault(plan.rule.metric_name, []).append(groups)
+        self._candidates.setdefault(_handle_of(plan.rule), {})[plan.rule.id] = groups
         self._routes = []
         return groups
 
@@ -83,7 +83,7 @@ class Router:
         """Drop a rule and return its groups, or None if there is no such rule."""
         groups = self._rules.pop(rule_id, None)
         if groups is not None:
-            self._by_metric[groups.plan.rule.metric_name].remove(groups)
+            del self._candidates[_handle_of(groups.plan.rule)][rule_id]
             self._routes = []
         return groups
 
@@ -99,9 +99,33 @@ class Router:
         return known
 
     def _match(self, series: Series) -> Route:
+        """Return the groups that see ``series``, in the order of their rules' ids."""
         labels = dict(series.labels)
-        candidates = self._by_metric.get(series.metric_name, ())
-        return tuple(rule.group_of(labels) for rule in candidates if rule.sees(labels))
+        handles = [(series.metric_name, pair) for pair in (None, *series.labels)]
+        seeing = [
+            groups
+            for handle in handles
+            for groups in self._candidates.get(handle, {}).values()
+            if groups.sees(labels)
+        ]
+        seeing.sort(key=lambda groups: groups.plan.rule.id)
+        return tuple(groups.group_of(labels) for groups in seeing)
+
+
+_Handle = tuple[str, tuple[str, str] | None]
+"""What a series must have for a rule to be worth a look: the metric, and maybe one label's value.
+
+Without it, matching each series again after a change costs rules times series: with a thousand
+rules on a metric of 5,000 series the daemon stood still for 6 s.
+"""
+
+
+def _handle_of(rule: Rule) -> _Handle:
+    """Return the narrowest handle of a rule: its first equality with a value, if it has one."""
+    for matcher in rule.matchers:
+        if matcher.operator is MatchOperator.EQUAL and matcher.pattern:
+            return rule.metric_name, (matcher.label, matcher.pattern)
+    return rule.metric_name, None
 
 
 def _predicate(matcher: Matcher) -> Callable[[dict[str, str]], bool]:
@@ -113,10 +137,10 @@ def _predicate(matcher: Matcher) -> Callable[[dict[str, str]], bool]:
         case MatchOperator.NOT_EQUAL:
             return lambda labels: labels.get(name, "") != pattern
         case MatchOperator.REGEX:
-            fullmatch = re.compile(pattern).fullmatch
+            fullmatch = compile_pattern(pattern).fullmatch
             return lambda labels: fullmatch(labels.get(name, "")) is not None
         case MatchOperator.NOT_REGEX:
-            differs = re.compile(pattern).fullmatch
+            differs = compile_pattern(pattern).fullmatch
             return lambda labels: differs(labels.get(name, "")) is None
 
 

@@ -59,6 +59,12 @@ class Window:
             times.insert(place, time_us)
             self.values.insert(place, value)
 
+    def keep(self, time_us: int, value: float) -> None:
+        """Insert an event at its place, wherever that is. The edges are then stale."""
+        place = bisect_right(self.times, time_us)
+        self.times.insert(place, time_us)
+        self.values.insert(place, value)
+
     def put_inside(self, time_us: int, value: float) -> None:
         """Insert a late event at its place inside the window.
 
@@ -140,6 +146,17 @@ class Window:
                 del self.values[:drop]
                 self.low -= drop
                 self.high -= drop
+
+    def probe(self, position_us: int, aggregate: Aggregate) -> Window:
+        """Return a second window over the same events, at ``position_us``. O(events inside).
+
+        It sees the columns as they are: nothing may be inserted while it is in use.
+        """
+        probe = Window(self.span_us, aggregate)
+        probe.times, probe.values = self.times, self.values
+        probe.stand_at(position_us)
+        probe.rebuild()
+        return probe
 
     def count_between(self, after_us: int, until_us: int) -> int:
         """Return how many kept events lie in ``(after_us, until_us]``. O(log n)."""

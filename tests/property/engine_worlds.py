@@ -255,15 +255,18 @@ def one_by_one(world: World) -> list[Input]:
 
 
 @st.composite
-def retellings(draw: st.DrawFn, world: World) -> list[Input]:
-    """The same world in other words: events of one receipt cut anyhow, ticks at any times."""
+def retellings(draw: st.DrawFn, world: World, *, cuts: bool = True) -> list[Input]:
+    """The same world in other words: events of one receipt cut anyhow, ticks at any times.
+
+    Without ``cuts`` each event is a batch of its own.
+    """
     inputs: list[Input] = []
     now_us = world.active_us
     pending: list[Receipt] = []
     for receipt in (*world.receipts, None):
         then_us = world.end_us if receipt is None else receipt.received_us
         if pending and (
-            then_us != pending[0].received_us or receipt is None or draw(st.booleans())
+            not cuts or then_us != pending[0].received_us or receipt is None or draw(st.booleans())
         ):
             inputs.append(batch(pending))
             pending = []

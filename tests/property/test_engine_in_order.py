@@ -91,7 +91,7 @@ def test_the_incidents_are_those_of_a_brute_force_rescan(world: World) -> None:
     found = episodes(incidents(transitions, engine).values())
     event(f"{min(3, sum(map(len, found.values())))} incidents")
     assert found == expected(world)
-    assert engine.too_late == 0
+    assert engine.overdue_events == 0
 
 
 @given(worlds(), st.data())

@@ -59,15 +59,15 @@ def test_events_of_an_open_window_may_come_in_any_order() -> None:
     driver.send(14, 1)
     driver.tick(15)
     assert driver.incidents[0].value == 9
-    assert driver.engine.too_late == 0
+    assert driver.engine.overdue_events == 0
 
 
-def test_an_event_of_a_judged_window_is_too_late() -> None:
+def test_an_event_of_a_judged_window_is_overdue() -> None:
     driver = Driver(bucket_rule())
     driver.send(3)
     driver.send(12)
     driver.send(9, at=12)
-    assert driver.engine.too_late == 1
+    assert driver.engine.overdue_events == 1
 
 
 def test_a_hopping_window_covers_its_length_and_is_judged_every_bucket() -> None:
@@ -84,7 +84,7 @@ def test_an_event_late_for_some_hopping_windows_counts_in_the_others() -> None:
     driver.send(5)
     driver.send(12)  # closes [-20, 10)
     driver.send(6, at=12)
-    assert driver.engine.too_late == 0
+    assert driver.engine.overdue_events == 1
     driver.tick(20)
     assert driver.edges == [(20, 20, 40, RECOVERED)] or driver.edges == [(20, 20, None, None)]
     assert driver.incidents[0].value == 3
@@ -121,9 +121,9 @@ def test_a_dead_mans_switch_is_first_judged_on_a_window_that_it_watched_in_full(
 def test_an_event_before_the_activation_is_in_time_for_a_window_that_is_still_open() -> None:
     driver = Driver(bucket_rule(operator=Operator.LT, threshold=1.0, lateness=8), at=25)
     driver.send(3, at=26)
-    assert driver.engine.too_late == 1
+    assert driver.engine.overdue_events == 1
     driver.send(13, at=26)
-    assert driver.engine.too_late == 1
+    assert driver.engine.overdue_events == 1
 
 
 @pytest.mark.parametrize("threshold", [0.0, -1.0])

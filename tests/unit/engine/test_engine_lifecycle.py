@@ -207,7 +207,7 @@ def test_an_event_ahead_of_the_clock_waits_for_it_and_makes_nobody_late() -> Non
     assert driver.edges == [(20, 20, 25, RECOVERED)]
     driver.tick(50)
     assert driver.edges == [(20, 20, 25, RECOVERED), (50, 50, None, None)]
-    assert driver.engine.too_late == 0
+    assert driver.engine.overdue_events == 0
 
 
 def test_a_backlog_is_judged_by_its_own_event_time() -> None:
@@ -217,13 +217,13 @@ def test_a_backlog_is_judged_by_its_own_event_time() -> None:
     assert driver.edges == [(0, 2, 3, RECOVERED)]
 
 
-def test_an_event_that_left_every_window_is_counted_as_too_late() -> None:
+def test_an_event_older_than_the_lateness_is_overdue_and_still_counts_from_now_on() -> None:
     driver = Driver(make_rule())
     driver.send(100, 0)
     driver.send(90, 1, at=100)
-    assert driver.engine.too_late == 1
+    assert driver.engine.overdue_events == 1
     driver.send(91, 1, at=100)
-    assert driver.engine.too_late == 1
+    assert driver.engine.overdue_events == 2
     assert driver.edges == []
 
 

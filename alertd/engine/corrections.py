@@ -1,0 +1,114 @@
+"""What to make of breach intervals that late data has changed (SEMANTICS, section 6).
+
+Owns one pure decision: given the incidents that people were told of and the intervals that the
+data now shows, which incidents are new, extended, merged, continued or over. Matching is by
+overlap, never by id. Nothing that was told is ever taken back: an incident only grows, until it
+ends. The engine uses this within the allowed lateness, the reconciler behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from alertd.engine.past import Found
+from alertd.model import EndReason, Incident
+
+
+class New(NamedTuple):
+    """An interval that touches no incident; ``continues`` names the ended one it goes on from."""
+
+    found: Found
+    continues: Incident | None = None
+
+
+class Grown(NamedTuple):
+    """An incident that is longer than was told; told silently. Its state is as it was."""
+
+    incident: Incident
+    started_us: int
+    ended_us: int | None
+    merged_into: str | None = None
+
+
+class Over(NamedTuple):
+    """An open incident that does not hold at the horizon any more."""
+
+    incident: Incident
+    started_us: int
+    ended_us: int
+    reason: EndReason
+
+
+Correction = New | Grown | Over
+
+
+def correct(
+    told: Sequence[Incident], found: Sequence[Found], reason_if_gone: EndReason
+) -> list[Correction]:
+    """Return what has to change so that ``told`` covers ``found``.
+
+    Both are in order of time; at most the last of each is open. ``reason_if_gone`` is why an
+    open incident ends of which nothing is left.
+    """
+    corrections: list[Correction] = []
+    grown: dict[str, Grown] = {}
+    for interval in found:
+        touched = [incident for incident in told if _touch(incident, interval)]
+        if not touched:
+            corrections.append(New(interval))
+            continue
+        _grow(touched, interval, grown)
+        if interval.ended_us is None and touched[-1].ended_us is not None:
+            corrections.append(New(interval, continues=touched[-1]))
+    still_holds = bool(found) and found[-1].ended_us is None
+    for incident in told:
+        longer = grown.get(incident.id, _as_told(incident))
+        if incident.ended_us is None and not still_holds:
+            corrections.append(_over(longer, found, reason_if_gone))
+        elif longer != _as_told(incident):
+            corrections.append(longer)
+    return corrections
+
+
+def _as_told(incident: Incident) -> Grown:
+    return Grown(incident, incident.started_us, incident.ended_us, incident.merged_into)
+
+
+def _touch(incident: Incident, interval: Found) -> bool:
+    begins_in_time = interval.ended_us is None or incident.started_us <= interval.ended_us
+    ends_in_time = incident.ended_us is None or interval.started_us <= incident.ended_us
+    return begins_in_time and ends_in_time
+
+
+def _grow(touched: Sequence[Incident], interval: Found, grown: dict[str, Grown]) -> None:
+    """Let the first incident that ``interval`` touches take it in; the others are joined to it."""
+    first, others = touched[0], touched[1:]
+    known = grown.get(first.id, _as_told(first))
+    ended_us = known.ended_us
+    if ended_us is not None:
+        ended_us = max([ended_us, *_ends(interval, others)])
+    grown[first.id] = known._replace(
+        started_us=min(known.started_us, interval.started_us), ended_us=ended_us
+    )
+    for other in others:
+        if other.continues != first.id:
+            known = grown.get(other.id, _as_told(other))
+            grown[other.id] = known._replace(merged_into=first.id)
+
+
+def _ends(interval: Found, others: Sequence[Incident]) -> list[int]:
+    """Return up to where an ended incident grows: not beyond one that goes on from there."""
+    if interval.ended_us is not None:
+        return [interval.ended_us]
+    return [other.started_us for other in others]
+
+
+def _over(grown: Grown, found: Sequence[Found], reason_if_gone: EndReason) -> Over:
+    """Return how an open incident ends: with the last interval that touches it."""
+    incident = grown.incident
+    for interval in reversed(found):
+        if _touch(incident, interval) and interval.ended_us is not None:
+            ended_us = max(interval.ended_us, incident.fired_us)
+            return Over(incident, grown.started_us, ended_us, interval.reason or reason_if_gone)
+    return Over(incident, grown.started_us, incident.fired_us, reason_if_gone)

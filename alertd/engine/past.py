@@ -1,0 +1,152 @@
+"""The stretch of event time that late events may still change, and how it is judged again.
+
+Owns the levels of one group since a point behind its allowed lateness, the machine's state at
+that point, and the incidents that were told and ended since. A late event changes the levels of
+a range; the machine then runs over the whole stretch again, and what it finds is held against
+what was told (``corrections.py``).
+
+Invariant: ``base`` after all of ``changes`` is the live machine. Both are empty for a group that
+has been quiet for as long as its lateness, so a quiet group costs next to nothing here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import NamedTuple
+
+import msgspec
+
+from alertd.engine.condition import Level
+from alertd.engine.machine import Ended, Machine, MachineDump
+from alertd.model import EndReason, Incident
+
+Change = tuple[int, Level]
+"""An instant, and the level from there on."""
+
+PastDump = tuple[MachineDump, tuple[tuple[int, int], ...], tuple[Incident, ...]]
+"""A past as plain data; see ``Past.dump``."""
+
+
+class Found(NamedTuple):
+    """A breach interval ``[started_us, ended_us)`` as the present data has it."""
+
+    started_us: int
+    fired_us: int
+    ended_us: int | None
+    """None while it holds at the horizon."""
+    reason: EndReason | None
+
+
+class Past:
+    """Levels since ``base``, ascending, and the incidents that ended since."""
+
+    __slots__ = ("base", "changes", "ended")
+
+    def __init__(self, base: Machine) -> None:
+        self.base = base
+        self.changes: list[Change] = []
+        self.ended: list[Incident] = []
+
+    def note(self, at_us: int, level: Level) -> None:
+        """The level changes at ``at_us``, which is not before any earlier change."""
+        self.changes.append((at_us, level))
+
+    def splice(self, from_us: int, until_us: int, levels: list[Change], horizon_us: int) -> None:
+        """Replace the levels of ``[from_us, until_us)``, not before base, by ``levels``.
+
+        ``levels`` begins at ``from_us``. What held at ``until_us`` holds from there again, if
+        that is not beyond the horizon.
+        """
+        first = bisect_left(self.changes, from_us, key=_instant)
+        last = bisect_right(self.changes, until_us, key=_instant)
+        before = self.changes[first - 1][1] if first else self.base.level
+        resumed = self.changes[last - 1][1] if last else self.base.level
+        after = [(until_us, resumed)] if until_us <= horizon_us else []
+        self.changes[first:] = _without_repeats(before, [*levels, *after, *self.changes[last:]])
+
+    def replace(self, incident: Incident) -> None:
+        """Put a corrected incident in the place of its former self."""
+        self.ended = [incident if old.id == incident.id else old for old in self.ended]
+
+    def begin_anew(self, machine: Machine) -> None:
+        """Let the past begin with the present state of ``machine``; nothing before can change."""
+        self.base = machine.copy()
+        self.changes = []
+        self.ended = []
+
+    def trace(self, horizon_us: int) -> tuple[list[Found], Machine]:
+        """Run the machine over the stretch; return what it finds, and its state at the horizon."""
+        machine, found = self.base.copy(), []
+        for at_us, level in self.changes:
+            found += _served(machine, at_us - 1)
+            machine.change(at_us, level)
+            found += _served(machine, at_us)
+        found += _served(machine, horizon_us)
+        still_open = machine.open_since
+        if still_open is not None:
+            found.append(Found(still_open.started_us, still_open.fired_us, None, None))
+        return found, machine
+
+    def is_outdated(self, time_us: int) -> bool:
+        """Return whether anything is remembered that lies before ``time_us``."""
+        if self.changes and self.changes[0][0] < time_us:
+            return True
+        return bool(self.ended) and (self.ended[0].ended_us or 0) < time_us
+
+    def forget_before(self, time_us: int) -> None:
+        """Move ``base`` up to just before ``time_us``, which no late event reaches any more."""
+        kept = bisect_left(self.changes, time_us, key=_instant)
+        for at_us, level in self.changes[:kept]:
+            for _ in _served(self.base, at_us - 1):
+                pass
+            self.base.change(at_us, level)
+            for _ in _served(self.base, at_us):
+                pass
+        for _ in _served(self.base, time_us - 1):
+            pass
+        del self.changes[:kept]
+        # What base is still in the middle of may have been told already, and must be recognised.
+        begun_us = self.base.started_us
+        oldest_us = time_us if begun_us is None else min(time_us, begun_us)
+        self.ended = [
+            incident
+            for incident in self.ended
+            if incident.ended_us is not None and incident.ended_us >= oldest_us
+        ]
+
+    def dump(self) -> tuple[object, ...]:
+        """Return the past as plain data for a snapshot."""
+        changes = tuple((at_us, int(level)) for at_us, level in self.changes)
+        return self.base.dump(), changes, tuple(map(msgspec.to_builtins, self.ended))
+
+    def load(self, state: PastDump) -> None:
+        """Take what ``dump`` returned."""
+        base, changes, ended = state
+        self.base.load(base)
+        self.changes = [(at_us, Level(level)) for at_us, level in changes]
+        self.ended = list(ended)
+
+
+def _served(machine: Machine, until_us: int) -> list[Found]:
+    """Serve the machine's deadlines up to ``until_us``; return the intervals that end there."""
+    found: list[Found] = []
+    while True:
+        opened = machine.open_since
+        outcome = machine.serve(until_us)
+        if outcome is None:
+            return found
+        if isinstance(outcome, Ended) and opened is not None:
+            found.append(Found(*opened, outcome.ended_us, outcome.reason))
+
+
+def _instant(change: Change) -> int:
+    return change[0]
+
+
+def _without_repeats(before: Level, changes: list[Change]) -> list[Change]:
+    kept = []
+    for at_us, level in changes:
+        if level is not before:
+            kept.append((at_us, level))
+        before = level
+    return kept
