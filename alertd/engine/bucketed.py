@@ -11,35 +11,37 @@ own, for hopping windows too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import msgspec
 
-from alertd.engine.condition import Level
-from alertd.engine.group import BEFORE_TIME_US, Look, WindowGroup
-from alertd.engine.lifecycle import Sight
+from alertd.engine.group import BEFORE_TIME_US, WindowGroup
 from alertd.engine.plan import Plan
-from alertd.engine.window import NEVER_US, Window
+from alertd.engine.retrospect import BucketedPast, Retrospect, Sight, next_end_us
+from alertd.engine.window import Window
 from alertd.model import GroupState, Labels
 
 
 class BucketedGroup(WindowGroup):
     """One (rule, group) of a rule that judges tumbling or hopping windows."""
 
-    __slots__ = ("_due_us",)
+    __slots__ = ("_due_us", "_horizon_us")
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         # Horizon at which something is to be judged; before time itself when it is not known.
         self._due_us = BEFORE_TIME_US
+        self._horizon_us = BEFORE_TIME_US  # H, which never falls, though M - L may
         super().__init__(plan, labels)
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply one event received at ``now_us``; False if it is older than the lateness."""
+        clock_us = self._clock_us(now_us)
         if (
             self._newest_us < time_us <= now_us
             and time_us - self._plan.lateness_us < self._due_us
-            and self._clock_us(now_us) < self._due_us
+            and clock_us < self._due_us
         ):
             # The usual case: the newest event so far, and it closes no window.
             self._window.put(time_us, value)
+            self._horizon_us = max(self._horizon_us, clock_us)
             self._newest_us, self._raised_us = time_us, now_us
             wake_us = now_us + (self._due_us - time_us) + self._plan.lateness_us
             if wake_us < self.wake_us:
@@ -86,6 +88,10 @@ class BucketedGroup(WindowGroup):
         has_value = self._window.count >= self._plan.condition.min_samples
         return GroupState.OK if has_value else GroupState.NO_DATA
 
+    def horizon_us(self, now_us: int) -> int:
+        """Return the event time judged so far at ``now_us``; the activation before any event."""
+        return max(self._horizon_us, super().horizon_us(now_us))
+
     def _begin_watch(self) -> None:
         super()._begin_watch()
         bucket_us = self._plan.rule.bucket_us
@@ -118,26 +124,14 @@ class BucketedGroup(WindowGroup):
         if first_us < until_us and first_us <= self._judged_us:
             self._revise(first_us, until_us, time_us, horizon_us)
 
-    def look_back(self, at_us: int) -> Sight:
-        """Return what the window that was the last to close by ``at_us`` holds."""
-        plan, bucket_us = self._plan, self._plan.rule.bucket_us
-        end_us = at_us // bucket_us * bucket_us
-        probe = self._window.probe(end_us - 1, plan.new_aggregate())
-        newest_us = probe.times[probe.high - 1] if probe.count else None
-        return Sight(plan.look(probe)[1], end_us - plan.window_us, end_us, newest_us)
-
-    def _looks(self, from_us: int, until_us: int) -> Iterator[Look]:
-        plan, bucket_us, warm_us = self._plan, self._plan.rule.bucket_us, self._warm_up_us()
-        end_us = from_us // bucket_us * bucket_us
-        probe = self._window.probe(end_us - 1, plan.new_aggregate())
-        at_us = from_us
-        while at_us < until_us and end_us <= self._judged_us:
-            probe.move_to(end_us - 1)
-            if warm_us != NEVER_US and end_us < warm_us:
-                yield at_us, Level.CLEAR, None
-            else:
-                yield (at_us, *plan.look(probe))
-            end_us = at_us = _next_end(probe, end_us, bucket_us, warm_us)
+    def _retrospect(self, events: Window, reach_us: int) -> Retrospect:
+        return BucketedPast(
+            self._plan,
+            events,
+            reach_us=reach_us,
+            judged_us=self._judged_us,
+            warm_us=self._warm_up_us(),
+        )
 
     def _catch_up(self, now_us: int) -> None:
         """Let the clock reach events that were ahead of it, and close what it closes."""
@@ -149,6 +143,7 @@ class BucketedGroup(WindowGroup):
     def _close_until(self, horizon_us: int) -> None:
         """Judge every window that ends at or before ``horizon_us``, in order."""
         plan, window, lifecycle = self._plan, self._window, self.lifecycle
+        horizon_us = self._horizon_us = max(horizon_us, self._horizon_us)
         while (end_us := self._next_change_us()) <= horizon_us:
             if lifecycle.deadline_us < end_us:
                 self._serve(end_us - 1)
@@ -170,16 +165,14 @@ class BucketedGroup(WindowGroup):
 
     def _next_change_us(self) -> int:
         """Return the end of the next window whose judgement can differ, or ``NEVER_US``."""
-        return _next_end(self._window, self._judged_us, self._plan.rule.bucket_us, self._warm_us)
+        bucket_us = self._plan.rule.bucket_us
+        return next_end_us(self._window, self._judged_us, bucket_us, self._warm_us)
 
+    def dump(self) -> tuple[object, ...]:
+        """Return the state as plain data for a snapshot."""
+        return (*super().dump(), self._horizon_us)
 
-def _next_end(window: Window, end_us: int, bucket_us: int, warm_us: int) -> int:
-    """Return the end of the next window after ``end_us`` whose judgement can differ."""
-    if window.count:
-        return end_us + bucket_us
-    next_us = NEVER_US
-    if window.high < len(window.times):
-        next_us = (window.times[window.high] // bucket_us + 1) * bucket_us
-    if end_us < warm_us != NEVER_US:
-        next_us = min(next_us, -(-warm_us // bucket_us) * bucket_us)
-    return next_us
+    def load(self, state: tuple[object, ...]) -> None:
+        """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
+        super().load(state[:3])
+        (self._horizon_us,) = msgspec.convert(state[3:], tuple[int])

@@ -12,16 +12,16 @@ aggregate's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import msgspec
 
 from alertd.engine.condition import Level
-from alertd.engine.group import BEFORE_TIME_US, Look, WindowGroup
-from alertd.engine.lifecycle import Sight
+from alertd.engine.group import BEFORE_TIME_US, WindowGroup
 from alertd.engine.plan import Plan
-from alertd.engine.window import NEVER_US
-from alertd.model import GroupState, Labels
+from alertd.engine.retrospect import ContinuousPast, Retrospect, Sight
+from alertd.engine.window import NEVER_US, Window
+from alertd.model import GroupState, Incident, Labels
 
 _LEAST_ROOM = 64
 
@@ -61,6 +61,7 @@ class ContinuousGroup(WindowGroup):
             if self._sleeps_through(time_us, value, now_us):
                 return time_us > self.horizon_us(now_us) - plan.lateness_us
             self._wake_up(now_us)
+            self._judge(self._judged_us)  # clear, held and no data were all one to a sleeper
         return self._observe_awake(time_us, value, now_us)
 
     def close_instant(self) -> None:
@@ -165,6 +166,7 @@ class ContinuousGroup(WindowGroup):
         ):
             return False
         window.keep(time_us, value)
+        self._pass_over(horizon_us)
         if time_us > self._newest_us:
             self._newest_us, self._raised_us = time_us, now_us
         self._first_us = min(time_us, time_us if self._first_us is None else self._first_us)
@@ -260,22 +262,27 @@ class ContinuousGroup(WindowGroup):
             window.put_before(time_us, value)
         else:
             window.put_inside(time_us, value)
-        from_us, until_us = time_us, time_us + plan.window_us
-        warm_us = self._warm_up_us()
-        if warm_us != old_warm_us:  # the group is older than was thought, and warm earlier
-            from_us, until_us = min(from_us, warm_us), max(until_us, old_warm_us)
-        if self._slept_until_us > reach_us:  # and nobody knows what levels there were
-            from_us, until_us = reach_us, max(until_us, self._slept_until_us + 1)
-            self._slept_until_us = BEFORE_TIME_US
         is_overdue = time_us <= reach_us and time_us != horizon_us
-        # What an overdue event changes in the past is the reconciler's; only the present is ours.
-        from_us = max(from_us, horizon_us if is_overdue else reach_us)
-        until_us = min(until_us, horizon_us + 1)
-        if from_us < until_us and not self._changes_nothing(time_us):
+        if not self._changes_nothing(time_us):
+            from_us, until_us = self._changed_by(time_us, old_warm_us, is_overdue=is_overdue)
             self._revise(from_us, until_us, time_us, horizon_us)
         self._forget()
         self._ask()
         return not is_overdue
+
+    def _changed_by(self, time_us: int, old_warm_us: int, *, is_overdue: bool) -> tuple[int, int]:
+        """Return in which stretch ``[from, until)`` a late event may have changed the level."""
+        horizon_us, warm_us = self._judged_us, self._warm_up_us()
+        reach_us = horizon_us - self._plan.lateness_us
+        from_us, until_us = time_us, time_us + self._plan.window_us
+        if warm_us != old_warm_us:  # the group is older than was thought, and warm earlier
+            from_us, until_us = min(from_us, warm_us), max(until_us, old_warm_us)
+        if is_overdue:  # what it changes in the past is the reconciler's, the present is ours
+            from_us, until_us = horizon_us, horizon_us + 1
+        elif self._slept_until_us >= reach_us:  # and nobody knows what levels there were
+            from_us, until_us = reach_us, max(until_us, self._slept_until_us + 1)
+            self._slept_until_us = BEFORE_TIME_US
+        return max(from_us, reach_us), min(until_us, horizon_us + 1)
 
     def _changes_nothing(self, time_us: int) -> bool:
         """Whether an event at the horizon leaves the level there as it was."""
@@ -286,25 +293,23 @@ class ContinuousGroup(WindowGroup):
             self.lifecycle.observe(value)
         return level is self.lifecycle.level
 
-    def look_back(self, at_us: int) -> Sight:
-        """Return what the window of the past instant ``at_us`` holds by the present data."""
-        probe = self._window.probe(at_us, self._plan.new_aggregate())
-        newest_us = probe.times[probe.high - 1] if probe.count else None
-        value = self._plan.look(probe)[1]
-        return Sight(value, at_us - self._plan.window_us, at_us, newest_us)
+    def _retrospect(self, events: Window, reach_us: int) -> Retrospect:
+        return ContinuousPast(
+            self._plan,
+            events,
+            reach_us=reach_us,
+            judged_us=self._judged_us,
+            warm_us=self._warm_up_us(),
+        )
 
-    def _looks(self, from_us: int, until_us: int) -> Iterator[Look]:
-        plan, warm_us = self._plan, self._warm_up_us()
-        if warm_us != NEVER_US and from_us < warm_us:
-            yield from_us, Level.CLEAR, None
-            from_us = warm_us
-        if from_us >= until_us:
-            return
-        probe = self._window.probe(from_us, plan.new_aggregate())
-        yield (from_us, *plan.look(probe))
-        while (change_us := probe.next_change_us()) < until_us:
-            probe.move_to(change_us)
-            yield (change_us, *plan.look(probe))
+    def reconsider(
+        self, from_us: int, events: Window, told: Sequence[Incident], late_us: int, now_us: int
+    ) -> None:
+        """Judge ``[from_us, horizon]`` again by ``events``, which are complete for it."""
+        self._wake_up(now_us)
+        super().reconsider(from_us, events, told, late_us, now_us)
+        self._slept_until_us = BEFORE_TIME_US
+        self._try_to_sleep()
 
     def _next_change_us(self) -> int:
         window = self._window

@@ -11,12 +11,12 @@ ticks never decrease.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import msgspec
 
 from alertd.engine.group import Group
-from alertd.engine.inputs import Input, RulesChanged, Tick
+from alertd.engine.inputs import Input, Overdue, Reconsider, RulesChanged, Stretch, Tick
 from alertd.engine.journal import Journal
 from alertd.engine.plan import Plan
 from alertd.engine.routing import Router, RuleGroups, same_windows
@@ -46,6 +46,7 @@ class Engine:
         self._router = Router(series_of)
         self.overdue_events = 0
         """Events older than the lateness of a rule that sees them, since the state began."""
+        self._overdue: dict[tuple[str, Labels], int] = {}
 
     def step(self, event: Input) -> list[Transition]:
         """Apply one input and return the transitions that follow from it, in order."""
@@ -53,6 +54,8 @@ class Engine:
             self._apply_events(event)
         elif isinstance(event, Tick):
             self._apply_tick(event.now_us)
+        elif isinstance(event, Reconsider):
+            self._apply_reconsider(event)
         else:
             self._apply_rules(event)
         return self._journal.close()
@@ -94,7 +97,50 @@ class Engine:
         ):
             for group in route(series_id):
                 if not group.observe(time_us, value, now_us):
-                    self.overdue_events += 1
+                    self._note_overdue(group, time_us)
+
+    def _note_overdue(self, group: Group, time_us: int) -> None:
+        """Remember that the past of ``group`` has to be judged again from the store."""
+        self.overdue_events += 1
+        key = (group.rule_id, group.labels)
+        self._overdue[key] = min(time_us, self._overdue.get(key, time_us))
+
+    def overdue(self) -> list[Stretch]:
+        """Return what the reconciler has to do."""
+        return [
+            stretch_of(groups.plan, Overdue(rule_id, labels, least_us))
+            for (rule_id, labels), least_us in self._overdue.items()
+            if (groups := self._router.get(rule_id)) is not None
+        ]
+
+    def members(
+        self, wanted: Collection[tuple[str, Labels]], series_ids: Iterable[int]
+    ) -> dict[tuple[str, Labels], list[int]]:
+        """Return which of ``series_ids`` belong to each wanted (rule id, group). O(series)."""
+        found: dict[tuple[str, Labels], list[int]] = {key: [] for key in wanted}
+        for series_id in series_ids:
+            for group in self._router.route(series_id):
+                key = (group.rule_id, group.labels)
+                if key in found:
+                    found[key].append(series_id)
+        return found
+
+    def _apply_reconsider(self, event: Reconsider) -> None:
+        self._apply_tick(event.now_us)
+        stretch, overdue = event.stretch, event.stretch.overdue
+        key = (overdue.rule_id, overdue.group)
+        groups = self._router.get(overdue.rule_id)
+        group = None if groups is None else groups.by_labels.get(overdue.group)
+        if self._overdue.get(key) == overdue.least_us:
+            del self._overdue[key]
+        if groups is None or group is None:
+            return
+        events = groups.plan.new_window()
+        events.times, events.values = event.times_us, event.values
+        group.advance(self._journal.now_us)
+        group.reconsider(
+            stretch.from_us, events, event.told, overdue.least_us, self._journal.now_us
+        )
 
     def _apply_tick(self, now_us: int) -> None:
         self._journal.now_us = max(now_us, self._journal.now_us)
@@ -127,6 +173,7 @@ class Engine:
         if groups is None:
             return
         for group in groups.by_labels.values():
+            self._overdue.pop((group.rule_id, group.labels), None)
             lifecycle = group.lifecycle
             if lifecycle.incident is not None:
                 ended_us = max(group.horizon_us(now_us), lifecycle.incident.fired_us)
@@ -161,7 +208,10 @@ class Engine:
         self._journal.now_us, self.overdue_events, last_ticket = counters
         for item in source:
             kind, *fields = msgspec.convert(item, tuple[object, ...])
-            if kind == "rule":
+            if kind == "overdue":
+                rule_id, labels, least_us = msgspec.convert(fields, tuple[str, Labels, int])
+                self._overdue[rule_id, labels] = least_us
+            elif kind == "rule":
                 rule, active_us = msgspec.convert(fields, tuple[Rule, int])
                 groups = self._router.add(Plan(rule, active_us, self._journal, self._timers))
             elif kind == "group" and groups is not None:
@@ -171,3 +221,21 @@ class Engine:
             else:
                 raise ValueError(f"engine state has an item of unknown kind {kind!r}")
         self._timers.last_ticket = last_ticket
+
+
+def stretch_of(plan: Plan, overdue: Overdue) -> Stretch:
+    """Return what has to be judged again: from where nothing that is new can reach further back.
+
+    A pending condition that the events complete began at most ``for`` before them, and an
+    incident that they prolong ended at most ``keepFiring`` before.
+    """
+    rule = plan.rule
+    from_us = overdue.least_us - rule.for_us - rule.keep_firing_us - 1
+    from_us = from_us // rule.bucket_us * rule.bucket_us
+    return Stretch(
+        overdue=overdue,
+        from_us=from_us,
+        read_after_us=from_us - rule.window_us - 1,
+        received_from_us=plan.active_us,
+        warm_after_us=plan.active_us - rule.window_us - plan.lateness_us,
+    )

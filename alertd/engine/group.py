@@ -10,16 +10,17 @@ that the window has not reached, those ahead of the wall clock among them, wait 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
 
-from alertd.engine.condition import Level, is_worse
-from alertd.engine.lifecycle import Discovery, Lifecycle, LifecycleDump, Sight
+from alertd.engine.condition import Level
+from alertd.engine.lifecycle import Discovery, Lifecycle, LifecycleDump
 from alertd.engine.plan import Plan
-from alertd.engine.window import NEVER_US, WindowDump
-from alertd.model import DetectedBy, GroupState, Labels
+from alertd.engine.retrospect import Retrospect, Sight
+from alertd.engine.window import NEVER_US, Window, WindowDump
+from alertd.model import DetectedBy, GroupState, Incident, Labels
 
 BEFORE_TIME_US: Final = -NEVER_US
 """Earlier than any instant: the horizon of a group in which nothing has been judged."""
@@ -32,6 +33,11 @@ class Group(Protocol):
     lifecycle: Lifecycle
     wake_us: int
     ticket: int
+
+    @property
+    def rule_id(self) -> str:
+        """The id of its rule."""
+        ...
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply an event received at ``now_us``.
@@ -47,6 +53,12 @@ class Group(Protocol):
 
     def rejudge(self, now_us: int) -> None:
         """Judge by the plan's rule, which was edited at ``now_us``; ``advance`` ran before."""
+        ...
+
+    def reconsider(
+        self, from_us: int, events: Window, told: Sequence[Incident], late_us: int, now_us: int
+    ) -> None:
+        """Judge ``[from_us, horizon]`` again by ``events``, which are complete for it."""
         ...
 
     def horizon_us(self, now_us: int) -> int:
@@ -65,9 +77,6 @@ class Group(Protocol):
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
         ...
 
-
-Look = tuple[int, Level, float | None]
-"""An instant, what the window means there, and its value if it has one."""
 
 _Clock = tuple[int, int, int | None, int, int, int, int]
 _GroupDump = tuple[_Clock, LifecycleDump, WindowDump]
@@ -104,15 +113,8 @@ class WindowGroup:
         """Return what the window holds now, seen as the window of the instant ``at_us``."""
         raise NotImplementedError
 
-    def look_back(self, at_us: int) -> Sight:
-        """Return what the window of the past instant ``at_us`` holds by the present data."""
-        raise NotImplementedError
-
-    def _looks(self, from_us: int, until_us: int) -> Iterator[Look]:
-        """Yield what the windows of ``[from_us, until_us)`` mean by the present data.
-
-        The first at ``from_us``, then one at each change point, within what has been judged.
-        """
+    def _retrospect(self, events: Window, reach_us: int) -> Retrospect:
+        """Return a view of the past by ``events``, which are complete for what follows reach."""
         raise NotImplementedError
 
     def _next_change_us(self) -> int:
@@ -122,6 +124,11 @@ class WindowGroup:
     def _pass_over(self, until_us: int) -> None:
         """Count time up to ``until_us`` as judged, because the level cannot have changed in it."""
         raise NotImplementedError
+
+    @property
+    def rule_id(self) -> str:
+        """The id of its rule."""
+        return self._plan.rule.id
 
     @property
     def _watches_silence(self) -> bool:
@@ -182,25 +189,28 @@ class WindowGroup:
             return NEVER_US
         return max(plan.active_us, self._first_us) + plan.window_us
 
-    def worst(self, from_us: int, until_us: int | None) -> float | None:
-        """Return the worst value of a breach within ``[from_us, until_us)``, or to the horizon.
-
-        Looks no further back than late events reach: the rest was seen when it was judged.
-        """
-        worst: float | None = None
-        begin_us = max(from_us, self._judged_us - self._plan.lateness_us)
-        for _, level, value in self._looks(begin_us, until_us or self._judged_us + 1):
-            if level is not Level.BREACH or value is None:
-                continue
-            if worst is None or is_worse(self._plan.rule, value, worst):
-                worst = value
-        return worst
-
     def _revise(self, from_us: int, until_us: int, time_us: int, horizon_us: int) -> None:
         """Judge ``[from_us, until_us)`` again, because of a late event at ``time_us``."""
-        levels = [(at_us, level) for at_us, level, _ in self._looks(from_us, until_us)]
+        past = self._retrospect(self._window, horizon_us - self._plan.lateness_us)
+        levels = [(at_us, level) for at_us, level, _ in past.looks(from_us, until_us)]
         discovery = Discovery(DetectedBy.LATE, horizon_us - time_us)
-        self.lifecycle.revise(from_us, until_us, levels, horizon_us, discovery, self)
+        self.lifecycle.revise(from_us, until_us, levels, horizon_us, discovery, past)
+
+    def reconsider(
+        self, from_us: int, events: Window, told: Sequence[Incident], late_us: int, now_us: int
+    ) -> None:
+        """Judge ``[from_us, horizon]`` again by ``events``, which are complete for it.
+
+        ``told`` are the incidents that overlap it, in order; ``late_us`` is the event time of
+        the overdue event that asked for this. ``advance`` ran before.
+        """
+        horizon_us = self.horizon_us(now_us)
+        past = self._retrospect(events, from_us)
+        levels = [(at_us, level) for at_us, level, _ in past.looks(from_us, horizon_us + 1)]
+        discovery = Discovery(DetectedBy.RECONCILE, horizon_us - late_us)
+        self.lifecycle.reconsider(from_us, levels, told, horizon_us, discovery, past)
+        self.lifecycle.forget_before(horizon_us - self._plan.lateness_us)
+        self._ask()
 
     def _judge(self, at_us: int) -> None:
         """Tell the lifecycle what the window, which stands at ``at_us``, means."""

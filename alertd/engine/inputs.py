@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
+
 from msgspec import Struct
 
-from alertd.model import EndReason, EventBatch, Rule
+from alertd.model import EndReason, EventBatch, Incident, Labels, Rule
 
 
 class Tick(Struct, frozen=True):
@@ -22,4 +24,38 @@ class RulesChanged(Struct, frozen=True, kw_only=True):
     """Ids of rules that no longer watch, with the reason that their incidents end for."""
 
 
-Input = EventBatch | Tick | RulesChanged
+class Overdue(Struct, frozen=True):
+    """A group has had events that were older than its rule's lateness."""
+
+    rule_id: str
+    group: Labels
+    least_us: int
+    """The oldest of them, in event time."""
+
+
+class Stretch(Struct, frozen=True, kw_only=True):
+    """What has to be judged again for an ``Overdue``, and the events that this takes."""
+
+    overdue: Overdue
+    from_us: int
+    """Where judging begins; it goes on to the horizon."""
+    read_after_us: int
+    """Events later than this, in event time, are needed."""
+    received_from_us: int
+    """Events received before are left out, unless they are later than ``warm_after_us``."""
+    warm_after_us: int
+
+
+class Reconsider(Struct, frozen=True, kw_only=True):
+    """Judge a stretch again, by events that were read from the store."""
+
+    now_us: int
+    stretch: Stretch
+    times_us: array[int]
+    """Event times, ascending, equal ones in order of arrival; typecode ``q``."""
+    values: array[float]
+    told: tuple[Incident, ...]
+    """The group's incidents that overlap the stretch, by their start."""
+
+
+Input = EventBatch | Tick | RulesChanged | Reconsider

@@ -8,6 +8,7 @@ where a transition needs its values.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -17,6 +18,7 @@ from alertd.engine.corrections import Correction, Grown, New, Over, correct
 from alertd.engine.journal import Journal
 from alertd.engine.machine import Began, Dropped, Ended, Fired, Machine, MachineDump, Outcome
 from alertd.engine.past import Change, Found, Past, PastDump
+from alertd.engine.retrospect import Retrospect, Sight
 from alertd.model import (
     DetectedBy,
     EndReason,
@@ -35,29 +37,11 @@ LifecycleDump = tuple[MachineDump, float | None, Incident | None, PastDump]
 _ENDINGS = (Level.CLEAR, Level.NO_DATA)
 
 
-class Sight(NamedTuple):
-    """What a window shows at an instant."""
-
-    value: float | None
-    window_start_us: int
-    window_end_us: int
-    newest_us: int | None
-    """Event time of the newest event inside."""
-
-
 class Viewer(Protocol):
     """Whatever can show its window: a group."""
 
     def sight(self, at_us: int) -> Sight:
         """Return what the window holds now, seen as the window of the instant ``at_us``."""
-        ...
-
-    def look_back(self, at_us: int) -> Sight:
-        """Return what the window of the past instant ``at_us`` holds by the present data."""
-        ...
-
-    def worst(self, from_us: int, until_us: int | None) -> float | None:
-        """Return the worst value of a breach within ``[from_us, until_us)``, or to the horizon."""
         ...
 
 
@@ -143,36 +127,63 @@ class Lifecycle:
         levels: list[Change],
         horizon_us: int,
         discovery: Discovery,
-        viewer: Viewer,
+        past: Retrospect,
     ) -> None:
         """The levels of ``[from_us, until_us)`` were others than was thought: correct what follows.
 
         ``levels`` begins at ``from_us``; everything up to ``horizon_us`` has been judged.
         """
         self._past.splice(from_us, until_us, levels, horizon_us)
+        self._correct(horizon_us, discovery, past)
+
+    def reconsider(
+        self,
+        from_us: int,
+        levels: list[Change],
+        told: Sequence[Incident],
+        horizon_us: int,
+        discovery: Discovery,
+        past: Retrospect,
+    ) -> None:
+        """Take ``levels``, from ``from_us`` to the horizon, for what has been all along.
+
+        ``told`` are the incidents that overlap that stretch, in order. One that is open at
+        ``from_us`` began before it; so far back nothing else is looked at.
+        """
+        machine = Machine(self._rule, Level.CLEAR)
+        open_then = [i for i in told if i.started_us < from_us <= (i.ended_us or from_us)]
+        if open_then:
+            machine.resume(open_then[0].started_us, open_then[0].fired_us)
+        self._past = Past(machine)
+        self._past.splice(from_us, horizon_us + 1, levels, horizon_us)
+        self._past.ended = [incident for incident in told if incident.ended_us is not None]
+        self._correct(horizon_us, discovery, past)
+
+    def _correct(self, horizon_us: int, discovery: Discovery, past: Retrospect) -> None:
+        """Hold what the past now shows against what was told of it."""
         found, self._machine = self._past.trace(horizon_us)
         told = [*self._past.ended, *(() if self.incident is None else (self.incident,))]
         gone = EndReason.NO_DATA if self.level is Level.NO_DATA else EndReason.RECOVERED
         for correction in correct(told, found, gone):
-            self._apply(correction, discovery, viewer)
+            self._apply(correction, discovery, past)
         if self._machine.is_idle:
             self.peak = None
 
-    def _apply(self, correction: Correction, discovery: Discovery, viewer: Viewer) -> None:
+    def _apply(self, correction: Correction, discovery: Discovery, past: Retrospect) -> None:
         if isinstance(correction, New):
-            self._apply_new(correction, discovery, viewer)
+            self._apply_new(correction, discovery, past)
         elif isinstance(correction, Grown):
-            self._apply_grown(correction, viewer)
+            self._apply_grown(correction, past)
         else:
-            self._apply_over(correction, viewer)
+            self._apply_over(correction, past)
 
-    def _apply_new(self, new: New, discovery: Discovery, viewer: Viewer) -> None:
+    def _apply_new(self, new: New, discovery: Discovery, past: Retrospect) -> None:
         found, continues = new.found, new.continues
         if continues is not None and continues.ended_us is not None:
             at_us = continues.ended_us
             found = Found(at_us, max(at_us, found.fired_us), None, None)
-        incident = self._make(found, viewer.look_back(found.fired_us), discovery)
-        peak = viewer.worst(found.started_us, found.ended_us)
+        incident = self._make(found, past.look_back(found.fired_us), discovery)
+        peak = past.worst(found.started_us, found.ended_us)
         incident = msgspec.structs.replace(
             incident,
             peak_value=incident.value if peak is None else peak,
@@ -184,14 +195,14 @@ class Lifecycle:
         else:
             self._end(incident, found.ended_us, found.reason, None)
 
-    def _apply_grown(self, grown: Grown, viewer: Viewer) -> None:
+    def _apply_grown(self, grown: Grown, past: Retrospect) -> None:
         incident = msgspec.structs.replace(
             grown.incident,
             started_us=grown.started_us,
             ended_us=grown.ended_us,
             merged_into=grown.merged_into,
             peak_value=self._worse_of(
-                grown.incident.peak_value, viewer.worst(grown.started_us, grown.ended_us)
+                grown.incident.peak_value, past.worst(grown.started_us, grown.ended_us)
             ),
         )
         if incident.ended_us is None:
@@ -200,10 +211,10 @@ class Lifecycle:
             self._past.replace(incident)
         self._write(TransitionKind.CORRECTED, incident.started_us, incident.value, incident)
 
-    def _apply_over(self, over: Over, viewer: Viewer) -> None:
+    def _apply_over(self, over: Over, past: Retrospect) -> None:
         incident = msgspec.structs.replace(over.incident, started_us=over.started_us)
         self.incident = None
-        self._end(incident, over.ended_us, over.reason, viewer.look_back(over.ended_us).value)
+        self._end(incident, over.ended_us, over.reason, past.look_back(over.ended_us).value)
 
     def _worse_of(self, one: float | None, other: float | None) -> float | None:
         if one is None or other is None:

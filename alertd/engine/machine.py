@@ -117,6 +117,12 @@ class Machine:
         self.reset()
         return ended
 
+    def resume(self, started_us: int, fired_us: int) -> None:
+        """Be in the midst of what started and fired then; the condition has held up to now."""
+        self.started_us, self._fired_us, self._cleared_us = started_us, fired_us, None
+        self.level = Level.BREACH
+        self.deadline_us = NEVER_US
+
     def reset(self) -> None:
         """Forget what is pending or firing; the level stays."""
         self.started_us = self._fired_us = self._cleared_us = None

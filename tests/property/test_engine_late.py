@@ -7,8 +7,27 @@ cover at least that. Nothing that was told is taken back, and a restart changes 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
+from dataclasses import replace
 
+import msgspec
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from alertd.engine.engine import Engine
+from alertd.engine.inputs import Reconsider
+from alertd.engine.rescan import Arrival, Episode, horizon
+from alertd.model import (
+    DetectedBy,
+    Incident,
+    Labels,
+    OnNoData,
+    Operator,
+    Rule,
+    Transition,
+    TransitionKind,
+)
 from tests.property.engine_worlds import (
     SEEN_SERIES,
     Receipt,
@@ -21,21 +40,7 @@ from tests.property.engine_worlds import (
     rules,
     tell,
 )
-from hypothesis import event, given
-from hypothesis import strategies as st
 from tests.property.test_engine_in_order import frozen, thawed, undated, without_screening
-
-from alertd.engine.rescan import Arrival, Episode, horizon
-from alertd.model import (
-    DetectedBy,
-    Incident,
-    Labels,
-    OnNoData,
-    Operator,
-    Rule,
-    Transition,
-    TransitionKind,
-)
 
 Interval = tuple[int, int]
 
@@ -48,8 +53,8 @@ _STEPS = st.tuples(
 
 
 @st.composite
-def late_worlds(draw: st.DrawFn, rule: st.SearchStrategy[Rule]) -> World:
-    """Events in any order of event time, none behind its group's allowed lateness."""
+def late_worlds(draw: st.DrawFn, rule: st.SearchStrategy[Rule], *, overdue: bool = False) -> World:
+    """Events in any order of event time; unless ``overdue``, none behind the allowed lateness."""
     of_rule = draw(rule)
     active_us = draw(st.sampled_from([0, 1_700_000_000_000_003]))
     receipts: list[Receipt] = []
@@ -60,7 +65,7 @@ def late_worlds(draw: st.DrawFn, rule: st.SearchStrategy[Rule]) -> World:
         arrivals = heard.setdefault(group_of(of_rule, series_id), [])
         judged_us = horizon(of_rule, active_us, arrivals, now_us)
         time_us = now_us - behind_us
-        if judged_us is not None:
+        if judged_us is not None and not overdue:
             time_us = max(time_us, judged_us - of_rule.allowed_lateness_us + 1)
         receipts.append(Receipt(series_id, time_us, value, now_us))
         if series_id in SEEN_SERIES:
@@ -74,6 +79,17 @@ def is_strengthened_by_events(rule: Rule) -> bool:
     if rule.operator not in (Operator.GT, Operator.GE) or rule.on_no_data is not OnNoData.RESOLVE:
         return False
     return rule.aggregate in ("count", "max", "distinct") and rule.threshold >= 1
+
+
+def strengthened(rule: Rule) -> Rule:
+    """Return ``rule`` with a condition that further events can only strengthen."""
+    return msgspec.structs.replace(
+        rule,
+        operator=Operator.GE if rule.operator is Operator.GE else Operator.GT,
+        threshold=max(1.0, rule.threshold),
+        resolve_threshold=None,
+        on_no_data=OnNoData.RESOLVE,
+    )
 
 
 def covered(intervals: Iterable[Interval]) -> list[Interval]:
@@ -142,10 +158,10 @@ def check(world: World, transitions: list[Transition]) -> None:
 def test_no_breach_of_the_final_data_is_missed(world: World) -> None:
     engine = new_engine(world.rule, world.active_us)
     check(world, tell(engine, one_by_one(world)))
-    assert engine.overdue_events == 0
+    assert engine.overdue() == []
 
 
-@given(late_worlds(rules(("count", "max", "distinct")).filter(is_strengthened_by_events)))
+@given(late_worlds(rules(("count", "max", "distinct")).map(strengthened)))
 def test_what_events_can_only_strengthen_is_covered_exactly(world: World) -> None:
     check(world, tell(new_engine(world.rule, world.active_us), one_by_one(world)))
 
@@ -190,3 +206,82 @@ def groups_of(transitions: list[Transition]) -> dict[Labels, list[Transition]]:
     for transition in transitions:
         found.setdefault(transition.group, []).append(transition)
     return found
+
+
+def reconciled(engine: Engine, world: World, told: list[Transition]) -> list[Transition]:
+    """Do what the reconciler does, with the events of ``world`` for a store."""
+    found: list[Transition] = []
+    for stretch in engine.overdue():
+        labels = stretch.overdue.group
+        arrivals = [
+            arrival
+            for arrival in world.groups()[labels]
+            if arrival.time_us > stretch.read_after_us
+            and arrival.received_us <= world.end_us
+            and (
+                arrival.received_us >= stretch.received_from_us
+                or arrival.time_us > stretch.warm_after_us
+            )
+        ]
+        arrivals.sort(key=lambda arrival: arrival.time_us)
+        known = last_seen([*told, *found]).values()
+        found += engine.step(
+            Reconsider(
+                now_us=world.end_us,
+                stretch=stretch,
+                times_us=array("q", [arrival.time_us for arrival in arrivals]),
+                values=array("d", [arrival.value for arrival in arrivals]),
+                told=tuple(
+                    sorted(
+                        (
+                            incident
+                            for incident in known
+                            if incident.group == labels
+                            and (incident.ended_us is None or incident.ended_us >= stretch.from_us)
+                        ),
+                        key=lambda incident: incident.started_us,
+                    )
+                ),
+            )
+        )
+    return found
+
+
+@given(late_worlds(rules(), overdue=True))
+def test_no_breach_is_missed_in_any_order_once_the_reconciler_has_run(world: World) -> None:
+    engine = new_engine(world.rule, world.active_us)
+    told = tell(engine, one_by_one(world))
+    told += reconciled(engine, world, told)
+    assert engine.overdue() == []
+    check(world, told)
+
+
+@given(late_worlds(rules(), overdue=True))
+def test_reconciling_again_finds_nothing_more(world: World) -> None:
+    engine = new_engine(world.rule, world.active_us)
+    told = tell(engine, one_by_one(world))
+    overdue = [stretch.overdue for stretch in engine.overdue()]
+    told += reconciled(engine, world, told)
+    for each in overdue:
+        engine._overdue[each.rule_id, each.group] = each.least_us
+    again = reconciled(engine, world, told)
+    assert [transition for transition in again if transition.kind is TransitionKind.FIRING] == []
+
+
+@given(late_worlds(rules(), overdue=True), st.data())
+def test_what_comes_after_a_reconciliation_is_judged_as_well(
+    world: World, data: st.DataObject
+) -> None:
+    engine = new_engine(world.rule, world.active_us)
+    inputs = one_by_one(world)
+    cut = data.draw(st.integers(0, len(inputs) - 1))
+    told = tell(engine, inputs[:cut])
+    so_far = replace(
+        world,
+        receipts=world.receipts[:cut],
+        end_us=world.receipts[cut - 1].received_us if cut else world.active_us,
+    )
+    told += reconciled(engine, so_far, told)
+    told += tell(engine, inputs[cut:])
+    told += reconciled(engine, world, told)
+    check(world, told)
