@@ -51,7 +51,10 @@ def main() -> None:
 @main.command()
 @_config_option
 def run(config_path: Path | None) -> None:
-    """Run the daemon until SIGTERM or SIGINT; SIGHUP reads the configuration again."""
+    """Run the daemon.
+
+    SIGTERM and SIGINT stop it; SIGHUP reads the configuration again.
+    """
     path, config = _load(config_path)
     logs.configure(config.logging)
     for warning in config.warnings:
@@ -73,7 +76,10 @@ def run(config_path: Path | None) -> None:
 @main.command()
 @_config_option
 def check(config_path: Path | None) -> None:
-    """Read the configuration, say everything that is wrong with it, and start nothing."""
+    """Say what is wrong with the configuration.
+
+    Every mistake is named with its file and line. Nothing is started.
+    """
     path, config = _load(config_path)
     for warning in config.warnings:
         click.secho(f"warning: {warning}", err=True, fg="yellow")

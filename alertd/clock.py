@@ -2,7 +2,8 @@
 
 Owns the one clock of the daemon: Unix time in microseconds, anchored to the wall clock once
 and carried on by trio's monotonic clock, so that an NTP step moves no window (SEMANTICS,
-section 5) and a test's ``MockClock`` moves alertd too. The engine never sees it: it is given
+section 5) and a test's ``MockClock`` moves alertd too. That clock stands still while the machine
+is suspended; the time it then lacks is added. The engine never sees the clock: it is given
 ``now_us`` with each input.
 """
 
@@ -16,6 +17,8 @@ import trio
 from alertd.model import US_PER_S
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SHORTEST_SUSPENSION_US = US_PER_S
+"""Less is taken for the jitter of reading two clocks one after the other."""
 
 
 class Clock:
@@ -29,10 +32,21 @@ class Clock:
         """
         self._anchor_us = max(time.time_ns() // 1000, not_before_us)
         self._anchor_s = trio.current_time()
+        self._suspended_us = _suspended_us()
 
     def now_us(self) -> int:
         """Return the current Unix time in microseconds."""
+        suspended_us = _suspended_us()
+        if suspended_us - self._suspended_us >= _SHORTEST_SUSPENSION_US:
+            self._anchor_us += suspended_us - self._suspended_us
+            self._suspended_us = suspended_us
         return self._anchor_us + round((trio.current_time() - self._anchor_s) * US_PER_S)
+
+
+def _suspended_us() -> int:
+    """Return for how long the machine has been suspended since it was booted."""
+    with_sleep_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    return (with_sleep_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)) // 1000
 
 
 def format_us(instant_us: int) -> str:

@@ -1,9 +1,9 @@
 """Which event ids have been accepted before.
 
 Owns the memory of senders' idempotency keys: two accepted events of one metric with the same id
-within the dedup horizon are one event. Digests are kept in slices of time, so that forgetting
-is dropping a whole slice. The index is bounded in time and in number; at the bound the oldest
-slice goes first, and ``forgotten_early`` says how many ids went before their time.
+within the dedup horizon are one event. Digests are kept in slices of time and of limited size,
+so that forgetting is dropping a whole slice. The index is bounded in time and in number; at the
+bound the oldest slice goes first, and ``add`` says how many ids went before their time.
 
 Invariant: an id is remembered only once its event is durable. Survives restarts in the
 snapshot, and by replay of the log behind it.
@@ -11,13 +11,26 @@ snapshot, and by replay of the log behind it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 SLICES = 24
-"""Parts that the horizon is divided into: an id lives for 1 to 1 + 1/24 horizons."""
+"""Parts that the horizon is divided into: an id lives for 1 to 1 + 1/24 horizons. The bound on
+ids is divided into as many, for a slice in which more come than that."""
 
 DIGEST_BYTES = 16
+
+PIECE_IDS = 4096
+"""Ids that are dumped at a time: a slice can be large."""
+
+
+@dataclass(slots=True)
+class _Slice:
+    number: int
+    """The time of receipt, in slices since the epoch."""
+    digests: list[bytes] = field(default_factory=list)
 
 
 class DedupIndex:
@@ -25,43 +38,64 @@ class DedupIndex:
 
     def __init__(self, horizon_us: int, *, max_ids: int) -> None:
         self._slice_us = max(1, horizon_us // SLICES)
+        self._slice_ids = max(1, max_ids // SLICES)
         self._max_ids = max_ids
-        self._slices: dict[int, set[bytes]] = {}
-        self._count = 0
-        self.forgotten_early = 0
+        self._known: set[bytes] = set()
+        self._slices: deque[_Slice] = deque()  # the oldest first; each id is in one of them
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._known)
 
     def __contains__(self, digest: bytes) -> bool:
-        return any(digest in digests for digests in self._slices.values())
+        return digest in self._known
 
-    def add(self, digests: Iterable[bytes], received_us: int) -> None:
-        """Remember ``digests`` as received at ``received_us``, which never decreases."""
+    def add(self, digests: Iterable[bytes], received_us: int) -> int:
+        """Remember ``digests`` as received at ``received_us``, which never decreases.
+
+        Returns how many ids were forgotten before their time because of the bound.
+        """
         number = received_us // self._slice_us
-        newest = self._slices.setdefault(number, set())
-        before = len(newest)
-        newest.update(digests)
-        self._count += len(newest) - before
-        for old in [key for key in self._slices if key < number - SLICES]:
-            self._count -= len(self._slices.pop(old))
-        while self._count > self._max_ids and len(self._slices) > 1:
-            lost = len(self._slices.pop(min(self._slices)))
-            self._count -= lost
-            self.forgotten_early += lost
+        for digest in digests:
+            self._put(digest, number)
+        while self._slices and self._slices[0].number < number - SLICES:
+            self._forget_oldest()
+        forgotten_early = 0
+        while len(self._known) > self._max_ids:
+            forgotten_early += self._forget_oldest()
+        return forgotten_early
 
     def dump(self) -> Iterator[object]:
-        """Yield the index as plain data, a slice at a time."""
-        for number, digests in sorted(self._slices.items()):
-            yield ("ids", number, b"".join(sorted(digests)))
+        """Yield the index as plain data, ``PIECE_IDS`` at a time, the oldest first.
 
-    def load_slice(self, number: int, joined: bytes) -> None:
-        """Take one slice that ``dump`` yielded."""
-        digests = {
-            joined[start : start + DIGEST_BYTES] for start in range(0, len(joined), DIGEST_BYTES)
-        }
-        self._slices[number] = digests
-        self._count += len(digests)
+        A piece has the end of its slice, not its number: the horizon may be another one when
+        it is loaded. The index may be added to meanwhile.
+        """
+        for part in tuple(self._slices):
+            for start in range(0, len(part.digests), PIECE_IDS):
+                piece = b"".join(part.digests[start : start + PIECE_IDS])
+                yield ("ids", (part.number + 1) * self._slice_us - 1, piece)
+
+    def load_piece(self, received_us: int, joined: bytes) -> None:
+        """Take one piece that ``dump`` yielded, in the same order."""
+        number = received_us // self._slice_us
+        for start in range(0, len(joined), DIGEST_BYTES):
+            self._put(joined[start : start + DIGEST_BYTES], number)
+
+    def _put(self, digest: bytes, number: int) -> None:
+        if digest in self._known:
+            return
+        self._known.add(digest)
+        newest = self._slices[-1] if self._slices else None
+        if newest is None or newest.number != number or len(newest.digests) >= self._slice_ids:
+            newest = _Slice(number)
+            self._slices.append(newest)
+        newest.digests.append(digest)
+
+    def _forget_oldest(self) -> int:
+        """Drop the oldest slice, and return how many ids it had."""
+        digests = self._slices.popleft().digests
+        self._known.difference_update(digests)
+        return len(digests)
 
 
 def digest_of(metric_name: str, event_id: str) -> bytes:

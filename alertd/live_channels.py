@@ -17,6 +17,7 @@ from alertd.channels.factory import ChannelFactory
 from alertd.channels.protocol import Channel
 from alertd.errors import Overloaded
 from alertd.model import Target
+from alertd.rules import EMAIL
 
 LONGEST_ATTEMPT_S: Final = 120.0
 """Longer than any channel's own deadline for one attempt."""
@@ -34,8 +35,9 @@ class LiveChannels:
         self._retired_send, self._retired = trio.open_memory_channel[ChannelFactory](100)
 
     def names(self) -> frozenset[str]:
-        """Return the names of the configured channels."""
-        return self._factory.names()
+        """Return what a rule may name: the ``known_channels`` of ``rules.check_spec``."""
+        names = self._factory.names()
+        return names | {EMAIL} if self._factory.has_mail_server else names
 
     def for_target(self, target: Target) -> Channel:
         """Return the channel that ``target`` means. Raises ``UnknownChannel``."""

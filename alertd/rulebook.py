@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 import trio
 
 from alertd.errors import Conflict, InvalidInput, NotFound, Problem, VersionMismatch
-from alertd.rules import RuleRecord, RuleSpec, Source, check_spec
+from alertd.rules import RuleRecord, RuleSpec, Source, check_spec, is_known
+
+log = structlog.get_logger(__name__)
 
 MAX_RULES: Final = 100_000
 
@@ -135,7 +138,8 @@ class RuleBook:
     async def take_files(self, file_rules: Iterable[FileRule]) -> tuple[int, int]:
         """Make the rules from files those of ``file_rules``; return how many changed and went.
 
-        A rule that no edit touched is left alone. Raises ``Conflict`` as ``check_files`` does;
+        A rule that no edit touched is left alone; a rule made over HTTP that has lost its channel
+        is named in the log. Raises ``Conflict`` as ``check_files`` does;
         nothing is changed then.
         """
         async with self._changing:
@@ -154,7 +158,20 @@ class RuleBook:
             if put or deleted:
                 await self._apply(put=put, deleted=deleted)
             self._places = {rule.id: _place(rule) for rule in wanted.values()}
+            self._warn_of_missing_channels()
             return len(put), len(deleted)
+
+    def _warn_of_missing_channels(self) -> None:
+        """Name the rules made over HTTP whose channel the configuration no longer has."""
+        known = self._known_channels()
+        for record in self.all():
+            for target in record.spec.notifications:
+                if not is_known(target, known):
+                    log.warning(
+                        "a rule names a channel that is not configured; nobody will be told by it",
+                        rule=record.spec.name,
+                        channel=target.channel,
+                    )
 
     def _from_file(self, rule: FileRule) -> RuleRecord:
         now_us, known = self._now_us(), self._records.get(rule.id)

@@ -53,7 +53,8 @@ DAY_US: Final = 86_400 * US_PER_S
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,6})?|100)")
 _METRIC_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
 _LABEL_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
-_CHANNEL_TYPES: Final = frozenset({"EMAIL", "SLACK", "WEBHOOK"})
+EMAIL: Final = "EMAIL"
+_CHANNEL_TYPES: Final = frozenset({EMAIL, "SLACK", "WEBHOOK"})
 
 
 class Source(StrEnum):
@@ -145,7 +146,8 @@ def check_spec(spec: RuleSpec, *, known_channels: frozenset[str]) -> None:
     """Raise ``InvalidInput`` with every reason why ``spec`` cannot be a rule.
 
     Paths are JSON pointers with the wire's names. ``known_channels`` are the names of the
-    channels that the configuration defines.
+    channels that the configuration defines, and ``EMAIL`` if one of them has a mail server,
+    which an e-mail endpoint of a rule is sent by.
     """
     problems: list[Problem] = []
 
@@ -160,6 +162,12 @@ def check_spec(spec: RuleSpec, *, known_channels: frozenset[str]) -> None:
     _check_targets(spec, known_channels, refuse)
     if problems:
         raise InvalidInput(problems)
+
+
+def is_known(target: Target, known_channels: frozenset[str]) -> bool:
+    """Tell whether ``target`` can be sent to; ``known_channels`` are those of ``check_spec``."""
+    sends_by_itself = target.endpoint is not None and target.channel != EMAIL
+    return sends_by_itself or target.channel in known_channels
 
 
 Refuse = Callable[[str, str], None]
@@ -279,10 +287,15 @@ def _check_matchers(spec: RuleSpec, refuse: Refuse) -> None:
 def _check_targets(spec: RuleSpec, known_channels: frozenset[str], refuse: Refuse) -> None:
     for index, target in enumerate(spec.notifications):
         path = f"/notifications/{index}"
-        if target.channel in _CHANNEL_TYPES:
+        if target.channel == EMAIL and EMAIL not in known_channels:
+            refuse(
+                f"{path}/channel",
+                "EMAIL needs a mail server: configure one channel with type = 'email'",
+            )
+        elif target.channel in _CHANNEL_TYPES:
             _check_endpoint(target, f"{path}/endpoint", refuse)
         elif target.channel not in known_channels:
-            known = ", ".join(sorted(known_channels)) or "none"
+            known = ", ".join(sorted(known_channels - {EMAIL})) or "none"
             refuse(
                 f"{path}/channel",
                 f"{target.channel!r} is neither a configured channel ({known}) "
@@ -296,8 +309,8 @@ def _check_targets(spec: RuleSpec, known_channels: frozenset[str], refuse: Refus
 
 def _check_endpoint(target: Target, path: str, refuse: Refuse) -> None:
     if target.endpoint is None:
-        refuse(path, f"is required with channel {target.channel}")
-    elif target.channel == "EMAIL":
+        refuse(path, f"an endpoint is required with channel {target.channel}")
+    elif target.channel == EMAIL:
         if not re.fullmatch(r"[^@\s,;<>\"]{1,64}@[^@\s,;<>\"]{1,255}", target.endpoint):
             refuse(path, "must be one e-mail address, like ops@example.org")
     elif not _is_http_url(target.endpoint):

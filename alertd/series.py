@@ -12,6 +12,7 @@ A new series is kept in ``unsaved`` until the store has it. Leaves persistence t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 import msgspec
 
@@ -25,6 +26,8 @@ MAX_METRIC_NAME_CHARS = 200
 DEFAULT_MAX_SERIES = 1_000_000
 SPELLING_CACHE_SIZE = 200_000
 """Spellings remembered; at the bound all are forgotten, and each is parsed once more."""
+SPELLING_CACHE_BYTES = 64 << 20
+"""The same for the bytes of all spellings together: spaces can make one as long as a request."""
 
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 _decode_any_labels = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -38,6 +41,7 @@ class SeriesRegistry:
         self._series: list[Series] = []
         self._by_name: dict[tuple[str, Labels], int] = {}
         self._by_spelling: dict[tuple[str, bytes], int] = {}
+        self._spelling_bytes = 0
         self._unsaved: list[Series] = []
 
     def __len__(self) -> int:
@@ -64,9 +68,7 @@ class SeriesRegistry:
         number = self._by_spelling.get((metric_name, raw_labels))
         if number is None:
             number = self.resolve(metric_name, _parse_labels(raw_labels))
-            if len(self._by_spelling) >= SPELLING_CACHE_SIZE:
-                self._by_spelling.clear()
-            self._by_spelling[metric_name, raw_labels] = number
+            self._remember_spelling(metric_name, raw_labels, number)
         return number
 
     def resolve(self, metric_name: str, labels: Mapping[str, str]) -> int:
@@ -88,6 +90,14 @@ class SeriesRegistry:
         self._by_name[metric_name, canonical] = number
         self._unsaved.append(series)
         return number
+
+    def _remember_spelling(self, metric_name: str, raw_labels: bytes, number: int) -> None:
+        self._spelling_bytes += len(raw_labels)
+        is_full = len(self._by_spelling) >= SPELLING_CACHE_SIZE
+        if is_full or self._spelling_bytes > SPELLING_CACHE_BYTES:
+            self._by_spelling.clear()
+            self._spelling_bytes = len(raw_labels)
+        self._by_spelling[metric_name, raw_labels] = number
 
     def take_unsaved(self) -> list[Series]:
         """Return the series that the store does not have yet, and trust the caller to save them."""
@@ -113,10 +123,10 @@ def _parse_labels(raw: bytes) -> dict[str, str]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         message = 'must be an object of strings, like {"host": "web-1"}'
         raise InvalidInput([Problem("/labels", message)]) from error
+    wrong = (name for name, value in members.items() if not bytes(value).startswith(b'"'))
     problems = [
         Problem(f"/labels/{_pointer(name)}", 'must be a string, like "1"')
-        for name, value in members.items()
-        if not bytes(value).startswith(b'"')
+        for name in islice(wrong, MAX_LABELS)
     ]
     raise InvalidInput(problems or [Problem("/labels", "must be an object of strings")])
 
@@ -135,7 +145,7 @@ def _check_names(metric_name: str, labels: Labels) -> None:
         problems.append(
             Problem("/labels", f"has {len(labels)} labels; at most {MAX_LABELS} are taken")
         )
-    for name, value in labels:
+    for name, value in labels[:MAX_LABELS]:
         path = f"/labels/{_pointer(name)}"
         if not 0 < len(name) <= MAX_LABEL_NAME_CHARS or not name.isprintable():
             text = f"a label's name must be 1 to {MAX_LABEL_NAME_CHARS} printable characters"

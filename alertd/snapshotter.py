@@ -22,7 +22,7 @@ import trio
 from alertd.clock import Clock
 from alertd.dedup import DedupIndex
 from alertd.engine.engine import Engine
-from alertd.errors import AlertdError, StoreUnavailable
+from alertd.errors import AlertdError
 from alertd.metrics import Metrics
 from alertd.pipeline import Pipeline
 from alertd.store.snapshots import write_snapshot
@@ -61,6 +61,7 @@ class Snapshotter:
         self._clock = clock
         self._metrics = metrics
         self._interval_s = interval_s
+        self._taking = trio.Lock()  # the last one, at the end, may meet one of ``run``'s
 
     async def run(self) -> None:
         """Take snapshots until cancelled."""
@@ -69,7 +70,15 @@ class Snapshotter:
             await self.take()
 
     async def take(self) -> None:
-        """Take a snapshot now, unless the newest one is at this position already."""
+        """Take a snapshot now, unless the newest one is at this position already.
+
+        One that cannot be written is logged and does no harm: the log behind the older ones
+        is longer then.
+        """
+        async with self._taking:
+            await self._take()
+
+    async def _take(self) -> None:
         began_s = trio.current_time()
         async with self._pipeline.between_steps:
             position = self._pipeline.applied
@@ -81,7 +90,7 @@ class Snapshotter:
                 await trio.lowlevel.checkpoint()
         try:
             await trio.to_thread.run_sync(write_snapshot, self._folder, position, chunks)
-        except StoreUnavailable as error:
+        except OSError as error:
             log.warning("snapshot not written; the older ones and the log remain", error=str(error))
             return
         self.position, self.taken_us = position, self._clock.now_us()
@@ -125,7 +134,7 @@ def _engine_items(chunks: Iterable[bytes], dedup: DedupIndex) -> Iterator[object
         unpacker.feed(chunk)
         for item in unpacker:
             if cast("tuple[object, ...]", item)[0] == "ids":
-                _, number, joined = msgspec.convert(item, tuple[str, int, bytes])
-                dedup.load_slice(number, joined)
+                _, received_us, joined = msgspec.convert(item, tuple[str, int, bytes])
+                dedup.load_piece(received_us, joined)
             else:
                 yield item

@@ -14,6 +14,7 @@ import msgspec
 from alertd.channels.check import channel_problems
 from alertd.channels.config import ChannelConfig, EmailConfig, SlackConfig, WebhookConfig
 from alertd.config_errors import did_you_mean
+from alertd.rules import EMAIL
 from alertd.toml_document import Document, TomlTable
 from alertd.toml_places import KeyPath
 
@@ -38,8 +39,9 @@ _RESERVED = frozenset(name.upper() for name in CHANNEL_TYPES)
 def read_channels(
     documents: Iterable[Document], environ: Mapping[str, str]
 ) -> tuple[dict[str, ChannelConfig], frozenset[str]]:
-    """Return the channels by name, and all names, those of unreadable channels too.
+    """Return the channels by name, and what rules may name (``known_channels`` of ``check_spec``).
 
+    To rules an unreadable channel is one that is there: it is complained of only once.
     What is wrong is noted in the documents; the channels are of use only if nothing is. A name
     may be used once over all files.
     """
@@ -57,7 +59,10 @@ def read_channels(
             channel = None if table is None else _read(document, path, table, environ)
             if channel is not None:
                 channels[name] = channel
-    return channels, frozenset(taken)
+    is_sound = len(channels) == len(taken)
+    if is_sound and not any(isinstance(channel, EmailConfig) for channel in channels.values()):
+        return channels, frozenset(taken)
+    return channels, frozenset((*taken, EMAIL))
 
 
 def _check_name(document: Document, path: KeyPath, name: str) -> None:

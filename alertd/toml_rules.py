@@ -128,7 +128,7 @@ def _targets(document: Document, path: KeyPath, table: TomlTable) -> tuple[Targe
         document.refuse(path, 'expected an array of channel names, like ["ops"]')
         return ()
     return tuple(
-        _target(document, (*path, index), entry) or Target("EMAIL", f"stand-in-{index}@localhost")
+        _target(document, (*path, index), entry) or Target("WEBHOOK", f"http://stand-in/{index}")
         for index, entry in enumerate(entries)
     )
 

@@ -62,6 +62,11 @@ class ChannelFactory:
         """Return the names of the configured channels."""
         return frozenset(self._channels)
 
+    @property
+    def has_mail_server(self) -> bool:
+        """Whether an e-mail endpoint of a rule can be sent to."""
+        return self._mail_server is not None
+
     def for_target(self, target: Target) -> Channel:
         """Return the channel that ``target`` means. Raises ``UnknownChannel`` if there is none."""
         if target.endpoint is None:

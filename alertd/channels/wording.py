@@ -134,14 +134,14 @@ def time_text(rfc3339: str) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a length of time in its two largest units: ``2 min 5 s``."""
+    """Return a length of time in its two largest units, without zeros: ``2 min 5 s``, ``1 h``."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     whole = round(seconds)
-    for unit_s, unit, part_s, part in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min")):
-        if whole >= unit_s:
-            return f"{whole // unit_s} {unit} {whole % unit_s // part_s} {part}"
-    return f"{whole // 60} min {whole % 60} s"
+    units = ((86_400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+    unit_s, unit, part_s, part = next(scale for scale in units if whole >= scale[0])
+    parts = whole % unit_s // part_s
+    return f"{whole // unit_s} {unit}" + (f" {parts} {part}" if parts else "")
 
 
 def clip(text: str, limit: int) -> str:

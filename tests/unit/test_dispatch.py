@@ -566,7 +566,7 @@ async def test_a_real_receiver_that_fails_in_every_way_gets_each_message_under_o
             bench.add(notification("a", created_us=now_us()))
             await trio.to_thread.run_sync(receiver.wait_for, 4)
             with trio.fail_after(5):
-                while bench.status("a") is PENDING:  # noqa: ASYNC110 - no event tells of it
+                while bench.status("a") is PENDING:  # no event tells of it
                     await trio.sleep(0.01)
         await factory.aclose()
     assert bench.status("a") is SUCCESS

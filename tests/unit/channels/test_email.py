@@ -74,7 +74,7 @@ async def arrived(receiver: SmtpReceiver, count: int = 1) -> None:
 async def threads_ended(channel: EmailChannel) -> None:
     with trio.fail_after(5):
         # No event tells of a worker thread's end.
-        while channel._server._threads.borrowed_tokens:  # noqa: ASYNC110
+        while channel._server._threads.borrowed_tokens:
             await trio.sleep(0.01)
 
 

@@ -13,7 +13,8 @@ from tests.unit.channels.messages import incident, message, resolved
         (0.25, "0.25 s"),
         (59, "59 s"),
         (125, "2 min 5 s"),
-        (3600, "1 h 0 min"),
+        (300, "5 min"),
+        (3600, "1 h"),
         (90_061, "1 d 1 h"),
     ],
 )
