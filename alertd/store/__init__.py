@@ -4,5 +4,6 @@ The way in is ``store.py``; ``protocols.py`` names the seams that another store 
 writer thread (``writer.py``, with ``wal.py``) owns the write connection; ``readers.py`` has the
 others. ``connection.py`` opens, ``migrations.py`` owns the schema, and one file each holds the
 event log (bytes in ``entry_codec.py``), the rules, the incidents (read in ``history.py``, with
-``timeline.py``) and the outbox. ``snapshots.py`` knows nothing of SQLite.
+``timeline.py``), the outbox, the answered requests and the quarantine. ``snapshots.py`` knows
+nothing of SQLite.
 """

@@ -14,6 +14,7 @@ import struct
 import sys
 import zlib
 from array import array
+from collections.abc import Callable, Sequence
 from typing import Final, Literal, TypeAlias
 
 import msgpack
@@ -32,6 +33,7 @@ _EVENT_BYTES: Final = 8 + 8 + 4
 _BIG_ENDIAN: Final = sys.byteorder == "big"
 
 _Column: TypeAlias = "bytes | array[int] | array[float]"
+Choose: TypeAlias = "Callable[[array[int], array[int]], Sequence[int]]"
 
 _encode_change = msgspec.json.Encoder().encode
 _decode_change = msgspec.json.Decoder(RuleChange).decode
@@ -70,20 +72,21 @@ def encode_batch(batch: EventBatch) -> bytes:
 
 def decode_batch(body: bytes, received_us: int) -> EventBatch:
     """Return the batch that ``body`` holds. Raises ``BadEntry``."""
-    count, flags = _open(body)
-    ids_at = _PREFIX_BYTES + count * _EVENT_BYTES
-    if len(body) < ids_at or (len(body) > ids_at) != bool(flags & _HAS_IDS):
-        raise BadEntry(f"{count} events do not take {len(body)} bytes")
-    view = memoryview(body)
-    values_at = _PREFIX_BYTES + count * 8
-    series_at = values_at + count * 8
-    return EventBatch(
-        received_us=received_us,
-        series_ids=_integers("I", view[series_at:ids_at]),
-        times_us=_integers("q", view[_PREFIX_BYTES:values_at]),
-        values=_floats(view[values_at:series_at]),
-        ids=_decode_ids(view[ids_at:], count) if flags & _HAS_IDS else None,
-    )
+    return _with_ids(*_decode_columns(body, received_us))
+
+
+def decode_chosen(body: bytes, received_us: int, choose: Choose) -> EventBatch | None:
+    """Return the events of ``body`` at the places that ``choose`` picks, None if it picks none.
+
+    ``choose`` gets the columns of series numbers and of event times and returns places in
+    ascending order. The ids are decoded only if it picks any. Raises ``BadEntry``.
+    """
+    batch, packed_ids = _decode_columns(body, received_us)
+    places = choose(batch.series_ids, batch.times_us)
+    if not places:
+        return None
+    batch = _with_ids(batch, packed_ids)
+    return batch if len(places) == len(batch) else batch.select(places)
 
 
 def encode_change(change: RuleChange) -> bytes:
@@ -120,6 +123,30 @@ def _open(body: bytes) -> tuple[int, int]:
     if version != VERSION:
         raise BadEntry(f"format version {version} is unknown; this alertd writes {VERSION}")
     return count, flags
+
+
+def _decode_columns(body: bytes, received_us: int) -> tuple[EventBatch, memoryview | None]:
+    """Return the batch without its ids, and the ids as they were packed, if there are any."""
+    count, flags = _open(body)
+    ids_at = _PREFIX_BYTES + count * _EVENT_BYTES
+    if len(body) < ids_at or (len(body) > ids_at) != bool(flags & _HAS_IDS):
+        raise BadEntry(f"{count} events do not take {len(body)} bytes")
+    view = memoryview(body)
+    values_at = _PREFIX_BYTES + count * 8
+    series_at = values_at + count * 8
+    batch = EventBatch(
+        received_us=received_us,
+        series_ids=_integers("I", view[series_at:ids_at]),
+        times_us=_integers("q", view[_PREFIX_BYTES:values_at]),
+        values=_floats(view[values_at:series_at]),
+    )
+    return batch, view[ids_at:] if flags & _HAS_IDS else None
+
+
+def _with_ids(batch: EventBatch, packed: memoryview | None) -> EventBatch:
+    if packed is None:
+        return batch
+    return msgspec.structs.replace(batch, ids=_decode_ids(packed, len(batch)))
 
 
 def _decode_ids(packed: memoryview, count: int) -> tuple[str | None, ...]:

@@ -3,20 +3,22 @@
 Owns the tables ``event_log`` and ``series``. Invariant: positions grow by one and an entry never
 changes, so replaying from a position gives the same inputs in the same order. Positions are not
 given out twice: whoever prunes the log leaves its newest entry. Leaves the bytes of an entry to
-``entry_codec.py``.
+``entry_codec.py``, and finding events by series and time to ``event_reads.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
 import apsw
 import msgspec
 
+from alertd.idempotency import AnsweredRequest
 from alertd.model import EventBatch, Series
 from alertd.rules import RuleChange
+from alertd.store import requests
 from alertd.store.entry_codec import (
     BadEntry,
     check_batch,
@@ -25,8 +27,9 @@ from alertd.store.entry_codec import (
     encode_batch,
     encode_change,
 )
+from alertd.store.event_reads import Wanted, find_entries, read_part
 from alertd.store.failures import corrupt
-from alertd.store.protocols import LogEntry
+from alertd.store.protocols import LogEntry, StoredEvents
 from alertd.store.readers import Readers
 from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
 
@@ -57,10 +60,15 @@ class EventLog:
         self._readers = readers
         self._path = path
 
-    async def append(self, batches: Sequence[EventBatch], new_series: Sequence[Series]) -> int:
+    async def append(
+        self,
+        batches: Sequence[EventBatch],
+        new_series: Sequence[Series],
+        answered: Sequence[AnsweredRequest] = (),
+    ) -> int:
         """Make ``batches`` durable in one transaction; see ``EventStore.append``.
 
-        Without batches only the series are stored, and the position is that of the next entry.
+        Without batches the position is that of the next entry.
         Raises ``ValueError`` before anything is queued for a batch whose columns do not fit.
         The event loop is not held up: encoding and checksums run in the writer thread.
         """
@@ -70,9 +78,11 @@ class EventLog:
             wal_bytes += len(batch) * _WAL_BYTES_PER_EVENT
             if batch.ids is not None:
                 wal_bytes += len(batch) * _WAL_BYTES_PER_ID
+        for request in answered:
+            wal_bytes += requests.WAL_BYTES_PER_REQUEST + len(request.answer)
         rows = [(series.id, series.metric_name, _labels_json(series)) for series in new_series]
         return await self._writer.run(
-            "store events", partial(_append, batches, rows), wal_bytes=wal_bytes
+            "store events", partial(_append, batches, rows, answered), wal_bytes=wal_bytes
         )
 
     async def end(self) -> LogEnd:
@@ -92,6 +102,35 @@ class EventLog:
             for entry in entries:
                 yield entry
             after = entries[-1].position
+
+    async def read(
+        self,
+        series_ids: Collection[int],
+        from_us: int,
+        until_us: int,
+        *,
+        after: int = 0,
+        through: int | None = None,
+    ) -> AsyncGenerator[StoredEvents, None]:
+        """Yield the events of ``series_ids`` with ``from_us < t <= until_us``, in log order.
+
+        See ``EventStore.read``.
+        """
+        wanted = Wanted.of(series_ids, from_us, until_us)
+        if through is None:
+            through = (await self.end()).position
+        while True:
+            find = partial(find_entries, wanted, after, through)
+            positions = await self._readers.run("find stored events", find)
+            if not positions:
+                return
+            after, unread = positions[-1], positions
+            while unread:
+                work = partial(read_part, self._path, wanted, unread)
+                events, entries_read = await self._readers.run("read stored events", work)
+                for stored in events:
+                    yield stored
+                unread = unread[entries_read:]
 
     async def all_series(self) -> list[Series]:
         """Return every series, by id."""
@@ -118,21 +157,33 @@ def append_change(connection: apsw.Connection, change: RuleChange) -> int:
 def _append(
     batches: Sequence[EventBatch],
     series_rows: Sequence[tuple[int, str, str]],
+    answered: Sequence[AnsweredRequest],
     connection: apsw.Connection,
 ) -> int:
     if series_rows:
         connection.executemany("INSERT INTO series VALUES (?, ?, ?)", series_rows)
+    if answered:
+        requests.write(connection, answered)
     if not batches:
         return _end(connection).position + 1
     connection.executemany(
-        "INSERT INTO event_log (received_us, kind, count, has_ids, body) "
-        "VALUES (?, 'events', ?, ?, ?)",
-        (
-            (batch.received_us, len(batch), batch.ids is not None, encode_batch(batch))
-            for batch in batches
-        ),
+        "INSERT INTO event_log (received_us, kind, count, has_ids, least_us, greatest_us, body) "
+        "VALUES (?, 'events', ?, ?, ?, ?, ?)",
+        map(_batch_row, batches),
     )
     return connection.last_insert_rowid() - len(batches) + 1
+
+
+def _batch_row(batch: EventBatch) -> tuple[int, int, bool, int, int, bytes]:
+    times_us = batch.times_us.tolist()  # one list costs less than two walks over the array
+    return (
+        batch.received_us,
+        len(batch),
+        batch.ids is not None,
+        min(times_us),
+        max(times_us),
+        encode_batch(batch),
+    )
 
 
 def _end(connection: apsw.Connection) -> LogEnd:

@@ -5,7 +5,8 @@ Owns every table and index. A migration is never edited once released: the next 
 
 The tables are meant to be read with the ``sqlite3`` program: what is stored as JSON has its
 main fields as generated columns, so that nothing is stored twice. An index exists only where a
-query of alertd's own needs it, and the event log has none: it would cost 15 times the write.
+query of alertd's own needs it. The event log's has one entry a batch: one an event would cost 15
+times the write.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import Final
 import apsw
 import structlog
 
+from alertd.model import EventBatch
 from alertd.store.connection import APPLICATION_ID
-from alertd.store.failures import StoreOpenError, translate
+from alertd.store.entry_codec import BadEntry, decode_batch
+from alertd.store.failures import StoreOpenError, corrupt, translate
 
 _log = structlog.get_logger()
 
@@ -129,13 +132,56 @@ CREATE INDEX notifications_pending ON notifications (next_attempt_us, seq)
 CREATE INDEX notifications_failed ON notifications (settled_us) WHERE status = 'FAILED';
 """
 
-MIGRATIONS: Final = (_INITIAL,)
+_EVENT_TIMES: Final = """
+-- The new columns stand before the body: behind it, each would be a walk through its pages.
+CREATE TABLE event_log_with_times (
+    position    INTEGER PRIMARY KEY,
+    received_us INTEGER NOT NULL,
+    kind        TEXT NOT NULL CHECK (kind IN ('events', 'rules')),
+    count       INTEGER NOT NULL,
+    has_ids     INTEGER NOT NULL,
+    least_us    INTEGER, -- event times in the body; NULL where kind is rules
+    greatest_us INTEGER,
+    body        BLOB NOT NULL -- see alertd/store/entry_codec.py
+) STRICT;
+INSERT INTO event_log_with_times
+    SELECT position, received_us, kind, count, has_ids,
+           iif(kind = 'events', least_us(position, body), NULL),
+           iif(kind = 'events', greatest_us(position, body), NULL),
+           body
+    FROM event_log ORDER BY position;
+DROP TABLE event_log;
+ALTER TABLE event_log_with_times RENAME TO event_log;
+CREATE INDEX event_log_by_time ON event_log (greatest_us, least_us);
+"""
+
+_REQUESTS_AND_QUARANTINE: Final = """
+CREATE TABLE request_keys (
+    seq         INTEGER PRIMARY KEY, -- the order of writing: the oldest are pruned first
+    key_digest  BLOB NOT NULL UNIQUE,
+    body_digest BLOB NOT NULL,
+    received_us INTEGER NOT NULL,
+    answer      TEXT NOT NULL -- the body of the 202, as JSON
+) STRICT;
+
+CREATE TABLE quarantine (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    received_us INTEGER NOT NULL,
+    reason      TEXT NOT NULL,
+    path        TEXT NOT NULL,
+    message     TEXT NOT NULL,
+    event       TEXT NOT NULL -- the beginning of the event as JSON
+) STRICT;
+"""
+
+MIGRATIONS: Final = (_INITIAL, _EVENT_TIMES, _REQUESTS_AND_QUARANTINE)
 
 
 def migrate(connection: apsw.Connection, path: Path) -> None:
     """Bring the schema up to date. Raises ``StoreOpenError`` for one from a newer alertd.
 
-    A migration that fails leaves the file as the one before it left it.
+    A migration that fails leaves the file as the one before it left it. Raises ``StoreCorrupt``
+    for an entry of the event log that it has to decode and cannot.
     """
     version = connection.pragma("user_version")
     if version > len(MIGRATIONS):
@@ -143,6 +189,8 @@ def migrate(connection: apsw.Connection, path: Path) -> None:
             f"{path} has schema {version} and this alertd knows {len(MIGRATIONS)}; run the newer "
             "alertd that wrote it, or restore the backup from before that upgrade"
         )
+    if version < len(MIGRATIONS):
+        _offer_event_times(connection, path)
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         try:
             _apply(connection, number, script)
@@ -152,6 +200,19 @@ def migrate(connection: apsw.Connection, path: Path) -> None:
                 f"cannot migrate {path} to schema {number}: {error}; it is as it was before"
             ) from error
         _log.info("schema migrated", path=str(path), schema=number)
+
+
+def _offer_event_times(connection: apsw.Connection, path: Path) -> None:
+    """Let migrations call ``least_us`` and ``greatest_us`` (position, body) of a batch."""
+
+    def decoded(position: int, body: bytes) -> EventBatch:
+        try:
+            return decode_batch(body, 0)
+        except BadEntry as error:
+            raise corrupt(str(path), f"event_log entry {position}: {error}") from error
+
+    connection.create_scalar_function("least_us", lambda *row: min(decoded(*row).times_us), 2)
+    connection.create_scalar_function("greatest_us", lambda *row: max(decoded(*row).times_us), 2)
 
 
 def _apply(connection: apsw.Connection, number: int, script: str) -> None:

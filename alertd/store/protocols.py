@@ -7,10 +7,11 @@ Incidents and the outbox are not behind a protocol: their one transaction is SQL
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from alertd.idempotency import AnsweredRequest
 from alertd.model import EventBatch, Series
 from alertd.rules import RuleChange, RuleRecord
 
@@ -23,13 +24,26 @@ class LogEntry:
     body: EventBatch | RuleChange
 
 
+class StoredEvents(NamedTuple):
+    """Events of one entry of the log that a read asked for, in their order there."""
+
+    position: int
+    batch: EventBatch
+
+
 class EventStore(Protocol):
     """The append-only log, and the series that its events refer to."""
 
-    async def append(self, batches: Sequence[EventBatch], new_series: Sequence[Series]) -> int:
+    async def append(
+        self,
+        batches: Sequence[EventBatch],
+        new_series: Sequence[Series],
+        answered: Sequence[AnsweredRequest] = (),
+    ) -> int:
         """Make ``batches`` durable in one transaction, with the series they use first.
 
-        Returns the position of the first; they are consecutive. Once it has been called, a
+        ``answered`` are those of the requests they came in that had a key. Returns the position
+        of the first; they are consecutive. Once it has been called, a
         cancelled caller does not undo it. Raises ``StoreUnavailable`` when nothing was written
         and it may be tried again; any other failure is ambiguous and must end the process.
         """
@@ -37,6 +51,31 @@ class EventStore(Protocol):
 
     def replay(self, after: int) -> AsyncIterator[LogEntry]:
         """Yield every entry behind position ``after``, in order."""
+        ...
+
+    def read(
+        self,
+        series_ids: Collection[int],
+        from_us: int,
+        until_us: int,
+        *,
+        after: int = 0,
+        through: int | None = None,
+    ) -> AsyncGenerator[StoredEvents, None]:
+        """Yield the events of ``series_ids`` with ``from_us < t <= until_us``, in log order.
+
+        Only entries at positions in ``(after, through]`` are looked at; ``through = None`` is the
+        end of the log when the read begins. An entry without such events is not yielded; what is
+        yielded keeps its receive time and its ids. As entries never change, the same arguments
+        give the same events, but for entries that retention has removed since.
+
+        Cost: that of the entries whose span of event times meets the range, not of the whole
+        log. Memory is bounded whatever the range, and the store is held only while a part is
+        read, never between two parts: take as long as you like, add checkpoints of your own (a
+        part may be 50,000 events, without one), and use ``contextlib.aclosing`` if you may leave
+        early. Raises ``StoreUnavailable``, after which it may be asked again, and
+        ``StoreCorrupt``, naming the position, for an entry that is damaged.
+        """
         ...
 
     async def all_series(self) -> list[Series]:

@@ -22,7 +22,9 @@ from alertd.store.event_log import EventLog
 from alertd.store.incidents import IncidentStore
 from alertd.store.migrations import migrate
 from alertd.store.outbox import Outbox
+from alertd.store.quarantine import QuarantineTable
 from alertd.store.readers import Readers
+from alertd.store.requests import RequestTable
 from alertd.store.rules import RuleTable
 from alertd.store.wal import Wal
 from alertd.store.writer import Writer
@@ -38,6 +40,8 @@ class Store:
     rules: RuleTable
     incidents: IncidentStore
     outbox: Outbox
+    requests: RequestTable
+    quarantine: QuarantineTable
     writer: Writer
     path: Path
     """The real path of the database."""
@@ -65,6 +69,8 @@ async def open_store(
                 rules=RuleTable(writer, readers, str(path)),
                 incidents=IncidentStore(writer, readers),
                 outbox=Outbox(writer, readers),
+                requests=RequestTable(writer, readers),
+                quarantine=QuarantineTable(writer, readers),
                 writer=writer,
                 path=path,
             )
