@@ -12,6 +12,7 @@ recovery at the next start is the only repair.
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -27,14 +28,17 @@ from alertd.config import Config
 from alertd.dedup import DedupIndex
 from alertd.dispatch import Dispatcher
 from alertd.host_metrics import HostMetrics
+from alertd.housekeeping import Housekeeper
 from alertd.http.app import make_app
 from alertd.http.server import serve
 from alertd.http.services import Limits, Services
+from alertd.idempotency import RequestKeys
 from alertd.intake import Intake
 from alertd.live_channels import LiveChannels
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, GroupState
 from alertd.pipeline import Pipeline
+from alertd.quarantine import Quarantine
 from alertd.recovery import Recovered, recover
 from alertd.reload import Reloader
 from alertd.rulebook import RuleBook
@@ -70,7 +74,6 @@ class _Daemon:
         """Open the store, recover, serve, and stop in order."""
         config = self._config
         path = config.store.resolve_path()
-        path.parent.mkdir(parents=True, exist_ok=True)
         log.info("starting", version=__version__, config=str(self._config_path), store=str(path))
         sdnotify.status("opening the store")
         async with open_store(path, durability=Durability(config.store.durability)) as store:
@@ -93,11 +96,17 @@ class _Daemon:
         """Run everything that lives between recovery and the closing of the store."""
         config = self._config
         clock = Clock(not_before_us=recovered.received_us)
+        _warn_if_ahead(clock)
         channels = LiveChannels(
             config.channels, allow_private_endpoints=config.notify.allow_private_endpoints
         )
         dispatcher = Dispatcher(
-            store.outbox, channels, clock.now_us, config.notify, self._metrics, log
+            store.outbox,
+            channels,
+            clock.now_us,
+            config.notify,
+            self._metrics,
+            structlog.get_logger(Dispatcher.__module__),
         )
         pipeline = Pipeline(
             events=store.events,
@@ -138,19 +147,25 @@ class _Daemon:
             clock=clock,
             metrics=self._metrics,
         )
+        quarantine = Quarantine(store.quarantine, self._metrics)
         intake = Intake(
             pipeline,
             recovered.registry,
             clock,
+            quarantine,
             max_future_skew_us=seconds_to_us(config.engine.max_future_skew_secs),
             retention_us=seconds_to_us(config.store.event_retention_days * 86_400),
         )
+        reloader = Reloader(self._config_path, config, rulebook, channels)
         app = make_app(
             Services(
                 intake=intake,
+                requests=self._request_keys(store, clock),
+                quarantine=store.quarantine,
                 rules=rulebook,
                 incidents=store.incidents,
                 status=status,
+                reloader=reloader,
                 metrics=self._metrics,
                 limits=Limits(
                     max_body_bytes=config.server.max_body_bytes,
@@ -158,7 +173,6 @@ class _Daemon:
                 ),
             )
         )
-        reloader = Reloader(self._config_path, config, rulebook, channels)
 
         async with trio.open_nursery() as core:
             core.start_soon(channels.run)
@@ -169,23 +183,33 @@ class _Daemon:
             core.start_soon(_run_then_set, pipeline.run, judging_over)
             await reloader.start()
             core.start_soon(snapshotter.run)
+            core.start_soon(quarantine.run)
+            core.start_soon(self._housekeeper(store, clock).run)
 
-            await self._serve_until_shutdown(app, intake, reloader, status)
+            await self._serve_until_shutdown(app, intake, reloader, status, pipeline)
 
             pipeline.close()
             await judging_over.wait()
+            await quarantine.flush()
             await snapshotter.take()
             await dispatcher.drain(config.notify.shutdown_deadline_secs)
             core.cancel_scope.cancel()
 
     async def _serve_until_shutdown(
-        self, app: QuartTrio, intake: Intake, reloader: Reloader, status: Status
+        self,
+        app: QuartTrio,
+        intake: Intake,
+        reloader: Reloader,
+        status: Status,
+        pipeline: Pipeline,
     ) -> None:
         """Run what feeds the pipeline; when it is told to stop, HTTP has its grace time."""
         config, http_over = self._config, trio.Event()
         http = partial(serve, app, config.server, metrics=self._metrics, shutdown=self._shutdown)
         async with trio.open_nursery() as edge:
-            edge.start_soon(self._listen_to_signals, reloader)
+            edge.start_soon(self._listen_to_signals)
+            edge.start_soon(_reload_on_hangup, reloader)
+            edge.start_soon(reloader.watch)
             if config.host_metrics.enabled:
                 edge.start_soon(HostMetrics(intake).run, config.host_metrics)
             for address in await edge.start(_start_then_set, http, http_over):
@@ -194,18 +218,36 @@ class _Daemon:
             await self._shutdown.wait()
             log.info("stopping")
             sdnotify.stopping()
+            pipeline.hurry()
             await http_over.wait()
             edge.cancel_scope.cancel()
 
-    async def _listen_to_signals(self, reloader: Reloader) -> None:
-        """SIGTERM and SIGINT stop the daemon; SIGHUP reads the configuration again."""
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    async def _listen_to_signals(self) -> None:
+        """SIGTERM and SIGINT stop the daemon."""
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             async for number in signals:
-                if number == signal.SIGHUP:
-                    await reloader.reload()
-                else:
-                    log.info("signal received", signal=signal.Signals(number).name)
-                    self._shutdown.set()
+                log.info("signal received", signal=signal.Signals(number).name)
+                self._shutdown.set()
+
+    def _request_keys(self, store: Store, clock: Clock) -> RequestKeys:
+        return RequestKeys(
+            store.requests,
+            clock.now_us,
+            horizon_us=seconds_to_us(self._config.engine.dedup_horizon_secs),
+            on_repeat=self._metrics.requests_repeated.inc,
+        )
+
+    def _housekeeper(self, store: Store, clock: Clock) -> Housekeeper:
+        engine, retention_days = self._config.engine, self._config.store.quarantine_retention_days
+        return Housekeeper(
+            store.requests,
+            store.quarantine,
+            clock.now_us,
+            self._metrics,
+            request_horizon_us=seconds_to_us(engine.dedup_horizon_secs),
+            max_requests=engine.max_remembered_requests,
+            quarantine_retention_us=seconds_to_us(retention_days * 86_400),
+        )
 
     def _new_state(self) -> tuple[SeriesRegistry, DedupIndex]:
         engine = self._config.engine
@@ -217,6 +259,23 @@ class _Daemon:
     def _tell_progress(self, phrase: str) -> None:
         sdnotify.status(phrase)
         sdnotify.extend_timeout(30 * US_PER_S)
+
+
+def _warn_if_ahead(clock: Clock) -> None:
+    """Say so if the log was last written by a machine whose clock was ahead of what it is now."""
+    ahead_s = (clock.now_us() - time.time_ns() // 1000) / US_PER_S
+    if ahead_s > 1:
+        log.warning(
+            "the log's last entry is ahead of the wall clock; alertd's time goes on from there",
+            ahead_s=round(ahead_s),
+        )
+
+
+async def _reload_on_hangup(reloader: Reloader) -> None:
+    """SIGHUP reads the configuration again. Apart from what stops: a reload can take long."""
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        async for _ in signals:
+            await reloader.reload_unasked()
 
 
 async def _run_then_set(run: Callable[[], Awaitable[None]], over: trio.Event) -> None:

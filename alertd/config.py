@@ -12,7 +12,7 @@ from __future__ import annotations
 import glob
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -80,6 +80,7 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
     durability: Literal["full", "relaxed"] = "full"
     event_retention_days: Days = 30
     history_retention_days: Days = 90
+    quarantine_retention_days: Days = 30
 
     def resolve_path(self, environ: Mapping[str, str] = os.environ) -> Path:
         """Return where the database is.
@@ -110,6 +111,8 @@ class EngineConfig(_Section, frozen=True, kw_only=True):
     max_series: Count = 1_000_000
     max_remembered_ids: Count = 1_000_000
     """Event ids (some 100 bytes each); at the bound the oldest are forgotten early."""
+    max_remembered_requests: Count = 1_000_000
+    """Idempotency-Keys (some 300 bytes on disk each); the oldest go first, as above."""
 
 
 class NotifyConfig(_Section, frozen=True, kw_only=True):
@@ -252,14 +255,12 @@ def _patterns(main: Document) -> tuple[str, ...]:
 
 
 def _included(main: Document, patterns: tuple[str, ...]) -> list[Document]:
-    """Return the files that ``patterns`` name, each once, those of one pattern by name."""
+    """Return what the files that ``patterns`` name say, in their order."""
     directory = main.path.parent
-    files: dict[Path, None] = {}
     for index, pattern in enumerate(patterns):
-        found = [directory / name for name in sorted(glob.glob(pattern, root_dir=directory))]
-        if not found and not glob.has_magic(pattern):
+        if not glob.has_magic(pattern) and not included_files(directory, (pattern,)):
             main.refuse(("include", index), f"expected a file, {pattern!r} is not there")
-        files.update(dict.fromkeys(found))
+    files = included_files(directory, patterns)
     if len(files) > MAX_INCLUDED_FILES:
         main.refuse(("include",), f"expected at most {MAX_INCLUDED_FILES} files, got {len(files)}")
         return []
@@ -270,6 +271,17 @@ def _included(main: Document, patterns: tuple[str, ...]) -> list[Document]:
                 (key,), f"belongs in {main.path}; expected [[rules]] and [channels.*] only"
             )
     return documents
+
+
+def include_patterns(path: Path) -> tuple[str, ...]:
+    """Return what the main file at ``path`` includes; nothing where that cannot be read."""
+    return _patterns(Document(path))
+
+
+def included_files(directory: Path, patterns: Iterable[str]) -> list[Path]:
+    """Return the files that ``patterns`` name, each once, those of one pattern by name."""
+    found = (sorted(glob.glob(pattern, root_dir=directory)) for pattern in patterns)
+    return list(dict.fromkeys(directory / name for names in found for name in names))
 
 
 def _bind_problem(bind: str) -> str | None:

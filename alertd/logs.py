@@ -26,6 +26,8 @@ REDACTED: Final = "[redacted]"
 MAX_DEPTH: Final = 6
 """How deep a field's value is looked into; what lies deeper is not shown."""
 
+_HEADLINE: Final = ("timestamp", "level", "logger", "event")
+
 _SECRET_WORDS: Final = frozenset(
     {"authorization", "cookie", "credential", "password", "secret", "token"}
 )
@@ -126,5 +128,12 @@ def _rendering(config: LoggingConfig, stream: TextIO) -> list[Processor]:
         ]
     return [
         structlog.processors.format_exc_info,
+        _headline_first,
         structlog.processors.JSONRenderer(ensure_ascii=False),
     ]
+
+
+def _headline_first(logger: WrappedLogger, method_name: str, event_dict: EventDict) -> EventDict:
+    """Put first what a person looks for first in a long line: a structlog processor."""
+    headline = {name: event_dict[name] for name in _HEADLINE if name in event_dict}
+    return headline | dict(event_dict)

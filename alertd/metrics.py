@@ -70,6 +70,26 @@ class Metrics:
         self.events_rejected = self._counter(
             "events_rejected", "Events refused and reported to their sender, by reason.", "reason"
         )
+        self.events_quarantined = self._counter(
+            "events_quarantined", "Refused events that were kept for inspection."
+        )
+        self.quarantine_dropped = self._counter(
+            "quarantine_dropped",
+            "Refused events that were not kept: too many a second, or the store could not write.",
+        )
+        self.quarantine_events = self._gauge(
+            "quarantine_events", "Refused events that can be looked at now (bound: 10,000)."
+        )
+        self.event_ids_forgotten = self._counter(
+            "event_ids_forgotten", "Event ids forgotten early (bound: engine.max_remembered_ids)."
+        )
+        self.requests_repeated = self._counter(
+            "requests_repeated", "Requests answered as before because of their Idempotency-Key."
+        )
+        self.request_keys_forgotten = self._counter(
+            "request_keys_forgotten",
+            "Idempotency-Keys forgotten early (bound: engine.max_remembered_requests).",
+        )
         self.queue_events = self._gauge(
             "queue_events", "Events that wait for their commit (bound: engine.max_queue_events)."
         )

@@ -27,6 +27,7 @@ from alertd.dedup import DedupIndex, digest_of
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import RulesChanged, Tick
 from alertd.errors import AlertdError, Overloaded, StoreUnavailable
+from alertd.idempotency import AnsweredRequest, KeyedRequest
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, Announcement, EndReason, EventBatch, Transition
 from alertd.rules import RuleChange, RuleRecord, compile_rule
@@ -62,6 +63,7 @@ class _Work:
     """Something in the queue, and what became of it."""
 
     body: EventBatch | RuleChange
+    request: KeyedRequest | None = None
     done: trio.Event = field(default_factory=trio.Event)
     duplicates: int = 0
     error: AlertdError | None = None
@@ -111,6 +113,7 @@ class Pipeline:
         self._queued_events = 0
         self._newest_received_us = 0
         self._refusal: tuple[int, str] | None = None
+        self._is_ending = False
         self._outstanding: dict[_Work, int] = {}  # receive times of what the engine has not seen
         self._inbox_send, self._inbox = trio.open_memory_channel[_Work](MAX_QUEUED_REQUESTS)
         self._judge_send, self._to_judge = trio.open_memory_channel[list[_Entry]](
@@ -143,11 +146,12 @@ class Pipeline:
         """Held while the engine steps and records; hold it to see a state at one position."""
         return self._between_steps
 
-    async def append(self, batch: EventBatch) -> int:
+    async def append(self, batch: EventBatch, request: KeyedRequest | None = None) -> int:
         """Make ``batch`` durable; return how many of its events were duplicates.
 
-        A cancelled caller changes nothing for the batch. Raises ``Overloaded`` at once if the
-        queue is full, ``StoreUnavailable`` if nothing was stored.
+        With a ``request`` its answer is stored in the same transaction, and the batch may be
+        empty. A cancelled caller changes nothing for the batch. Raises ``Overloaded`` at once if
+        the queue is full, ``StoreUnavailable`` if nothing was stored.
         """
         if self._queued_events and self._queued_events + len(batch) > self._max_queued_events:
             raise Overloaded(
@@ -158,7 +162,7 @@ class Pipeline:
         if batch.received_us < self._newest_received_us:
             # Two requests may be handed in in another order than they were received.
             batch = msgspec.structs.replace(batch, received_us=self._newest_received_us)
-        work = _Work(batch)
+        work = _Work(batch, request)
         await self._submit(work, batch.received_us)
         return work.duplicates
 
@@ -188,6 +192,14 @@ class Pipeline:
         await work.done.wait()
         if work.error is not None:
             raise work.error
+
+    def hurry(self) -> None:
+        """The process is to end soon: from now on ``run`` does not wait for a store that refuses.
+
+        It raises ``StoreUnavailable`` instead of recording again and again; recovery finds the
+        same transitions at the next start.
+        """
+        self._is_ending = True
 
     def close(self) -> None:
         """Take nothing more. ``run`` returns when everything taken has been judged."""
@@ -261,10 +273,11 @@ class Pipeline:
         admitted = self._without_duplicates(group)
         new_series = self._registry.take_unsaved()
         batches = [batch for batch, _ in admitted]
+        answered = _answered(group)
         first = 0
         try:
-            if batches or new_series:
-                first = await self._events.append(batches, new_series)
+            if batches or new_series or answered:
+                first = await self._events.append(batches, new_series, answered)
         except StoreUnavailable:
             self._registry.give_back(new_series)
             raise
@@ -312,7 +325,8 @@ class Pipeline:
     def _remember_ids(self, batch: EventBatch) -> None:
         if batch.ids is not None:
             digests = [digest for digest in self._digests(batch) if digest is not None]
-            self._dedup.add(digests, batch.received_us)
+            forgotten = self._dedup.add(digests, batch.received_us)
+            self._metrics.event_ids_forgotten.inc(forgotten)
 
     def _refuse(self, group: list[_Work], error: StoreUnavailable) -> None:
         self._refusal = (self._clock.now_us(), str(error))
@@ -368,7 +382,10 @@ class Pipeline:
         await self._record(self.engine.step(Tick(now_us)), self.applied)
 
     async def _record(self, transitions: list[Transition], position: int) -> None:
-        """Record what was found, however long the store needs; meanwhile nothing is judged."""
+        """Record what was found, however long the store needs; meanwhile nothing is judged.
+
+        Raises ``StoreUnavailable`` after ``hurry``.
+        """
         announcements = []
         for transition in transitions:
             self._metrics.transitions.labels(transition.kind.value).inc()
@@ -380,6 +397,8 @@ class Pipeline:
             try:
                 await self._incidents.record(announcements, applied=position)
             except StoreUnavailable as error:
+                if self._is_ending:
+                    raise
                 log.error("incidents wait for the store", error=str(error), count=len(transitions))
                 await trio.sleep(STORE_RETRY_S)
                 continue
@@ -389,6 +408,16 @@ class Pipeline:
 
 def _size(work: _Work) -> int:
     return len(work.body) if isinstance(work.body, EventBatch) else 0
+
+
+def _answered(group: list[_Work]) -> list[AnsweredRequest]:
+    """Return what is to be remembered of the requests with a key; duplicates are counted by now."""
+    answered = []
+    for work in group:
+        if work.request is not None and isinstance(work.body, EventBatch):
+            answer = work.request.answer(work.duplicates)
+            answered.append(AnsweredRequest(work.request.id, work.body.received_us, answer))
+    return answered
 
 
 def rules_changed(change: RuleChange) -> RulesChanged:
@@ -405,7 +434,7 @@ def rules_changed(change: RuleChange) -> RulesChanged:
 
 
 _STATES = {"pending": "ok → pending", "cleared": "pending → ok", "firing": "pending → firing",
-           "resolved": "firing → resolved"}  # fmt: skip
+           "resolved": "firing → resolved", "corrected": "corrected by late data"}  # fmt: skip
 
 
 def log_transitions(transitions: Sequence[Transition]) -> None:

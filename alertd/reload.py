@@ -1,28 +1,54 @@
 """Reading the configuration again while the daemon runs.
 
 Owns what a reload changes: the rules from files and the channels. Everything else is read at
-start only, and a reload says so when it finds it changed. A configuration with any mistake
-changes nothing.
+start only, and a reload says so when it finds it changed. SIGHUP, ``POST /api/reload`` and a
+change on disk all come here, one at a time.
+
+Invariant: a configuration with any mistake changes nothing, and so does a store that cannot
+write.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import structlog
 import trio
+from msgspec import Struct
 
 from alertd import sdnotify
 from alertd.config import Config, load
 from alertd.config_errors import ConfigError
-from alertd.errors import AlertdError
+from alertd.config_files import ConfigFiles, Stamps
+from alertd.errors import AlertdError, Overloaded, StoreUnavailable
 from alertd.live_channels import LiveChannels
 from alertd.rulebook import RuleBook
 
+WATCH_EVERY_S: Final = 2.0
+_READ_AT_START: Final = ("server", "store", "engine", "notify", "logging", "host_metrics")
+
 log = structlog.get_logger(__name__)
 
-_READ_AT_START: Final = ("server", "store", "engine", "notify", "logging", "host_metrics")
+
+class Changes(Struct, frozen=True):
+    """Names of what came, of what is another than before, and of what went."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+class ReloadReport(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a reload did."""
+
+    rules: Changes
+    channels: Changes
+    at_next_start: tuple[str, ...]
+    """Sections that are not as they were at start, and take effect at the next one only."""
+    warnings: tuple[str, ...]
 
 
 class Reloader:
@@ -33,39 +59,119 @@ class Reloader:
     ) -> None:
         self._path = path
         self._config = config
+        self._config_at_start = config
         self._rulebook = rulebook
         self._channels = channels
+        self._files = ConfigFiles(path)
+        self._tried: Stamps = {}
+        """The files as they were when they were last applied or refused."""
+        self._seen: Stamps = {}
+        """The files as they were at the last look."""
+        self._reloading = trio.Lock()
 
     async def start(self) -> None:
         """Take over the rules of the configuration that the daemon starts with.
 
-        Raises ``AlertdError`` if they do not fit the rules that are there.
+        That was read before recovery, which may have taken long: if it is another one on disk by
+        now, it is reloaded. Raises ``AlertdError`` if the rules do not fit those that are there.
         """
         await self._take_rules(self._config)
+        self._tried = self._seen = await trio.to_thread.run_sync(self._files.look)
+        if await self._is_outdated():
+            with contextlib.suppress(AlertdError):
+                await self._read_and_apply()
 
-    async def reload(self) -> bool:
-        """Read the file again and apply it; return whether that worked. The log says why not."""
-        sdnotify.reloading()
+    async def reload(self) -> ReloadReport:
+        """Read the files again, apply them, and return what changed.
+
+        What is wrong is logged too. Raises ``ConfigError`` with every mistake in the files,
+        ``Conflict`` where they do not fit the rules made over HTTP, ``Overloaded`` and
+        ``StoreUnavailable``; nothing is changed then.
+        """
+        async with self._reloading:
+            sdnotify.reloading()
+            try:
+                return await self._read_and_apply()
+            finally:
+                sdnotify.ready()
+
+    async def reload_unasked(self) -> None:
+        """Do what ``reload`` does where nobody waits for the outcome: the log has it."""
+        with contextlib.suppress(AlertdError):
+            await self.reload()
+
+    async def watch(self) -> None:
+        """Reload when a file changes on disk, until cancelled."""
+        while True:
+            await trio.sleep(WATCH_EVERY_S)
+            await self.look()
+
+    async def look(self) -> None:
+        """Reload if the files are not those tried last, and have not changed since the last look.
+
+        So one that is still being written is left alone, and a bad one is tried once.
+        """
+        last_seen, self._seen = self._seen, await trio.to_thread.run_sync(self._files.look)
+        if self._seen == last_seen and self._seen != self._tried:
+            log.info("configuration changed on disk")
+            await self.reload_unasked()
+
+    async def _is_outdated(self) -> bool:
         try:
             config = await trio.to_thread.run_sync(load, self._path)
-            self._rulebook.check_files(config.rules)
-            self._channels.replace(config.channels)
-            await self._take_rules(config)
+        except ConfigError:
+            return True
+        return config != self._config
+
+    async def _read_and_apply(self) -> ReloadReport:
+        found = await trio.to_thread.run_sync(self._files.look)
+        try:
+            config = await trio.to_thread.run_sync(load, self._path)
+            report = await self._apply(config)
+        except (Overloaded, StoreUnavailable) as error:
+            # Nothing is wrong with the files, so the next look on the disk tries them again.
+            log.error("configuration not reloaded yet", problem=str(error))
+            raise
         except ConfigError as error:
+            self._tried = found
             for problem in error.problems:
                 log.error("configuration not reloaded: nothing was changed", problem=str(problem))
-            return False
+            raise
         except AlertdError as error:
+            self._tried = found
             log.error("configuration not reloaded", problem=str(error))
-            return False
-        else:
-            for name in _READ_AT_START:
-                if getattr(config, name) != getattr(self._config, name):
-                    log.warning(f"a change of [{name}] takes effect at the next start")
-            self._config = config
-            return True
-        finally:
-            sdnotify.ready()
+            raise
+        self._tried = found
+        return report
+
+    async def _apply(self, config: Config) -> ReloadReport:
+        before = self._config
+        self._rulebook.check_files(config.rules)
+        await trio.lowlevel.checkpoint_if_cancelled()
+        self._channels.replace(config.channels)
+        try:
+            with trio.CancelScope(shield=True):  # a client that leaves must not halve a reload
+                await self._take_rules(config)
+        except AlertdError:
+            self._channels.replace(before.channels)
+            raise
+        self._config = config
+        report = ReloadReport(
+            rules=_changes(
+                {rule.spec.name: rule.spec for rule in before.rules},
+                {rule.spec.name: rule.spec for rule in config.rules},
+            ),
+            channels=_changes(before.channels, config.channels),
+            at_next_start=tuple(
+                name
+                for name in _READ_AT_START
+                if getattr(config, name) != getattr(self._config_at_start, name)
+            ),
+            warnings=tuple(map(str, config.warnings)),
+        )
+        for name in report.at_next_start:
+            log.warning(f"a change of [{name}] takes effect at the next start")
+        return report
 
     async def _take_rules(self, config: Config) -> None:
         changed, gone = await self._rulebook.take_files(config.rules)
@@ -76,3 +182,12 @@ class Reloader:
             rules_gone=gone,
             channels=len(config.channels),
         )
+
+
+def _changes(before: Mapping[str, object], after: Mapping[str, object]) -> Changes:
+    kept = after.keys() & before.keys()
+    return Changes(
+        added=tuple(sorted(after.keys() - before.keys())),
+        changed=tuple(sorted(name for name in kept if after[name] != before[name])),
+        removed=tuple(sorted(before.keys() - after.keys())),
+    )

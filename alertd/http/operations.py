@@ -1,23 +1,30 @@
-"""``/healthz``, ``/readyz``, ``/metrics``, ``/api/status``: for machines that watch the watcher."""
+"""``/healthz``, ``/readyz``, ``/metrics``, ``/api/status``, ``/api/reload``: running the daemon.
+
+``POST /api/reload`` reads the configuration again, as SIGHUP does: 200 with what changed and what
+waits for the next start, or 422 with every mistake, each with its file and line for a ``path``;
+nothing is changed then.
+"""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from alertd.http import problem
+from alertd.http.query import Parameters
 from alertd.http.services import Services
 from alertd.http.wire import json_response
 from alertd.metrics import CONTENT_TYPE
 
-# Load balancers and scrapers add parameters of their own, so these routes refuse none.
+# Load balancers and scrapers add parameters of their own, so what they read refuses none.
 
 
 class OperationRoutes:
     """The handlers, with what they need."""
 
     def __init__(self, services: Services) -> None:
+        self._reloader = services.reloader
         self._status = services.status
         self._metrics = services.metrics
 
@@ -28,6 +35,7 @@ class OperationRoutes:
         routes.add_url_rule("/readyz", "readyz", self.readyz, methods=["GET"])
         routes.add_url_rule("/metrics", "metrics", self.metrics, methods=["GET"])
         routes.add_url_rule("/api/status", "status", self.status, methods=["GET"])
+        routes.add_url_rule("/api/reload", "reload", self.reload, methods=["POST"])
         return routes
 
     async def healthz(self) -> Response:
@@ -48,3 +56,8 @@ class OperationRoutes:
     async def status(self) -> Response:
         """Show how the daemon is, for people."""
         return json_response(self._status.report())
+
+    async def reload(self) -> Response:
+        """Read the configuration again; a body is not looked at."""
+        Parameters(request.args).check()
+        return json_response(await self._reloader.reload())

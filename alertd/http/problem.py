@@ -24,6 +24,7 @@ from werkzeug.exceptions import (
 )
 from werkzeug.exceptions import NotFound as NoSuchRoute
 
+from alertd.config_errors import ConfigError, ConfigProblem
 from alertd.errors import (
     AlertdError,
     Conflict,
@@ -61,6 +62,7 @@ _STATUS_OF: Final[Sequence[tuple[type[AlertdError], HTTPStatus]]] = (
     (InvalidParameters, HTTPStatus.BAD_REQUEST),
     (TooManyEvents, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     (InvalidInput, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (ConfigError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (NotFound, HTTPStatus.NOT_FOUND),
     (Conflict, HTTPStatus.CONFLICT),
     (VersionMismatch, HTTPStatus.PRECONDITION_FAILED),
@@ -106,6 +108,10 @@ async def _from_ours(error: AlertdError) -> Response:
 
 
 def _detail(error: AlertdError) -> str:
+    if isinstance(error, ConfigError):
+        count = len(error.problems)
+        mistakes = "a mistake" if count == 1 else f"{count} mistakes"
+        return f"the configuration has {mistakes}; nothing was changed"
     if not isinstance(error, InvalidInput):
         return str(error)
     first, *others = error.problems
@@ -115,9 +121,17 @@ def _detail(error: AlertdError) -> str:
 
 def _placed(error: AlertdError) -> tuple[Problem, ...]:
     """Return the problems that say more than the detail does."""
+    if isinstance(error, ConfigError):
+        return tuple(map(_in_file, error.problems))
     if not isinstance(error, InvalidInput):
         return ()
     return tuple(problem for problem in error.problems if problem.path)
+
+
+def _in_file(mistake: ConfigProblem) -> Problem:
+    """Return a mistake in a file with its place there for a path."""
+    place = f"{mistake.file}" if mistake.line is None else f"{mistake.file}:{mistake.line}"
+    return Problem(place, f"{mistake.key}: {mistake.message}" if mistake.key else mistake.message)
 
 
 def _retry_after(error: AlertdError) -> dict[str, str]:

@@ -6,7 +6,7 @@ their fakes. A route takes the one part that it needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,9 +14,11 @@ from msgspec import Struct
 from prometheus_client import Counter, Histogram
 
 from alertd.http.decode import SeriesLookup
-from alertd.intake import Draft, Receipt
+from alertd.idempotency import RequestId
+from alertd.intake import Answer, Draft, Receipt
 from alertd.rules import RuleRecord, RuleSpec
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
+from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery
 
 
 class Intake(Protocol):
@@ -30,8 +32,41 @@ class Intake(Protocol):
         """Return the moment of receipt of a request whose body has just arrived."""
         ...
 
-    async def submit(self, draft: Draft, received_us: int, *, atomic: bool = False) -> Receipt:
+    async def submit(
+        self,
+        draft: Draft,
+        received_us: int,
+        *,
+        atomic: bool = False,
+        answer: Answer | None = None,
+    ) -> Receipt:
         """Store what is admissible; ``alertd.intake.Intake.submit`` says what is raised."""
+        ...
+
+
+class RequestKeys(Protocol):
+    """What was answered under which key: ``alertd.idempotency.RequestKeys``."""
+
+    async def answer_once(
+        self, request: RequestId, accept: Callable[[], Awaitable[bytes]]
+    ) -> bytes:
+        """Return the answer that ``request`` was given before, else what ``accept`` returns."""
+        ...
+
+
+class Quarantine(Protocol):
+    """The events that were refused."""
+
+    async def page(self, query: QuarantineQuery) -> Page[QuarantinedEvent]:
+        """Return a page of them, the newest first. Raises ``InvalidInput``."""
+        ...
+
+
+class Reloader(Protocol):
+    """The configuration: ``alertd.reload.Reloader``, which says what is raised."""
+
+    async def reload(self) -> Struct:
+        """Read it again, apply it, and return what changed."""
         ...
 
 
@@ -98,10 +133,6 @@ class Metrics(Protocol):
     def request_seconds(self) -> Histogram:
         """Their duration by ``route``."""
 
-    @property
-    def events_rejected(self) -> Counter:
-        """Events refused, by ``reason``."""
-
     def render(self) -> bytes:
         """Return every metric in Prometheus' text format."""
         ...
@@ -120,8 +151,11 @@ class Services:
     """Everything behind the routes."""
 
     intake: Intake
+    requests: RequestKeys
+    quarantine: Quarantine
     rules: RuleBook
     incidents: Incidents
     status: Status
+    reloader: Reloader
     metrics: Metrics
     limits: Limits

@@ -16,6 +16,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Final, TypeVar, cast, get_args, get_origin
@@ -32,6 +33,9 @@ Refuse = Callable[[str, str], None]
 
 FLOAT_FROM: Final = 2**63
 """Whole numbers from here on must be written as floats: 64-bit integers cannot hold them."""
+
+MAX_PROBLEMS: Final = 100
+"""Mistakes found in one value: a request can hold a million, and each takes some 20 us to word."""
 
 _MAX_SHOWN_CHARS: Final = 100
 _MAX_INTEGER_DIGITS: Final = 300
@@ -93,14 +97,25 @@ def why_not_json(error: ValueError | RecursionError) -> str:
     return f"is not valid JSON: {error}"
 
 
-def to_struct(value: object, struct_type: type[S]) -> S:
-    """Return ``value``, parsed JSON, as a ``struct_type``; ``InvalidInput`` has every mistake."""
+class _Enough(Exception):
+    """So many mistakes have been found that no more are looked for."""
+
+
+def to_struct(value: object, struct_type: type[S], *, max_problems: int = MAX_PROBLEMS) -> S:
+    """Return ``value``, parsed JSON, as a ``struct_type``.
+
+    ``InvalidInput`` has every mistake, up to ``max_problems``.
+    """
     problems: list[Problem] = []
 
     def refuse(path: str, message: str) -> None:
         problems.append(Problem(path, message))
+        if len(problems) == max_problems:
+            raise _Enough
 
-    result = _struct(value, struct_type, "", refuse)
+    result = None
+    with suppress(_Enough):
+        result = _struct(value, struct_type, "", refuse)
     if problems:
         raise InvalidInput(problems)
     return cast("S", result)
@@ -114,13 +129,16 @@ def pointer(name: str) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return what to say about an unknown ``name``: the nearest known one, or all of them."""
-    names = list(known)
-    lowered = {candidate.lower(): candidate for candidate in names}
-    plain = name[:_MAX_SHOWN_CHARS].replace("_", "").lower()
-    close = difflib.get_close_matches(plain, lowered, n=1)
+    return _nearest(name[:_MAX_SHOWN_CHARS], tuple(known))
+
+
+@lru_cache(maxsize=1024)  # whoever misspells a name does so in every event
+def _nearest(name: str, known: tuple[str, ...]) -> str:
+    lowered = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.replace("_", "").lower(), lowered, n=1)
     if close:
         return f"did you mean {lowered[close[0]]!r}?"
-    return f"known are {', '.join(names)}"
+    return f"known are {', '.join(known)}"
 
 
 def _struct(value: object, struct_type: type[Struct], path: str, refuse: Refuse) -> object:

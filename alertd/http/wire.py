@@ -21,6 +21,7 @@ from alertd.errors import Problem
 from alertd.model import US_PER_S, DeliveryStatus, Target
 from alertd.rules import RuleRecord, RuleSpec
 from alertd.store.history import HistoryItem, IncidentDetail, NotificationItem, Page
+from alertd.store.quarantine import QuarantinedEvent
 
 MAX_ERRORS: Final = 100
 """Problems that one reply lists."""
@@ -28,7 +29,8 @@ MAX_ERRORS: Final = 100
 ELLIPSIS: Final = "…"
 """Stands for what a redacted endpoint does not show."""
 
-_encode = msgspec.json.Encoder().encode
+encode = msgspec.json.Encoder().encode
+"""Returns a struct or plain data as JSON."""
 
 
 class ErrorItem(Struct, frozen=True):
@@ -46,6 +48,27 @@ class EventReceipt(Struct, frozen=True, kw_only=True, rename="camel"):
     rejected: int
     errors: tuple[ErrorItem, ...]
     errors_truncated: bool
+
+
+class QuarantineReply(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One event that was refused."""
+
+    id: int
+    received_at: str
+    reason: str
+    """``malformed``, ``future``, ``too_old`` or ``series_limit``."""
+    path: str
+    """Where in its request the first mistake was."""
+    message: str
+    event: str
+    """The event as JSON; one of more than 2 KiB is cut and ends with an ellipsis."""
+
+
+class QuarantineList(Struct, frozen=True, rename="camel"):
+    """A page of refused events, the newest first."""
+
+    items: tuple[QuarantineReply, ...]
+    next_cursor: str | None
 
 
 class RuleReply(RuleSpec, frozen=True, kw_only=True, rename="camel"):
@@ -149,7 +172,7 @@ def json_response(
     body: object, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
 ) -> Response:
     """Return ``body``, a struct or plain data, as a JSON response."""
-    return Response(_encode(body), status.value, headers=headers, content_type="application/json")
+    return Response(encode(body), status.value, headers=headers, content_type="application/json")
 
 
 def error_items(problems: Sequence[Problem]) -> tuple[ErrorItem, ...]:
@@ -180,6 +203,22 @@ def rule_reply(record: RuleRecord, state: Mapping[str, int]) -> RuleReply:
         updated_at=format_us(record.updated_us),
         state=state,
     )
+
+
+def quarantine_list(page: Page[QuarantinedEvent]) -> QuarantineList:
+    """Return a page of refused events as it is shown."""
+    items = tuple(
+        QuarantineReply(
+            id=item.id,
+            received_at=format_us(item.received_us),
+            reason=item.reason.value,
+            path=item.path,
+            message=item.message,
+            event=item.event,
+        )
+        for item in page.items
+    )
+    return QuarantineList(items, page.next_cursor)
 
 
 def history_list(page: Page[HistoryItem]) -> HistoryList:

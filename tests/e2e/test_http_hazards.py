@@ -487,7 +487,7 @@ async def start_here(nursery: trio.Nursery, limits: Limits, metrics: Metrics) ->
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for ``condition``, for as long as anything takes that does not hang."""
     with trio.fail_after(SOON_S):
-        while not condition():  # noqa: ASYNC110  # a metric has no event to wait for
+        while not condition():  # a metric has no event to wait for
             await trio.sleep(0.01)
 
 

@@ -237,7 +237,7 @@ MISTAKES = [
     ),
     (
         f"{RULE}notifications = [{{ channel = 'SLACK' }}]",
-        "8: rules[0].notifications[0].endpoint: is required with channel SLACK",
+        "8: rules[0].notifications[0].endpoint: an endpoint is required with",
     ),
     (
         f"{RULE}bucket_interval_secs = 7",
@@ -318,6 +318,14 @@ def test_a_wrong_rule_does_not_cause_reports_about_right_ones(tmp_path: Path) ->
         "rules[0].type",
         "rules[0].window_duration_secs",
     ]
+
+
+def test_an_email_endpoint_without_a_mail_server_is_refused_before_it_is_needed(
+    tmp_path: Path,
+) -> None:
+    text = f"{RULE}notifications = [{{ channel = 'EMAIL', endpoint = 'a@example.org' }}]\n"
+    [problem] = problems_of(written(tmp_path, text))
+    assert "rules[0].notifications[0].channel: EMAIL needs a mail server" in problem
 
 
 def test_a_channel_with_mistakes_is_still_known_to_the_rules(tmp_path: Path) -> None:

@@ -16,11 +16,20 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "model"}),
     frozenset({"patterns"}),
     frozenset(
-        {"clock", "config_errors", "dedup", "metrics", "rules", "sdnotify", "series", "toml_places"}
+        {
+            *("clock", "config_errors", "dedup", "idempotency", "metrics", "rules", "sdnotify"),
+            *("series", "toml_places"),
+        }
     ),
     frozenset({"channels", "engine", "intake", "store", "toml_document"}),
-    frozenset({"announce", "live_channels", "rulebook", "toml_channels", "toml_rules"}),
+    frozenset(
+        {
+            *("announce", "housekeeping", "live_channels", "quarantine", "rulebook"),
+            *("toml_channels", "toml_rules"),
+        }
+    ),
     frozenset({"config", "pipeline"}),
+    frozenset({"config_files"}),
     frozenset({"dispatch", "host_metrics", "http", "logs", "reload", "snapshotter"}),
     frozenset({"recovery"}),
     frozenset({"status"}),

@@ -138,6 +138,13 @@ def test_secrets_and_addresses_are_not_shown(field: str, value: object, shown: o
     assert line[field] == shown
 
 
+def test_a_line_of_json_begins_with_when_how_bad_where_and_what() -> None:
+    stream = configured(io.StringIO())
+    structlog.get_logger("alertd.parts").warning("sent", attempts=2)
+    [line] = lines(stream)
+    assert list(line) == ["timestamp", "level", "logger", "event", "attempts"]
+
+
 def test_what_lies_too_deep_to_be_looked_into_is_not_shown() -> None:
     stream = configured(io.StringIO())
     nested: Any = {"password": "hunter2"}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import apsw
 import pytest
 import trio
+import trio.testing
 
 from alertd.errors import Overloaded, StoreUnavailable
-from alertd.model import EndReason
+from alertd.model import Announcement, EndReason
 from alertd.store.connection import open_readonly
 from alertd.store.protocols import LogEntry
 from tests.unit.parts import Parts, record_of, running
@@ -184,6 +186,34 @@ async def test_closing_judges_what_was_taken(tmp_path: Path) -> None:
         parts.pipeline.close()
         with pytest.raises(Overloaded):
             await parts.pipeline.append(parts.batch(0))
+
+
+class FullOfIncidents:
+    """A store that takes no incident."""
+
+    def __init__(self) -> None:
+        self.asked = trio.Event()
+
+    async def record(self, announcements: Sequence[Announcement], *, applied: int) -> None:
+        self.asked.set()
+        raise StoreUnavailable("the disk is full")
+
+
+async def test_a_stop_does_not_wait_for_a_store_that_refuses_and_the_next_start_records(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def stop_while_an_incident_cannot_be_recorded() -> None:
+        async with running(tmp_path) as parts:
+            await parts.pipeline.change_rules(put=(record_of(),))
+            parts.pipeline._incidents = full = FullOfIncidents()
+            await parts.pipeline.append(parts.batch(-3, -2, -1))
+            await full.asked.wait()
+            parts.pipeline.hurry()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(StoreUnavailable), flatten_subgroups=True):
+        await stop_while_an_incident_cannot_be_recorded()
+    async with running(tmp_path) as parts:
+        assert len(await parts.history()) == 1
 
 
 async def test_nobody_waits_for_ever_when_the_pipeline_dies(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import trio
+
 from alertd.engine.inputs import Tick
 from alertd.metrics import Metrics
 from alertd.recovery import recover
@@ -103,6 +105,31 @@ async def test_an_unchanged_state_is_not_written_again(tmp_path: Path) -> None:
         taken_us = snapshotter.taken_us
         await snapshotter.take()
         assert snapshotter.taken_us == taken_us
+
+
+async def test_a_snapshot_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await parts.until_judged()
+        snapshotter = snapshotter_of(parts)
+        parts.snapshots.write_text("in the way")
+        await snapshotter.take()
+        assert (snapshotter.position, snapshotter.taken_us) == (0, None)
+        parts.snapshots.unlink()
+        await snapshotter.take()
+        assert snapshotter.position == 4
+
+
+async def test_snapshots_that_are_taken_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await parts.until_judged()
+        snapshotter = snapshotter_of(parts)
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(snapshotter.take)
+    async with running(tmp_path) as parts:
+        assert parts.recovered.snapshot_position == 4
 
 
 async def test_recovering_twice_changes_nothing(tmp_path: Path) -> None:

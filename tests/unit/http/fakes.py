@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,37 +18,96 @@ from alertd.clock import Clock
 from alertd.errors import AlertdError
 from alertd.http.app import make_app
 from alertd.http.services import Limits, Services
+from alertd.idempotency import AnsweredRequest, KeyedRequest, RequestKeys
 from alertd.intake import Intake
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, EventBatch
+from alertd.quarantine import Quarantine
+from alertd.reload import Changes, ReloadReport
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleRecord
 from alertd.series import SeriesRegistry
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
+from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery, RefusedEvent
 
 MAX_EVENTS = 2000
 MAX_BYTES = 512 * 1024
+HORIZON_US = 3600 * US_PER_S
 
 Json = Any  # decoded JSON, of which each test knows the shape
 
 
 class MemoryLog:
-    """Keeps what was admitted; ids seen before are duplicates. Fails on request."""
+    """Keeps what was admitted; ids seen before are duplicates. Fails and waits on request."""
 
     def __init__(self) -> None:
         self.batches: list[EventBatch] = []
+        self.answered: dict[bytes, AnsweredRequest] = {}
+        self.gate = trio.Event()
+        """Until it is set nothing is durable; it is set unless a test puts another one here."""
+        self.gate.set()
         self.failure: AlertdError | Exception | None = None
         self._seen: set[str] = set()
 
-    async def append(self, batch: EventBatch) -> int:
-        await trio.lowlevel.checkpoint()
+    async def append(self, batch: EventBatch, request: KeyedRequest | None = None) -> int:
+        await self.gate.wait()
         if self.failure is not None:
             raise self.failure
         self.batches.append(batch)
         ids = [given for given in batch.ids or () if given is not None]
         duplicates = sum(given in self._seen for given in ids)
         self._seen.update(ids)
+        if request is not None:
+            answer = request.answer(duplicates)
+            answered = AnsweredRequest(request.id, batch.received_us, answer)
+            self.answered[request.id.key_digest] = answered
         return duplicates
+
+    async def find(self, key_digest: bytes, *, since_us: int) -> AnsweredRequest | None:
+        await trio.lowlevel.checkpoint()
+        found = self.answered.get(key_digest)
+        return found if found is not None and found.received_us > since_us else None
+
+
+class MemoryQuarantine:
+    """Keeps refused events, and answers with them whatever is asked; remembers the queries."""
+
+    def __init__(self) -> None:
+        self.events: list[RefusedEvent] = []
+        self.queries: list[QuarantineQuery] = []
+
+    async def add(self, events: Sequence[RefusedEvent]) -> int:
+        await trio.lowlevel.checkpoint()
+        self.events += events
+        return len(self.events)
+
+    async def count(self) -> int:
+        await trio.lowlevel.checkpoint()
+        return len(self.events)
+
+    async def page(self, query: QuarantineQuery) -> Page[QuarantinedEvent]:
+        await trio.lowlevel.checkpoint()
+        self.queries.append(query)
+        items = [
+            QuarantinedEvent(id=number, **msgspec.structs.asdict(event))
+            for number, event in enumerate(self.events, start=1)
+        ]
+        return Page(tuple(reversed(items)), None)
+
+
+class FixedReloader:
+    """Reports nothing changed, or fails as a test wants it."""
+
+    def __init__(self) -> None:
+        self.failure: AlertdError | None = None
+
+    async def reload(self) -> ReloadReport:
+        await trio.lowlevel.checkpoint()
+        if self.failure is not None:
+            raise self.failure
+        nothing = Changes((), (), ())
+        changed = Changes(("a rule",), (), ())
+        return ReloadReport(rules=changed, channels=nothing, at_next_start=("store",), warnings=())
 
 
 class MemoryRoad:
@@ -119,6 +179,9 @@ class Site:
         self.incidents = MemoryIncidents()
         self.status = FixedStatus()
         self.metrics = Metrics()
+        self.quarantined = MemoryQuarantine()
+        self.quarantine = Quarantine(self.quarantined, self.metrics)
+        self.reloader = FixedReloader()
         self.rules = RuleBook(
             (),
             MemoryRoad(),
@@ -130,15 +193,24 @@ class Site:
             self.log,
             self.registry,
             clock,
+            self.quarantine,
             max_future_skew_us=60 * US_PER_S,
             retention_us=30 * 86_400 * US_PER_S,
         )
         self.app: QuartTrio = make_app(
             Services(
                 intake=intake,
+                requests=RequestKeys(
+                    self.log,
+                    clock.now_us,
+                    horizon_us=HORIZON_US,
+                    on_repeat=self.metrics.requests_repeated.inc,
+                ),
+                quarantine=self.quarantined,
                 rules=self.rules,
                 incidents=self.incidents,
                 status=self.status,
+                reloader=self.reloader,
                 metrics=self.metrics,
                 limits=Limits(max_body_bytes=MAX_BYTES, max_events_per_request=MAX_EVENTS),
             )
@@ -169,6 +241,6 @@ class Site:
             msgspec.json.decode(text) if is_json else text,
         )
 
-    async def push(self, body: bytes | Json, query: str = "") -> Answer:
+    async def push(self, body: bytes | Json, query: str = "", **headers: str) -> Answer:
         """Push events as JSON."""
-        return await self.send("POST", f"/api/events{query}", body)
+        return await self.send("POST", f"/api/events{query}", body, **headers)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.http.decode import MediaType, TooManyEvents, decode_events
+from alertd.http.decode import MAX_PROBLEMS, MediaType, TooManyEvents, decode_events
 from alertd.http.strict import Undecodable
 from alertd.intake import Draft
 from alertd.series import SeriesRegistry
@@ -106,6 +106,12 @@ def test_every_mistake_of_an_event_is_reported() -> None:
         "/0/x",
     ]
     assert draft.rejected == 1
+
+
+def test_of_an_event_with_a_hundred_thousand_mistakes_a_few_are_reported() -> None:
+    members = ",".join(f'"field{number}":1' for number in range(100_000))
+    draft = decode(f"{{{members}}}".encode())
+    assert (draft.rejected, len(draft.problems)) == (1, MAX_PROBLEMS)
 
 
 @pytest.mark.parametrize(

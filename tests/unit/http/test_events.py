@@ -53,7 +53,7 @@ async def test_a_bad_time_is_reported_at_its_place_beside_other_mistakes() -> No
     assert "ahead of this server's clock" in answer.errors["/3/timestamp"]
     text = site.metrics.render().decode()
     assert 'alertd_events_rejected_total{reason="malformed"} 1.0' in text
-    assert 'alertd_events_rejected_total{reason="time"} 1.0' in text
+    assert 'alertd_events_rejected_total{reason="future"} 1.0' in text
 
 
 async def test_all_rejected_is_422_and_lists_the_first_hundred() -> None:

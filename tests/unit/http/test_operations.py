@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from werkzeug.exceptions import ImATeapot, RequestTimeout
 
+from alertd.config_errors import ConfigError, ConfigProblem
 from alertd.errors import (
     AlertdError,
     Conflict,
@@ -93,3 +95,36 @@ async def test_every_exception_is_a_problem_of_its_status(error: Exception, stat
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert ("Retry-After" in answer.headers) == (status in (429, 503))
     assert "Traceback" not in str(answer.body)
+
+
+async def test_a_reload_says_what_changed() -> None:
+    answer = await Site().send("POST", "/api/reload", content_type=None)
+    nothing: dict[str, list[str]] = {"added": [], "changed": [], "removed": []}
+    assert (answer.status, answer.body) == (
+        200,
+        {
+            "rules": {**nothing, "added": ["a rule"]},
+            "channels": nothing,
+            "atNextStart": ["store"],
+            "warnings": [],
+        },
+    )
+    assert (await Site().send("GET", "/api/reload")).status == 405
+    assert (await Site().send("POST", "/api/reload?now=1")).status == 400
+
+
+async def test_a_reload_of_a_bad_file_is_422_with_every_mistake_at_its_place() -> None:
+    site, file = Site(), Path("/etc/alertd.toml")
+    site.reloader.failure = ConfigError(
+        [
+            ConfigProblem(file, 3, "rules[0].threshold", "expected a number, got a string"),
+            ConfigProblem(file, None, "", "cannot be read"),
+        ]
+    )
+    answer = await site.send("POST", "/api/reload")
+    assert (answer.status, answer.headers["Content-Type"]) == (422, "application/problem+json")
+    assert answer.body["detail"] == "the configuration has 2 mistakes; nothing was changed"
+    assert answer.errors == {
+        "/etc/alertd.toml:3": "rules[0].threshold: expected a number, got a string",
+        "/etc/alertd.toml": "cannot be read",
+    }

@@ -1,0 +1,44 @@
+"""``GET /api/events/quarantine``: what was refused, why, and when.
+
+Owns the parameters. An event is listed within a second of its refusal; the sender has been told
+at once. Leaves what is kept, and for how long, to the quarantine.
+"""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, request
+
+from alertd.errors import InvalidInput
+from alertd.http import wire
+from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.services import Services
+from alertd.model import RefusalReason
+from alertd.store.quarantine import QuarantineQuery
+
+
+class QuarantineRoutes:
+    """The handler, with what it needs."""
+
+    def __init__(self, services: Services) -> None:
+        self._quarantine = services.quarantine
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes."""
+        routes = Blueprint("quarantine", __name__)
+        routes.add_url_rule("/api/events/quarantine", "list", self.list, methods=["GET"])
+        return routes
+
+    async def list(self) -> Response:
+        """List refused events, the newest first; ``reason``, ``limit`` and ``cursor``."""
+        parameters = Parameters(request.args, "reason", "limit", "cursor")
+        query = QuarantineQuery(
+            reason=parameters.choice("reason", RefusalReason),
+            limit=parameters.limit(),
+            cursor=parameters.text("cursor"),
+        )
+        parameters.check()
+        try:
+            page = await self._quarantine.page(query)
+        except InvalidInput as error:
+            raise InvalidParameters(error.problems) from error
+        return wire.json_response(wire.quarantine_list(page))

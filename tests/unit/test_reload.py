@@ -1,0 +1,299 @@
+"""Reloading, on real files, a real store and real channels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+from structlog.testing import capture_logs
+
+from alertd.config import load
+from alertd.config_errors import ConfigError
+from alertd.config_files import ConfigFiles
+from alertd.errors import Conflict, StoreUnavailable
+from alertd.live_channels import LiveChannels
+from alertd.reload import Changes, Reloader
+from alertd.rulebook import RuleBook
+from alertd.rules import Source
+from tests.unit.parts import Parts, record_of, running
+
+RULE = """
+[[rules]]
+name = "{name}"
+type = "SIMPLE_COUNT"
+metric_name = "m"
+threshold = {threshold}
+window_duration_secs = 60
+"""
+CHANNEL = """
+[channels.{name}]
+type = "webhook"
+url = "{url}"
+"""
+NOTHING = Changes((), (), ())
+
+
+def rule(name: str, threshold: object = 1) -> str:
+    return RULE.format(name=name, threshold=threshold)
+
+
+def channel(name: str, url: str = "http://127.0.0.1:9/hook") -> str:
+    return CHANNEL.format(name=name, url=url)
+
+
+@dataclass
+class World:
+    """A reloader, and what it changes."""
+
+    folder: Path
+    reloader: Reloader
+    rules: RuleBook
+    channels: LiveChannels
+    parts: Parts
+
+    def write(self, text: str, name: str = "alertd.toml") -> None:
+        (self.folder / name).write_text(text, encoding="utf-8")
+
+    def thresholds(self) -> dict[str, float]:
+        """Return the threshold of each rule by its name."""
+        return {record.spec.name: record.spec.threshold for record in self.rules.all()}
+
+
+@asynccontextmanager
+async def world(folder: Path, text: str) -> AsyncIterator[World]:
+    path = folder / "alertd.toml"
+    path.write_text(text, encoding="utf-8")
+    config = load(path)
+    async with running(folder) as parts, trio.open_nursery() as nursery:
+        channels = LiveChannels(config.channels, allow_private_endpoints=True)
+        nursery.start_soon(channels.run)
+        rules = RuleBook(
+            await parts.store.rules.all(),
+            parts.pipeline,
+            parts.clock.now_us,
+            channels.names,
+            lambda rule_id: {},
+        )
+        reloader = Reloader(path, config, rules, channels)
+        await reloader.start()
+        yield World(folder, reloader, rules, channels, parts)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_reload_says_what_came_changed_and_went(tmp_path: Path) -> None:
+    before = rule("kept") + rule("edited") + rule("gone") + channel("kept") + channel("edited")
+    async with world(tmp_path, before) as w:
+        w.write(
+            "[store]\nevent_retention_days = 7\n"
+            + rule("kept") + rule("edited", 2) + rule("new")
+            + channel("kept") + channel("edited", "http://127.0.0.1:9/other") + channel("new")
+        )  # fmt: skip
+        report = await w.reloader.reload()
+        assert report.rules == Changes(("new",), ("edited",), ("gone",))
+        assert report.channels == Changes(("new",), ("edited",), ())
+        assert report.at_next_start == ("store",)
+        assert w.thresholds() == {"kept": 1, "edited": 2, "new": 1}
+        assert w.channels.names() == {"kept", "edited", "new"}
+        again = await w.reloader.reload()
+        assert (again.rules, again.channels) == (NOTHING, NOTHING)
+        assert again.at_next_start == ("store",), "it still waits for the next start"
+
+
+async def test_a_bad_file_changes_nothing_and_every_mistake_is_raised(tmp_path: Path) -> None:
+    async with world(tmp_path, rule("a") + channel("ops")) as w:
+        w.write(rule("b", '"many"') + rule("c") + "fro_secs = 1\n" + channel("new"))
+        with pytest.raises(ConfigError) as caught:
+            await w.reloader.reload()
+        assert [problem.key for problem in caught.value.problems] == [
+            "rules[0].threshold",
+            "rules[1].fro_secs",
+        ]
+        assert w.thresholds() == {"a": 1}
+        assert w.channels.names() == {"ops"}
+
+
+async def test_a_name_that_belongs_to_a_rule_over_http_changes_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        await w.rules.create(record_of(name="taken").spec)
+        w.write(rule("taken") + channel("new"))
+        with pytest.raises(Conflict, match="taken"):
+            await w.reloader.reload()
+        assert set(w.thresholds()) == {"a", "taken"}
+        assert w.channels.names() == frozenset()
+
+
+async def test_a_store_that_cannot_write_changes_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path, rule("a") + channel("ops")) as w:
+        w.write("".join(rule(f"rule {number}") for number in range(500)) + channel("new"))
+        writer = w.parts.store.writer
+        await writer.run("fill", lambda c: c.pragma("max_page_count", c.pragma("page_count")))
+        with pytest.raises(StoreUnavailable):
+            await w.reloader.reload()
+        assert w.thresholds() == {"a": 1}
+        assert w.channels.names() == {"ops"}
+        assert await looks(w, 3) == 2, "the files are good, so they are tried again"
+        await writer.run("free", lambda c: c.pragma("max_page_count", 1 << 30))
+        assert await looks(w, 1) == 1
+        assert len(w.thresholds()) == 500
+        assert await looks(w, 3) == 0
+
+
+async def test_a_client_that_leaves_gets_a_whole_reload_or_none(tmp_path: Path) -> None:
+    async with world(tmp_path, "") as w:
+        for attempt in range(12):
+            w.write(rule("a", attempt) + channel(f"channel-{attempt}"))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(w.reloader.reload)
+                for _ in range(attempt):  # leave at another moment each time
+                    await trio.sleep(0.001)
+                nursery.cancel_scope.cancel()
+            is_new = w.channels.names() == {f"channel-{attempt}"}
+            assert (w.thresholds().get("a") == attempt) == is_new
+            assert await looks(w, 2) == (not is_new), "what was not applied is, by the watcher"
+            assert w.thresholds() == {"a": attempt}
+
+
+async def test_reloads_run_one_at_a_time(tmp_path: Path) -> None:
+    async with world(tmp_path, "") as w:
+        w.write(rule("a"))
+        added = []
+
+        async def reload() -> None:
+            added.append((await w.reloader.reload()).rules.added)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(reload)
+        assert sorted(added) == [(), (), (), (), ("a",)]
+        (record,) = w.rules.all()
+        assert (record.version, record.source) == (1, Source.TOML)
+
+
+# A change on disk. ``look`` is what happens every two seconds.
+
+
+async def looks(w: World, count: int) -> int:
+    """Look ``count`` times; return how many reloads were begun."""
+    with capture_logs() as lines:
+        for _ in range(count):
+            await w.reloader.look()
+    return sum(line["event"] == "configuration changed on disk" for line in lines)
+
+
+async def test_a_changed_file_is_reloaded_once_it_has_settled(tmp_path: Path) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        assert await looks(w, 3) == 0
+        w.write(rule("a") + "[[rules]]\n")
+        assert await looks(w, 1) == 0, "half a file may be all that is there yet"
+        w.write(rule("a", 2) + rule("b"))
+        assert await looks(w, 1) == 0
+        assert w.thresholds() == {"a": 1}
+        assert await looks(w, 1) == 1
+        assert w.thresholds() == {"a": 2, "b": 1}
+        assert await looks(w, 3) == 0
+
+
+async def test_a_bad_file_is_told_of_once_a_change(tmp_path: Path) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        for bad in ("x = 1", "y = [1"):
+            w.write(bad)
+            with capture_logs() as lines:
+                for _ in range(5):
+                    await w.reloader.look()
+            errors = [line for line in lines if line["log_level"] == "error"]
+            assert [line["event"] for line in errors] == [
+                "configuration not reloaded: nothing was changed"
+            ]
+            assert w.thresholds() == {"a": 1}
+        w.write(rule("a", 2))
+        assert await looks(w, 2) == 1
+        assert w.thresholds() == {"a": 2}
+
+
+async def test_included_files_that_come_change_and_go_are_noticed(tmp_path: Path) -> None:
+    async with world(tmp_path, 'include = ["*.rules"]' + rule("a")) as w:
+        w.write(rule("b"), "b.rules")
+        assert await looks(w, 2) == 1
+        assert w.thresholds() == {"a": 1, "b": 1}
+        w.write(rule("b", 2), "b.rules")
+        assert await looks(w, 2) == 1
+        assert w.thresholds() == {"a": 1, "b": 2}
+        (tmp_path / "b.rules").unlink()
+        assert await looks(w, 2) == 1
+        assert w.thresholds() == {"a": 1}
+
+
+async def test_a_mistake_in_a_file_that_was_just_included_can_be_mended_there(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        w.write("x = 1", "more.toml")
+        w.write('include = ["more.toml"]' + rule("a"))
+        assert await looks(w, 3) == 1
+        w.write(rule("b"), "more.toml")
+        assert await looks(w, 2) == 1
+        assert w.thresholds() == {"a": 1, "b": 1}
+
+
+async def test_a_file_that_is_away_for_a_moment_is_waited_for(tmp_path: Path) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        (tmp_path / "alertd.toml").rename(tmp_path / "away")
+        assert await looks(w, 1) == 0
+        (tmp_path / "away").rename(tmp_path / "alertd.toml")
+        assert await looks(w, 3) == 0
+
+
+async def test_an_exchange_by_rename_is_noticed_whatever_the_times_say(tmp_path: Path) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        was = (tmp_path / "alertd.toml").stat()
+        w.write(rule("b"), "new")
+        os.utime(tmp_path / "new", ns=(was.st_atime_ns, was.st_mtime_ns))
+        (tmp_path / "new").rename(tmp_path / "alertd.toml")
+        assert await looks(w, 2) == 1
+        assert set(w.thresholds()) == {"b"}
+
+
+async def test_what_was_reloaded_otherwise_is_not_reloaded_again(tmp_path: Path) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        w.write(rule("a", 2))
+        await w.reloader.reload()
+        assert await looks(w, 3) == 0
+        w.write("x = 1")
+        with pytest.raises(ConfigError):
+            await w.reloader.reload()
+        assert await looks(w, 3) == 0
+
+
+@pytest.mark.parametrize("found", ["good", "bad"])
+async def test_a_change_while_the_daemon_was_starting_is_noticed(
+    tmp_path: Path, found: str
+) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        restarted = Reloader(
+            tmp_path / "alertd.toml", load(tmp_path / "alertd.toml"), w.rules, w.channels
+        )
+        w.write(rule("b") if found == "good" else "x = 1")
+        with capture_logs() as lines:
+            await restarted.start()
+        assert set(w.thresholds()) == {"b" if found == "good" else "a"}
+        assert any(line["log_level"] == "error" for line in lines) == (found == "bad")
+
+
+def test_looking_never_fails(tmp_path: Path) -> None:
+    path = tmp_path / "alertd.toml"
+    files = ConfigFiles(path)
+    assert files.look() == {path: None}
+    path.write_bytes(b'include = ["a.toml", "*.none"]\xff')
+    assert files.look().keys() == {path}
+    path.write_text('include = ["a.toml", "*.none"]')
+    assert files.look().keys() == {path}, "a file that is not there has no stamp"
+    (tmp_path / "a.toml").touch()
+    assert files.look().keys() == {path, tmp_path / "a.toml"}
+    path.unlink()
+    path.mkdir()
+    assert path in files.look()

@@ -1,0 +1,33 @@
+"""Series: what names them stays bounded, whatever senders write."""
+
+from __future__ import annotations
+
+import pytest
+
+from alertd import series
+from alertd.errors import InvalidInput
+from alertd.series import MAX_LABELS, SeriesRegistry
+
+
+def test_spellings_of_one_label_set_are_one_series() -> None:
+    registry = SeriesRegistry()
+    spellings = [b'{"a":"1","b":"2"}', b'{"b":"2","a":"1"}', b'{ "a": "\\u0031", "b": "2" }']
+    assert {registry.lookup("m", spelling) for spelling in spellings} == {0}
+
+
+def test_remembered_spellings_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "SPELLING_CACHE_BYTES", 1000)
+    registry = SeriesRegistry()
+    for spaces in range(100):
+        registry.lookup("m", b"{%s}" % (b" " * spaces))
+        assert sum(len(raw) for _, raw in registry._by_spelling) <= 1000
+    registry.lookup("m", b"{%s}" % (b" " * 5000))
+    registry.lookup("m", b"{}")
+    assert list(registry._by_spelling) == [("m", b"{}")]
+
+
+def test_of_a_million_bad_labels_a_few_are_named() -> None:
+    members = b",".join(b'"k%d":1' % number for number in range(10_000))
+    with pytest.raises(InvalidInput) as refused:
+        SeriesRegistry().lookup("m", b"{%s}" % members)
+    assert len(refused.value.problems) == MAX_LABELS

@@ -1,0 +1,64 @@
+"""What the daemon says of itself, and that saying it brings nothing down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import trio
+import trio.testing
+
+from alertd.errors import StoreUnavailable
+from alertd.metrics import Metrics
+from alertd.rulebook import RuleBook
+from alertd.snapshotter import Snapshotter
+from alertd.status import Status
+from alertd.store.outbox import Outbox
+from tests.unit.parts import Parts, running
+
+
+class UnreadableOutbox:
+    """An outbox on a disk that reports errors."""
+
+    def __init__(self) -> None:
+        self.asked_twice = trio.Event()
+        self._asked = 0
+
+    async def counts(self) -> dict[object, int]:
+        self._asked += 1
+        if self._asked == 2:
+            self.asked_twice.set()
+        raise StoreUnavailable("cannot count the notifications: too many open files")
+
+
+def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
+    metrics = Metrics()
+    snapshotter = Snapshotter(
+        parts.pipeline,
+        parts.recovered.dedup,
+        parts.snapshots,
+        parts.clock,
+        metrics,
+        interval_s=3600,
+        position=0,
+    )
+    return Status(
+        store=replace(parts.store, outbox=cast("Outbox", outbox)),
+        pipeline=parts.pipeline,
+        snapshotter=snapshotter,
+        recovered=parts.recovered,
+        rulebook=RuleBook((), parts.pipeline, parts.clock.now_us, frozenset, lambda rule_id: {}),
+        clock=parts.clock,
+        metrics=metrics,
+    )
+
+
+async def test_an_outbox_that_cannot_be_read_is_asked_again(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(tmp_path) as parts, trio.open_nursery() as nursery:
+        outbox = UnreadableOutbox()
+        nursery.start_soon(status_of(parts, outbox).run)
+        await outbox.asked_twice.wait()
+        nursery.cancel_scope.cancel()
