@@ -215,6 +215,7 @@ class Pipeline:
                 nursery.start_soon(self._append_all)
                 nursery.start_soon(self._judge_all)
         finally:
+            self._inbox_send.close()  # who comes now is refused at once
             stopped = StoreUnavailable("the server stopped before it could say; send it again")
             for work in self._outstanding:
                 if not work.done.is_set():

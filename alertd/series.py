@@ -11,8 +11,10 @@ A new series is kept in ``unsaved`` until the store has it. Leaves persistence t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from typing import cast
 
 import msgspec
 
@@ -70,6 +72,13 @@ class SeriesRegistry:
             number = self.resolve(metric_name, _parse_labels(raw_labels))
             self._remember_spelling(metric_name, raw_labels, number)
         return number
+
+    def lookup_all(self, spellings: Sequence[tuple[str, bytes]]) -> array[int]:
+        """Return ``lookup`` of each (metric name, raw labels), as a column; raises as it does."""
+        numbers = list(map(self._by_spelling.get, spellings))
+        if None in numbers:
+            return array("I", [self.lookup(name, raw_labels) for name, raw_labels in spellings])
+        return array("I", cast("list[int]", numbers))
 
     def resolve(self, metric_name: str, labels: Mapping[str, str]) -> int:
         """Return the number of a series, giving it one if it is new. Raises as ``lookup``."""

@@ -36,7 +36,7 @@ from hypercorn.typing import (
 )
 from hypercorn.utils import parse_socket_addr
 
-_RECEIVE_BYTES = 2**16
+_RECEIVE_BYTES = 2**18
 
 LINGER_S = 1.0
 """How long a closed connection still swallows what the client sends.

@@ -23,7 +23,7 @@ from msgspec import Struct
 from alertd.errors import InvalidInput, Overloaded, Problem
 from alertd.http import strict
 from alertd.http.strict import Undecodable
-from alertd.http.timestamp import instant_us
+from alertd.http.timestamp import instant_us, instants_us
 from alertd.intake import Draft
 from alertd.model import RefusalReason
 
@@ -61,6 +61,10 @@ class SeriesLookup(Protocol):
 
     def lookup(self, metric_name: str, raw_labels: bytes) -> int:
         """Return the series that a JSON object of labels belongs to. Raises ``InvalidInput``."""
+        ...
+
+    def lookup_all(self, spellings: Sequence[tuple[str, bytes]]) -> array[int]:
+        """Return ``lookup`` of each (metric name, raw labels); raises as it does."""
         ...
 
     def resolve(self, metric_name: str, labels: Mapping[str, str]) -> int:
@@ -150,18 +154,11 @@ def _to_columns(events: Sequence[_RawEvent], registry: SeriesLookup, received_us
     if max(values) >= strict.FLOAT_FROM or min(values) <= -strict.FLOAT_FROM:
         raise ValueError("a value may be a whole number beyond 64 bits")
     ids = [event.id for event in events]
-    has_ids = any(given is not None for given in ids)
+    has_ids = ids.count(None) < len(ids)
     if has_ids and not all(given is None or 0 < len(given) <= MAX_ID_CHARS for given in ids):
         raise ValueError("an id is too long or empty")
-    times_us = array(
-        "q",
-        [
-            received_us if event.timestamp is None else instant_us(event.timestamp)
-            for event in events
-        ],
-    )
-    lookup = registry.lookup
-    series_ids = array("I", [lookup(event.metric_name, bytes(event.labels)) for event in events])
+    times_us = instants_us([event.timestamp for event in events], received_us)
+    series_ids = registry.lookup_all([(event.metric_name, bytes(event.labels)) for event in events])
     return Draft(series_ids, times_us, values, ids if has_ids else None)
 
 

@@ -5,18 +5,21 @@ exactly, without floats, whatever the number of its fraction digits; what is fin
 microsecond is rounded half to even. Whether a time is *admissible* (ahead of the clock, before
 the retention) is the intake's business.
 
-Cost: about 0.3 us for text, because both halves of a timestamp repeat from event to event and
-are remembered: the date and time of day, and the fraction with the offset (microseconds, which
-do not repeat, are read afresh).
+Cost: under 1 us for text, because both halves of a timestamp repeat from event to event and are
+remembered: the date and time of day, and the fraction with the offset (microseconds, which do
+not repeat, are read afresh). A batch written alike costs about half.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from array import array
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final
+from operator import add
+from typing import Final, cast
 
 from alertd.model import US_PER_S
 
@@ -24,6 +27,7 @@ MAX_EPOCH_S: Final = 1e11
 """Greater numbers are refused: in seconds they are beyond the year 5138."""
 
 _HEAD_CHARS: Final = len("2025-06-30T15:00:00")
+_MICROS_CHARS: Final = len("2025-06-30T15:00:00.123456Z")
 _MAX_CACHED_CHARS: Final = 40
 _OFFSET_STARTS: Final = frozenset("Zz+-")
 _EXAMPLE: Final = "2025-06-30T15:00:00Z"
@@ -48,6 +52,33 @@ def instant_us(timestamp: str | int | float) -> int:
     # Split first: the fraction times a million is then exact, so that a tie is seen as one.
     seconds = int(timestamp)
     return seconds * US_PER_S + round((timestamp - seconds) * US_PER_S)
+
+
+def instants_us(timestamps: Sequence[str | int | float | None], default_us: int) -> array[int]:
+    """Return ``instant_us`` of each, and ``default_us`` for None; raises as it does.
+
+    Times all written like ``2025-06-30T15:00:00.123456Z`` cost about half.
+    """
+    if set(map(type, timestamps)) == {str}:
+        texts = cast("Sequence[str]", timestamps)
+        point_and_z = {text[_HEAD_CHARS::7] for text in texts}
+        if point_and_z == {".Z"} and set(map(len, texts)) == {_MICROS_CHARS}:
+            return _alike_us(texts)
+    return array("q", [default_us if each is None else instant_us(each) for each in timestamps])
+
+
+def _alike_us(texts: Sequence[str]) -> array[int]:
+    """Return times with six fraction digits and ``Z``; a batch often lies within one second."""
+    digits = [text[_HEAD_CHARS + 1 : -1] for text in texts]
+    joined = "".join(digits)
+    if not (joined.isascii() and joined.isdecimal()):
+        raise ValueError(_NOT_RFC_3339)
+    first, last = min(texts)[:_HEAD_CHARS], max(texts)[:_HEAD_CHARS]
+    if first == last:
+        second_us = _head_us(first)
+        return array("q", [second_us + int(each) for each in digits])
+    heads_us = map(_head_us, [text[:_HEAD_CHARS] for text in texts])
+    return array("q", map(add, heads_us, map(int, digits)))
 
 
 def text_us(text: str) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.http.timestamp import instant_us
+from alertd.http.timestamp import instant_us, instants_us
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -99,3 +99,27 @@ def test_a_tie_goes_to_the_even_microsecond() -> None:
     assert instant_us("1970-01-01T00:00:00.0000015Z") == 2
     assert instant_us("1970-01-01T00:00:00.00000050000000001Z") == 1
     assert instant_us("1969-12-31T23:59:59.9999995Z") == 0
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.datetimes(timezones=st.just(UTC)).map(lambda t: f"{t:%Y-%m-%dT%H:%M:%S.%f}Z"),
+            st.text("0123456789:-TZ. +", min_size=20, max_size=30),
+            st.none(),
+            st.integers(0, 10**10),
+        ),
+        max_size=5,
+    )
+)
+def test_a_batch_of_times_is_read_as_each_alone(timestamps: list[str | int | None]) -> None:
+    def one_by_one() -> list[int]:
+        return [7 if each is None else instant_us(each) for each in timestamps]
+
+    try:
+        wanted = one_by_one()
+    except ValueError:
+        with pytest.raises(ValueError, match=r"\w"):
+            instants_us(timestamps, 7)
+    else:
+        assert list(instants_us(timestamps, 7)) == wanted
