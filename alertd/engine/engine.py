@@ -91,11 +91,9 @@ class Engine:
     def _apply_events(self, batch: EventBatch) -> None:
         now_us = self._journal.now_us = batch.received_us
         self._timers.wake(now_us)
-        route = self._router.route
-        for series_id, time_us, value in zip(
-            batch.series_ids, batch.times_us, batch.values, strict=True
-        ):
-            for group in route(series_id):
+        routes = self._router.routes(batch.series_ids)
+        for route, time_us, value in zip(routes, batch.times_us, batch.values, strict=True):
+            for group in route:
                 if not group.observe(time_us, value, now_us):
                     self._note_overdue(group, time_us)
 

@@ -9,7 +9,8 @@ Invariant: a remembered route is what matching would give now; any change of rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
 
 from alertd.engine.bucketed import BucketedGroup
 from alertd.engine.continuous import ContinuousGroup
@@ -88,15 +89,21 @@ class Router:
         return groups
 
     def route(self, series_id: int) -> Route:
-        """Return the groups that see a series. A list index once it is known."""
-        try:
-            known = self._routes[series_id]
-        except IndexError:
-            self._routes.extend([None] * (series_id + 1 - len(self._routes)))
-            known = None
-        if known is None:
-            known = self._routes[series_id] = self._match(self._series_of(series_id))
-        return known
+        """Return the groups that see a series."""
+        return next(self.routes((series_id,)))
+
+    def routes(self, series_ids: Sequence[int]) -> Iterator[Route]:
+        """Return an iterator over the groups that see each of ``series_ids``.
+
+        A list index for each, without any Python between them, once they are known.
+        """
+        known = self._routes
+        for series_id in set(series_ids):
+            if series_id >= len(known):
+                known.extend([None] * (series_id + 1 - len(known)))
+            if known[series_id] is None:
+                known[series_id] = self._match(self._series_of(series_id))
+        return cast("Iterator[Route]", map(known.__getitem__, series_ids))
 
     def _match(self, series: Series) -> Route:
         """Return the groups that see ``series``, in the order of their rules' ids."""
