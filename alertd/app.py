@@ -39,6 +39,7 @@ from alertd.metrics import Metrics
 from alertd.model import US_PER_S, GroupState
 from alertd.pipeline import Pipeline
 from alertd.quarantine import Quarantine
+from alertd.reconciler import Reconciler
 from alertd.recovery import Recovered, recover
 from alertd.reload import Reloader
 from alertd.rulebook import RuleBook
@@ -138,6 +139,13 @@ class _Daemon:
             interval_s=config.engine.snapshot_interval_secs,
             position=recovered.snapshot_position,
         )
+        reconciler = Reconciler(
+            pipeline,
+            store.events,
+            store.incidents,
+            recovered.registry,
+            interval_s=config.engine.reconcile_interval_secs,
+        )
         status = Status(
             store=store,
             pipeline=pipeline,
@@ -183,6 +191,7 @@ class _Daemon:
             core.start_soon(_run_then_set, pipeline.run, judging_over)
             await reloader.start()
             core.start_soon(snapshotter.run)
+            core.start_soon(reconciler.run)
             core.start_soon(quarantine.run)
             core.start_soon(self._housekeeper(store, clock).run)
 

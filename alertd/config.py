@@ -180,7 +180,6 @@ SECTIONS: Final[Mapping[str, type[_Section]]] = {
 }
 NOT_YET_USED: Final = frozenset(
     {
-        ("engine", "reconcile_interval_secs"),
         ("notify", "group_by"),
         ("notify", "group_wait_secs"),
         ("notify", "group_interval_secs"),

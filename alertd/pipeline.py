@@ -25,7 +25,7 @@ from alertd.announce import Announcer
 from alertd.clock import Clock
 from alertd.dedup import DedupIndex, digest_of
 from alertd.engine.engine import Engine
-from alertd.engine.inputs import RulesChanged, Tick
+from alertd.engine.inputs import Reconsider, RulesChanged, Tick
 from alertd.errors import AlertdError, Overloaded, StoreUnavailable
 from alertd.idempotency import AnsweredRequest, KeyedRequest
 from alertd.metrics import Metrics
@@ -377,10 +377,21 @@ class Pipeline:
         entry.work.done.set()
 
     async def _tick(self) -> None:
-        now_us = next(iter(self._outstanding.values()), None)
-        if now_us is None:
-            now_us = self._clock.now_us()
-        await self._record(self.engine.step(Tick(now_us)), self.applied)
+        await self._record(self.engine.step(Tick(self.judged_until_us())), self.applied)
+
+    def judged_until_us(self) -> int:
+        """Return how far the clock may go: up to now, or to the oldest input not seen yet."""
+        oldest_us = next(iter(self._outstanding.values()), None)
+        return self._clock.now_us() if oldest_us is None else oldest_us
+
+    async def reconsider(self, event: Reconsider) -> int:
+        """Have the engine judge a stretch of the past again; return how many transitions follow.
+
+        The caller holds ``between_steps``.
+        """
+        transitions = self.engine.step(event)
+        await self._record(transitions, self.applied)
+        return len(transitions)
 
     async def _record(self, transitions: list[Transition], position: int) -> None:
         """Record what was found, however long the store needs; meanwhile nothing is judged.

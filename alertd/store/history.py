@@ -23,6 +23,7 @@ from alertd.model import (
     DetectedBy,
     EndReason,
     Incident,
+    Labels,
     Operator,
     Severity,
 )
@@ -154,6 +155,23 @@ def read_incident(incident_id: str, connection: apsw.Connection) -> IncidentDeta
     return IncidentDetail(item, timeline.read(connection, incident_id))
 
 
+def group_text(group: Labels) -> str:
+    """Return a group's labels as the table has them."""
+    return msgspec.json.encode(dict(group)).decode()
+
+
+def read_group(
+    rule_id: str, labels: str, since_us: int, connection: apsw.Connection
+) -> list[Incident]:
+    """Return incidents of one group, by their start: see ``IncidentStore.of_group``."""
+    rows = connection.execute(
+        f"{_SELECT} WHERE rule_id = ? AND group_labels = ? "
+        "AND (ended_us IS NULL OR ended_us >= ?) ORDER BY started_us, fired_us",
+        (rule_id, labels, since_us),
+    ).fetchall()
+    return [_incident(dict(zip(INCIDENT_COLUMNS, row, strict=True))) for row in rows]
+
+
 _HAS: Final = (
     "EXISTS (SELECT 1 FROM notifications n WHERE n.incident_id = incidents.id AND n.status = '{}')"
 )
@@ -202,8 +220,24 @@ def _item(
     row: Sequence[Any], notifications: Mapping[str, Sequence[NotificationItem]]
 ) -> HistoryItem:
     column = dict(zip(INCIDENT_COLUMNS, row, strict=True))
+    incident = _incident(column)
+    told = tuple(notifications.get(incident.id, ()))
+    return HistoryItem(
+        incident=incident,
+        rule_name=column["rule_name"],
+        severity=Severity(column["severity"]),
+        threshold=column["threshold"],
+        operator=Operator(column["operator"]),
+        summary=column["summary"],
+        status=_worst(item.status for item in told),
+        notifications=told,
+    )
+
+
+# Any: as above.
+def _incident(column: Mapping[str, Any]) -> Incident:
     end_reason = column["end_reason"]
-    incident = Incident(
+    return Incident(
         id=column["id"],
         rule_id=column["rule_id"],
         rule_version=column["rule_version"],
@@ -222,17 +256,6 @@ def _item(
         end_reason=None if end_reason is None else EndReason(end_reason),
         continues=column["continues"],
         merged_into=column["merged_into"],
-    )
-    told = tuple(notifications.get(incident.id, ()))
-    return HistoryItem(
-        incident=incident,
-        rule_name=column["rule_name"],
-        severity=Severity(column["severity"]),
-        threshold=column["threshold"],
-        operator=Operator(column["operator"]),
-        summary=column["summary"],
-        status=_worst(item.status for item in told),
-        notifications=told,
     )
 
 

@@ -13,9 +13,8 @@ from functools import partial
 from typing import Final
 
 import apsw
-import msgspec
 
-from alertd.model import Announcement, Incident, Notification, TransitionKind
+from alertd.model import Announcement, Incident, Labels, Notification, TransitionKind
 from alertd.store import timeline
 from alertd.store.history import (
     INCIDENT_COLUMNS,
@@ -24,6 +23,8 @@ from alertd.store.history import (
     IncidentDetail,
     Page,
     check_query,
+    group_text,
+    read_group,
     read_incident,
     read_page,
 )
@@ -68,6 +69,14 @@ class IncidentStore:
         """Return one incident with its timeline; None if there is none of that id."""
         return await self._readers.run("read an incident", partial(read_incident, incident_id))
 
+    async def of_group(self, rule_id: str, group: Labels, since_us: int) -> list[Incident]:
+        """Return a group's incidents that were still on at ``since_us`` or began later.
+
+        By their start.
+        """
+        work = partial(read_group, rule_id, group_text(group), since_us)
+        return await self._readers.run("read a group's incidents", work)
+
     async def applied(self) -> int:
         """Return the position in the log up to which everything found is recorded."""
         return await self._readers.run("read the applied position", _applied)
@@ -106,7 +115,7 @@ def _incident_rows(announcements: Sequence[Announcement]) -> Iterator[tuple[obje
             rule.severity.value,
             rule.threshold,
             rule.operator.value,
-            msgspec.json.encode(dict(incident.group)).decode(),
+            group_text(incident.group),
             incident.started_us,
             incident.fired_us,
             incident.ended_us,

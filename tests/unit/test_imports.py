@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config", "pipeline"}),
     frozenset({"config_files"}),
     frozenset({"dispatch", "host_metrics", "http", "logs", "reload", "snapshotter"}),
-    frozenset({"recovery"}),
+    frozenset({"reconciler", "recovery"}),
     frozenset({"status"}),
     frozenset({"app"}),
     frozenset({"cli"}),

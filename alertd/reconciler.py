@@ -1,0 +1,124 @@
+"""Judging the past again: events that came later than a rule's allowed lateness.
+
+Owns when that is done and where the events come from: once after the start and then every
+``interval_s``, group by group, from the event store. The judging is the engine's, the recording
+the pipeline's. Because the engine's state names what is overdue, a restart forgets none of it.
+
+Invariant: what is read and what the engine knows are of one position in the log: judging waits
+while a group is read. Incidents are matched by overlap, so doing it twice finds nothing more.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+import trio
+
+from alertd.engine.inputs import Overdue, Reconsider, Stretch
+from alertd.errors import StoreUnavailable
+from alertd.model import Incident, Labels
+from alertd.pipeline import Pipeline
+from alertd.series import SeriesRegistry
+from alertd.store.protocols import EventStore
+
+log = structlog.get_logger(__name__)
+
+
+class ToldIncidents(Protocol):
+    """Where incidents are remembered."""
+
+    async def of_group(self, rule_id: str, group: Labels, since_us: int) -> Sequence[Incident]:
+        """Return a group's incidents that were still on at ``since_us`` or began later."""
+        ...
+
+
+class Reconciler:
+    """Does what the engine says is overdue."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        events: EventStore,
+        incidents: ToldIncidents,
+        registry: SeriesRegistry,
+        *,
+        interval_s: float,
+    ) -> None:
+        self._pipeline = pipeline
+        self._events = events
+        self._incidents = incidents
+        self._registry = registry
+        self._interval_s = interval_s
+
+    async def run(self) -> None:
+        """Reconcile now and then, until cancelled."""
+        while True:
+            await self.reconcile()
+            await trio.sleep(self._interval_s)
+
+    async def reconcile(self) -> None:
+        """Judge again what is overdue now. What the store cannot read is left for the next time."""
+        engine = self._pipeline.engine
+        overdue = [stretch.overdue for stretch in engine.overdue()]
+        if not overdue:
+            return
+        members = engine.members(
+            {(each.rule_id, each.group) for each in overdue}, range(len(self._registry))
+        )
+        for each in overdue:
+            try:
+                await self._reconsider(each, members[each.rule_id, each.group])
+            except StoreUnavailable as error:
+                log.warning("reconciling waits for the store", error=str(error))
+                return
+
+    async def _reconsider(self, overdue: Overdue, series_ids: Sequence[int]) -> None:
+        pipeline = self._pipeline
+        async with pipeline.between_steps:
+            stretch = next(
+                (
+                    stretch
+                    for stretch in pipeline.engine.overdue()
+                    if (stretch.overdue.rule_id, stretch.overdue.group)
+                    == (overdue.rule_id, overdue.group)
+                ),
+                None,
+            )
+            if stretch is None:
+                return  # the rule has gone meanwhile
+            times_us, values = await self._read(stretch, series_ids)
+            told = await self._incidents.of_group(overdue.rule_id, overdue.group, stretch.from_us)
+            found = await pipeline.reconsider(
+                Reconsider(
+                    now_us=pipeline.judged_until_us(),
+                    stretch=stretch,
+                    times_us=times_us,
+                    values=values,
+                    told=tuple(told),
+                )
+            )
+        log.info("reconciled", group=dict(overdue.group), events=len(times_us), found=found)
+
+    async def _read(
+        self, stretch: Stretch, series_ids: Sequence[int]
+    ) -> tuple[array[int], array[float]]:
+        """Return the events that ``stretch`` needs, by event time and, within it, arrival."""
+        times_us, values = array("q"), array("d")
+        read = self._events.read(
+            series_ids, stretch.read_after_us, (1 << 62), through=self._pipeline.applied
+        )
+        async for _, batch in read:
+            for time_us, value in zip(batch.times_us, batch.values, strict=True):
+                is_judged = batch.received_us >= stretch.received_from_us
+                if is_judged or time_us > stretch.warm_after_us:
+                    times_us.append(time_us)
+                    values.append(value)
+            await trio.lowlevel.checkpoint()
+        order = sorted(range(len(times_us)), key=times_us.__getitem__)
+        return (
+            array("q", [times_us[place] for place in order]),
+            array("d", [values[place] for place in order]),
+        )
