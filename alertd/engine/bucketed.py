@@ -16,7 +16,7 @@ import msgspec
 from alertd.engine.group import BEFORE_TIME_US, WindowGroup
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import BucketedPast, Retrospect, Sight, next_end_us
-from alertd.engine.window import Window
+from alertd.engine.window import NEVER_US, Window
 from alertd.model import GroupState, Labels
 
 
@@ -50,7 +50,9 @@ class BucketedGroup(WindowGroup):
         counts = self._observe_closing(time_us, value, now_us)
         self._ask()
         if counts and not self._has_waiting:
-            self._due_us = min(self.lifecycle.deadline_us, self._next_change_us())
+            due_us = min(self.lifecycle.deadline_us, self._next_change_us())
+            if due_us != NEVER_US:  # else the next event is the first of its window
+                self._due_us = due_us
         return counts
 
     def _observe_closing(self, time_us: int, value: float, now_us: int) -> bool:

@@ -41,16 +41,14 @@ class ContinuousGroup(WindowGroup):
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply one event received at ``now_us``; False if it is older than the lateness."""
-        plan = self._plan
+        plan, window = self._plan, self._window
+        if self._asleep and len(window.times) >= self._room:
+            self._make_room()
         if self._asleep:
-            window = self._window
-            if len(window.times) >= self._room:
-                self._make_room()
             if (
                 self._judged_us <= time_us <= now_us
                 and self._newest_us + (now_us - self._raised_us) - plan.lateness_us < time_us
-                and self._asleep
-                and not plan.screen.is_loud(value)
+                and not plan.is_loud(value)
             ):
                 window.times.append(time_us)
                 window.values.append(value)

@@ -15,6 +15,7 @@ import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from operator import attrgetter
 from typing import Final, Protocol
 
 import msgspec
@@ -87,6 +88,9 @@ class _Event(_EventFields, gc=False, kw_only=True, rename="camel", forbid_unknow
     labels: dict[str, str] = msgspec.field(default_factory=dict)
 
 
+_name_of, _labels_of = attrgetter("metric_name"), attrgetter("labels")
+_timestamp_of, _value_of, _id_of = attrgetter("timestamp"), attrgetter("value"), attrgetter("id")
+
 _decode_array = msgspec.json.Decoder(list[_RawEvent]).decode
 _line_decoder = msgspec.json.Decoder(_RawEvent)
 _decode_one = _line_decoder.decode
@@ -149,16 +153,17 @@ def _to_columns(events: Sequence[_RawEvent], registry: SeriesLookup, received_us
     """Return well-formed events as columns; raises for anything that the slow way must look at."""
     if not events:
         return Draft()
-    values = array("d", [event.value for event in events])
+    values = array("d", list(map(_value_of, events)))
     # msgspec reads a whole number beyond 64 bits as a float: only the slow way can tell.
     if max(values) >= strict.FLOAT_FROM or min(values) <= -strict.FLOAT_FROM:
         raise ValueError("a value may be a whole number beyond 64 bits")
-    ids = [event.id for event in events]
+    ids = list(map(_id_of, events))
     has_ids = ids.count(None) < len(ids)
     if has_ids and not all(given is None or 0 < len(given) <= MAX_ID_CHARS for given in ids):
         raise ValueError("an id is too long or empty")
-    times_us = instants_us([event.timestamp for event in events], received_us)
-    series_ids = registry.lookup_all([(event.metric_name, bytes(event.labels)) for event in events])
+    times_us = instants_us(list(map(_timestamp_of, events)), received_us)
+    spellings = list(zip(map(_name_of, events), map(bytes, map(_labels_of, events)), strict=True))
+    series_ids = registry.lookup_all(spellings)
     return Draft(series_ids, times_us, values, ids if has_ids else None)
 
 

@@ -18,7 +18,7 @@ from array import array
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from operator import add
+from operator import add, itemgetter
 from typing import Final, cast
 
 from alertd.model import US_PER_S
@@ -28,6 +28,9 @@ MAX_EPOCH_S: Final = 1e11
 
 _HEAD_CHARS: Final = len("2025-06-30T15:00:00")
 _MICROS_CHARS: Final = len("2025-06-30T15:00:00.123456Z")
+_head = itemgetter(slice(_HEAD_CHARS))
+_micros = itemgetter(slice(_HEAD_CHARS + 1, _MICROS_CHARS - 1))
+_point_and_z = itemgetter(slice(_HEAD_CHARS, None, 7))
 _MAX_CACHED_CHARS: Final = 40
 _OFFSET_STARTS: Final = frozenset("Zz+-")
 _EXAMPLE: Final = "2025-06-30T15:00:00Z"
@@ -57,28 +60,28 @@ def instant_us(timestamp: str | int | float) -> int:
 def instants_us(timestamps: Sequence[str | int | float | None], default_us: int) -> array[int]:
     """Return ``instant_us`` of each, and ``default_us`` for None; raises as it does.
 
-    Times all written like ``2025-06-30T15:00:00.123456Z`` cost about half.
+    Times all written like ``2025-06-30T15:00:00.123456Z`` cost a third: no Python runs between
+    one and the next.
     """
     if set(map(type, timestamps)) == {str}:
         texts = cast("Sequence[str]", timestamps)
-        point_and_z = {text[_HEAD_CHARS::7] for text in texts}
-        if point_and_z == {".Z"} and set(map(len, texts)) == {_MICROS_CHARS}:
+        if set(map(_point_and_z, texts)) == {".Z"} and set(map(len, texts)) == {_MICROS_CHARS}:
             return _alike_us(texts)
     return array("q", [default_us if each is None else instant_us(each) for each in timestamps])
 
 
 def _alike_us(texts: Sequence[str]) -> array[int]:
     """Return times with six fraction digits and ``Z``; a batch often lies within one second."""
-    digits = [text[_HEAD_CHARS + 1 : -1] for text in texts]
+    digits = list(map(_micros, texts))
     joined = "".join(digits)
     if not (joined.isascii() and joined.isdecimal()):
         raise ValueError(_NOT_RFC_3339)
     first, last = min(texts)[:_HEAD_CHARS], max(texts)[:_HEAD_CHARS]
     if first == last:
-        second_us = _head_us(first)
-        return array("q", [second_us + int(each) for each in digits])
-    heads_us = map(_head_us, [text[:_HEAD_CHARS] for text in texts])
-    return array("q", map(add, heads_us, map(int, digits)))
+        times_us = list(map(_head_us(first).__add__, map(int, digits)))
+    else:
+        times_us = list(map(add, map(_head_us, map(_head, texts)), map(int, digits)))
+    return array("q", times_us)  # from a list in one piece, from an iterator item by item
 
 
 def text_us(text: str) -> int:

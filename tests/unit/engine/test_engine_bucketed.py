@@ -164,3 +164,12 @@ def test_an_event_ahead_of_the_clock_is_not_the_first_of_its_group_if_another_co
     driver.send(6, at=6, host="a")
     driver.tick(30)
     assert driver.edges == [(20, 20, None, None)]
+
+
+def test_an_event_whose_window_closed_at_once_does_not_hide_the_next_one() -> None:
+    driver = Driver(bucket_rule(window=10, bucket=10, threshold=0.0))
+    driver.send(5)
+    driver.send(25, at=40)  # its window is closed by the clock as soon as it comes
+    driver.send(42, at=42)
+    driver.tick(100)
+    assert [edge[0] for edge in driver.edges] == [10, 30, 50]
