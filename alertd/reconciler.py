@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from alertd.engine.inputs import Overdue, Reconsider, Stretch
+from alertd.engine.window import NEVER_US
 from alertd.errors import StoreUnavailable
 from alertd.model import Incident, Labels
 from alertd.pipeline import Pipeline
@@ -78,15 +79,7 @@ class Reconciler:
     async def _reconsider(self, overdue: Overdue, series_ids: Sequence[int]) -> None:
         pipeline = self._pipeline
         async with pipeline.between_steps:
-            stretch = next(
-                (
-                    stretch
-                    for stretch in pipeline.engine.overdue()
-                    if (stretch.overdue.rule_id, stretch.overdue.group)
-                    == (overdue.rule_id, overdue.group)
-                ),
-                None,
-            )
+            stretch = pipeline.engine.stretch(overdue.rule_id, overdue.group)
             if stretch is None:
                 return  # the rule has gone meanwhile
             times_us, values = await self._read(stretch, series_ids)
@@ -108,7 +101,7 @@ class Reconciler:
         """Return the events that ``stretch`` needs, by event time and, within it, arrival."""
         times_us, values = array("q"), array("d")
         read = self._events.read(
-            series_ids, stretch.read_after_us, (1 << 62), through=self._pipeline.applied
+            series_ids, stretch.read_after_us, NEVER_US, through=self._pipeline.applied
         )
         async for _, batch in read:
             for time_us, value in zip(batch.times_us, batch.values, strict=True):

@@ -167,7 +167,8 @@ class ContinuousGroup(WindowGroup):
         self._pass_over(horizon_us)
         if time_us > self._newest_us:
             self._newest_us, self._raised_us = time_us, now_us
-        self._first_us = min(time_us, time_us if self._first_us is None else self._first_us)
+        if self._first_us is None or time_us < self._first_us:
+            self._first_us = time_us
         return True
 
     def _wake_up(self, now_us: int) -> None:

@@ -11,7 +11,7 @@ ticks never decrease.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -105,19 +105,23 @@ class Engine:
 
     def overdue(self) -> list[Stretch]:
         """Return what the reconciler has to do."""
-        return [
-            stretch_of(groups.plan, Overdue(rule_id, labels, least_us))
-            for (rule_id, labels), least_us in self._overdue.items()
-            if (groups := self._router.get(rule_id)) is not None
-        ]
+        stretches = [self.stretch(rule_id, labels) for rule_id, labels in self._overdue]
+        return [stretch for stretch in stretches if stretch is not None]
+
+    def stretch(self, rule_id: str, labels: Labels) -> Stretch | None:
+        """Return what is overdue of one group, or None if nothing is."""
+        least_us, groups = self._overdue.get((rule_id, labels)), self._router.get(rule_id)
+        if least_us is None or groups is None:
+            return None
+        return stretch_of(groups.plan, Overdue(rule_id, labels, least_us))
 
     def members(
-        self, wanted: Collection[tuple[str, Labels]], series_ids: Iterable[int]
+        self, wanted: Collection[tuple[str, Labels]], series_ids: Sequence[int]
     ) -> dict[tuple[str, Labels], list[int]]:
         """Return which of ``series_ids`` belong to each wanted (rule id, group). O(series)."""
         found: dict[tuple[str, Labels], list[int]] = {key: [] for key in wanted}
-        for series_id in series_ids:
-            for group in self._router.route(series_id):
+        for series_id, route in zip(series_ids, self._router.routes(series_ids), strict=True):
+            for group in route:
                 key = (group.rule_id, group.labels)
                 if key in found:
                     found[key].append(series_id)
@@ -187,6 +191,8 @@ class Engine:
             self.overdue_events,
             self._timers.last_ticket,
         )
+        for (rule_id, labels), least_us in self._overdue.items():
+            yield ("overdue", rule_id, labels, least_us)
         for groups in self._router:
             yield ("rule", msgspec.to_builtins(groups.plan.rule), groups.plan.active_us)
             for group in groups.by_labels.values():

@@ -88,10 +88,6 @@ class Router:
             self._routes = []
         return groups
 
-    def route(self, series_id: int) -> Route:
-        """Return the groups that see a series."""
-        return next(self.routes((series_id,)))
-
     def routes(self, series_ids: Sequence[int]) -> Iterator[Route]:
         """Return an iterator over the groups that see each of ``series_ids``.
 

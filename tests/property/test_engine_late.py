@@ -181,7 +181,7 @@ def test_ticks_change_nothing_about_late_data(world: World, data: st.DataObject)
     assert groups_of(undated(ticked)) == groups_of(undated(plain))
 
 
-@given(late_worlds(rules()), st.data())
+@given(late_worlds(rules(), overdue=True), st.data())
 def test_a_restart_changes_nothing_about_late_data(world: World, data: st.DataObject) -> None:
     inputs = one_by_one(world)
     cut = data.draw(st.integers(0, len(inputs)))
@@ -190,6 +190,7 @@ def test_a_restart_changes_nothing_about_late_data(world: World, data: st.DataOb
     restarted = thawed(frozen(whole))
     after = tell(whole, inputs[cut:])
     assert tell(restarted, inputs[cut:]) == after
+    assert restarted.overdue() == whole.overdue()
     assert frozen(restarted) == frozen(whole)
 
 

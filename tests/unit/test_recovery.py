@@ -148,3 +148,17 @@ async def test_recovering_twice_changes_nothing(tmp_path: Path) -> None:
             )
     async with running(tmp_path) as parts:
         assert await parts.history() == incidents
+
+
+async def test_what_is_overdue_is_part_of_a_snapshot(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(),))
+        await parts.pipeline.append(parts.batch(-3600, -1))
+        await parts.pipeline.append(parts.batch(-3599))
+        await parts.until_judged()
+        overdue = parts.pipeline.engine.overdue()
+        assert len(overdue) == 1
+        await snapshotter_of(parts).take()
+    async with running(tmp_path) as parts:
+        assert parts.recovered.replayed_events == 0
+        assert parts.pipeline.engine.overdue() == overdue
