@@ -11,18 +11,15 @@ https://docs.slack.dev/messaging/formatting-message-text (escaping of ``&``, ``<
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable
 from typing import Any, Final
 
-import httpx
 import msgspec
 
 from alertd.channels import wording
-from alertd.channels.http_client import HttpClient, Reply, judge
+from alertd.channels.http_channel import HttpChannel
+from alertd.channels.http_client import Reply, judge
 from alertd.channels.message import IncidentView, Message
 from alertd.channels.protocol import Outcome
-from alertd.channels.redact import redact_url
 
 MAX_TEXT_CHARS: Final = 3000
 MAX_HEADER_CHARS: Final = 150
@@ -117,32 +114,8 @@ def _escape(text: str, limit: int) -> str:
     return "".join(pieces) + "…"
 
 
-class SlackChannel:
-    """Posts to one incoming webhook. It closes ``client`` only if it is its own."""
-
-    def __init__(
-        self,
-        url: str,
-        client: HttpClient,
-        *,
-        owns_client: bool,
-        timeout_s: float,
-        now_s: Callable[[], float] = time.time,
-    ) -> None:
-        self._url = httpx.URL(url)
-        self._client = client
-        self._owns_client = owns_client
-        self._timeout_s = timeout_s
-        self._now_s = now_s
-        self._redacted = redact_url(url)
-
-    def __repr__(self) -> str:
-        return f"SlackChannel({self._redacted})"
-
-    @property
-    def redacted_endpoint(self) -> str:
-        """Scheme, host and port: the path is the secret."""
-        return self._redacted
+class SlackChannel(HttpChannel):
+    """Posts to one incoming webhook."""
 
     async def send(self, message: Message) -> Outcome:
         """Post ``message`` once."""
@@ -157,8 +130,3 @@ class SlackChannel:
         code = reply.body.strip()
         detail = code.decode() if _ERROR_CODE.fullmatch(code) else ""
         return judge(reply, self._url.host, self._now_s(), detail)
-
-    async def aclose(self) -> None:
-        """Close the client, if it is this channel's own."""
-        if self._owns_client:
-            await self._client.aclose()

@@ -11,13 +11,12 @@ import hmac
 import time
 from collections.abc import Callable, Mapping
 
-import httpx
 import msgspec
 
+from alertd.channels.http_channel import HttpChannel
 from alertd.channels.http_client import HttpClient, Reply, judge
 from alertd.channels.message import Message
 from alertd.channels.protocol import Outcome
-from alertd.channels.redact import redact_url
 from alertd.channels.secret import Secret
 
 _encoder = msgspec.json.Encoder()
@@ -32,7 +31,7 @@ def sign(key: bytes, body: bytes, unix_s: int) -> str:
     return f"t={unix_s},v1={digest}"
 
 
-class WebhookChannel:
+class WebhookChannel(HttpChannel):
     """Posts to one address. It closes ``client`` only if it is its own (``owns_client``)."""
 
     def __init__(
@@ -46,22 +45,9 @@ class WebhookChannel:
         secret: Secret | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        self._url = httpx.URL(url)
-        self._client = client
-        self._owns_client = owns_client
-        self._timeout_s = timeout_s
+        super().__init__(url, client, owns_client=owns_client, timeout_s=timeout_s, now_s=now_s)
         self._headers = dict(headers or {})
         self._secret = secret
-        self._now_s = now_s
-        self._redacted = redact_url(url)
-
-    def __repr__(self) -> str:
-        return f"WebhookChannel({self._redacted})"
-
-    @property
-    def redacted_endpoint(self) -> str:
-        """Scheme, host and port."""
-        return self._redacted
 
     async def send(self, message: Message) -> Outcome:
         """Post ``message`` once."""
@@ -77,8 +63,3 @@ class WebhookChannel:
         if isinstance(reply, Reply):
             return judge(reply, self._url.host, self._now_s())
         return reply
-
-    async def aclose(self) -> None:
-        """Close the client, if it is this channel's own."""
-        if self._owns_client:
-            await self._client.aclose()
