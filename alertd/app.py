@@ -185,7 +185,7 @@ class _Daemon:
         async with trio.open_nursery() as core:
             core.start_soon(channels.run)
             core.start_soon(status.run)
-            core.start_soon(_feed_watchdog, status)
+            core.start_soon(sdnotify.run_watchdog, status.is_alive)
             await core.start(dispatcher.run)
             judging_over = trio.Event()
             core.start_soon(_run_then_set, pipeline.run, judging_over)
@@ -300,17 +300,6 @@ async def _start_then_set(
 ) -> None:
     await run(task_status=task_status)
     over.set()
-
-
-async def _feed_watchdog(status: Status) -> None:
-    """Tell systemd that the daemon works, as long as its writer thread does."""
-    interval_s = sdnotify.watchdog_interval_s()
-    if interval_s is None:
-        return
-    while True:
-        if status.is_alive():
-            sdnotify.watchdog()
-        await trio.sleep(interval_s)
 
 
 def _group_states(pipeline: Pipeline, clock: Clock, rule_id: str) -> dict[str, int]:
