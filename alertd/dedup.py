@@ -12,9 +12,11 @@ snapshot, and by replay of the log behind it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+
+from alertd.model import EventBatch, Series
 
 SLICES = 24
 """Parts that the horizon is divided into: an id lives for 1 to 1 + 1/24 horizons. The bound on
@@ -81,6 +83,13 @@ class DedupIndex:
         for start in range(0, len(joined), DIGEST_BYTES):
             self._put(joined[start : start + DIGEST_BYTES], number)
 
+    def remember(self, batch: EventBatch, series_of: Callable[[int], Series]) -> int:
+        """Remember the ids of a batch that is durable; return as ``add`` does."""
+        if batch.ids is None:
+            return 0
+        digests = digests_of(batch, series_of)
+        return self.add([digest for digest in digests if digest is not None], batch.received_us)
+
     def _put(self, digest: bytes, number: int) -> None:
         if digest in self._known:
             return
@@ -102,3 +111,13 @@ def digest_of(metric_name: str, event_id: str) -> bytes:
     """Return what stands for an event's id: 128 bits, so that two never meet by chance."""
     text = f"{metric_name}\x00{event_id}"
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
+
+
+def digests_of(batch: EventBatch, series_of: Callable[[int], Series]) -> list[bytes | None]:
+    """Return the digest of each event's id, None for an event without one."""
+    if batch.ids is None:
+        return [None] * len(batch)
+    return [
+        None if event_id is None else digest_of(series_of(series_id).metric_name, event_id)
+        for series_id, event_id in zip(batch.series_ids, batch.ids, strict=True)
+    ]

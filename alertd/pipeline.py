@@ -23,7 +23,7 @@ import trio
 
 from alertd.announce import Announcer
 from alertd.clock import Clock
-from alertd.dedup import DedupIndex, digest_of
+from alertd.dedup import DedupIndex, digests_of
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import Reconsider, RulesChanged, Tick
 from alertd.errors import AlertdError, Overloaded, StoreUnavailable
@@ -283,7 +283,8 @@ class Pipeline:
             self._registry.give_back(new_series)
             raise
         for batch in batches:
-            self._remember_ids(batch)
+            forgotten = self._dedup.remember(batch, self._registry.get)
+            self._metrics.event_ids_forgotten.inc(forgotten)
             self._metrics.events_accepted.inc(len(batch))
             self._metrics.commit_events.observe(len(batch))
         for work in group:
@@ -308,26 +309,13 @@ class Pipeline:
         if batch.ids is None:
             return batch
         kept = []
-        for place, digest in enumerate(self._digests(batch)):
+        for place, digest in enumerate(digests_of(batch, self._registry.get)):
             if digest is None:
                 kept.append(place)
             elif digest not in taken and digest not in self._dedup:
                 taken.add(digest)
                 kept.append(place)
         return batch if len(kept) == len(batch) else batch.select(kept)
-
-    def _digests(self, batch: EventBatch) -> list[bytes | None]:
-        name_of = self._registry.get
-        return [
-            None if event_id is None else digest_of(name_of(series_id).metric_name, event_id)
-            for series_id, event_id in zip(batch.series_ids, batch.ids or (), strict=True)
-        ]
-
-    def _remember_ids(self, batch: EventBatch) -> None:
-        if batch.ids is not None:
-            digests = [digest for digest in self._digests(batch) if digest is not None]
-            forgotten = self._dedup.add(digests, batch.received_us)
-            self._metrics.event_ids_forgotten.inc(forgotten)
 
     def _refuse(self, group: list[_Work], error: StoreUnavailable) -> None:
         self._refusal = (self._clock.now_us(), str(error))

@@ -19,7 +19,7 @@ import structlog
 import trio
 
 from alertd.announce import Announcer
-from alertd.dedup import DedupIndex, digest_of
+from alertd.dedup import DedupIndex
 from alertd.engine.engine import Engine
 from alertd.model import EventBatch, Series, Transition
 from alertd.pipeline import rules_changed
@@ -126,16 +126,7 @@ def _apply(recovered: Recovered, body: EventBatch | RuleChange) -> list[Transiti
         return recovered.engine.step(rules_changed(body))
     recovered.received_us = body.received_us
     recovered.replayed_events += len(body)
-    if body.ids is not None:
-        names = recovered.registry.get
-        recovered.dedup.add(
-            (
-                digest_of(names(series_id).metric_name, event_id)
-                for series_id, event_id in zip(body.series_ids, body.ids, strict=True)
-                if event_id is not None
-            ),
-            body.received_us,
-        )
+    recovered.dedup.remember(body, recovered.registry.get)
     return recovered.engine.step(body)
 
 
