@@ -19,7 +19,6 @@ from pathlib import Path
 
 import structlog
 import trio
-from quart_trio import QuartTrio
 
 from alertd import __version__, sdnotify
 from alertd.announce import Announcer
@@ -29,7 +28,7 @@ from alertd.dedup import DedupIndex
 from alertd.dispatch import Dispatcher
 from alertd.host_metrics import HostMetrics
 from alertd.housekeeping import Housekeeper
-from alertd.http.app import make_app
+from alertd.http.app import make_app, make_express
 from alertd.http.server import serve
 from alertd.http.services import Limits, Services
 from alertd.idempotency import RequestKeys
@@ -165,21 +164,27 @@ class _Daemon:
             retention_us=seconds_to_us(config.store.event_retention_days * 86_400),
         )
         reloader = Reloader(self._config_path, config, rulebook, channels)
-        app = make_app(
-            Services(
-                intake=intake,
-                requests=self._request_keys(store, clock),
-                quarantine=store.quarantine,
-                rules=rulebook,
-                incidents=store.incidents,
-                status=status,
-                reloader=reloader,
-                metrics=self._metrics,
-                limits=Limits(
-                    max_body_bytes=config.server.max_body_bytes,
-                    max_events_per_request=config.server.max_events_per_request,
-                ),
-            )
+        services = Services(
+            intake=intake,
+            requests=self._request_keys(store, clock),
+            quarantine=store.quarantine,
+            rules=rulebook,
+            incidents=store.incidents,
+            status=status,
+            reloader=reloader,
+            metrics=self._metrics,
+            limits=Limits(
+                max_body_bytes=config.server.max_body_bytes,
+                max_events_per_request=config.server.max_events_per_request,
+            ),
+        )
+        http = partial(
+            serve,
+            make_app(services),
+            config.server,
+            express=make_express(services),
+            metrics=self._metrics,
+            shutdown=self._shutdown,
         )
 
         async with trio.open_nursery() as core:
@@ -195,7 +200,7 @@ class _Daemon:
             core.start_soon(quarantine.run)
             core.start_soon(self._housekeeper(store, clock).run)
 
-            await self._serve_until_shutdown(app, intake, reloader, status, pipeline)
+            await self._serve_until_shutdown(http, intake, reloader, status, pipeline)
 
             pipeline.close()
             await judging_over.wait()
@@ -206,7 +211,7 @@ class _Daemon:
 
     async def _serve_until_shutdown(
         self,
-        app: QuartTrio,
+        http: Callable[..., Awaitable[None]],
         intake: Intake,
         reloader: Reloader,
         status: Status,
@@ -214,7 +219,6 @@ class _Daemon:
     ) -> None:
         """Run what feeds the pipeline; when it is told to stop, HTTP has its grace time."""
         config, http_over = self._config, trio.Event()
-        http = partial(serve, app, config.server, metrics=self._metrics, shutdown=self._shutdown)
         async with trio.open_nursery() as edge:
             edge.start_soon(self._listen_to_signals)
             edge.start_soon(_reload_on_hangup, reloader)

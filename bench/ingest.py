@@ -123,13 +123,14 @@ def _introduce(daemon: Daemon, client: LoadGenerator, until_us: int) -> int:
 
 
 def _run(daemon: Daemon, client: LoadGenerator) -> Round:
-    daemon_cpu_s, machine_cpu_s = daemon.cpu_s(), _machine_cpu_s()
+    daemon_cpu_s, machine_cpu_s, stolen_cpu_s = daemon.cpu_s(), *_machine_cpu_s()
     began_s = time.perf_counter()
     result = _answered(client)
     daemon.wait_until_judged()
     seconds = time.perf_counter() - began_s
     daemon_cpu_s = daemon.cpu_s() - daemon_cpu_s
-    machine_cpu_s = _machine_cpu_s() - machine_cpu_s
+    machine_until_s, stolen_until_s = _machine_cpu_s()
+    machine_cpu_s = machine_until_s - machine_cpu_s
     return Round(
         events=result.accepted,
         requests=len(result.waits_s),
@@ -138,6 +139,7 @@ def _run(daemon: Daemon, client: LoadGenerator) -> Round:
         daemon_cpu_s=daemon_cpu_s,
         client_cpu_s=result.cpu_s,
         other_cpu_s=max(0.0, machine_cpu_s - daemon_cpu_s - result.cpu_s),
+        stolen_cpu_s=stolen_until_s - stolen_cpu_s,
     )
 
 
@@ -148,6 +150,8 @@ def _answered(client: LoadGenerator) -> LoadResult:
     return result
 
 
-def _machine_cpu_s() -> float:
+def _machine_cpu_s() -> tuple[float, float]:
+    """Return how long all cores have worked, and how long they were kept from it."""
     times = psutil.cpu_times()
-    return float(times.user + times.nice + times.system + times.irq + times.softirq)
+    worked_s = times.user + times.nice + times.system + times.irq + times.softirq
+    return float(worked_s), float(times.steal)

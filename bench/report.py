@@ -46,7 +46,7 @@ def _machine(machine: Machine) -> str:
 
 
 def _ingest(found: Sequence[IngestFigures]) -> Table:
-    headings = ("events/s", "p50 ms", "p99 ms", "CPU s/M events", "client CPU s/M", "other CPU s/s")
+    headings = ("events/s", "p50 ms", "p99 ms", "CPU s/M", "client", "other CPU s/s", "stolen")
     table = _table(("events", "", *headings))
     for figures in found:
         for label, each in (("best", figures.best), ("median", figures.median)):
@@ -61,6 +61,7 @@ def _cells(each: Round) -> Iterable[str]:
     yield f"{each.cpu_s_per_million:.2f}"
     yield f"{each.client_cpu_s / each.events * 1e6:.2f}"
     yield f"{each.other_cpu_s / each.seconds:.2f}"
+    yield f"{each.stolen_cpu_s / each.seconds:.2f}"
 
 
 def _memory(found: Sequence[IngestFigures]) -> Table:

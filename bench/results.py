@@ -33,6 +33,8 @@ class Round(Struct, frozen=True):
     client_cpu_s: float
     other_cpu_s: float
     """What everything else on the machine used meanwhile, the kernel's own threads included."""
+    stolen_cpu_s: float
+    """What the host took from a virtual machine while it had work to do."""
 
     @property
     def events_per_s(self) -> float:

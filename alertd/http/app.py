@@ -1,7 +1,7 @@
 """The web application: every route, behind one counter and one handler of errors.
 
-``make_app`` is all that the daemon needs. One file a resource holds the handlers; this one
-knows only their names.
+``make_app`` is all that the daemon needs, with ``make_express`` for what need not go through it.
+One file a resource holds the handlers; this one knows only their names.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from quart import Response, g, request
 from quart_trio import QuartTrio
 
 from alertd.http import problem
-from alertd.http.events import EventRoutes
+from alertd.http.events import EventRoutes, acceptance_of
+from alertd.http.express import Express
 from alertd.http.hardening import HardenedQuart
 from alertd.http.incidents import IncidentRoutes
 from alertd.http.operations import OperationRoutes
@@ -33,6 +34,13 @@ def make_app(services: Services) -> QuartTrio:
     problem.register(app)
     _count_requests(app, services.metrics)
     return app
+
+
+def make_express(services: Services) -> Express:
+    """Return what takes plain requests past the application."""
+    return Express(
+        acceptance_of(services), services.metrics, max_body_bytes=services.limits.max_body_bytes
+    )
 
 
 def _count_requests(app: QuartTrio, metrics: Metrics) -> None:

@@ -10,6 +10,10 @@ shields its sends from cancellation without a time limit, and on trio an idle ti
 run during a request. Speaks HTTP/1.0 and 1.1 only: HTTP/2 would let one client hold a hundred
 bodies at once, and its flow control would let it hold their handlers.
 
+Plain requests are taken by the express lane (``express.py``) as long as hypercorn's protocol is
+at rest; all other bytes are the protocol's, which then has the connection until it is at rest
+again.
+
 Leaves to the server: accepting, counting, and what becomes of an exception.
 """
 
@@ -35,6 +39,8 @@ from hypercorn.typing import (
     Scope,
 )
 from hypercorn.utils import parse_socket_addr
+
+from alertd.http.express import Express, PlainRequest
 
 _RECEIVE_BYTES = 2**18
 
@@ -69,6 +75,7 @@ class Connection:
         self,
         stream: trio.SocketStream,
         app: ASGIFramework,
+        express: Express | None,
         limits: ConnectionLimits,
         config: Config,
         context: WorkerContext,
@@ -77,6 +84,7 @@ class Connection:
         """The client did not take a reply in time."""
         self._stream = stream
         self._app = app
+        self._express = express
         self._limits = limits
         self._config = config
         self._context = context
@@ -120,19 +128,64 @@ class Connection:
 
     async def _receive(self) -> None:
         while True:
-            try:
-                data = await self._stream.receive_some(_RECEIVE_BYTES)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                break
+            data = await self._receive_some()
             if not self._closing:
                 try:
-                    await self._protocol.handle(RawData(bytes(data)))
+                    await self._take(data)
                 except _UnsupportedVersion:
                     await self._send(_VERSION_NOT_SUPPORTED)
                     await self._begin_close()
             if not data:
                 break
         await self._protocol.handle(Closed())
+
+    async def _receive_some(self) -> bytes:
+        """Return what the client sends next, nothing when it has ended or broken off."""
+        try:
+            return bytes(await self._stream.receive_some(_RECEIVE_BYTES))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return b""
+
+    async def _take(self, data: bytes) -> None:
+        """Handle ``data``: the plain requests that it begins with here, the rest by hypercorn."""
+        if self._express is not None:
+            while self._protocol.is_at_rest:
+                request = self._express.recognise(data)
+                if request is None:
+                    break
+                data = await self._handle_plain(self._express, request, data)
+                if self._closing or not data:
+                    return
+        await self._protocol.handle(RawData(data))
+
+    async def _handle_plain(self, express: Express, request: PlainRequest, data: bytes) -> bytes:
+        """Answer the plain request that ``data`` begins with; return what follows it."""
+        end = request.head_bytes + request.body_bytes
+        with self._request_in_progress():
+            if len(data) < end:
+                with trio.move_on_after(self._limits.keep_alive_timeout_secs) as patience:
+                    data = await self._receive_up_to(end, data)
+                if patience.cancelled_caught:
+                    await self._send(express.too_slow())
+                    await self._begin_close()
+                if len(data) < end:
+                    return b""
+            is_last = self._context.terminated.is_set()
+            body = data[request.head_bytes : end]
+            await self._send(await express.answer(request, body, close=is_last))
+            if is_last:
+                await self._begin_close()
+        return data[end:]
+
+    async def _receive_up_to(self, size: int, data: bytes) -> bytes:
+        """Return ``data`` and what follows it, ``size`` bytes at least unless the client ends."""
+        parts, missing = [data], size - len(data)
+        while missing > 0:
+            parts.append(await self._receive_some())
+            if not parts[-1]:
+                break
+            missing -= len(parts[-1])
+        return b"".join(parts)
 
     async def _on_protocol_event(self, event: Event) -> None:
         # The third event, Updated, tells when the protocol is idle. The number of running
@@ -200,6 +253,18 @@ class _UnsupportedVersion(Exception):
 
 class _Http1(H11Protocol):
     """HTTP/1 that stays HTTP/1."""
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no request is begun, so that the next byte is the first of one."""
+        connection = self.connection
+        return (
+            self.stream is None
+            and isinstance(connection, h11.Connection)
+            and connection.our_state is h11.IDLE
+            and connection.their_state is h11.IDLE
+            and not connection.trailing_data[0]
+        )
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Refuse HTTP/2 by prior knowledge, and ignore ``Upgrade: h2c`` (RFC 9110, 7.8)."""

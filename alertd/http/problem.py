@@ -2,7 +2,7 @@
 
 Owns which exception is which status. Every error that leaves the daemon over HTTP is made
 here: ours, the framework's, and the unexpected, which is logged with an id and answered with
-that id and nothing else. Never a traceback.
+that id and nothing else. Never a traceback. ``render`` and ``of_exception`` need no framework.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -71,14 +71,22 @@ _STATUS_OF: Final[Sequence[tuple[type[AlertdError], HTTPStatus]]] = (
 )
 
 
-def reply(
+class ProblemReply(NamedTuple):
+    """A problem, ready to be sent as ``CONTENT_TYPE``."""
+
+    status: HTTPStatus
+    body: bytes
+    headers: dict[str, str]
+
+
+def render(
     status: HTTPStatus,
     detail: str,
     *,
     problems: Sequence[Problem] = (),
     headers: dict[str, str] | None = None,
-) -> Response:
-    """Return a problem as a response."""
+) -> ProblemReply:
+    """Return a problem."""
     body = _Problem(
         title=status.phrase,
         status=status.value,
@@ -86,25 +94,36 @@ def reply(
         errors=error_items(problems),
         errors_truncated=len(problems) > MAX_ERRORS,
     )
-    return Response(
-        msgspec.json.encode(body), status.value, headers=headers, content_type=CONTENT_TYPE
-    )
+    return ProblemReply(status, msgspec.json.encode(body), headers or {})
+
+
+def reply(status: HTTPStatus, detail: str, *, headers: dict[str, str] | None = None) -> Response:
+    """Return a problem as the web framework wants it."""
+    return _respond(render(status, detail, headers=headers))
+
+
+def of_exception(error: Exception, method: str, route: str | None) -> ProblemReply:
+    """Return what a client is told about ``error``; what is not ours is logged."""
+    for error_type, status in _STATUS_OF:
+        if isinstance(error, error_type):
+            return render(
+                status, _detail(error), problems=_placed(error), headers=_retry_after(error)
+            )
+    error_id = str(uuid.uuid4())
+    _log.error("request_failed", error_id=error_id, method=method, route=route, exc_info=error)
+    detail = f"an unexpected error; the log names it {error_id}"
+    return render(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
 
 
 def register(app: Quart) -> None:
     """Make ``app`` answer every exception with a problem."""
-    app.register_error_handler(AlertdError, _from_ours)
     app.register_error_handler(HTTPException, _from_framework)
-    app.register_error_handler(Exception, _from_unexpected)
+    app.register_error_handler(Exception, _from_exception)
 
 
-async def _from_ours(error: AlertdError) -> Response:
-    for error_type, status in _STATUS_OF:
-        if isinstance(error, error_type):
-            return reply(
-                status, _detail(error), problems=_placed(error), headers=_retry_after(error)
-            )
-    return await _from_unexpected(error)
+async def _from_exception(error: Exception) -> Response:
+    route = request.url_rule.rule if request.url_rule is not None else None
+    return _respond(of_exception(error, request.method, route))
 
 
 def _detail(error: AlertdError) -> str:
@@ -162,12 +181,7 @@ async def _from_framework(error: HTTPException) -> Response:
     return reply(status, detail, headers=headers)
 
 
-async def _from_unexpected(error: Exception) -> Response:
-    error_id = str(uuid.uuid4())
-    route = request.url_rule.rule if request.url_rule is not None else None
-    _log.error(
-        "request_failed", error_id=error_id, method=request.method, route=route, exc_info=error
-    )
-    return reply(
-        HTTPStatus.INTERNAL_SERVER_ERROR, f"an unexpected error; the log names it {error_id}"
+def _respond(problem: ProblemReply) -> Response:
+    return Response(
+        problem.body, problem.status.value, headers=problem.headers, content_type=CONTENT_TYPE
     )

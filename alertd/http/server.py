@@ -33,6 +33,7 @@ from quart_trio import QuartTrio
 
 from alertd.errors import AlertdError
 from alertd.http.connection import Connection, ConnectionLimits
+from alertd.http.express import Express
 
 _log = structlog.get_logger(__name__)
 
@@ -105,21 +106,22 @@ async def serve(
     app: QuartTrio,
     config: ServerLimits,
     *,
+    express: Express | None = None,
     metrics: ServerMetrics,
     shutdown: trio.Event,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve ``app`` until ``shutdown`` is set and its connections have ended.
 
-    Sets the application's body limits from ``config``. ``task_status`` is given the bound
-    addresses as ``host:port``. Returns at most ``shutdown_grace_secs`` after ``shutdown``.
-    Raises ``AlertdError`` when it cannot listen.
+    Plain requests go to ``express``. Sets the application's body limits from ``config``.
+    ``task_status`` is given the bound addresses as ``host:port``. Returns at most
+    ``shutdown_grace_secs`` after ``shutdown``. Raises ``AlertdError`` when it cannot listen.
     """
     app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
     app.config["BODY_TIMEOUT"] = config.keep_alive_timeout_secs
     app.config["RESPONSE_TIMEOUT"] = None  # each send has its own
     listeners = await _listen(config.bind)
-    clients = _Clients(app, config, metrics)
+    clients = _Clients(app, express, config, metrics)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(
@@ -135,8 +137,15 @@ async def serve(
 class _Clients:
     """The open connections."""
 
-    def __init__(self, app: QuartTrio, limits: ServerLimits, metrics: ServerMetrics) -> None:
+    def __init__(
+        self,
+        app: QuartTrio,
+        express: Express | None,
+        limits: ServerLimits,
+        metrics: ServerMetrics,
+    ) -> None:
         self._app = app
+        self._express = express
         self._limits = limits
         self._metrics = metrics
         self._config = _hypercorn_config()
@@ -149,7 +158,9 @@ class _Clients:
         if len(self._open) >= self._limits.max_connections:
             await self._refuse(stream)
             return
-        connection = Connection(stream, self._app, self._limits, self._config, self._context)
+        connection = Connection(
+            stream, self._app, self._express, self._limits, self._config, self._context
+        )
         self._add(connection)
         try:
             await connection.run()

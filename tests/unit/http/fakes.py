@@ -16,7 +16,7 @@ from werkzeug.datastructures import Headers
 
 from alertd.clock import Clock
 from alertd.errors import AlertdError
-from alertd.http.app import make_app
+from alertd.http.app import make_app, make_express
 from alertd.http.services import Limits, Services
 from alertd.idempotency import AnsweredRequest, KeyedRequest, RequestKeys
 from alertd.intake import Intake
@@ -197,24 +197,24 @@ class Site:
             max_future_skew_us=60 * US_PER_S,
             retention_us=30 * 86_400 * US_PER_S,
         )
-        self.app: QuartTrio = make_app(
-            Services(
-                intake=intake,
-                requests=RequestKeys(
-                    self.log,
-                    clock.now_us,
-                    horizon_us=HORIZON_US,
-                    on_repeat=self.metrics.requests_repeated.inc,
-                ),
-                quarantine=self.quarantined,
-                rules=self.rules,
-                incidents=self.incidents,
-                status=self.status,
-                reloader=self.reloader,
-                metrics=self.metrics,
-                limits=Limits(max_body_bytes=MAX_BYTES, max_events_per_request=MAX_EVENTS),
-            )
+        services = Services(
+            intake=intake,
+            requests=RequestKeys(
+                self.log,
+                clock.now_us,
+                horizon_us=HORIZON_US,
+                on_repeat=self.metrics.requests_repeated.inc,
+            ),
+            quarantine=self.quarantined,
+            rules=self.rules,
+            incidents=self.incidents,
+            status=self.status,
+            reloader=self.reloader,
+            metrics=self.metrics,
+            limits=Limits(max_body_bytes=MAX_BYTES, max_events_per_request=MAX_EVENTS),
         )
+        self.app: QuartTrio = make_app(services)
+        self.express = make_express(services)
 
     async def send(
         self,

@@ -1,0 +1,79 @@
+"""From a body of events to the bytes of their receipt, whichever way the request came.
+
+Owns what a 202 means: everything ``accepted`` is durable. Decoding is ``decode.py``'s, admission
+and durability are the intake's. Leaves reading the request and writing the reply to its callers:
+``events.py`` behind the web framework and ``express.py`` in front of it.
+
+With the header ``Idempotency-Key`` (1 to 200 printable ASCII characters) a request that was
+answered 202 is answered with the same bytes again and stores nothing, for
+``engine.dedup_horizon_secs``; another request under its key is 422. "The same" is the body, byte
+for byte, with its content type and ``atomic``. Requests that were not accepted are not
+remembered, so the key can be used again for a mended one.
+"""
+
+from __future__ import annotations
+
+from alertd.http.decode import MediaType, decode_events
+from alertd.http.services import Intake, RequestKeys
+from alertd.http.wire import MAX_ERRORS, EventReceipt, encode, error_items
+from alertd.idempotency import MAX_KEY_CHARS, identify
+from alertd.intake import Answer, Receipt
+
+
+class Acceptance:
+    """Takes bodies of events in."""
+
+    def __init__(self, intake: Intake, requests: RequestKeys, *, max_events: int) -> None:
+        self._intake = intake
+        self._requests = requests
+        self._max_events = max_events
+
+    async def accept(
+        self, body: bytes, media_type: MediaType, *, atomic: bool = False, key: str | None = None
+    ) -> bytes:
+        """Store the events in ``body`` and return the receipt, JSON, once that is durable.
+
+        Raises what ``decode_events``, ``Intake.submit`` and ``RequestKeys.answer_once`` raise. A
+        caller that is cancelled gives up the receipt only: what was handed in is stored.
+        """
+        if key is None:
+            return await self._accept(body, media_type, atomic=atomic)
+        request_id = identify(key, media_type.value.encode(), b"atomic" if atomic else b"", body)
+        answer = Answer(request_id, _encode_receipt)
+
+        async def accept() -> bytes:
+            return await self._accept(body, media_type, atomic=atomic, answer=answer)
+
+        return await self._requests.answer_once(request_id, accept)
+
+    async def _accept(
+        self, body: bytes, media_type: MediaType, *, atomic: bool, answer: Answer | None = None
+    ) -> bytes:
+        # From here to the intake nothing awaits, so receive times never decrease.
+        received_us = self._intake.now_us()
+        draft = decode_events(
+            body,
+            media_type,
+            registry=self._intake.registry,
+            received_us=received_us,
+            max_events=self._max_events,
+        )
+        receipt = await self._intake.submit(draft, received_us, atomic=atomic, answer=answer)
+        return _encode_receipt(receipt)
+
+
+def is_key(text: str) -> bool:
+    """Return whether ``text`` can be an Idempotency-Key."""
+    return 0 < len(text) <= MAX_KEY_CHARS and text.isascii() and text.isprintable()
+
+
+def _encode_receipt(receipt: Receipt) -> bytes:
+    return encode(
+        EventReceipt(
+            accepted=receipt.accepted,
+            duplicates=receipt.duplicates,
+            rejected=receipt.rejected,
+            errors=error_items(receipt.problems),
+            errors_truncated=len(receipt.problems) > MAX_ERRORS,
+        )
+    )
