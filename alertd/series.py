@@ -14,7 +14,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
-from typing import cast
 
 import msgspec
 
@@ -42,7 +41,8 @@ class SeriesRegistry:
         self._max_series = max_series
         self._series: list[Series] = []
         self._by_name: dict[tuple[str, Labels], int] = {}
-        self._by_spelling: dict[tuple[str, bytes], int] = {}
+        self._spellings: dict[str, dict[bytes, int]] = {}  # by metric name and raw labels
+        self._spelling_count = 0
         self._spelling_bytes = 0
         self._unsaved: list[Series] = []
 
@@ -67,18 +67,22 @@ class SeriesRegistry:
         A dict lookup for a known spelling. Raises ``InvalidInput`` with paths relative to the
         event (``/labels/host``), and ``Overloaded`` when the bound on series is reached.
         """
-        number = self._by_spelling.get((metric_name, raw_labels))
+        number = self._spellings.get(metric_name, {}).get(raw_labels)
         if number is None:
             number = self.resolve(metric_name, _parse_labels(raw_labels))
             self._remember_spelling(metric_name, raw_labels, number)
         return number
 
-    def lookup_all(self, spellings: Sequence[tuple[str, bytes]]) -> array[int]:
-        """Return ``lookup`` of each (metric name, raw labels), as a column; raises as it does."""
-        numbers = list(map(self._by_spelling.get, spellings))
-        if None in numbers:
-            return array("I", [self.lookup(name, raw_labels) for name, raw_labels in spellings])
-        return array("I", cast("list[int]", numbers))
+    def lookup_all(self, metric_names: Sequence[str], raw_labels: Sequence[bytes]) -> array[int]:
+        """Return ``lookup`` of each event, as a column; raises as it does."""
+        spellings = self._spellings
+        try:
+            numbers = [
+                spellings[name][raw] for name, raw in zip(metric_names, raw_labels, strict=True)
+            ]
+        except KeyError:
+            numbers = list(map(self.lookup, metric_names, raw_labels))
+        return array("I", numbers)
 
     def resolve(self, metric_name: str, labels: Mapping[str, str]) -> int:
         """Return the number of a series, giving it one if it is new. Raises as ``lookup``."""
@@ -101,12 +105,13 @@ class SeriesRegistry:
         return number
 
     def _remember_spelling(self, metric_name: str, raw_labels: bytes, number: int) -> None:
+        self._spelling_count += 1
         self._spelling_bytes += len(raw_labels)
-        is_full = len(self._by_spelling) >= SPELLING_CACHE_SIZE
+        is_full = self._spelling_count > SPELLING_CACHE_SIZE
         if is_full or self._spelling_bytes > SPELLING_CACHE_BYTES:
-            self._by_spelling.clear()
-            self._spelling_bytes = len(raw_labels)
-        self._by_spelling[metric_name, raw_labels] = number
+            self._spellings.clear()
+            self._spelling_count, self._spelling_bytes = 1, len(raw_labels)
+        self._spellings.setdefault(metric_name, {})[raw_labels] = number
 
     def take_unsaved(self) -> list[Series]:
         """Return the series that the store does not have yet, and trust the caller to save them."""

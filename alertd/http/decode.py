@@ -64,8 +64,8 @@ class SeriesLookup(Protocol):
         """Return the series that a JSON object of labels belongs to. Raises ``InvalidInput``."""
         ...
 
-    def lookup_all(self, spellings: Sequence[tuple[str, bytes]]) -> array[int]:
-        """Return ``lookup`` of each (metric name, raw labels); raises as it does."""
+    def lookup_all(self, metric_names: Sequence[str], raw_labels: Sequence[bytes]) -> array[int]:
+        """Return ``lookup`` of each event; raises as it does."""
         ...
 
     def resolve(self, metric_name: str, labels: Mapping[str, str]) -> int:
@@ -162,8 +162,8 @@ def _to_columns(events: Sequence[_RawEvent], registry: SeriesLookup, received_us
     if has_ids and not all(given is None or 0 < len(given) <= MAX_ID_CHARS for given in ids):
         raise ValueError("an id is too long or empty")
     times_us = instants_us(list(map(_timestamp_of, events)), received_us)
-    spellings = list(zip(map(_name_of, events), map(bytes, map(_labels_of, events)), strict=True))
-    series_ids = registry.lookup_all(spellings)
+    raw_labels = list(map(bytes, map(_labels_of, events)))
+    series_ids = registry.lookup_all(list(map(_name_of, events)), raw_labels)
     return Draft(series_ids, times_us, values, ids if has_ids else None)
 
 

@@ -20,10 +20,28 @@ def test_remembered_spellings_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPat
     registry = SeriesRegistry()
     for spaces in range(100):
         registry.lookup("m", b"{%s}" % (b" " * spaces))
-        assert sum(len(raw) for _, raw in registry._by_spelling) <= 1000
+        assert sum(map(len, registry._spellings["m"])) <= 1000
     registry.lookup("m", b"{%s}" % (b" " * 5000))
     registry.lookup("m", b"{}")
-    assert list(registry._by_spelling) == [("m", b"{}")]
+    assert {name: list(known) for name, known in registry._spellings.items()} == {"m": [b"{}"]}
+
+
+def test_remembered_spellings_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(series, "SPELLING_CACHE_SIZE", 10)
+    registry = SeriesRegistry()
+    for number in range(100):
+        registry.lookup(f"m{number % 3}", b'{"a":"%d"}' % number)
+        assert sum(map(len, registry._spellings.values())) <= 10
+
+
+def test_a_column_of_known_and_new_series_is_looked_up_as_one_by_one() -> None:
+    registry = SeriesRegistry()
+    names, labels = ["a", "b", "a", "a"], [b"{}", b"{}", b'{"x":"1"}', b"{}"]
+    for _ in range(2):  # first all are new, then all are known
+        assert list(registry.lookup_all(names, labels)) == [0, 1, 2, 0]
+    assert list(registry.lookup_all([*names, "c"], [*labels, b"{}"])) == [0, 1, 2, 0, 3]
+    with pytest.raises(InvalidInput):
+        registry.lookup_all(["a", "a"], [b"{}", b'{"x":1}'])
 
 
 def test_of_a_million_bad_labels_a_few_are_named() -> None:
