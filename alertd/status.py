@@ -76,6 +76,8 @@ class StatusReport(Struct, rename="camel"):
     groups: int
     overdue_events: int
     """Events older than the lateness of a rule that sees them, since the state began."""
+    overdue_groups: int
+    """Groups whose past waits to be judged again because of them."""
     queues: QueueStatus
     store: StoreStatus
     snapshot_position: int
@@ -176,6 +178,7 @@ class Status:
             series=len(recovered.registry),
             groups=pipeline.engine.group_count(),
             overdue_events=pipeline.engine.overdue_events,
+            overdue_groups=pipeline.engine.overdue_groups,
             queues=QueueStatus(
                 events=pipeline.queued_events,
                 transactions=self._store.writer.pending,

@@ -108,6 +108,11 @@ class Engine:
         stretches = [self.stretch(rule_id, labels) for rule_id, labels in self._overdue]
         return [stretch for stretch in stretches if stretch is not None]
 
+    @property
+    def overdue_groups(self) -> int:
+        """How many groups wait for the reconciler."""
+        return len(self._overdue)
+
     def stretch(self, rule_id: str, labels: Labels) -> Stretch | None:
         """Return what is overdue of one group, or None if nothing is."""
         least_us, groups = self._overdue.get((rule_id, labels)), self._router.get(rule_id)

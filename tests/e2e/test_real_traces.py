@@ -1,113 +1,31 @@
 """Real traces, pushed over HTTP, against incidents that were calculated by brute force.
 
-The traces are those of the Numenta Anomaly Benchmark: CPU, latency, request counts, tweets and
-road occupancy, a sample every five minutes or so, with gaps, repeated timestamps and a clock
-that was set back. They are shifted in time so that all of them end within the last quarter of
+They are shifted in time so that all of them end within the last quarter of
 an hour. Every incident of every rule must be the calculated one, in every field.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.brute_force import US, Event, Expected, incidents
-from tests.e2e.daemon import Daemon, to_rfc3339, to_us
+from tests.e2e.daemon import Daemon, to_us
+from tests.e2e.traces import METRIC_OF, RULES, is_watched, load_traces, needs_traces, on_the_wire
 
-TRACES = Path(__file__).parents[3] / "shared" / "data" / "nab"
-METRIC_OF = {
-    "Twitter_volume_AAPL": "tweets",
-    "cpu_utilization_asg_misconfiguration": "cpu_percent",
-    "ec2_cpu_utilization_24ae8d": "cpu_percent",
-    "ec2_cpu_utilization_5f5533": "cpu_percent",
-    "rds_cpu_utilization_cc0c53": "cpu_percent",
-    "ec2_request_latency_system_failure": "latency_ms",
-    "elb_request_count_8c0756": "requests",
-    "occupancy_6005": "occupancy_percent",
-}
 QUARTER_US = 900 * US
 LATENESS_S = 600
 """Also how long the whole test may take; see ``horizon_us``."""
 BATCH = 4000
 
-pytestmark = pytest.mark.skipif(
-    not TRACES.is_dir(), reason="needs the traces in ../shared/data/nab, beside the repository"
-)
-
-RULES: list[dict[str, Any]] = [
-    {
-        "name": "CPU is busy for an hour",
-        "type": "MOVING_WINDOW", "metricName": "cpu_percent", "aggregate": "avg",
-        "operator": ">", "threshold": 60, "windowDurationSecs": 3600,
-    },
-    {
-        "name": "tweets come in masses, until they are few",
-        "type": "MOVING_WINDOW", "metricName": "tweets", "aggregate": "sum",
-        "operator": ">", "threshold": 3000, "resolveThreshold": 1000, "windowDurationSecs": 1800,
-    },
-    {
-        "name": "slow for a while",
-        "type": "MOVING_WINDOW", "metricName": "latency_ms", "aggregate": "p95",
-        "operator": ">=", "threshold": 50, "windowDurationSecs": 3600, "forSecs": 900,
-    },
-    {
-        "name": "CPU at its limit within an hour",
-        "type": "BUCKETED_WINDOW", "metricName": "cpu_percent", "aggregate": "max",
-        "operator": ">", "threshold": 90, "windowDurationSecs": 3600,
-    },
-    {
-        "name": "CPU is restless",
-        "type": "MOVING_WINDOW", "metricName": "cpu_percent", "aggregate": "stddev",
-        "operator": ">", "threshold": 6, "windowDurationSecs": 7200,
-        "matchers": {"trace": "=~.*(rds|asg|5f5533).*"},
-    },
-    {
-        "name": "the road is empty",
-        "type": "MOVING_WINDOW", "metricName": "occupancy_percent", "aggregate": "min",
-        "operator": "<", "threshold": 0.5, "windowDurationSecs": 900,
-    },
-    {
-        "name": "many requests, looked at each quarter",
-        "type": "BUCKETED_WINDOW", "metricName": "requests", "aggregate": "avg",
-        "operator": ">", "threshold": 120, "windowDurationSecs": 3600, "bucketIntervalSecs": 900,
-        "keepFiringSecs": 1800,
-    },
-    {
-        "name": "more samples than a well-kept clock makes",
-        "type": "SIMPLE_COUNT", "metricName": "latency_ms",
-        "operator": ">", "threshold": 12, "windowDurationSecs": 3600,
-    },
-    {
-        "name": "the sensor of the road hurries",
-        "type": "SIMPLE_COUNT", "metricName": "occupancy_percent",
-        "operator": ">=", "threshold": 7, "windowDurationSecs": 1800,
-    },
-    {
-        "name": "CPU jumps, and is not calm at once",
-        "type": "MOVING_WINDOW", "metricName": "cpu_percent", "aggregate": "delta",
-        "operator": ">", "threshold": 30, "windowDurationSecs": 900, "keepFiringSecs": 1200,
-    },
-    {
-        "name": "nobody tweets for two quarters",
-        "type": "BUCKETED_WINDOW", "metricName": "tweets", "aggregate": "avg",
-        "operator": "<=", "threshold": 12, "windowDurationSecs": 900, "forSecs": 900,
-    },
-    {
-        "name": "CPU is frozen at one value",
-        "type": "MOVING_WINDOW", "metricName": "cpu_percent", "aggregate": "distinct",
-        "operator": "==", "threshold": 1, "windowDurationSecs": 1800, "minSamples": 6,
-        "matchers": {"trace": "!=cpu_utilization_asg_misconfiguration"},
-    },
-]  # fmt: skip
+pytestmark = needs_traces
 
 
 @dataclass(frozen=True)
@@ -119,31 +37,6 @@ class Recording:
     end_us: int
     rules: dict[str, dict[str, Any]]
     """The daemon's replies, by name."""
-
-
-def load_traces(end_us: int) -> dict[str, list[Event]]:
-    """Return each trace, sorted, shifted so that its last event is at ``end_us``.
-
-    Of samples with one timestamp the later ones are put off by a microsecond each: they stay
-    distinct instants in the order of the file. Unchanged they would be ties, each of which is
-    judged as it arrives, so that the incidents would depend on more than the data.
-    """
-    return {name: load_trace(TRACES / f"{name}.csv", end_us) for name in METRIC_OF}
-
-
-def load_trace(path: Path, end_us: int) -> list[Event]:
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [
-            (to_us(row["timestamp"] + "Z"), float(row["value"])) for row in csv.DictReader(file)
-        ]
-    rows.sort(key=lambda row: row[0])  # stable: of one timestamp in the order of the file
-    events: list[Event] = []
-    shift_us = end_us - rows[-1][0]
-    for time_us, value in rows:
-        earliest_us = events[-1].time_us + 1 if events else 0
-        events.append(Event(max(time_us + shift_us, earliest_us), value))
-    assert events[-1].time_us == end_us
-    return events
 
 
 def horizon_us(rule: dict[str, Any], end_us: int) -> int:
@@ -201,15 +94,6 @@ def push(daemon: Daemon, traces: dict[str, list[Event]]) -> None:
         assert (receipt["accepted"], receipt["rejected"]) == (len(part), 0)
 
 
-def on_the_wire(event: Event, trace: str) -> dict[str, Any]:
-    return {
-        "metricName": METRIC_OF[trace],
-        "timestamp": to_rfc3339(event.time_us),
-        "value": event.value,
-        "labels": {"trace": trace},
-    }
-
-
 def calculated(rule: dict[str, Any], recording: Recording) -> dict[str, list[Expected]]:
     """Return what must be found, by trace."""
     return {
@@ -218,15 +102,6 @@ def calculated(rule: dict[str, Any], recording: Recording) -> dict[str, list[Exp
         if METRIC_OF[trace] == rule["metricName"] and is_watched(rule, trace)
         if (found := incidents(rule, events, horizon_us(rule, recording.end_us)))
     }
-
-
-def is_watched(rule: dict[str, Any], trace: str) -> bool:
-    """Say of the two matchers above what they mean, without a second reading of matchers."""
-    watched = {
-        "=~.*(rds|asg|5f5533).*": trace != "ec2_cpu_utilization_24ae8d",
-        "!=cpu_utilization_asg_misconfiguration": trace != "cpu_utilization_asg_misconfiguration",
-    }
-    return watched.get(rule.get("matchers", {}).get("trace", ""), True)
 
 
 def reported(items: list[dict[str, Any]]) -> dict[str, list[Expected]]:
