@@ -8,7 +8,7 @@ PYTEST ?= $(BIN)/pytest
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format bench check-unit clean
+.PHONY: help run test properties fuzz lint format bench check-unit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,12 @@ run: $(VENV)/.installed ## Start the daemon (CONFIG=etc/alertd.toml); Ctrl-C sto
 
 test: $(VENV)/.installed-dev ## Run the tests (TESTS="tests/unit -k name" for some)
 	$(PYTEST) $(TESTS)
+
+properties: $(VENV)/.installed-dev ## Try the engine's properties on 2,000 random worlds each (about 6 min)
+	ALERTD_HYPOTHESIS_EXAMPLES=2000 $(PYTEST) tests/property
+
+fuzz: $(VENV)/.installed-dev ## The same on 20,000 each, other ones in every run (an hour); EXAMPLES=n for more
+	ALERTD_HYPOTHESIS_EXAMPLES=$(or $(EXAMPLES),20000) $(PYTEST) tests/property --hypothesis-show-statistics
 
 lint: $(VENV)/.installed-dev ## Check style, formatting and types
 	$(BIN)/ruff check

@@ -84,13 +84,13 @@ def told(world: World) -> dict[Labels, list[Transition]]:
 
 
 def intervals(transitions: Iterable[Transition]) -> list[Interval]:
-    found: list[Interval] = []
+    """Return each incident's interval, as it was told last."""
+    found: dict[str, Interval] = {}
     for transition in transitions:
         if transition.incident is not None:
-            if transition.kind is TransitionKind.RESOLVED:
-                found.pop()
-            found.append((transition.incident.started_us, transition.incident.ended_us))
-    return found
+            incident = transition.incident
+            found[incident.id] = (incident.started_us, incident.ended_us)
+    return list(found.values())
 
 
 @given(tied_worlds())

@@ -33,6 +33,22 @@ def test_two_hundred_thousand_adds_and_removals_leave_exactly_the_sum_of_what_re
     assert exact.deviation(1) == 0.0
 
 
+def test_ten_million_adds_and_removals_do_not_move_an_average() -> None:
+    rng = random.Random(11)  # noqa: S311  # nobody is to be kept from guessing it
+    values = [rng.uniform(-1, 1) * 10.0 ** rng.randint(-6, 9) for _ in range(1_009)]
+    window = 500
+    exact = ExactSum()
+    for value in values[:window]:
+        exact.add(value)
+    entering, leaving = window, 0
+    for _ in range(5_000_000):
+        exact.add(values[entering])
+        exact.remove(values[leaving])
+        entering, leaving = (entering + 1) % len(values), (leaving + 1) % len(values)
+    inside = [values[(leaving + place) % len(values)] for place in range(window)]
+    assert exact.total(1, window) == statistics.mean(inside)
+
+
 def test_a_huge_value_is_gone_without_a_trace_when_it_is_removed() -> None:
     exact = ExactSum(with_squares=True)
     for value in (0.1, 1e308, 0.2):
