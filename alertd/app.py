@@ -42,7 +42,7 @@ from alertd.reconciler import Reconciler
 from alertd.recovery import Recovered, recover
 from alertd.reload import Reloader
 from alertd.rulebook import RuleBook
-from alertd.rules import seconds_to_us
+from alertd.rules import RuleSetting, seconds_to_us
 from alertd.series import SeriesRegistry
 from alertd.snapshotter import Snapshotter
 from alertd.status import Status
@@ -126,7 +126,7 @@ class _Daemon:
             await store.rules.all(),
             pipeline,
             clock.now_us,
-            channels.names,
+            lambda: RuleSetting(channels.names(), config.store.event_retention_us),
             partial(_group_states, pipeline, clock),
         )
         snapshotter = Snapshotter(
@@ -161,7 +161,7 @@ class _Daemon:
             clock,
             quarantine,
             max_future_skew_us=seconds_to_us(config.engine.max_future_skew_secs),
-            retention_us=seconds_to_us(config.store.event_retention_days * 86_400),
+            retention_us=config.store.event_retention_us,
         )
         reloader = Reloader(self._config_path, config, rulebook, channels)
         services = Services(

@@ -24,6 +24,7 @@ from alertd.channels.check import url_problem
 from alertd.channels.config import ChannelConfig
 from alertd.config_errors import ConfigError, ConfigProblem
 from alertd.errors import Problem
+from alertd.rules import RuleSetting, seconds_to_us
 from alertd.toml_channels import read_channels
 from alertd.toml_document import Document
 from alertd.toml_rules import TomlRule, read_rules
@@ -81,6 +82,11 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
     event_retention_days: Days = 30
     history_retention_days: Days = 90
     quarantine_retention_days: Days = 30
+
+    @property
+    def event_retention_us(self) -> int:
+        """``event_retention_days`` in microseconds."""
+        return seconds_to_us(self.event_retention_days * 86_400)
 
     def resolve_path(self, environ: Mapping[str, str] = os.environ) -> Path:
         """Return where the database is.
@@ -204,7 +210,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     include = _patterns(main)
     documents = [main, *_included(main, include)]
     channels, channel_names = read_channels(documents, environ)
-    rules = read_rules(documents, channel_names)
+    rules = read_rules(documents, RuleSetting(channel_names, sections["store"].event_retention_us))
     problems = [problem for document in documents for problem in document.problems]
     if problems:
         raise ConfigError(problems)

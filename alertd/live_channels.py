@@ -35,7 +35,7 @@ class LiveChannels:
         self._retired_send, self._retired = trio.open_memory_channel[ChannelFactory](100)
 
     def names(self) -> frozenset[str]:
-        """Return what a rule may name: the ``known_channels`` of ``rules.check_spec``."""
+        """Return what a rule may name: the ``known_channels`` of a ``RuleSetting``."""
         names = self._factory.names()
         return names | {EMAIL} if self._factory.has_mail_server else names
 

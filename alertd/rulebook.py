@@ -19,7 +19,7 @@ import structlog
 import trio
 
 from alertd.errors import Conflict, InvalidInput, NotFound, Problem, VersionMismatch
-from alertd.rules import RuleRecord, RuleSpec, Source, check_spec, is_known
+from alertd.rules import RuleRecord, RuleSetting, RuleSpec, Source, check_spec, is_known
 
 log = structlog.get_logger(__name__)
 
@@ -64,13 +64,13 @@ class RuleBook:
         records: Iterable[RuleRecord],
         road: RuleRoad,
         now_us: Callable[[], int],
-        known_channels: Callable[[], frozenset[str]],
+        setting: Callable[[], RuleSetting],
         states: Callable[[str], Mapping[str, int]],
     ) -> None:
         self._records = {record.id: record for record in records}
         self._road = road
         self._now_us = now_us
-        self._known_channels = known_channels
+        self._setting = setting
         self._states = states
         self._places: dict[str, str] = {}
         self._changing = trio.Lock()
@@ -96,7 +96,7 @@ class RuleBook:
     async def create(self, spec: RuleSpec) -> RuleRecord:
         """Add a rule. Raises ``InvalidInput`` and ``Conflict`` (the name is taken)."""
         async with self._changing:
-            check_spec(spec, known_channels=self._known_channels())
+            check_spec(spec, self._setting())
             self._require_free_name(spec.name, but=None)
             if len(self._records) >= MAX_RULES:
                 raise Conflict(f"there are {MAX_RULES} rules already; delete one first")
@@ -116,7 +116,7 @@ class RuleBook:
         """Edit a rule. Raises what ``create`` does, ``NotFound`` and ``VersionMismatch``."""
         async with self._changing:
             record = self._require_editable(rule_id, if_version)
-            check_spec(spec, known_channels=self._known_channels())
+            check_spec(spec, self._setting())
             self._require_free_name(spec.name, but=rule_id)
             edited = msgspec.structs.replace(
                 record, version=record.version + 1, updated_us=self._now_us(), spec=spec
@@ -163,7 +163,7 @@ class RuleBook:
 
     def _warn_of_missing_channels(self) -> None:
         """Name the rules made over HTTP whose channel the configuration no longer has."""
-        known = self._known_channels()
+        known = self._setting().known_channels
         for record in self.all():
             for target in record.spec.notifications:
                 if not is_known(target, known):

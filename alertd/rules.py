@@ -142,12 +142,20 @@ def parse_matcher(label: str, text: str) -> Matcher:
     return Matcher(label, MatchOperator.EQUAL, text)
 
 
-def check_spec(spec: RuleSpec, *, known_channels: frozenset[str]) -> None:
+class RuleSetting(Struct, frozen=True):
+    """What the rest of the configuration means for rules."""
+
+    known_channels: frozenset[str] = frozenset()
+    """Names of the channels that are defined, and ``EMAIL`` if one of them has a mail server,
+    which an e-mail endpoint of a rule is sent by."""
+    event_retention_us: int = MAX_WINDOW_US
+    """How far back events are stored: a window cannot reach further."""
+
+
+def check_spec(spec: RuleSpec, setting: RuleSetting) -> None:
     """Raise ``InvalidInput`` with every reason why ``spec`` cannot be a rule.
 
-    Paths are JSON pointers with the wire's names. ``known_channels`` are the names of the
-    channels that the configuration defines, and ``EMAIL`` if one of them has a mail server,
-    which an e-mail endpoint of a rule is sent by.
+    Paths are JSON pointers with the wire's names.
     """
     problems: list[Problem] = []
 
@@ -156,16 +164,16 @@ def check_spec(spec: RuleSpec, *, known_channels: frozenset[str]) -> None:
 
     _check_names(spec, refuse)
     _check_numbers(spec, refuse)
-    _check_windows(spec, refuse)
+    _check_windows(spec, setting.event_retention_us, refuse)
     _check_aggregate(spec, refuse)
     _check_matchers(spec, refuse)
-    _check_targets(spec, known_channels, refuse)
+    _check_targets(spec, setting.known_channels, refuse)
     if problems:
         raise InvalidInput(problems)
 
 
 def is_known(target: Target, known_channels: frozenset[str]) -> bool:
-    """Tell whether ``target`` can be sent to; ``known_channels`` are those of ``check_spec``."""
+    """Tell whether ``target`` can be sent to; ``known_channels`` are a ``RuleSetting``'s."""
     sends_by_itself = target.endpoint is not None and target.channel != EMAIL
     return sends_by_itself or target.channel in known_channels
 
@@ -222,7 +230,7 @@ def _check_resolve_threshold(spec: RuleSpec, refuse: Refuse) -> None:
         refuse(path, f"must be at least the threshold {spec.threshold:g}: it is the laxer side")
 
 
-def _check_windows(spec: RuleSpec, refuse: Refuse) -> None:
+def _check_windows(spec: RuleSpec, retention_us: int, refuse: Refuse) -> None:
     path = "/windowDurationSecs"
     if not 0 < spec.window_duration_secs <= MAX_WINDOW_US / US_PER_S:
         refuse(path, "must be more than 0 seconds and at most 366 days")
@@ -231,6 +239,7 @@ def _check_windows(spec: RuleSpec, refuse: Refuse) -> None:
     if window_us < 1:
         refuse(path, "must be at least one microsecond")
         return
+    _check_retention(spec, retention_us, refuse)
     if spec.type is not RuleType.BUCKETED_WINDOW:
         if spec.bucket_interval_secs is not None:
             refuse("/bucketIntervalSecs", "is only for BUCKETED_WINDOW; leave it out")
@@ -241,6 +250,15 @@ def _check_windows(spec: RuleSpec, refuse: Refuse) -> None:
         refuse("/evaluate", "'early' is not supported yet; leave it out to judge on close")
     if spec.bucket_interval_secs is not None:
         _check_bucket(spec.bucket_interval_secs, window_us, refuse)
+
+
+def _check_retention(spec: RuleSpec, retention_us: int, refuse: Refuse) -> None:
+    """Refuse what would be judged from events that are no longer stored."""
+    retention = f"the event retention, {retention_us / DAY_US:g} days (store.event_retention_days)"
+    if spec.allowed_lateness_secs > retention_us / US_PER_S:
+        refuse("/allowedLatenessSecs", f"must be at most {retention}: older events are refused")
+    elif spec.window_duration_secs + spec.allowed_lateness_secs > retention_us / US_PER_S:
+        refuse("/windowDurationSecs", f"plus allowedLatenessSecs must be at most {retention}")
 
 
 def _check_bucket(bucket_interval_secs: float, window_us: int, refuse: Refuse) -> None:

@@ -39,7 +39,7 @@ _RESERVED = frozenset(name.upper() for name in CHANNEL_TYPES)
 def read_channels(
     documents: Iterable[Document], environ: Mapping[str, str]
 ) -> tuple[dict[str, ChannelConfig], frozenset[str]]:
-    """Return the channels by name, and what rules may name (``known_channels`` of ``check_spec``).
+    """Return the channels by name, and what rules may name (``RuleSetting.known_channels``).
 
     To rules an unreadable channel is one that is there: it is complained of only once.
     What is wrong is noted in the documents; the channels are of use only if nothing is. A name

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from alertd.errors import InvalidInput, Problem
 from alertd.model import RuleType, Target, rule_id_of_name
-from alertd.rules import RuleSpec, check_spec
+from alertd.rules import RuleSetting, RuleSpec, check_spec
 from alertd.toml_document import Document, TomlTable
 from alertd.toml_places import KeyPath
 
@@ -56,12 +56,10 @@ _JUDGED_WITH: Final[Mapping[str, frozenset[str]]] = {
 """Fields whose check reads others: nothing can be said of them while one of those is wrong."""
 
 
-def read_rules(
-    documents: Iterable[Document], known_channels: frozenset[str]
-) -> tuple[TomlRule, ...]:
+def read_rules(documents: Iterable[Document], setting: RuleSetting) -> tuple[TomlRule, ...]:
     """Return the rules of ``documents``; what is wrong with the others is noted there.
 
-    A rule may name the channels ``known_channels``. A name may be used once over all files.
+    A name may be used once over all files.
     """
     rules: list[TomlRule] = []
     taken: dict[str, str] = {}
@@ -73,7 +71,7 @@ def read_rules(
                 document.refuse(
                     (*path, "name"), f"expected another name, {name!r} is taken by {taken[name]}"
                 )
-            rule = _read_rule(document, path, table, known_channels)
+            rule = _read_rule(document, path, table, setting)
             if rule is not None:
                 rules.append(rule)
     return tuple(rules)
@@ -91,7 +89,7 @@ def _rule_tables(document: Document) -> Iterator[tuple[KeyPath, TomlTable]]:
 
 
 def _read_rule(
-    document: Document, path: KeyPath, table: TomlTable, known_channels: frozenset[str]
+    document: Document, path: KeyPath, table: TomlTable, setting: RuleSetting
 ) -> TomlRule | None:
     """Return the rule in ``table``; if anything is wrong, note all of it and return None."""
     problems_before = document.problem_count
@@ -100,7 +98,7 @@ def _read_rule(
     values["notifications"] = _targets(document, path, table)
     spec = RuleSpec(**{**_STAND_INS, **values})
     try:
-        check_spec(spec, known_channels=known_channels)
+        check_spec(spec, setting)
     except InvalidInput as error:
         document.refuse_all(path, table, _in_snake_case(error.problems, wrong))
     if document.problem_count > problems_before:

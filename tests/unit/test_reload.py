@@ -19,7 +19,7 @@ from alertd.errors import Conflict, StoreUnavailable
 from alertd.live_channels import LiveChannels
 from alertd.reload import Changes, Reloader
 from alertd.rulebook import RuleBook
-from alertd.rules import Source
+from alertd.rules import RuleSetting, Source
 from tests.unit.parts import Parts, record_of, running
 
 RULE = """
@@ -76,7 +76,7 @@ async def world(folder: Path, text: str) -> AsyncIterator[World]:
             await parts.store.rules.all(),
             parts.pipeline,
             parts.clock.now_us,
-            channels.names,
+            lambda: RuleSetting(channels.names()),
             lambda rule_id: {},
         )
         reloader = Reloader(path, config, rules, channels)

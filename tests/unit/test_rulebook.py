@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 
 from alertd.model import Target
 from alertd.rulebook import RuleBook
-from alertd.rules import EMAIL, RuleRecord
+from alertd.rules import EMAIL, RuleRecord, RuleSetting
 from tests.unit.parts import record_of
 
 
@@ -27,7 +27,7 @@ async def test_a_rule_that_has_lost_its_channel_is_named_in_the_log() -> None:
         Target("WEBHOOK", "https://example.org/"),
     )
     records = [record_of("r1", notifications=targets)]
-    rules = RuleBook(records, Road(), lambda: 0, lambda: known, lambda rule_id: {})
+    rules = RuleBook(records, Road(), lambda: 0, lambda: RuleSetting(known), lambda rule_id: {})
     with capture_logs() as lines:
         await rules.take_files(())
     assert lines == []

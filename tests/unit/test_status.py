@@ -12,6 +12,7 @@ import trio.testing
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
 from alertd.rulebook import RuleBook
+from alertd.rules import RuleSetting
 from alertd.snapshotter import Snapshotter
 from alertd.status import Status
 from alertd.store.outbox import Outbox
@@ -48,7 +49,7 @@ def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
         pipeline=parts.pipeline,
         snapshotter=snapshotter,
         recovered=parts.recovered,
-        rulebook=RuleBook((), parts.pipeline, parts.clock.now_us, frozenset, lambda rule_id: {}),
+        rulebook=RuleBook((), parts.pipeline, parts.clock.now_us, RuleSetting, lambda rule_id: {}),
         clock=parts.clock,
         metrics=metrics,
     )

@@ -25,7 +25,7 @@ from alertd.model import US_PER_S, EventBatch
 from alertd.quarantine import Quarantine
 from alertd.reload import Changes, ReloadReport
 from alertd.rulebook import RuleBook
-from alertd.rules import RuleRecord
+from alertd.rules import RuleRecord, RuleSetting
 from alertd.series import SeriesRegistry
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
 from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery, RefusedEvent
@@ -186,7 +186,7 @@ class Site:
             (),
             MemoryRoad(),
             clock.now_us,
-            known_channels=lambda: frozenset({"ops"}),
+            setting=lambda: RuleSetting(frozenset({"ops"})),
             states=lambda rule_id: {"ok": 1, "pending": 0, "firing": 2, "no_data": 0},
         )
         intake = Intake(
