@@ -1,6 +1,6 @@
 """``python -m bench``: run the workloads, print the figures, write them as JSON.
 
-The whole run takes about 90 seconds by default; every part is bounded in count and in time.
+The whole run takes about three minutes by default; every part is bounded in count and in time.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import engine, ingest, latency
+from bench import curves, engine, ingest, latency
 from bench.machine import describe
 from bench.report import show
 from bench.results import Results
 
-PARTS = ("ingest", "latency", "engine")
+PARTS = ("ingest", "latency", "engine", "curves")
 
 
 @click.command()
@@ -47,11 +47,11 @@ def main(
     folder: Path,
     json_path: Path | None,
 ) -> None:
-    """Measure alertd: PARTS are ingest, latency and engine; all of them by default."""
+    """Measure alertd: PARTS are ingest, latency, engine and curves; all of them by default."""
     chosen = parts or PARTS
     tell = Console(stderr=True).print
     machine = describe(folder)
-    ingested, delays, engine_costs = [], [], []
+    ingested, delays, engine_costs, drawn = [], [], [], []
     if "ingest" in chosen:
         for workload in ingest.WORKLOADS:
             if only in workload.name:
@@ -63,11 +63,14 @@ def main(
     if "engine" in chosen:
         tell("engine …")
         engine_costs += engine.measure()
+    if "curves" in chosen:
+        drawn += curves.measure(tell)
     results = Results(
         machine=machine,
         ingest=tuple(ingested),
         latency=tuple(delays),
         engine=tuple(engine_costs),
+        curves=tuple(drawn),
     )
     show(results)
     if json_path is not None:

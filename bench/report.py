@@ -8,7 +8,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.results import EngineFigures, IngestFigures, LatencyFigures, Machine, Results, Round
+from bench.results import (
+    Curve,
+    EngineFigures,
+    IngestFigures,
+    LatencyFigures,
+    Machine,
+    Results,
+    Round,
+)
 
 _PLAIN_WIDTH = 132
 _MIB = 1 << 20
@@ -35,6 +43,8 @@ def _tables(results: Results) -> Iterator[tuple[str, Table]]:
         yield "From the POST to the webhook's arrival, idle daemon", _latency(results.latency)
     if results.engine:
         yield "The engine alone, in process", _engine(results.engine)
+    if results.curves:
+        yield "How the engine's cost grows", _curves(results.curves)
 
 
 def _machine(machine: Machine) -> str:
@@ -100,6 +110,14 @@ def _engine(found: Sequence[EngineFigures]) -> Table:
             f"{figures.us_per_event:.2f}",
             "" if first_us is None else f"{first_us:.0f}",
         )
+    return table
+
+
+def _curves(found: Sequence[Curve]) -> Table:
+    table = _table(("case", "", "CPU us/event at each size"))
+    for curve in found:
+        points = "  ".join(f"{point.size:,}: {point.us_per_event:.2f}" for point in curve.points)
+        table.add_row(curve.case, curve.varied, points)
     return table
 
 

@@ -89,6 +89,22 @@ class EngineFigures(Struct, frozen=True):
     """What the first event of a series costs; only where it is of interest."""
 
 
+class Point(Struct, frozen=True):
+    """A point of a curve."""
+
+    size: int
+    us_per_event: float
+
+
+class Curve(Struct, frozen=True):
+    """What an event costs the engine, in CPU time, as one thing grows."""
+
+    case: str
+    varied: str
+    """What ``size`` is the number of."""
+    points: list[Point]
+
+
 class Machine(Struct, frozen=True):
     """Where the figures were made."""
 
@@ -109,6 +125,7 @@ class Results(Struct, frozen=True):
     ingest: tuple[IngestFigures, ...]
     latency: tuple[LatencyFigures, ...]
     engine: tuple[EngineFigures, ...]
+    curves: tuple[Curve, ...]
 
 
 def percentiles(waits_s: Sequence[float]) -> Percentiles:
