@@ -302,6 +302,14 @@ def incident_id(rule_id: str, group: Labels, started_us: int) -> str:
     return str(uuid.uuid5(NAMESPACE, f"incident\x1d{rule_id}\x1d{labels}\x1d{started_us}"))
 
 
+def continuation_id(told_id: str) -> str:
+    """Return the id of the incident that goes on where the one with ``told_id`` was told to end.
+
+    That may be the instant at which it began, so time does not tell the two apart.
+    """
+    return str(uuid.uuid5(NAMESPACE, f"continuation\x1d{told_id}"))
+
+
 def rule_id_of_name(name: str) -> str:
     """Return the id of the rule that a file names ``name``: history follows the name."""
     return str(uuid.uuid5(NAMESPACE, f"rule\x1d{name}"))

@@ -28,6 +28,7 @@ from alertd.model import (
     Rule,
     Transition,
     TransitionKind,
+    continuation_id,
     incident_id,
 )
 
@@ -186,6 +187,7 @@ class Lifecycle:
         peak = past.worst(found.started_us, found.ended_us)
         incident = msgspec.structs.replace(
             incident,
+            id=incident.id if continues is None else continuation_id(continues.id),
             peak_value=incident.value if peak is None else peak,
             continues=None if continues is None else continues.id,
         )
