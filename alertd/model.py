@@ -9,10 +9,12 @@ What a user writes (seconds, camelCase) is translated at the borders: ``rules.py
 
 from __future__ import annotations
 
+import operator
 import uuid
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
@@ -44,6 +46,17 @@ class Operator(StrEnum):
     NE = "!="
 
 
+COMPARE: Final[Mapping[Operator, Callable[[float, float], bool]]] = {
+    Operator.GT: operator.gt,
+    Operator.GE: operator.ge,
+    Operator.LT: operator.lt,
+    Operator.LE: operator.le,
+    Operator.EQ: operator.eq,
+    Operator.NE: operator.ne,
+}
+"""What decides ``value operator threshold``."""
+
+
 class MatchOperator(StrEnum):
     """The comparison between a label and a matcher's pattern; regular expressions are anchored."""
 
@@ -62,7 +75,7 @@ class OnNoData(StrEnum):
 
 
 class Evaluate(StrEnum):
-    """When a bucketed window is judged."""
+    """When a bucketed window is judged: when it has closed, or from its first event on."""
 
     ON_CLOSE = "on_close"
     EARLY = "early"

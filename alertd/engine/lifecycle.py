@@ -18,7 +18,8 @@ from alertd.engine.corrections import Correction, Grown, New, Over, correct
 from alertd.engine.journal import Journal
 from alertd.engine.machine import Began, Dropped, Ended, Fired, Machine, MachineDump, Outcome
 from alertd.engine.past import Change, Found, Past, PastDump
-from alertd.engine.retrospect import Retrospect, Sight
+from alertd.engine.retrospect import Retrospect
+from alertd.engine.window import Sight
 from alertd.model import (
     DetectedBy,
     EndReason,

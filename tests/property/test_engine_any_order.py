@@ -9,11 +9,12 @@ import msgspec
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from alertd.model import Incident, Labels, OnNoData, Rule, RuleType, Transition, TransitionKind
+from alertd.model import Incident, Labels, OnNoData, Rule, Transition, TransitionKind
 from tests.property.engine_worlds import (
     NUMBERS,
     World,
     expected,
+    judges_on_close,
     new_engine,
     one_by_one,
     retellings,
@@ -103,7 +104,7 @@ def test_events_at_one_instant_leave_the_same_stretches_of_time_in_breach(world:
     assert {group: those for group, those in found.items() if those} == wanted
 
 
-@given(tied_worlds().filter(lambda world: world.rule.type is RuleType.BUCKETED_WINDOW), st.data())
+@given(tied_worlds().filter(lambda world: judges_on_close(world.rule)), st.data())
 def test_a_closed_window_does_not_care_in_which_order_it_was_filled(
     world: World, data: st.DataObject
 ) -> None:
