@@ -9,10 +9,12 @@ What a user writes (seconds, camelCase) is translated at the borders: ``rules.py
 
 from __future__ import annotations
 
+import operator
 import uuid
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
@@ -44,6 +46,17 @@ class Operator(StrEnum):
     NE = "!="
 
 
+COMPARE: Final[Mapping[Operator, Callable[[float, float], bool]]] = {
+    Operator.GT: operator.gt,
+    Operator.GE: operator.ge,
+    Operator.LT: operator.lt,
+    Operator.LE: operator.le,
+    Operator.EQ: operator.eq,
+    Operator.NE: operator.ne,
+}
+"""What decides ``value operator threshold``."""
+
+
 class MatchOperator(StrEnum):
     """The comparison between a label and a matcher's pattern; regular expressions are anchored."""
 
@@ -62,7 +75,7 @@ class OnNoData(StrEnum):
 
 
 class Evaluate(StrEnum):
-    """When a bucketed window is judged."""
+    """When a bucketed window is judged: when it has closed, or from its first event on."""
 
     ON_CLOSE = "on_close"
     EARLY = "early"
@@ -300,6 +313,14 @@ def incident_id(rule_id: str, group: Labels, started_us: int) -> str:
     """
     labels = "\x1f".join(f"{name}\x1e{value}" for name, value in group)
     return str(uuid.uuid5(NAMESPACE, f"incident\x1d{rule_id}\x1d{labels}\x1d{started_us}"))
+
+
+def continuation_id(told_id: str) -> str:
+    """Return the id of the incident that goes on where the one with ``told_id`` was told to end.
+
+    That may be the instant at which it began, so time does not tell the two apart.
+    """
+    return str(uuid.uuid5(NAMESPACE, f"continuation\x1d{told_id}"))
 
 
 def rule_id_of_name(name: str) -> str:

@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from alertd.errors import InvalidInput, Problem
 from alertd.model import (
+    COMPARE,
     US_PER_S,
     Evaluate,
     Matcher,
@@ -48,6 +49,8 @@ MAX_NAME_CHARS: Final = 200
 MAX_WINDOW_US: Final = 366 * 86_400 * US_PER_S
 MAX_MATCHERS: Final = 32
 MAX_PATTERN_CHARS: Final = 500
+MAX_OPEN_WINDOWS: Final = 100
+"""With ``evaluate = "early"``, where an event costs something for each open window."""
 DAY_US: Final = 86_400 * US_PER_S
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,6})?|100)")
@@ -246,10 +249,11 @@ def _check_windows(spec: RuleSpec, retention_us: int, refuse: Refuse) -> None:
         if spec.evaluate is not Evaluate.ON_CLOSE:
             refuse("/evaluate", "'early' is only for BUCKETED_WINDOW; leave it out")
         return
-    if spec.evaluate is Evaluate.EARLY:
-        refuse("/evaluate", "'early' is not supported yet; leave it out to judge on close")
+    open_at_once = 1
     if spec.bucket_interval_secs is not None:
-        _check_bucket(spec.bucket_interval_secs, window_us, refuse)
+        open_at_once = _check_bucket(spec.bucket_interval_secs, window_us, refuse)
+    if spec.evaluate is Evaluate.EARLY:
+        _check_early(spec, open_at_once, refuse)
 
 
 def _check_retention(spec: RuleSpec, retention_us: int, refuse: Refuse) -> None:
@@ -261,16 +265,45 @@ def _check_retention(spec: RuleSpec, retention_us: int, refuse: Refuse) -> None:
         refuse("/windowDurationSecs", f"plus allowedLatenessSecs must be at most {retention}")
 
 
-def _check_bucket(bucket_interval_secs: float, window_us: int, refuse: Refuse) -> None:
+def _check_bucket(bucket_interval_secs: float, window_us: int, refuse: Refuse) -> int:
+    """Return how many buckets a window has; 1 if the interval is refused."""
     path = "/bucketIntervalSecs"
     if not 0 < bucket_interval_secs <= MAX_WINDOW_US / US_PER_S:
         refuse(path, "must be more than 0 seconds and at most the window")
-        return
+        return 1
     bucket_us = seconds_to_us(bucket_interval_secs)
     if bucket_us < 1 or window_us % bucket_us:
         refuse(path, "must divide windowDurationSecs into whole buckets")
-    elif window_us // bucket_us > 10_000:
+        return 1
+    if window_us // bucket_us > 10_000:
         refuse(path, "makes more than 10000 buckets a window; take a longer interval")
+        return 1
+    return window_us // bucket_us
+
+
+def _check_early(spec: RuleSpec, open_at_once: int, refuse: Refuse) -> None:
+    """Refuse what nobody can know before a window closes, and what would cost too much to."""
+    path = "/evaluate"
+    if open_at_once > MAX_OPEN_WINDOWS:
+        refuse(
+            path,
+            f"'early' looks at each of the {open_at_once} windows that are open at once, "
+            f"and at most at {MAX_OPEN_WINDOWS}: "
+            "take a longer bucketIntervalSecs, or leave it out to judge on close",
+        )
+    if spec.on_no_data is OnNoData.ALERT:
+        refuse(
+            path,
+            "'early' cannot tell missing data from data that is still to come, as "
+            "onNoData = 'alert' asks; leave one of the two out",
+        )
+    if spec.aggregate in ZERO_ON_EMPTY and COMPARE[spec.operator](0, spec.threshold):
+        refuse(
+            path,
+            f"'early' would fire as soon as a window begins, because {spec.aggregate} "
+            f"{spec.operator.value} {spec.threshold:g} holds before its events have come; "
+            "leave it out to judge on close",
+        )
 
 
 def _check_aggregate(spec: RuleSpec, refuse: Refuse) -> None:

@@ -50,7 +50,12 @@ _STAND_INS: Final[Mapping[str, Any]] = {
 _JUDGED_WITH: Final[Mapping[str, frozenset[str]]] = {
     "aggregate": frozenset({"type"}),
     "bucket_interval_secs": frozenset({"type", "window_duration_secs"}),
-    "evaluate": frozenset({"type"}),
+    "evaluate": frozenset(
+        {
+            *("type", "window_duration_secs", "bucket_interval_secs", "on_no_data"),
+            *("aggregate", "operator", "threshold"),
+        }
+    ),
     "resolve_threshold": frozenset({"threshold", "operator"}),
 }
 """Fields whose check reads others: nothing can be said of them while one of those is wrong."""

@@ -1,4 +1,4 @@
-"""BUCKETED_WINDOW: judged when a window closes.
+"""BUCKETED_WINDOW with ``evaluate = "on_close"``: judged when a window closes.
 
 Windows end at the multiples ``e`` of the bucket interval B and cover ``[e - W, e)``; the one
 that ends at ``e`` is judged as soon as the horizon, which trails the newest event by the
@@ -15,8 +15,8 @@ import msgspec
 
 from alertd.engine.group import BEFORE_TIME_US, WindowGroup
 from alertd.engine.plan import Plan
-from alertd.engine.retrospect import BucketedPast, Retrospect, Sight, next_end_us
-from alertd.engine.window import NEVER_US, Window
+from alertd.engine.retrospect import BucketedPast, Retrospect, next_end_us
+from alertd.engine.window import NEVER_US, Sight, Window
 from alertd.model import GroupState, Labels
 
 
@@ -79,9 +79,7 @@ class BucketedGroup(WindowGroup):
 
     def sight(self, at_us: int) -> Sight:
         """Return what the last judged window holds; ``at_us`` lies at or after its end."""
-        window, end_us = self._window, self._judged_us
-        newest_us = window.times[window.high - 1] if window.count else None
-        return Sight(self._plan.look(window)[1], end_us - self._plan.window_us, end_us, newest_us)
+        return self._window.sight(self._plan.condition, self._judged_us)
 
     def state(self, now_us: int) -> GroupState:
         """Return where the group stands: what the last judged window said."""
@@ -93,6 +91,10 @@ class BucketedGroup(WindowGroup):
     def horizon_us(self, now_us: int) -> int:
         """Return the event time judged so far at ``now_us``; the activation before any event."""
         return max(self._horizon_us, super().horizon_us(now_us))
+
+    @property
+    def _position_us(self) -> int:
+        return self._judged_us - 1
 
     def _begin_watch(self) -> None:
         super()._begin_watch()

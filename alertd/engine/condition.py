@@ -6,11 +6,9 @@ from (number of events, value) to a ``Level``. Leaves time to the windows and th
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable
 from enum import IntEnum
 
-from alertd.model import OnNoData, Operator, Rule
+from alertd.model import COMPARE, OnNoData, Operator, Rule
 
 
 class Level(IntEnum):
@@ -25,17 +23,6 @@ class Level(IntEnum):
     BREACH = 3
     """c is true."""
 
-
-Compare = Callable[[float, float], bool]
-
-_COMPARE: dict[Operator, Compare] = {
-    Operator.GT: operator.gt,
-    Operator.GE: operator.ge,
-    Operator.LT: operator.lt,
-    Operator.LE: operator.le,
-    Operator.EQ: operator.eq,
-    Operator.NE: operator.ne,
-}
 
 _ON_NO_DATA = {
     OnNoData.RESOLVE: Level.NO_DATA,
@@ -53,10 +40,11 @@ class Condition:
     __slots__ = ("_compare", "_resolve_threshold", "_threshold", "breaches_without_value",
                  "initial_level",
                  "level_without_value",
-                 "min_samples", "true_on_empty", "unmoved_by_leaving")  # fmt: skip
+                 "min_samples", "rule", "true_on_empty", "unmoved_by_leaving")  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
-        self._compare = _COMPARE[rule.operator]
+        self.rule = rule
+        self._compare = COMPARE[rule.operator]
         self._threshold = rule.threshold
         self._resolve_threshold = rule.resolve_threshold
         self.min_samples = rule.min_samples

@@ -1,8 +1,10 @@
-"""SIMPLE_COUNT and MOVING_WINDOW: judged at every change point of event time.
+"""SIMPLE_COUNT, MOVING_WINDOW and early BUCKETED_WINDOW: judged at every change point.
 
 A value can change only when an event enters or leaves the window ``(T - W, T]``; each such
-instant is judged, in order, so that any window means any. As long as the rule's screen says
-that no window can be in breach, the group sleeps: events are only kept, and nothing is judged.
+instant is judged, in order, so that any window means any. For an early bucketed window
+(``early.py``) the instants are those of the events and the ends of buckets. As long as the rule's
+screen says that no window can be in breach, the group sleeps: events are only kept, and nothing
+is judged. An event can matter for as long as the window's ``span_us``.
 
 Invariant: ``_judged_us`` is the horizon H of SEMANTICS, section 5; it never passes the wall
 clock. While the group sleeps it is idle, all kept events lie at or before the horizon, and the
@@ -19,8 +21,8 @@ import msgspec
 from alertd.engine.condition import Level
 from alertd.engine.group import BEFORE_TIME_US, WindowGroup
 from alertd.engine.plan import Plan
-from alertd.engine.retrospect import ContinuousPast, Retrospect, Sight
-from alertd.engine.window import NEVER_US, Window
+from alertd.engine.retrospect import ContinuousPast, Retrospect
+from alertd.engine.window import NEVER_US, Sight, Window
 from alertd.model import GroupState, Incident, Labels
 
 _LEAST_ROOM = 64
@@ -94,18 +96,19 @@ class ContinuousGroup(WindowGroup):
 
     def sight(self, at_us: int) -> Sight:
         """Return what the window holds now, seen as the window of the instant ``at_us``."""
-        window = self._window
-        newest_us = window.times[window.high - 1] if window.count else None
-        value = self._plan.look(window)[1]
-        return Sight(value, at_us - self._plan.window_us, at_us, newest_us)
+        return self._window.sight(self._plan.condition, at_us)
 
     def state(self, now_us: int) -> GroupState:
         """Return where the group stands for a reader at ``now_us``, who moves nothing."""
         if not self.lifecycle.is_idle:
             return self.lifecycle.state
         horizon_us = max(self._clock_us(now_us), self._judged_us)
-        left = self._window.count_between(horizon_us - self._plan.window_us, horizon_us)
-        return GroupState.OK if left >= self._plan.condition.min_samples else GroupState.NO_DATA
+        has_value = self._window.count_at(horizon_us) >= self._plan.condition.min_samples
+        return GroupState.OK if has_value else GroupState.NO_DATA
+
+    @property
+    def _position_us(self) -> int:
+        return self._judged_us
 
     def _observe_awake(self, time_us: int, value: float, now_us: int) -> bool:
         window = self._window
@@ -149,7 +152,7 @@ class ContinuousGroup(WindowGroup):
     def _listen(self, time_us: int, value: float) -> None:
         """Remember until when an event keeps the group awake."""
         if self._plan.screen.is_loud(value):
-            self._loud_until_us = max(self._loud_until_us, time_us + self._plan.window_us)
+            self._loud_until_us = max(self._loud_until_us, time_us + self._window.span_us)
 
     def _sleeps_through(self, time_us: int, value: float, now_us: int) -> bool:
         """Keep a late event, without judging it, if no window that it belongs to can breach."""
@@ -157,7 +160,7 @@ class ContinuousGroup(WindowGroup):
         reach_us = horizon_us - self._plan.lateness_us
         if (
             time_us > horizon_us
-            or time_us <= reach_us - self._plan.window_us
+            or time_us <= reach_us - window.span_us
             or self._loud_until_us > reach_us
             or len(window.times) >= min(self._room, screen.max_quiet)
             or screen.is_loud(value)
@@ -196,7 +199,7 @@ class ContinuousGroup(WindowGroup):
             return
         self._settle()
         if self._asleep:
-            window.aggregate.clear()
+            window.rest()
 
     def _make_room(self) -> None:
         """Forget what a sleeper no longer needs; wake up if too much is left."""
@@ -235,7 +238,7 @@ class ContinuousGroup(WindowGroup):
     def _forget(self) -> None:
         """Drop what no late event that is judged here can still ask for."""
         reach_us = self._judged_us - self._plan.lateness_us
-        self._window.forget_until(reach_us - self._plan.window_us)
+        self._window.forget_until(reach_us - self._window.span_us)
         self.lifecycle.forget_before(reach_us)
 
     def _step_to(self, change_us: int) -> None:
@@ -255,9 +258,10 @@ class ContinuousGroup(WindowGroup):
         if time_us > self._newest_us:
             self._newest_us, self._raised_us = time_us, now_us
         reach_us = horizon_us - plan.lateness_us
-        if time_us <= reach_us - plan.window_us and time_us != horizon_us:
+        if time_us <= reach_us - window.span_us and time_us != horizon_us:
             return False
-        if time_us <= horizon_us - plan.window_us:
+        window.move_to(horizon_us)
+        if time_us <= horizon_us - window.span_us:
             window.put_before(time_us, value)
         else:
             window.put_inside(time_us, value)
@@ -273,7 +277,7 @@ class ContinuousGroup(WindowGroup):
         """Return in which stretch ``[from, until)`` a late event may have changed the level."""
         horizon_us, warm_us = self._judged_us, self._warm_up_us()
         reach_us = horizon_us - self._plan.lateness_us
-        from_us, until_us = time_us, time_us + self._plan.window_us
+        from_us, until_us = time_us, time_us + self._window.span_us
         if warm_us != old_warm_us:  # the group is older than was thought, and warm earlier
             from_us, until_us = min(from_us, warm_us), max(until_us, old_warm_us)
         if is_overdue:  # what it changes in the past is the reconciler's, the present is ours
@@ -311,11 +315,9 @@ class ContinuousGroup(WindowGroup):
         self._try_to_sleep()
 
     def _next_change_us(self) -> int:
-        window = self._window
-        if window.count == 0 or self._is_indifferent_to_leaving:
+        if self._is_indifferent_to_leaving:
             return self._warm_us
-        leaving_us = window.times[window.low] + self._plan.window_us
-        return min(leaving_us, self._warm_us, NEVER_US)
+        return min(self._window.next_leaving_us(), self._warm_us)
 
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""

@@ -32,7 +32,7 @@ from alertd.model import (
     Transition,
 )
 
-FORMAT = 1
+FORMAT = 2
 """Version of the plain data that ``dump`` yields."""
 
 

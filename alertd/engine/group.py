@@ -18,8 +18,8 @@ import msgspec
 from alertd.engine.condition import Level
 from alertd.engine.lifecycle import Discovery, Lifecycle, LifecycleDump
 from alertd.engine.plan import Plan
-from alertd.engine.retrospect import Retrospect, Sight
-from alertd.engine.window import NEVER_US, Window, WindowDump
+from alertd.engine.retrospect import Retrospect
+from alertd.engine.window import NEVER_US, Sight, Window, WindowDump
 from alertd.model import DetectedBy, GroupState, Incident, Labels
 
 BEFORE_TIME_US: Final = -NEVER_US
@@ -129,6 +129,11 @@ class WindowGroup:
     def rule_id(self) -> str:
         """The id of its rule."""
         return self._plan.rule.id
+
+    @property
+    def _position_us(self) -> int:
+        """Where the window stands."""
+        raise NotImplementedError
 
     @property
     def _watches_silence(self) -> bool:
@@ -246,5 +251,5 @@ class WindowGroup:
         clock, lifecycle, window = msgspec.convert(state, _GroupDump)
         self._newest_us, self._raised_us, self._first_us, self._warm_us, self._judged_us = clock[:5]
         self.lifecycle.load(lifecycle)
-        self._window.load(window)
+        self._window.load(window, self._position_us)
         self._plan.timers.restore(self, *clock[5:])

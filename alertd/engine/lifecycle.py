@@ -18,7 +18,8 @@ from alertd.engine.corrections import Correction, Grown, New, Over, correct
 from alertd.engine.journal import Journal
 from alertd.engine.machine import Began, Dropped, Ended, Fired, Machine, MachineDump, Outcome
 from alertd.engine.past import Change, Found, Past, PastDump
-from alertd.engine.retrospect import Retrospect, Sight
+from alertd.engine.retrospect import Retrospect
+from alertd.engine.window import Sight
 from alertd.model import (
     DetectedBy,
     EndReason,
@@ -28,6 +29,7 @@ from alertd.model import (
     Rule,
     Transition,
     TransitionKind,
+    continuation_id,
     incident_id,
 )
 
@@ -186,6 +188,7 @@ class Lifecycle:
         peak = past.worst(found.started_us, found.ended_us)
         incident = msgspec.structs.replace(
             incident,
+            id=incident.id if continues is None else continuation_id(continues.id),
             peak_value=incident.value if peak is None else peak,
             continues=None if continues is None else continues.id,
         )

@@ -10,18 +10,19 @@ from collections.abc import Callable
 
 from alertd.engine.aggregates import Aggregate, aggregate_factory
 from alertd.engine.condition import Condition, Level
+from alertd.engine.early import EarlyWindow
 from alertd.engine.journal import Journal
 from alertd.engine.screen import Screen
 from alertd.engine.timers import Timers
 from alertd.engine.window import Window
-from alertd.model import Rule, RuleType
+from alertd.model import Evaluate, Rule, RuleType
 
 
 class Plan:
     """What the groups of one rule have in common."""
 
-    __slots__ = ("active_us", "condition", "is_loud", "journal", "lateness_us", "new_aggregate",
-                 "rule", "screen", "timers", "window_us")  # fmt: skip
+    __slots__ = ("active_us", "condition", "is_loud", "journal", "judges_on_close", "lateness_us",
+                 "new_aggregate", "rule", "screen", "timers", "window_us")  # fmt: skip
 
     def __init__(self, rule: Rule, active_us: int, journal: Journal, timers: Timers) -> None:
         self.rule = rule
@@ -32,8 +33,11 @@ class Plan:
         self.is_loud = self.screen.is_loud
         """``screen.is_loud``, one step nearer for the hot path."""
         self.window_us = rule.window_us
+        is_bucketed = rule.type is RuleType.BUCKETED_WINDOW
+        self.judges_on_close = is_bucketed and rule.evaluate is Evaluate.ON_CLOSE
+        """Whether a window is judged when it closes, and not at every event."""
         self.lateness_us = rule.allowed_lateness_us
-        if rule.type is not RuleType.BUCKETED_WINDOW:
+        if not self.judges_on_close:
             # An instant that includes its own events is not over while the clock still shows it.
             self.lateness_us = max(1, self.lateness_us)
         self.journal = journal
@@ -45,7 +49,15 @@ class Plan:
 
     def new_window(self) -> Window:
         """Return an empty window of this rule."""
+        if self.rule.evaluate is Evaluate.EARLY:
+            return EarlyWindow(self.condition, self.new_aggregate)
         return Window(self.window_us, self.new_aggregate())
+
+    def probe(self, events: Window, position_us: int) -> Window:
+        """Return a second window over the same events, at ``position_us``; see ``share``."""
+        probe = self.new_window()
+        probe.share(events, position_us)
+        return probe
 
     def adopt(self, rule: Rule) -> None:
         """Go on under an edited rule whose windows are the same."""
@@ -56,7 +68,4 @@ class Plan:
 
     def look(self, window: Window) -> tuple[Level, float | None]:
         """Return what ``window`` means now, and its value if it has one."""
-        if window.count < self.condition.min_samples:
-            return self.condition.level_without_value, None
-        value = window.aggregate.value(window)
-        return self.condition.level(value), value
+        return window.look(self.condition)

@@ -22,7 +22,7 @@ from itertools import groupby, zip_longest
 from typing import Final, NamedTuple
 
 from alertd.engine.condition import Level
-from alertd.model import US_PER_S, EndReason, OnNoData, Operator, Rule, RuleType
+from alertd.model import US_PER_S, EndReason, Evaluate, OnNoData, Operator, Rule, RuleType
 from alertd.rules import ZERO_ON_EMPTY
 
 
@@ -54,6 +54,9 @@ class Segment(NamedTuple):
     end_us: int | None
     level: Level
     value: float | None
+    """What an incident that fires here has for a value."""
+    worst: float | None
+    """What it has for a peak; another only where several early windows are in breach."""
 
 
 _HOLDS: Final[dict[Operator, Callable[[float, float], bool]]] = {
@@ -92,14 +95,14 @@ def horizon(rule: Rule, active_us: int, arrivals: Sequence[Arrival], now_us: int
             raises.append((time_us, seen_us))
     if not raises:
         return None
-    is_bucketed = rule.type is RuleType.BUCKETED_WINDOW
-    lateness_us = rule.allowed_lateness_us if is_bucketed else max(1, rule.allowed_lateness_us)
+    on_close = _judges_on_close(rule)
+    lateness_us = rule.allowed_lateness_us if on_close else max(1, rule.allowed_lateness_us)
     in_force_until = [raised_us for _, raised_us in raises[1:]] + [now_us]
     reached = [
         newest_us + (until_us - raised_us) - lateness_us
         for (newest_us, raised_us), until_us in zip(raises, in_force_until, strict=True)
     ]
-    if not is_bucketed:
+    if not on_close:
         reached.append(raises[-1][0])
     return max(reached)
 
@@ -108,8 +111,10 @@ def _segments(
     rule: Rule, active_us: int, events: Sequence[Arrival], horizon_us: int
 ) -> list[Segment]:
     """Cut time, up to the horizon, where the condition can change, and judge every piece."""
+    if rule.evaluate is Evaluate.EARLY:
+        return _early_segments(rule, active_us, events, horizon_us)
     warm_us = _warm_us(rule, active_us, events)
-    if rule.type is RuleType.BUCKETED_WINDOW:
+    if _judges_on_close(rule):
         starts = _bucket_ends(rule, active_us, events, horizon_us)
         shift_us = -1  # [e - W, e) in whole microseconds is (e - 1 - W, e - 1]
     else:
@@ -123,8 +128,45 @@ def _segments(
         level, value = _judge(rule, inside)
         if start_us < warm_us:
             level, value = Level.CLEAR, None
-        segments.append(Segment(start_us, end_us, level, value))
+        segments.append(Segment(start_us, end_us, level, value, value))
     return segments
+
+
+def _early_segments(
+    rule: Rule, active_us: int, events: Sequence[Arrival], horizon_us: int
+) -> list[Segment]:
+    """Cut time at every event and at every end of a bucket, and judge every piece."""
+    instants = {e.time_us for e in events if e.time_us <= horizon_us}
+    starts = sorted(instants.union(_bucket_ends(rule, active_us, events, horizon_us)))
+    return [
+        Segment(start_us, end_us, *_judge_early(rule, events, start_us))
+        for start_us, end_us in zip_longest(starts, starts[1:])
+    ]
+
+
+def _judge_early(
+    rule: Rule, events: Sequence[Arrival], at_us: int
+) -> tuple[Level, float | None, float | None]:
+    """Return where c stands at an instant, the value to fire with, and the worst value."""
+    closed_us = at_us // rule.bucket_us * rule.bucket_us
+    latched = []
+    for end_us in range(closed_us + rule.bucket_us, at_us + rule.window_us + 1, rule.bucket_us):
+        so_far = [e for e in events if end_us - rule.window_us <= e.time_us <= at_us]
+        judged = [
+            _judge(rule, [e.value for e in so_far if e.time_us <= instant.time_us])
+            for instant in so_far
+        ]
+        if any(level is Level.BREACH for level, _ in judged):
+            latched.append(judged[-1][1])
+    if latched:
+        return Level.BREACH, latched[0], _worst(rule, [v for v in latched if v is not None])
+    closed = [e.value for e in events if closed_us - rule.window_us <= e.time_us < closed_us]
+    level, value = _judge(rule, closed)
+    return level, value, value
+
+
+def _judges_on_close(rule: Rule) -> bool:
+    return rule.type is RuleType.BUCKETED_WINDOW and rule.evaluate is Evaluate.ON_CLOSE
 
 
 def _bucket_ends(
@@ -228,7 +270,7 @@ def _episodes(rule: Rule, segments: Sequence[Segment], horizon_us: int) -> list[
                 ended_us=ended_us,
                 end_reason=None if ended is None else _reason(ended),
                 value=[s.value for s in breaching if s.start_us <= fired_us][-1],
-                peak_value=_worst(rule, [s.value for s in breaching if s.value is not None]),
+                peak_value=_worst(rule, [s.worst for s in breaching if s.worst is not None]),
             )
         )
     return episodes

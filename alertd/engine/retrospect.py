@@ -9,22 +9,11 @@ Cost: O(events inside) to begin, then the same for each change point as when it 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from alertd.engine.condition import Level, is_worse
 from alertd.engine.plan import Plan
-from alertd.engine.window import NEVER_US, Window
-
-
-class Sight(NamedTuple):
-    """What a window shows at an instant."""
-
-    value: float | None
-    window_start_us: int
-    window_end_us: int
-    newest_us: int | None
-    """Event time of the newest event inside."""
-
+from alertd.engine.window import NEVER_US, Sight, Window
 
 Look = tuple[int, Level, float | None]
 """An instant, what the window means there, and its value if it has one."""
@@ -81,18 +70,13 @@ class _Past:
                 worst = value
         return worst
 
-    def _sight(self, position_us: int, end_us: int) -> Sight:
-        probe = self._events.probe(position_us, self._plan.new_aggregate())
-        newest_us = probe.times[probe.high - 1] if probe.count else None
-        return Sight(self._plan.look(probe)[1], end_us - self._plan.window_us, end_us, newest_us)
-
 
 class ContinuousPast(_Past):
     """The past of a rule that is judged at every change point."""
 
     def look_back(self, at_us: int) -> Sight:
         """See ``Retrospect``."""
-        return self._sight(at_us, at_us)
+        return self._plan.probe(self._events, at_us).sight(self._plan.condition, at_us)
 
     def looks(self, from_us: int, until_us: int) -> Iterator[Look]:
         """See ``Retrospect``."""
@@ -102,7 +86,7 @@ class ContinuousPast(_Past):
             from_us = self._warm_us
         if from_us >= until_us:
             return
-        probe = self._events.probe(from_us, plan.new_aggregate())
+        probe = plan.probe(self._events, from_us)
         yield (from_us, *plan.look(probe))
         while (change_us := probe.next_change_us()) < until_us:
             probe.move_to(change_us)
@@ -116,13 +100,13 @@ class BucketedPast(_Past):
         """See ``Retrospect``: the window that was the last to close by ``at_us``."""
         bucket_us = self._plan.rule.bucket_us
         end_us = at_us // bucket_us * bucket_us
-        return self._sight(end_us - 1, end_us)
+        return self._plan.probe(self._events, end_us - 1).sight(self._plan.condition, end_us)
 
     def looks(self, from_us: int, until_us: int) -> Iterator[Look]:
         """See ``Retrospect``: each window holds until the next one closes."""
         plan, bucket_us = self._plan, self._plan.rule.bucket_us
         end_us = from_us // bucket_us * bucket_us
-        probe = self._events.probe(end_us - 1, plan.new_aggregate())
+        probe = plan.probe(self._events, end_us - 1)
         at_us = from_us
         while at_us < until_us and end_us <= self._judged_us:
             probe.move_to(end_us - 1)

@@ -16,7 +16,7 @@ from alertd.engine.bucketed import BucketedGroup
 from alertd.engine.continuous import ContinuousGroup
 from alertd.engine.group import Group
 from alertd.engine.plan import Plan
-from alertd.model import Labels, Matcher, MatchOperator, Rule, RuleType, Series
+from alertd.model import Labels, Matcher, MatchOperator, Rule, Series
 from alertd.patterns import compile_pattern
 
 Route = tuple[Group, ...]
@@ -50,8 +50,8 @@ class RuleGroups:
         """Return the group with these labels, making it when it is new."""
         group = self.by_labels.get(labels)
         if group is None:
-            is_bucketed = self.plan.rule.type is RuleType.BUCKETED_WINDOW
-            group = (BucketedGroup if is_bucketed else ContinuousGroup)(self.plan, labels)
+            on_close = self.plan.judges_on_close
+            group = (BucketedGroup if on_close else ContinuousGroup)(self.plan, labels)
             self.by_labels[labels] = group
         return group
 
@@ -157,5 +157,6 @@ def same_windows(old: Rule, new: Rule) -> bool:
         and old.aggregate == new.aggregate
         and old.window_us == new.window_us
         and old.bucket_us == new.bucket_us
+        and old.evaluate is new.evaluate
         and old.allowed_lateness_us == new.allowed_lateness_us
     )

@@ -8,6 +8,9 @@ from ``high`` on those that the window has not reached.
 A bucketed window ``[e - W, e)`` is the same thing: times are whole microseconds, so it is the
 window at position ``e - 1``.
 
+Leaves to ``early.py`` the bucketed window that is judged before it closes: a ``Window`` too, whose
+inside is another.
+
 Costs: appending at the end and sliding are amortised O(1) besides the aggregate's own cost;
 inserting in the middle moves the columns' tail (a memmove), and rebuilds an aggregate that
 depends on order. 16 bytes an event.
@@ -18,16 +21,28 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_right
+from typing import NamedTuple
 
 from alertd.engine.aggregates import Aggregate
+from alertd.engine.condition import Condition, Level
 
 NEVER_US = 1 << 62
 """Later than any instant: the change point of a window in which nothing will change."""
 
 _TRIM_AT_LEAST = 32
 
-WindowDump = tuple[bytes, bytes, int, int]
-"""A window as plain data: event times and values (little-endian), and its edges."""
+WindowDump = tuple[bytes, bytes]
+"""A window as plain data: event times and values (little-endian)."""
+
+
+class Sight(NamedTuple):
+    """What a window shows at an instant."""
+
+    value: float | None
+    window_start_us: int
+    window_end_us: int
+    newest_us: int | None
+    """Event time of the newest event inside."""
 
 
 class Window:
@@ -47,6 +62,18 @@ class Window:
     def count(self) -> int:
         """Number of events inside."""
         return self.high - self.low
+
+    def look(self, condition: Condition) -> tuple[Level, float | None]:
+        """Return what the window means now, and its value if it has one."""
+        if self.high - self.low < condition.min_samples:
+            return condition.level_without_value, None
+        value = self.aggregate.value(self)
+        return condition.level(value), value
+
+    def sight(self, condition: Condition, at_us: int) -> Sight:
+        """Return what the window holds now, seen as the one that ends at ``at_us``."""
+        newest_us = self.times[self.high - 1] if self.count else None
+        return Sight(self.look(condition)[1], at_us - self.span_us, at_us, newest_us)
 
     def put(self, time_us: int, value: float) -> None:
         """Keep an event that the window has not reached, at its place after those of its time."""
@@ -100,6 +127,10 @@ class Window:
                 return leaving_us
         return change_us
 
+    def next_leaving_us(self) -> int:
+        """Return the next position at which something changes without an event, or ``NEVER_US``."""
+        return self.times[self.low] + self.span_us if self.low < self.high else NEVER_US
+
     def move_to(self, position_us: int) -> bool:
         """Slide forward to ``position_us``: let events leave and enter. True if any entered."""
         times, values = self.times, self.values
@@ -147,16 +178,22 @@ class Window:
                 self.low -= drop
                 self.high -= drop
 
-    def probe(self, position_us: int, aggregate: Aggregate) -> Window:
-        """Return a second window over the same events, at ``position_us``. O(events inside).
+    def rest(self) -> None:
+        """Free what ``rebuild`` computes: nobody looks before that is called."""
+        self.aggregate.clear()
 
-        It sees the columns as they are: nothing may be inserted while it is in use.
+    def share(self, events: Window, position_us: int) -> None:
+        """Take the events of another window for its own, at ``position_us``. O(events inside).
+
+        It sees the columns as they are: nothing may be inserted while both are in use.
         """
-        probe = Window(self.span_us, aggregate)
-        probe.times, probe.values = self.times, self.values
-        probe.stand_at(position_us)
-        probe.rebuild()
-        return probe
+        self.times, self.values = events.times, events.values
+        self.stand_at(position_us)
+        self.rebuild()
+
+    def count_at(self, position_us: int) -> int:
+        """Return how many events it would hold at ``position_us``. O(log n)."""
+        return self.count_between(position_us - self.span_us, position_us)
 
     def count_between(self, after_us: int, until_us: int) -> int:
         """Return how many kept events lie in ``(after_us, until_us]``. O(log n)."""
@@ -175,17 +212,21 @@ class Window:
         return self.times[bisect_right(self.times, time_us)]
 
     def dump(self) -> WindowDump:
-        """Return the columns (little-endian) and the edges as plain data for a snapshot."""
-        return _to_bytes(self.times), _to_bytes(self.values), self.low, self.high
+        """Return the columns (little-endian) as plain data for a snapshot."""
+        return _to_bytes(self.times), _to_bytes(self.values)
 
-    def load(self, state: WindowDump) -> None:
-        """Take what ``dump`` returned. O(n): the aggregate is computed anew, and is the same."""
-        times, values, self.low, self.high = state
+    def load(self, state: WindowDump, position_us: int) -> None:
+        """Take what ``dump`` returned of a window at ``position_us``.
+
+        O(n): edges and aggregate are computed anew, and are the same.
+        """
+        times, values = state
         self.times, self.values = array("q"), array("d")
         _load_column(self.times, times)
         _load_column(self.values, values)
-        if not 0 <= self.low <= self.high <= len(self.times) == len(self.values):
-            raise ValueError("a window's edges do not fit its columns")
+        if len(self.times) != len(self.values):
+            raise ValueError("a window's columns differ in length")
+        self.stand_at(position_us)
         self.rebuild()
 
 

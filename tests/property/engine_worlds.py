@@ -16,6 +16,7 @@ from alertd.engine.engine import Engine
 from alertd.engine.inputs import Input, RulesChanged, Tick
 from alertd.engine.rescan import Arrival, Episode, horizon, rescan
 from alertd.model import (
+    COMPARE,
     Evaluate,
     EventBatch,
     Incident,
@@ -82,6 +83,10 @@ class World:
         return groups
 
 
+def judges_on_close(rule: Rule) -> bool:
+    return rule.type is RuleType.BUCKETED_WINDOW and rule.evaluate is Evaluate.ON_CLOSE
+
+
 def group_of(rule: Rule, series_id: int) -> Labels:
     labels = dict(SERIES[series_id].labels)
     return tuple((name, labels.get(name, "")) for name in rule.group_by)
@@ -123,7 +128,7 @@ def make_rule(**options: object) -> Rule:
 @st.composite
 def rules(draw: st.DrawFn, aggregates: Sequence[str] = (*AGGREGATES, "p99.9", "p25")) -> Rule:
     """Any rule that ``rules.check_spec`` would let through, with short windows."""
-    rule_type = draw(st.sampled_from(RuleType))
+    rule_type = draw(st.sampled_from([*RuleType, RuleType.BUCKETED_WINDOW]))
     is_count = rule_type is RuleType.SIMPLE_COUNT
     aggregate = "count" if is_count else draw(st.sampled_from(aggregates))
     comparison = draw(st.sampled_from(Operator))
@@ -133,6 +138,13 @@ def rules(draw: st.DrawFn, aggregates: Sequence[str] = (*AGGREGATES, "p99.9", "p
     buckets = draw(st.integers(1, 4))
     short = st.one_of(st.just(0), st.integers(1, 6), st.integers(1, 25))
     least_samples = 0 if aggregate in ZERO_ON_EMPTY else 1
+    on_no_data = draw(st.sampled_from(OnNoData))
+    evaluations = st.sampled_from([Evaluate.EARLY, Evaluate.EARLY, Evaluate.ON_CLOSE])
+    can_be_early = (
+        rule_type is RuleType.BUCKETED_WINDOW
+        and on_no_data is not OnNoData.ALERT
+        and not (aggregate in ZERO_ON_EMPTY and COMPARE[comparison](0.0, threshold))
+    )
     return make_rule(
         type=rule_type,
         group_by=draw(st.sampled_from([(), ("host",), ("host", "zone")])),
@@ -146,7 +158,8 @@ def rules(draw: st.DrawFn, aggregates: Sequence[str] = (*AGGREGATES, "p99.9", "p
         for_us=draw(short),
         keep_firing_us=draw(short),
         allowed_lateness_us=draw(short),
-        on_no_data=draw(st.sampled_from(OnNoData)),
+        on_no_data=on_no_data,
+        evaluate=draw(evaluations) if can_be_early else Evaluate.ON_CLOSE,
     )
 
 
@@ -154,13 +167,22 @@ def rules(draw: st.DrawFn, aggregates: Sequence[str] = (*AGGREGATES, "p99.9", "p
 def sleepy_rules(draw: st.DrawFn) -> Rule:
     """A rule over long windows whose groups sleep while their values are quiet."""
     aggregate = draw(st.sampled_from(["avg", "p50", "p90", "min", "max", "first", "count"]))
+    comparison = draw(st.sampled_from([Operator.GT, Operator.GE, Operator.LT, Operator.LE]))
+    threshold = float(draw(st.integers(0, 4)))
+    is_early = draw(st.booleans()) and not (
+        aggregate == "count" and COMPARE[comparison](0.0, threshold)
+    )
+    bucket_us = draw(st.integers(5, 20))
+    window_us = bucket_us * draw(st.integers(1, 4))
     return make_rule(
-        type=RuleType.MOVING_WINDOW,
+        type=RuleType.BUCKETED_WINDOW if is_early else RuleType.MOVING_WINDOW,
+        evaluate=Evaluate.EARLY if is_early else Evaluate.ON_CLOSE,
         group_by=draw(st.sampled_from([(), ("host",)])),
         aggregate=aggregate,
-        operator=draw(st.sampled_from([Operator.GT, Operator.GE, Operator.LT, Operator.LE])),
-        threshold=float(draw(st.integers(0, 4))),
-        window_us=draw(st.integers(10, 60)),
+        operator=comparison,
+        threshold=threshold,
+        window_us=window_us,
+        bucket_us=bucket_us if is_early else window_us,
         min_samples=draw(st.integers(1, 3)),
         for_us=draw(st.sampled_from([0, 0, 3])),
         keep_firing_us=draw(st.sampled_from([0, 0, 3])),
@@ -220,7 +242,7 @@ def _in_time(
 ) -> int:
     """Return an event time that is not late at ``now_us``, and not far ahead of it."""
     judged_us = horizon(rule, active_us, arrivals, now_us)
-    if rule.type is not RuleType.BUCKETED_WINDOW:
+    if not judges_on_close(rule):
         if judged_us is None:
             return now_us + 3 - step_us
         at_clock_us = min(now_us + 3 - step_us // 2, now_us + MAX_AHEAD_US)

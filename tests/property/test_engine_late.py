@@ -38,6 +38,7 @@ from tests.property.engine_worlds import (
     one_by_one,
     retellings,
     rules,
+    sleepy_rules,
     tell,
 )
 from tests.property.test_engine_in_order import frozen, thawed, undated, without_screening
@@ -194,7 +195,7 @@ def test_a_restart_changes_nothing_about_late_data(world: World, data: st.DataOb
     assert frozen(restarted) == frozen(whole)
 
 
-@given(late_worlds(rules()))
+@given(late_worlds(st.one_of(rules(), sleepy_rules())))
 def test_nobody_can_tell_from_late_data_that_there_is_a_screen(world: World) -> None:
     screened = tell(new_engine(world.rule, world.active_us), one_by_one(world))
     with without_screening():

@@ -243,6 +243,11 @@ MISTAKES = [
         f"{RULE}bucket_interval_secs = 7",
         "8: rules[0].bucket_interval_secs: is only for BUCKETED_WINDOW; leave it out",
     ),
+    (
+        RULE.replace("SIMPLE_COUNT", "BUCKETED_WINDOW")
+        + "on_no_data = 'alert'\nevaluate = 'early'",
+        "9: rules[0].evaluate: 'early' cannot tell missing data from data",
+    ),
     (f"{RULE}{RULE}", "10: rules[1].name: expected another name, 'R' is taken by "),
     ("include = 'x'", "1: include: expected an array of file patterns"),
     (

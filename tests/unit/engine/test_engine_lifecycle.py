@@ -232,3 +232,12 @@ def test_an_event_of_the_very_instant_at_which_it_is_received_is_never_late() ->
     for time in (0, 10, 20):
         driver.send(time)
     assert driver.edges == [(0, 15, None, None)]
+
+
+def test_an_incident_that_goes_on_from_one_of_no_length_has_an_id_of_its_own() -> None:
+    driver = Driver(make_rule(aggregate="avg", threshold=5.0))
+    for value in (8, 0, 22, -50, 105):  # all at one instant: the average is 8, 4, 10, -5, 17
+        driver.send(1, value)
+    ids = [t.incident.id for t in driver.told if t.kind is FIRING and t.incident is not None]
+    assert len(ids) == len(set(ids)) == 3
+    assert [incident.continues for incident in driver.incidents] == [None, *ids[:2]]

@@ -101,7 +101,7 @@ GROUP = first("group", dump(busy().engine))
         replaced(GROUP, 2, 1, 0, 5, by="no such reason"),
         replaced(GROUP, 2, 1, 3, 1, by="no changes"),
         replaced(GROUP, 2, 2, 0, by=b"123"),
-        replaced(GROUP, 2, 2, 2, by=10**6),
+        replaced(GROUP, 2, 2, 1, by=b""),
         replaced(GROUP, 2, 3, by="asleep"),
     ],
 )

@@ -92,23 +92,13 @@ def test_a_dump_loads_into_an_equal_window() -> None:
     window = window_of(1, 5, 9, 30)
     window.move_to(12)
     copy = window_of()
-    copy.load(window.dump())
+    copy.load(window.dump(), 12)
     assert copy.dump() == window.dump()
+    assert inside(copy) == inside(window) == [5, 9]
     assert copy.aggregate.value(copy) == window.aggregate.value(window) == 14.0
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        (b"", b"", 0, 1),
-        (b"\0" * 8, b"", 0, 0),
-        (b"\0" * 8, b"\0" * 8, 1, 0),
-        (b"\0" * 8, b"\0" * 8, -1, 0),
-        (b"\0" * 7, b"\0" * 7, 0, 0),
-    ],
-)
-def test_a_dump_that_does_not_fit_together_is_refused(
-    garbage: tuple[bytes, bytes, int, int],
-) -> None:
-    with pytest.raises(ValueError, match=r"edges do not fit|not a multiple"):
-        window_of().load(garbage)
+@pytest.mark.parametrize("garbage", [(b"\0" * 8, b""), (b"", b"\0" * 8), (b"\0" * 7, b"\0" * 7)])
+def test_a_dump_that_does_not_fit_together_is_refused(garbage: tuple[bytes, bytes]) -> None:
+    with pytest.raises(ValueError, match=r"differ in length|not a multiple"):
+        window_of().load(garbage, 0)

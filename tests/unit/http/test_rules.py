@@ -244,6 +244,7 @@ async def test_every_mistake_in_a_rule_is_reported_with_its_path() -> None:
     [
         ({"windowDurationSecs": 0}, "/windowDurationSecs"),
         ({"type": "BUCKETED_WINDOW", "bucketIntervalSecs": 7}, "/bucketIntervalSecs"),
+        ({"type": "SIMPLE_COUNT", "evaluate": "early"}, "/evaluate"),
         ({"notifications": [{"channel": "nobody"}]}, "/notifications/0/channel"),
         ({"matchers": {"host": "=~web-("}}, "/matchers/host"),
         ({"threshold": 2**64}, "/threshold"),
