@@ -7,6 +7,7 @@ wiped off; what had ended when the rule became active is not told.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from unittest.mock import patch
 
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -76,7 +77,8 @@ def new_engine() -> Engine:
 
 def started(start: Start) -> tuple[Engine, list[Transition]]:
     engine = new_engine()
-    return engine, warm_start(engine, start.before, start.at_us)
+    with patch("alertd.engine.group.BACKFILL_SLICE_EVENTS", 3):
+        return engine, warm_start(engine, start.before, start.at_us)
 
 
 def plan_of(start: Start) -> Plan:
