@@ -152,6 +152,10 @@ class Metrics:
 
     def _state(self) -> None:
         self.rules = self._gauge("rules", "Active rules.")
+        self.rules_cold = self._gauge(
+            "rules_cold",
+            "Active rules that began without the events stored before (bound: 5,000,000 events).",
+        )
         self.series = self._gauge("series", "Series known (bound: engine.max_series).")
         self.groups = self._gauge("groups", "Groups of rules held in memory.")
         self.lag_seconds = self._gauge(

@@ -306,13 +306,18 @@ class Transition(Struct, frozen=True, kw_only=True):
     incident: Incident | None = None
 
 
-def incident_id(rule_id: str, group: Labels, started_us: int) -> str:
+def incident_id(rule_id: str, group: Labels, started_us: int, active_us: int) -> str:
     """Return the id of the incident of ``rule_id`` on ``group`` that began at ``started_us``.
 
-    UUIDv5 (RFC 9562) of the three; a replay of the log makes the same ids.
+    UUIDv5 (RFC 9562) of the three; a replay of the log makes the same ids. Of an incident that
+    began before the rule became active, at ``active_us``, that is a part as well: the same
+    breach may have been told by the rule before it was edited or paused.
     """
     labels = "\x1f".join(f"{name}\x1e{value}" for name, value in group)
-    return str(uuid.uuid5(NAMESPACE, f"incident\x1d{rule_id}\x1d{labels}\x1d{started_us}"))
+    parts = ["incident", rule_id, labels, str(started_us)]
+    if started_us < active_us:
+        parts.append(str(active_us))
+    return str(uuid.uuid5(NAMESPACE, "\x1d".join(parts)))
 
 
 def continuation_id(told_id: str) -> str:

@@ -22,6 +22,7 @@ import structlog
 import trio
 
 from alertd.announce import Announcer
+from alertd.backfill import start_warm
 from alertd.clock import Clock
 from alertd.dedup import DedupIndex, digests_of
 from alertd.engine.engine import Engine
@@ -359,10 +360,31 @@ class Pipeline:
                 await trio.lowlevel.checkpoint()
         else:
             transitions += self.engine.step(rules_changed(entry.body))
+            transitions += await self._start_warm(entry.body, entry.position)
         await self._record(transitions, entry.position)
         del self._outstanding[entry.work]
         self.applied = entry.position
         entry.work.done.set()
+
+    async def _start_warm(self, change: RuleChange, position: int) -> list[Transition]:
+        """Tell new rules what is stored, however long the store needs, as ``_record`` does.
+
+        Going on without would make the incidents depend on what the store could do just then.
+        """
+        while True:
+            try:
+                return await start_warm(
+                    self.engine,
+                    self._events,
+                    series_count=len(self._registry),
+                    at_us=change.at_us,
+                    position=position,
+                )
+            except StoreUnavailable as error:
+                if self._is_ending:
+                    raise
+                log.error("new rules wait for the store", error=str(error))
+                await trio.sleep(STORE_RETRY_S)
 
     async def _tick(self) -> None:
         await self._record(self.engine.step(Tick(self.judged_until_us())), self.applied)

@@ -10,7 +10,6 @@ while a group is read. Incidents are matched by overlap, so doing it twice finds
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -21,8 +20,9 @@ from alertd.engine.inputs import Overdue, Reconsider, Stretch
 from alertd.engine.window import NEVER_US
 from alertd.errors import StoreUnavailable
 from alertd.model import Incident, Labels
-from alertd.pipeline import Pipeline
+from alertd.pipeline import SLICE_EVENTS, Pipeline
 from alertd.series import SeriesRegistry
+from alertd.sorted_events import SortedEvents
 from alertd.store.protocols import EventStore
 
 log = structlog.get_logger(__name__)
@@ -82,36 +82,40 @@ class Reconciler:
             stretch = pipeline.engine.stretch(overdue.rule_id, overdue.group)
             if stretch is None:
                 return  # the rule has gone meanwhile
-            times_us, values = await self._read(stretch, series_ids)
+            events, before = await self._read(stretch, series_ids)
             told = await self._incidents.of_group(overdue.rule_id, overdue.group, stretch.from_us)
             found = await pipeline.reconsider(
                 Reconsider(
                     now_us=pipeline.judged_until_us(),
                     stretch=stretch,
-                    times_us=times_us,
-                    values=values,
+                    times_us=events.times_us,
+                    values=events.values,
+                    before_times_us=before.times_us,
+                    before_values=before.values,
                     told=tuple(told),
                 )
             )
-        log.info("reconciled", group=dict(overdue.group), events=len(times_us), found=found)
+        log.info("reconciled", group=dict(overdue.group), events=len(events), found=found)
 
     async def _read(
         self, stretch: Stretch, series_ids: Sequence[int]
-    ) -> tuple[array[int], array[float]]:
-        """Return the events that ``stretch`` needs, by event time and, within it, arrival."""
-        times_us, values = array("q"), array("d")
+    ) -> tuple[SortedEvents, SortedEvents]:
+        """Return the events that ``stretch`` needs, and those from before the rule among them."""
+        events, before = SortedEvents(), SortedEvents()
         read = self._events.read(
             series_ids, stretch.read_after_us, NEVER_US, through=self._pipeline.applied
         )
         async for _, batch in read:
-            for time_us, value in zip(batch.times_us, batch.values, strict=True):
-                is_judged = batch.received_us >= stretch.received_from_us
-                if is_judged or time_us > stretch.warm_after_us:
-                    times_us.append(time_us)
-                    values.append(value)
-            await trio.lowlevel.checkpoint()
-        order = sorted(range(len(times_us)), key=times_us.__getitem__)
-        return (
-            array("q", [times_us[place] for place in order]),
-            array("d", [values[place] for place in order]),
-        )
+            is_before = batch.received_us < stretch.received_from_us
+            for part in batch.slices(SLICE_EVENTS):
+                for time_us, value in zip(part.times_us, part.values, strict=True):
+                    if not is_before:
+                        events.add(time_us, value)
+                    elif time_us > stretch.warm_after_us:
+                        events.add(time_us, value)
+                        before.add(time_us, value)
+                await trio.lowlevel.checkpoint()
+        for each in (events, before):
+            for _ in each.sort():
+                await trio.lowlevel.checkpoint()
+        return events, before

@@ -19,13 +19,15 @@ import structlog
 import trio
 
 from alertd.announce import Announcer
+from alertd.backfill import start_warm
 from alertd.dedup import DedupIndex
 from alertd.engine.engine import Engine
-from alertd.model import EventBatch, Series, Transition
+from alertd.model import Series, Transition
 from alertd.pipeline import rules_changed
 from alertd.rules import RuleChange
 from alertd.series import SeriesRegistry
 from alertd.snapshotter import SnapshotUnusable, unpack_state
+from alertd.store.protocols import LogEntry
 from alertd.store.snapshots import newest_snapshot
 from alertd.store.store import Store
 
@@ -68,7 +70,7 @@ async def recover(
     pending: list[Transition] = []
     reported = 0
     async for entry in store.events.replay(recovered.applied):
-        pending += _apply(recovered, entry.body)
+        pending += await _apply(recovered, store, entry)
         recovered.applied = entry.position
         recovered.replayed_entries += 1
         if len(pending) >= RECORD_EVERY:
@@ -120,10 +122,20 @@ def _empty(
     return Recovered(Engine(registry.get), registry, dedup)
 
 
-def _apply(recovered: Recovered, body: EventBatch | RuleChange) -> list[Transition]:
+async def _apply(recovered: Recovered, store: Store, entry: LogEntry) -> list[Transition]:
+    body = entry.body
     if isinstance(body, RuleChange):
         recovered.received_us = body.at_us
-        return recovered.engine.step(rules_changed(body))
+        return [
+            *recovered.engine.step(rules_changed(body)),
+            *await start_warm(
+                recovered.engine,
+                store.events,
+                series_count=len(recovered.registry),
+                at_us=body.at_us,
+                position=entry.position,
+            ),
+        ]
     recovered.received_us = body.received_us
     recovered.replayed_events += len(body)
     recovered.dedup.remember(body, recovered.registry.get)

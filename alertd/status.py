@@ -29,6 +29,7 @@ from alertd.store.store import Store
 _log = structlog.get_logger(__name__)
 
 GAUGES_EVERY_S: Final = 1.0
+MAX_COLD_RULES: Final = 100
 STUCK_AFTER_S: Final = 30.0
 """A transaction that takes longer than this means that the disk does not answer."""
 
@@ -74,6 +75,9 @@ class StatusReport(Struct, rename="camel"):
     rules: int
     series: int
     groups: int
+    cold_rules: list[str]
+    """Ids of rules whose windows were not filled from the store when they became active, at
+    most ``MAX_COLD_RULES`` of them; ``/metrics`` has their number."""
     overdue_events: int
     """Events older than the lateness of a rule that sees them, since the state began."""
     overdue_groups: int
@@ -150,6 +154,7 @@ class Status:
         metrics.lag_seconds.set(pipeline.lag_us / US_PER_S)
         metrics.outbox_pending.set(self._pending_notifications)
         metrics.rules.set(len(self._rulebook))
+        metrics.rules_cold.set(len(pipeline.engine.cold_rules()))
         metrics.series.set(len(self._recovered.registry))
         metrics.groups.set(pipeline.engine.group_count())
         metrics.applied_position.set(pipeline.applied)
@@ -177,6 +182,7 @@ class Status:
             rules=len(self._rulebook),
             series=len(recovered.registry),
             groups=pipeline.engine.group_count(),
+            cold_rules=[rule.id for rule in pipeline.engine.cold_rules()[:MAX_COLD_RULES]],
             overdue_events=pipeline.engine.overdue_events,
             overdue_groups=pipeline.engine.overdue_groups,
             queues=QueueStatus(

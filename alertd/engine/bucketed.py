@@ -14,6 +14,7 @@ from __future__ import annotations
 import msgspec
 
 from alertd.engine.group import BEFORE_TIME_US, WindowGroup
+from alertd.engine.inputs import StoredGroup
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import BucketedPast, Retrospect, next_end_us
 from alertd.engine.window import NEVER_US, Sight, Window
@@ -166,6 +167,18 @@ class BucketedGroup(WindowGroup):
     def _pass_over(self, until_us: int) -> None:
         bucket_us = self._plan.rule.bucket_us
         self._judged_us = max(self._judged_us, until_us // bucket_us * bucket_us)
+
+    def _reached_by(self, stored: StoredGroup) -> int:
+        return stored.clock_us
+
+    def _just_judged(self, until_us: int) -> int:
+        bucket_us = self._plan.rule.bucket_us
+        return until_us // bucket_us * bucket_us
+
+    def _take_clock(self, stored: StoredGroup) -> None:
+        super()._take_clock(stored)
+        self._due_us = BEFORE_TIME_US
+        self._close_until(self._filled_us)
 
     def _next_change_us(self) -> int:
         """Return the end of the next window whose judgement can differ, or ``NEVER_US``."""

@@ -14,12 +14,14 @@ aggregate's own.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 import msgspec
 
 from alertd.engine.condition import Level
 from alertd.engine.group import BEFORE_TIME_US, WindowGroup
+from alertd.engine.inputs import StoredGroup
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import ContinuousPast, Retrospect
 from alertd.engine.window import NEVER_US, Sight, Window
@@ -306,13 +308,46 @@ class ContinuousGroup(WindowGroup):
         )
 
     def reconsider(
-        self, from_us: int, events: Window, told: Sequence[Incident], late_us: int, now_us: int
+        self,
+        from_us: int,
+        events: Window,
+        before: Window,
+        told: Sequence[Incident],
+        late_us: int,
+        now_us: int,
     ) -> None:
         """Judge ``[from_us, horizon]`` again by ``events``, which are complete for it."""
         self._wake_up(now_us)
-        super().reconsider(from_us, events, told, late_us, now_us)
+        super().reconsider(from_us, events, before, told, late_us, now_us)
         self._slept_until_us = BEFORE_TIME_US
         self._try_to_sleep()
+
+    def _reached_by(self, stored: StoredGroup) -> int:
+        return max(stored.newest_us, stored.clock_us)
+
+    def _just_judged(self, until_us: int) -> int:
+        return until_us
+
+    def _fill(self, times_us: array[int], values: array[float]) -> None:
+        super()._fill(times_us, values)
+        for time_us, value in zip(times_us, values, strict=True):
+            self._listen(time_us, value)
+
+    def _take_clock(self, stored: StoredGroup) -> None:
+        self.close_instant()
+        super()._take_clock(stored)
+        if self._asleep:
+            self._pass_over(self._filled_us)
+        elif self._filled_us != BEFORE_TIME_US:
+            self._judge_until(self._filled_us)
+
+    def join(self, plan: Plan, pending_value: float | None) -> None:
+        """Be one of the groups of ``plan`` from now on, and tell what holds."""
+        if self._has_waiting:
+            self._wake_up(plan.active_us)
+        super().join(plan, pending_value)
+        if not self._asleep:
+            self._try_to_sleep()
 
     def _next_change_us(self) -> int:
         if self._is_indifferent_to_leaving:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from alertd.engine.past import Found
+from alertd.engine.past import Found, Interval
 from alertd.model import EndReason, Incident
 
 
@@ -44,19 +44,24 @@ Correction = New | Grown | Over
 
 
 def correct(
-    told: Sequence[Incident], found: Sequence[Found], reason_if_gone: EndReason
+    told: Sequence[Incident],
+    passed: Sequence[Interval],
+    found: Sequence[Found],
+    reason_if_gone: EndReason,
 ) -> list[Correction]:
-    """Return what has to change so that ``told`` covers ``found``.
+    """Return what has to change so that ``told`` and ``passed`` cover ``found``.
 
-    Both are in order of time; at most the last of each is open. ``reason_if_gone`` is why an
-    open incident ends of which nothing is left.
+    All are in order of time; at most the last told and the last found are open. What lies
+    within one of ``passed`` is nobody's news. ``reason_if_gone`` is why an open incident ends of
+    which nothing is left.
     """
     corrections: list[Correction] = []
     grown: dict[str, Grown] = {}
     for interval in found:
         touched = [incident for incident in told if _touch(incident, interval)]
         if not touched:
-            corrections.append(New(interval))
+            if not any(_lies_within(interval, each) for each in passed):
+                corrections.append(New(interval))
             continue
         _grow(touched, interval, grown)
         if interval.ended_us is None and touched[-1].ended_us is not None:
@@ -79,6 +84,12 @@ def _touch(incident: Incident, interval: Found) -> bool:
     begins_in_time = interval.ended_us is None or incident.started_us <= interval.ended_us
     ends_in_time = incident.ended_us is None or interval.started_us <= incident.ended_us
     return begins_in_time and ends_in_time
+
+
+def _lies_within(interval: Found, passed: Interval) -> bool:
+    start_us, end_us = passed
+    is_over = interval.ended_us is not None and interval.ended_us <= end_us
+    return is_over and start_us <= interval.started_us
 
 
 def _grow(touched: Sequence[Incident], interval: Found, grown: dict[str, Grown]) -> None:

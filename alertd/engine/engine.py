@@ -16,11 +16,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import msgspec
 
 from alertd.engine.group import Group
-from alertd.engine.inputs import Input, Overdue, Reconsider, RulesChanged, Stretch, Tick
-from alertd.engine.journal import Journal
+from alertd.engine.inputs import (
+    Backfill,
+    Input,
+    LookBack,
+    Overdue,
+    Reconsider,
+    RulesChanged,
+    StoredGroup,
+    Stretch,
+    Tick,
+)
+from alertd.engine.journal import Journal, SilentJournal
 from alertd.engine.plan import Plan
-from alertd.engine.routing import Router, RuleGroups, same_windows
+from alertd.engine.routing import Router, RuleGroups, new_group, same_windows
 from alertd.engine.timers import Timers
+from alertd.engine.window import NEVER_US
 from alertd.model import (
     EndReason,
     EventBatch,
@@ -47,6 +58,9 @@ class Engine:
         self.overdue_events = 0
         """Events older than the lateness of a rule that sees them, since the state began."""
         self._overdue: dict[tuple[str, Labels], int] = {}
+        self.look_backs: tuple[LookBack, ...] = ()
+        """What the rules that the last ``RulesChanged`` made, or gave new windows, are to be
+        told by a ``Backfill`` each before the next input. A rule that is not starts cold."""
 
     def step(self, event: Input) -> list[Transition]:
         """Apply one input and return the transitions that follow from it, in order."""
@@ -56,9 +70,36 @@ class Engine:
             self._apply_tick(event.now_us)
         elif isinstance(event, Reconsider):
             self._apply_reconsider(event)
+        elif isinstance(event, Backfill):
+            return [transition for part in self.in_slices(event) for transition in part]
         else:
             self._apply_rules(event)
         return self._journal.close()
+
+    def in_slices(self, event: Backfill) -> Iterator[list[Transition]]:
+        """Do what ``step`` does, a slice at a time: for callers that have other things to do.
+
+        Nothing may step before the last slice. Yields the transitions that each one led to.
+        """
+        self._apply_tick(event.now_us)
+        groups = self._router.get(event.rule_id)
+        if groups is not None:
+            groups.plan.is_warm = True
+            for stored in event.groups:
+                for _ in self._backfill(groups, stored):
+                    yield []
+                yield self._journal.close()
+        yield self._journal.close()
+
+    def _backfill(self, groups: RuleGroups, stored: StoredGroup) -> Iterator[None]:
+        """Judge stored events in a group apart from all others, then let it be one of them."""
+        silence = SilentJournal(self._journal.now_us)
+        group: Group = new_group(groups.plan.apart(silence), stored.labels)
+        yield from group.backfill(stored, self._journal.now_us)
+        replaced = self._router.replace(groups, group)
+        if replaced is not None:
+            self._timers.cancel(replaced)
+        group.join(groups.plan, silence.pending_value)
 
     def next_wake_us(self) -> int | None:
         """Return the wall time by which a ``Tick`` is due, or None if no group waits for one."""
@@ -67,6 +108,10 @@ class Engine:
     def rules(self) -> list[Rule]:
         """Return the rules that are watching."""
         return [groups.plan.rule for groups in self._router]
+
+    def cold_rules(self) -> list[Rule]:
+        """Return the rules that were not told what was stored before they became active."""
+        return [groups.plan.rule for groups in self._router if not groups.plan.is_warm]
 
     def group_states(self, rule_id: str, now_us: int) -> dict[GroupState, int]:
         """Return how many groups of a rule are in each state. O(groups of the rule)."""
@@ -132,6 +177,10 @@ class Engine:
                     found[key].append(series_id)
         return found
 
+    def watchers(self, series_id: int) -> list[tuple[str, Labels]]:
+        """Return the rule and the labels of each group that sees a series, making no group."""
+        return self._router.watchers(series_id)
+
     def _apply_reconsider(self, event: Reconsider) -> None:
         self._apply_tick(event.now_us)
         stretch, overdue = event.stretch, event.stretch.overdue
@@ -142,12 +191,14 @@ class Engine:
             del self._overdue[key]
         if groups is None or group is None:
             return
-        events = groups.plan.new_window()
+        plan, now_us = groups.plan, self._journal.now_us
+        events, before = plan.new_window(), plan.new_window()
         events.times, events.values = event.times_us, event.values
-        group.advance(self._journal.now_us)
-        group.reconsider(
-            stretch.from_us, events, event.told, overdue.least_us, self._journal.now_us
-        )
+        before.times, before.values = event.before_times_us, event.before_values
+        # What the rule told before it was edited or paused is not its present self's.
+        told = [incident for incident in event.told if incident.detected_us >= plan.active_us]
+        group.advance(now_us)
+        group.reconsider(stretch.from_us, events, before, told, overdue.least_us, now_us)
 
     def _apply_tick(self, now_us: int) -> None:
         self._journal.now_us = max(now_us, self._journal.now_us)
@@ -157,6 +208,7 @@ class Engine:
         self._apply_tick(change.at_us)
         for rule_id, reason in change.dropped:
             self._end_all(self._router.remove(rule_id), reason, change.at_us)
+        look_backs = []
         for rule in change.put:
             known = self._router.get(rule.id)
             if known is not None and same_windows(known.plan.rule, rule):
@@ -164,7 +216,10 @@ class Engine:
             else:
                 old = self._router.remove(rule.id)
                 self._end_all(old, EndReason.RULE_CHANGED, change.at_us)
-                self._router.add(Plan(rule, change.at_us, self._journal, self._timers))
+                plan = Plan(rule, change.at_us, self._journal, self._timers)
+                self._router.add(plan)
+                look_backs.append(LookBack(rule.id, plan.read_after_us, plan.lateness_us))
+        self.look_backs = tuple(look_backs)
 
     def _adopt(self, known: RuleGroups, rule: Rule, now_us: int) -> None:
         """Judge a rule's present windows by its edited form, the past by the form it had."""
@@ -199,7 +254,8 @@ class Engine:
         for (rule_id, labels), least_us in self._overdue.items():
             yield ("overdue", rule_id, labels, least_us)
         for groups in self._router:
-            yield ("rule", msgspec.to_builtins(groups.plan.rule), groups.plan.active_us)
+            plan = groups.plan
+            yield ("rule", msgspec.to_builtins(plan.rule), plan.active_us, plan.is_warm)
             for group in groups.by_labels.values():
                 yield ("group", group.labels, group.dump())
 
@@ -221,8 +277,9 @@ class Engine:
                 rule_id, labels, least_us = msgspec.convert(fields, tuple[str, Labels, int])
                 self._overdue[rule_id, labels] = least_us
             elif kind == "rule":
-                rule, active_us = msgspec.convert(fields, tuple[Rule, int])
+                rule, active_us, is_warm = msgspec.convert(fields, tuple[Rule, int, bool])
                 groups = self._router.add(Plan(rule, active_us, self._journal, self._timers))
+                groups.plan.is_warm = is_warm
             elif kind == "group" and groups is not None:
                 labels, state = msgspec.convert(fields, tuple[Labels, tuple[object, ...]])
                 group: Group = groups.group(labels)
@@ -246,5 +303,5 @@ def stretch_of(plan: Plan, overdue: Overdue) -> Stretch:
         from_us=from_us,
         read_after_us=from_us - rule.window_us - 1,
         received_from_us=plan.active_us,
-        warm_after_us=plan.active_us - rule.window_us - plan.lateness_us,
+        warm_after_us=plan.read_after_us if plan.is_warm else NEVER_US,
     )

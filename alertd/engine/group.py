@@ -10,13 +10,17 @@ that the window has not reached, those ahead of the wall clock among them, wait 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from alertd.engine.condition import Level
+from alertd.engine.inputs import StoredGroup
 from alertd.engine.lifecycle import Discovery, Lifecycle, LifecycleDump
+from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import Retrospect
 from alertd.engine.window import NEVER_US, Sight, Window, WindowDump
@@ -24,6 +28,9 @@ from alertd.model import DetectedBy, GroupState, Incident, Labels
 
 BEFORE_TIME_US: Final = -NEVER_US
 """Earlier than any instant: the horizon of a group in which nothing has been judged."""
+
+BACKFILL_SLICE_EVENTS: Final = 500
+"""Stored events that a group takes between two yields: some 10 ms at most."""
 
 
 class Group(Protocol):
@@ -56,9 +63,23 @@ class Group(Protocol):
         ...
 
     def reconsider(
-        self, from_us: int, events: Window, told: Sequence[Incident], late_us: int, now_us: int
+        self,
+        from_us: int,
+        events: Window,
+        before: Window,
+        told: Sequence[Incident],
+        late_us: int,
+        now_us: int,
     ) -> None:
         """Judge ``[from_us, horizon]`` again by ``events``, which are complete for it."""
+        ...
+
+    def backfill(self, stored: StoredGroup, now_us: int) -> Iterator[None]:
+        """Judge what was stored before the rule became active; the group is new."""
+        ...
+
+    def join(self, plan: Plan, pending_value: float | None) -> None:
+        """Be one of the groups of ``plan`` from now on, and tell what holds."""
         ...
 
     def horizon_us(self, now_us: int) -> int:
@@ -78,19 +99,21 @@ class Group(Protocol):
         ...
 
 
-_Clock = tuple[int, int, int | None, int, int, int, int]
+_Clock = tuple[int, int, int | None, int, int, int, int, int]
 _GroupDump = tuple[_Clock, LifecycleDump, WindowDump]
 
 
 class WindowGroup:
     """What ``ContinuousGroup`` and ``BucketedGroup`` have in common."""
 
-    __slots__ = ("_first_us", "_judged_us", "_newest_us", "_plan", "_raised_us", "_warm_us",
-                 "_window", "labels", "lifecycle", "ticket", "wake_us")  # fmt: skip
+    __slots__ = ("_filled_us", "_first_us", "_judged_us", "_newest_us", "_plan", "_raised_us",
+                 "_warm_us", "_window", "labels", "lifecycle", "ticket", "wake_us")  # fmt: skip
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self.labels = labels
-        self.lifecycle = Lifecycle(plan.rule, plan.condition.initial_level, labels, plan.journal)
+        self.lifecycle = Lifecycle(
+            plan.rule, plan.active_us, plan.condition.initial_level, labels, plan.journal
+        )
         self.wake_us = NEVER_US
         self.ticket = 0
         self._plan = plan
@@ -99,11 +122,16 @@ class WindowGroup:
         self._raised_us = plan.active_us  # R: wall time at which M was last raised
         self._first_us: int | None = None  # least event time seen
         self._judged_us = BEFORE_TIME_US
+        self._filled_us = BEFORE_TIME_US  # the horizon at the activation, if it started warm
         self._warm_us = NEVER_US  # when the warm-up ends; NEVER_US when there is none
         if self._watches_silence:
             self._begin_watch()
             self._warm_us = self._warm_up_us()
             self._ask()
+
+    def observe(self, time_us: int, value: float, now_us: int) -> bool:
+        """Apply an event received at ``now_us``; False if it is older than the lateness."""
+        raise NotImplementedError
 
     def advance(self, now_us: int) -> None:
         """Judge what the clock has made due, and ask to be woken for what comes next."""
@@ -202,20 +230,95 @@ class WindowGroup:
         self.lifecycle.revise(from_us, until_us, levels, horizon_us, discovery, past)
 
     def reconsider(
-        self, from_us: int, events: Window, told: Sequence[Incident], late_us: int, now_us: int
+        self,
+        from_us: int,
+        events: Window,
+        before: Window,
+        told: Sequence[Incident],
+        late_us: int,
+        now_us: int,
     ) -> None:
         """Judge ``[from_us, horizon]`` again by ``events``, which are complete for it.
 
-        ``told`` are the incidents that overlap it, in order; ``late_us`` is the event time of
-        the overdue event that asked for this. ``advance`` ran before.
+        ``before`` are those of them that came before the rule became active; ``told`` are the
+        incidents that overlap the stretch, in order; ``late_us`` is the event time of the overdue
+        event that asked for this. ``advance`` ran before.
         """
         horizon_us = self.horizon_us(now_us)
         past = self._retrospect(events, from_us)
         levels = [(at_us, level) for at_us, level, _ in past.looks(from_us, horizon_us + 1)]
         discovery = Discovery(DetectedBy.RECONCILE, horizon_us - late_us)
-        self.lifecycle.reconsider(from_us, levels, told, horizon_us, discovery, past)
+        passed = self._passed(from_us, before)
+        self.lifecycle.reconsider(from_us, levels, told, passed, horizon_us, discovery, past)
         self.lifecycle.forget_before(horizon_us - self._plan.lateness_us)
         self._ask()
+
+    def _passed(self, from_us: int, before: Window) -> list[Interval]:
+        """Return what was over before the rule became active, by the events that came before."""
+        if from_us > self._filled_us or not before.times:
+            return []
+        looks = self._retrospect(before, from_us).looks(from_us, self._filled_us + 1)
+        levels = [(at_us, level) for at_us, level, _ in looks]
+        return self.lifecycle.intervals(from_us, levels, self._filled_us)
+
+    # ---- a warm start
+
+    def backfill(self, stored: StoredGroup, now_us: int) -> Iterator[None]:
+        """Judge what was stored before the rule became active, and yield now and then.
+
+        The group is new, and its plan's journal hears nobody. Each event is judged as if it had
+        come when it happened, from W + L before the activation on; the windows are complete from
+        there. Cost: that of the same events live.
+        """
+        times_us, values, plan = stored.times_us, stored.values, self._plan
+        self._filled_us = max(self._reached_by(stored), self._judged_us)
+        if not self._watches_silence:
+            self._judged_us = self._just_judged(min(plan.look_back_us - 1, self._filled_us))
+            self._appear(times_us[0])
+            if not plan.condition.true_on_empty and plan.look_back_us <= self._filled_us:
+                self._warm_us = plan.look_back_us  # where it is looked at first
+        inside = bisect_right(times_us, self._position_us)
+        reached = bisect_right(times_us, now_us)
+        for part in _slices(0, inside):
+            self._fill(times_us[part], values[part])
+            yield
+        if not self._watches_silence:
+            for part in _slices(inside, reached):
+                for time_us, value in zip(times_us[part], values[part], strict=True):
+                    self.observe(time_us, value, time_us)
+                yield
+            self._take_clock(stored)
+            inside = reached
+        for part in _slices(inside, len(times_us)):
+            for time_us, value in zip(times_us[part], values[part], strict=True):
+                self._window.put(time_us, value)
+            yield
+
+    def join(self, plan: Plan, pending_value: float | None) -> None:
+        """Be one of the groups of ``plan`` from now on, and tell what holds."""
+        self._plan.timers.cancel(self)
+        self._plan = plan
+        self.lifecycle.begin_telling(plan.journal, pending_value)
+        self._ask()
+
+    def _reached_by(self, stored: StoredGroup) -> int:
+        """Return H of SEMANTICS, section 5, of a group with these events."""
+        raise NotImplementedError
+
+    def _just_judged(self, until_us: int) -> int:
+        """Return what ``_judged_us`` is when everything up to ``until_us`` has been judged."""
+        raise NotImplementedError
+
+    def _fill(self, times_us: array[int], values: array[float]) -> None:
+        """Put events into the window that come before anything is judged."""
+        self._window.times.extend(times_us)
+        self._window.values.extend(values)
+        self._window.move_to(min(times_us[-1], self._position_us))
+
+    def _take_clock(self, stored: StoredGroup) -> None:
+        """Take over the clock of the stored events, and judge as far as it has come."""
+        if stored.newest_us != BEFORE_TIME_US:
+            self._newest_us, self._raised_us = stored.newest_us, stored.raised_us
 
     def _judge(self, at_us: int) -> None:
         """Tell the lifecycle what the window, which stands at ``at_us``, means."""
@@ -243,13 +346,20 @@ class WindowGroup:
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
         clock = (self._newest_us, self._raised_us, self._first_us, self._warm_us, self._judged_us,
-                 self.wake_us, self.ticket)  # fmt: skip
+                 self._filled_us, self.wake_us, self.ticket)  # fmt: skip
         return clock, self.lifecycle.dump(), self._window.dump()
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
         clock, lifecycle, window = msgspec.convert(state, _GroupDump)
-        self._newest_us, self._raised_us, self._first_us, self._warm_us, self._judged_us = clock[:5]
+        self._newest_us, self._raised_us, self._first_us, self._warm_us = clock[:4]
+        self._judged_us, self._filled_us = clock[4:6]
         self.lifecycle.load(lifecycle)
         self._window.load(window, self._position_us)
-        self._plan.timers.restore(self, *clock[5:])
+        self._plan.timers.restore(self, *clock[6:])
+
+
+def _slices(start: int, end: int) -> Iterator[slice]:
+    """Yield ``[start, end)`` in parts of ``BACKFILL_SLICE_EVENTS``."""
+    for first in range(start, end, BACKFILL_SLICE_EVENTS):
+        yield slice(first, min(first + BACKFILL_SLICE_EVENTS, end))

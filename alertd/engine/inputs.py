@@ -42,7 +42,8 @@ class Stretch(Struct, frozen=True, kw_only=True):
     read_after_us: int
     """Events later than this, in event time, are needed."""
     received_from_us: int
-    """Events received before are left out, unless they are later than ``warm_after_us``."""
+    """When the rule became active: events received before are left out, unless they are later
+    than ``warm_after_us``."""
     warm_after_us: int
 
 
@@ -54,8 +55,45 @@ class Reconsider(Struct, frozen=True, kw_only=True):
     times_us: array[int]
     """Event times, ascending, equal ones in order of arrival; typecode ``q``."""
     values: array[float]
+    before_times_us: array[int]
+    """Those of them that had been received before the rule became active."""
+    before_values: array[float]
     told: tuple[Incident, ...]
     """The group's incidents that overlap the stretch, by their start."""
 
 
-Input = EventBatch | Tick | RulesChanged | Reconsider
+class LookBack(Struct, frozen=True):
+    """What a rule that is new, or whose windows are, wants to know of the past."""
+
+    rule_id: str
+    read_after_us: int
+    """Events later than this, in event time, are needed."""
+    lateness_us: int
+    """The L by which the clocks of its groups go (``progress.Progress``)."""
+
+
+class StoredGroup(Struct, frozen=True, kw_only=True):
+    """The stored events of one group, and how far its clock has come by them."""
+
+    labels: Labels
+    times_us: array[int]
+    """Event times, ascending, equal ones in order of arrival; typecode ``q``."""
+    values: array[float]
+    newest_us: int
+    """M of SEMANTICS, section 5: the greatest event time that the wall clock has reached."""
+    raised_us: int
+    """R: when M was raised to that."""
+    clock_us: int
+    """How far the clock has moved the horizon so far."""
+
+
+class Backfill(Struct, frozen=True, kw_only=True):
+    """Start a new rule warm: fill its windows with what was stored before it became active."""
+
+    now_us: int
+    rule_id: str
+    groups: tuple[StoredGroup, ...]
+    """Every group that has stored events later than ``LookBack.read_after_us``, by labels."""
+
+
+Input = EventBatch | Tick | RulesChanged | Reconsider | Backfill

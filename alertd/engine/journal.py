@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from alertd.model import Transition
+from alertd.model import Transition, TransitionKind
 
 
 class OpenInstant(Protocol):
@@ -44,3 +44,26 @@ class Journal:
         self._open.clear()
         taken, self._transitions = self._transitions, []
         return taken
+
+
+class SilentJournal(Journal):
+    """A journal for a group that is judged before it is anybody's business.
+
+    It keeps no transition, only what a group that is still pending will have to tell.
+    """
+
+    __slots__ = ("pending_value",)
+
+    def __init__(self, now_us: int) -> None:
+        super().__init__()
+        self.now_us = now_us
+        self.pending_value: float | None = None
+        """The window's value where the condition turned true last."""
+
+    def write(self, transition: Transition) -> None:
+        """Forget ``transition``."""
+        if transition.kind is TransitionKind.PENDING:
+            self.pending_value = transition.value
+
+    def leave_open(self, group: OpenInstant) -> None:
+        """The group's next event, or its end, closes the instant."""

@@ -17,7 +17,7 @@ from alertd.engine.condition import Level, is_worse
 from alertd.engine.corrections import Correction, Grown, New, Over, correct
 from alertd.engine.journal import Journal
 from alertd.engine.machine import Began, Dropped, Ended, Fired, Machine, MachineDump, Outcome
-from alertd.engine.past import Change, Found, Past, PastDump
+from alertd.engine.past import Change, Found, Interval, Past, PastDump
 from alertd.engine.retrospect import Retrospect
 from alertd.engine.window import Sight
 from alertd.model import (
@@ -57,11 +57,15 @@ class Discovery(NamedTuple):
 class Lifecycle:
     """The state of one (rule, group): its level, its phase and its open incident."""
 
-    __slots__ = ("_group", "_journal", "_machine", "_past", "_rule", "incident", "peak")
+    __slots__ = ("_active_us", "_group", "_journal", "_machine", "_past", "_rule", "incident",
+                 "peak")  # fmt: skip
 
-    def __init__(self, rule: Rule, level: Level, group: Labels, journal: Journal) -> None:
+    def __init__(
+        self, rule: Rule, active_us: int, level: Level, group: Labels, journal: Journal
+    ) -> None:
         """``level`` is where the condition stands before anything has been seen."""
         self._rule = rule
+        self._active_us = active_us
         self._group = group
         self._journal = journal
         self._machine = Machine(rule, level)
@@ -143,14 +147,16 @@ class Lifecycle:
         from_us: int,
         levels: list[Change],
         told: Sequence[Incident],
+        passed: list[Interval],
         horizon_us: int,
         discovery: Discovery,
         past: Retrospect,
     ) -> None:
         """Take ``levels``, from ``from_us`` to the horizon, for what has been all along.
 
-        ``told`` are the incidents that overlap that stretch, in order. One that is open at
-        ``from_us`` began before it; so far back nothing else is looked at.
+        ``told`` are the incidents that overlap that stretch, in order, ``passed`` the intervals
+        that were over before the rule. An incident that is open at ``from_us`` began before it;
+        so far back nothing else is looked at.
         """
         machine = Machine(self._rule, Level.CLEAR)
         open_then = [i for i in told if i.started_us < from_us <= (i.ended_us or from_us)]
@@ -159,6 +165,7 @@ class Lifecycle:
         self._past = Past(machine)
         self._past.splice(from_us, horizon_us + 1, levels, horizon_us)
         self._past.ended = [incident for incident in told if incident.ended_us is not None]
+        self._past.passed = passed
         self._correct(horizon_us, discovery, past)
 
     def _correct(self, horizon_us: int, discovery: Discovery, past: Retrospect) -> None:
@@ -166,7 +173,7 @@ class Lifecycle:
         found, self._machine = self._past.trace(horizon_us)
         told = [*self._past.ended, *(() if self.incident is None else (self.incident,))]
         gone = EndReason.NO_DATA if self.level is Level.NO_DATA else EndReason.RECOVERED
-        for correction in correct(told, found, gone):
+        for correction in correct(told, self._past.passed, found, gone):
             self._apply(correction, discovery, past)
         if self._machine.is_idle:
             self.peak = None
@@ -224,6 +231,30 @@ class Lifecycle:
             return other if one is None else one
         return other if is_worse(self._rule, other, one) else one
 
+    # ---- a warm start
+
+    def intervals(self, from_us: int, levels: list[Change], until_us: int) -> list[Interval]:
+        """Return the intervals that begin and end within these levels, which change nothing."""
+        past = Past(Machine(self._rule, Level.CLEAR))
+        past.splice(from_us, until_us + 1, levels, until_us)
+        found, _ = past.trace(until_us)
+        return [(each.started_us, each.ended_us) for each in found if each.ended_us is not None]
+
+    def begin_telling(self, journal: Journal, pending_value: float | None) -> None:
+        """What came before the rule has been judged in silence: from now on write to ``journal``.
+
+        What holds now is told; what has ended is not. ``pending_value`` is the window's where
+        the condition turned true, if it is pending.
+        """
+        self._journal = journal
+        self._past.leave_untold()
+        if self.incident is not None:
+            self.incident = msgspec.structs.replace(self.incident, detected_by=DetectedBy.BACKFILL)
+            fired_us, value = self.incident.fired_us, self.incident.value
+            self._write(TransitionKind.FIRING, fired_us, value, self.incident)
+        elif self._machine.started_us is not None and self._rule.for_us:
+            self._write(TransitionKind.PENDING, self._machine.started_us, pending_value)
+
     # ---- rule edits
 
     def resolve(self, ended_us: int, reason: EndReason, value: float | None) -> None:
@@ -274,7 +305,7 @@ class Lifecycle:
     def _make(self, found: Found, sight: Sight, discovery: Discovery) -> Incident:
         rule = self._rule
         return Incident(
-            id=incident_id(rule.id, self._group, found.started_us),
+            id=incident_id(rule.id, self._group, found.started_us, self._active_us),
             rule_id=rule.id,
             rule_version=rule.version,
             group=self._group,

@@ -1,9 +1,10 @@
 """The stretch of event time that late events may still change, and how it is judged again.
 
 Owns the levels of one group since a point behind its allowed lateness, the machine's state at
-that point, and the incidents that were told and ended since. A late event changes the levels of
-a range; the machine then runs over the whole stretch again, and what it finds is held against
-what was told (``corrections.py``).
+that point, the incidents that were told and ended since, and the intervals that were over before
+the rule became active, which are not told. A late event changes the levels of a range; the
+machine then runs over the whole stretch again, and what it finds is held against what was told
+(``corrections.py``).
 
 Invariant: ``base`` after all of ``changes`` is the live machine. Both are empty for a group that
 has been quiet for as long as its lateness, so a quiet group costs next to nothing here.
@@ -23,7 +24,12 @@ from alertd.model import EndReason, Incident
 Change = tuple[int, Level]
 """An instant, and the level from there on."""
 
-PastDump = tuple[MachineDump, tuple[tuple[int, int], ...], tuple[Incident, ...]]
+Interval = tuple[int, int]
+"""``[start, end)``."""
+
+PastDump = tuple[
+    MachineDump, tuple[tuple[int, int], ...], tuple[Incident, ...], tuple[Interval, ...]
+]
 """A past as plain data; see ``Past.dump``."""
 
 
@@ -38,14 +44,16 @@ class Found(NamedTuple):
 
 
 class Past:
-    """Levels since ``base``, ascending, and the incidents that ended since."""
+    """Levels since ``base``, ascending, and what has ended since."""
 
-    __slots__ = ("base", "changes", "ended")
+    __slots__ = ("base", "changes", "ended", "passed")
 
     def __init__(self, base: Machine) -> None:
         self.base = base
         self.changes: list[Change] = []
         self.ended: list[Incident] = []
+        self.passed: list[Interval] = []
+        """What events that came before the rule had shown, and what was over by then."""
 
     def note(self, at_us: int, level: Level) -> None:
         """The level changes at ``at_us``, which is not before any earlier change."""
@@ -73,6 +81,7 @@ class Past:
         self.base = machine.copy()
         self.changes = []
         self.ended = []
+        self.passed = []
 
     def trace(self, horizon_us: int) -> tuple[list[Found], Machine]:
         """Run the machine over the stretch; return what it finds, and its state at the horizon."""
@@ -87,9 +96,16 @@ class Past:
             found.append(Found(still_open.started_us, still_open.fired_us, None, None))
         return found, machine
 
+    def leave_untold(self) -> None:
+        """Take what has ended for passed: the rule was not yet active."""
+        self.passed = [(i.started_us, i.ended_us) for i in self.ended if i.ended_us is not None]
+        self.ended = []
+
     def is_outdated(self, time_us: int) -> bool:
         """Return whether anything is remembered that lies before ``time_us``."""
         if self.changes and self.changes[0][0] < time_us:
+            return True
+        if self.passed and self.passed[0][1] < time_us:
             return True
         return bool(self.ended) and (self.ended[0].ended_us or 0) < time_us
 
@@ -113,18 +129,21 @@ class Past:
             for incident in self.ended
             if incident.ended_us is not None and incident.ended_us >= oldest_us
         ]
+        self.passed = [each for each in self.passed if each[1] >= oldest_us]
 
     def dump(self) -> tuple[object, ...]:
         """Return the past as plain data for a snapshot."""
         changes = tuple((at_us, int(level)) for at_us, level in self.changes)
-        return self.base.dump(), changes, tuple(map(msgspec.to_builtins, self.ended))
+        ended = tuple(map(msgspec.to_builtins, self.ended))
+        return self.base.dump(), changes, ended, tuple(self.passed)
 
     def load(self, state: PastDump) -> None:
         """Take what ``dump`` returned."""
-        base, changes, ended = state
+        base, changes, ended, passed = state
         self.base.load(base)
         self.changes = [(at_us, Level(level)) for at_us, level in changes]
         self.ended = list(ended)
+        self.passed = list(passed)
 
 
 def _served(machine: Machine, until_us: int) -> list[Found]:

@@ -21,13 +21,16 @@ from alertd.model import Evaluate, Rule, RuleType
 class Plan:
     """What the groups of one rule have in common."""
 
-    __slots__ = ("active_us", "condition", "is_loud", "journal", "judges_on_close", "lateness_us",
-                 "new_aggregate", "rule", "screen", "timers", "window_us")  # fmt: skip
+    __slots__ = ("active_us", "condition", "is_loud", "is_warm", "journal", "judges_on_close",
+                 "lateness_us", "new_aggregate", "rule", "screen", "timers",
+                 "window_us")  # fmt: skip
 
     def __init__(self, rule: Rule, active_us: int, journal: Journal, timers: Timers) -> None:
         self.rule = rule
         self.active_us = active_us
         """Since when the rule has been active, by the wall clock."""
+        self.is_warm = False
+        """Whether its groups began with the events that were stored before."""
         self.condition = Condition(rule)
         self.screen = Screen(rule, self.condition)
         self.is_loud = self.screen.is_loud
@@ -46,6 +49,23 @@ class Plan:
             rule.aggregate, rule.window_us
         )
         """Makes the aggregate of a window."""
+
+    @property
+    def look_back_us(self) -> int:
+        """The instant from which on a warm start looks at levels: W + L before the activation."""
+        return self.active_us - self.window_us - self.lateness_us
+
+    @property
+    def read_after_us(self) -> int:
+        """Later events, in event time, are needed for the levels from ``look_back_us`` on.
+
+        One microsecond more than W: a bucketed window includes its first instant.
+        """
+        return self.look_back_us - self.window_us - 1
+
+    def apart(self, journal: Journal) -> Plan:
+        """Return a plan like this one that writes to ``journal``, and wakes nobody."""
+        return Plan(self.rule, self.active_us, journal, Timers())
 
     def new_window(self) -> Window:
         """Return an empty window of this rule."""

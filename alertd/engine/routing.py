@@ -42,18 +42,21 @@ class RuleGroups:
         """Return whether every matcher holds."""
         return all(matches(labels) for matches in self._matches)
 
-    def group_of(self, labels: dict[str, str]) -> Group:
-        """Return the group of a series, making it when it is new."""
-        return self.group(tuple((name, labels.get(name, "")) for name in self.plan.rule.group_by))
+    def labels_of(self, labels: dict[str, str]) -> Labels:
+        """Return the labels of the group that a series belongs to."""
+        return tuple((name, labels.get(name, "")) for name in self.plan.rule.group_by)
 
     def group(self, labels: Labels) -> Group:
         """Return the group with these labels, making it when it is new."""
         group = self.by_labels.get(labels)
         if group is None:
-            on_close = self.plan.judges_on_close
-            group = (BucketedGroup if on_close else ContinuousGroup)(self.plan, labels)
-            self.by_labels[labels] = group
+            group = self.by_labels[labels] = new_group(self.plan, labels)
         return group
+
+
+def new_group(plan: Plan, labels: Labels) -> Group:
+    """Return a group of its own, which no series leads to."""
+    return (BucketedGroup if plan.judges_on_close else ContinuousGroup)(plan, labels)
 
 
 class Router:
@@ -88,6 +91,14 @@ class Router:
             self._routes = []
         return groups
 
+    def replace(self, groups: RuleGroups, group: Group) -> Group | None:
+        """Let ``group`` take the place of the one with its labels; return that, if any."""
+        replaced = groups.by_labels.get(group.labels)
+        groups.by_labels[group.labels] = group
+        if replaced is not None:
+            self._routes = []
+        return replaced
+
     def routes(self, series_ids: Sequence[int]) -> Iterator[Route]:
         """Return an iterator over the groups that see each of ``series_ids``.
 
@@ -101,9 +112,23 @@ class Router:
                 known[series_id] = self._match(self._series_of(series_id))
         return cast("Iterator[Route]", map(known.__getitem__, series_ids))
 
+    def watchers(self, series_id: int) -> list[tuple[str, Labels]]:
+        """Return the rule and the labels of each group that sees a series, making no group."""
+        series = self._series_of(series_id)
+        labels = dict(series.labels)
+        return [
+            (groups.plan.rule.id, groups.labels_of(labels))
+            for groups in self._seeing(series, labels)
+        ]
+
     def _match(self, series: Series) -> Route:
         """Return the groups that see ``series``, in the order of their rules' ids."""
         labels = dict(series.labels)
+        seeing = self._seeing(series, labels)
+        return tuple(groups.group(groups.labels_of(labels)) for groups in seeing)
+
+    def _seeing(self, series: Series, labels: dict[str, str]) -> list[RuleGroups]:
+        """Return the rules that see ``series``, by id."""
         handles = [(series.metric_name, pair) for pair in (None, *series.labels)]
         seeing = [
             groups
@@ -111,8 +136,7 @@ class Router:
             for groups in self._candidates.get(handle, {}).values()
             if groups.sees(labels)
         ]
-        seeing.sort(key=lambda groups: groups.plan.rule.id)
-        return tuple(groups.group_of(labels) for groups in seeing)
+        return sorted(seeing, key=lambda groups: groups.plan.rule.id)
 
 
 _Handle = tuple[str, tuple[str, str] | None]

@@ -7,13 +7,14 @@ deadlines meet at the same instants far more often than they would by the second
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
 
 from alertd.engine.engine import Engine
-from alertd.engine.inputs import Input, RulesChanged, Tick
+from alertd.engine.inputs import Backfill, Input, LookBack, RulesChanged, StoredGroup, Tick
+from alertd.engine.progress import Progress
 from alertd.engine.rescan import Arrival, Episode, horizon, rescan
 from alertd.model import (
     COMPARE,
@@ -341,3 +342,38 @@ def expected(world: World) -> dict[Labels, list[Episode]]:
         for labels, arrivals in world.groups().items()
     }
     return {labels: those for labels, those in found.items() if those}
+
+
+def stored_groups(
+    look_back: LookBack, groups: Mapping[Labels, Sequence[Arrival]], now_us: int
+) -> tuple[StoredGroup, ...]:
+    """Return what a store that holds ``groups`` tells a rule that becomes active now."""
+    found = []
+    for labels, arrivals in sorted(groups.items()):
+        seen = [a for a in arrivals if a.time_us > look_back.read_after_us]
+        if not seen:
+            continue
+        progress = Progress(look_back.lateness_us)
+        for arrival in seen:
+            progress.see(arrival.time_us, arrival.received_us)
+        progress.close(now_us)
+        seen.sort(key=lambda arrival: arrival.time_us)
+        found.append(
+            StoredGroup(
+                labels=labels,
+                times_us=array("q", [arrival.time_us for arrival in seen]),
+                values=array("d", [arrival.value for arrival in seen]),
+                newest_us=progress.newest_us,
+                raised_us=progress.raised_us,
+                clock_us=progress.clock_us,
+            )
+        )
+    return tuple(found)
+
+
+def warm_start(engine: Engine, world: World, at_us: int) -> list[Transition]:
+    """Make the rule of ``world`` active now, with the world's receipts for what is stored."""
+    engine.step(RulesChanged(at_us=at_us, put=(world.rule,)))
+    (look_back,) = engine.look_backs
+    stored = stored_groups(look_back, world.groups(), at_us)
+    return engine.step(Backfill(now_us=at_us, rule_id=world.rule.id, groups=stored))

@@ -226,6 +226,7 @@ def reconciled(engine: Engine, world: World, told: list[Transition]) -> list[Tra
             )
         ]
         arrivals.sort(key=lambda arrival: arrival.time_us)
+        before = [a for a in arrivals if a.received_us < stretch.received_from_us]
         known = last_seen([*told, *found]).values()
         found += engine.step(
             Reconsider(
@@ -233,6 +234,8 @@ def reconciled(engine: Engine, world: World, told: list[Transition]) -> list[Tra
                 stretch=stretch,
                 times_us=array("q", [arrival.time_us for arrival in arrivals]),
                 values=array("d", [arrival.value for arrival in arrivals]),
+                before_times_us=array("q", [arrival.time_us for arrival in before]),
+                before_values=array("d", [arrival.value for arrival in before]),
                 told=tuple(
                     sorted(
                         (

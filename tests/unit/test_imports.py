@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("clock", "config_errors", "dedup", "idempotency", "metrics", "rules", "sdnotify"),
-            *("series", "toml_places"),
+            *("series", "sorted_events", "toml_places"),
         }
     ),
     frozenset({"channels", "engine", "intake", "store", "toml_document"}),
@@ -28,7 +28,9 @@ LAYERS: tuple[frozenset[str], ...] = (
             *("toml_channels", "toml_rules"),
         }
     ),
-    frozenset({"config", "pipeline"}),
+    frozenset({"config"}),
+    frozenset({"backfill"}),
+    frozenset({"pipeline"}),
     frozenset({"config_files"}),
     frozenset({"dispatch", "host_metrics", "http", "logs", "reload", "snapshotter"}),
     frozenset({"reconciler", "recovery"}),

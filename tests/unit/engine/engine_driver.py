@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Mapping, Sequence
 
 from alertd.engine.engine import Engine
-from alertd.engine.inputs import RulesChanged, Tick
+from alertd.engine.inputs import Backfill, RulesChanged, StoredGroup, Tick
+from alertd.engine.progress import Progress
 from alertd.model import (
     US_PER_S,
     EndReason,
@@ -92,6 +94,39 @@ class Driver:
     ) -> None:
         """Make or edit rules, or drop some."""
         self.told += self.engine.step(RulesChanged(at_us=us(at), put=rules, dropped=dropped))
+
+    def warm_start(
+        self, rule: Rule, *stored: tuple[float, float], at: float, **labels: str
+    ) -> None:
+        """Make ``rule`` active when events of these times and values, in order, are stored."""
+        self.start_from(rule, at, {tuple(sorted(labels.items())): [(t, v, t) for t, v in stored]})
+
+    def start_from(
+        self, rule: Rule, at: float, stored: Mapping[Labels, Sequence[tuple[float, float, float]]]
+    ) -> None:
+        """Make ``rule`` active; ``stored`` has time, value and receipt of events, by group."""
+        self.change(rule, at=at)
+        (look_back,) = self.engine.look_backs
+        groups = []
+        for group, events in sorted(stored.items()):
+            seen = [event for event in events if us(event[0]) > look_back.read_after_us]
+            progress = Progress(look_back.lateness_us)
+            for t, _, received in seen:
+                progress.see(us(t), us(received))
+            progress.close(us(at))
+            seen.sort(key=lambda event: event[0])
+            groups.append(
+                StoredGroup(
+                    labels=group,
+                    times_us=array("q", [us(event[0]) for event in seen]),
+                    values=array("d", [event[1] for event in seen]),
+                    newest_us=progress.newest_us,
+                    raised_us=progress.raised_us,
+                    clock_us=progress.clock_us,
+                )
+            )
+        told = tuple(group for group in groups if group.times_us)
+        self.told += self.engine.step(Backfill(now_us=us(at), rule_id=rule.id, groups=told))
 
     def send(
         self,
