@@ -11,7 +11,7 @@ import trio
 import trio.testing
 
 from alertd.errors import Overloaded, StoreUnavailable
-from alertd.model import Announcement, EndReason
+from alertd.model import Announcement, DetectedBy, EndReason
 from alertd.store.connection import open_readonly
 from alertd.store.protocols import LogEntry
 from tests.unit.parts import Parts, record_of, running
@@ -138,17 +138,19 @@ async def test_a_client_that_leaves_does_not_undo_what_it_sent(tmp_path: Path) -
         assert stored_events(parts.store.path) == 2
 
 
-async def test_rules_judge_exactly_the_events_behind_them_in_the_log(tmp_path: Path) -> None:
+async def test_rules_start_with_exactly_the_events_before_them_in_the_log(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
-        await parts.pipeline.append(parts.batch(-3, -2, -1))
+        await parts.pipeline.append(parts.batch(-2, -1))
         await parts.pipeline.change_rules(put=(record_of(),))
-        await parts.pipeline.append(parts.batch(-0.5, -0.4))
-        await parts.pipeline.change_rules(put=(record_of("r2"),))
         assert await parts.history() == []
-        await parts.pipeline.append(parts.batch(-0.2))
+        await parts.pipeline.append(parts.batch(-0.5))
+        await parts.pipeline.change_rules(put=(record_of("r2"),))
+        await parts.pipeline.append(parts.batch(-0.4))
         await parts.pipeline.change_rules(deleted=("r2",))
-        (item,) = await parts.history()
-        assert (item.rule_name, item.incident.value) == ("rule r1", 3)
+        items = {item.rule_name: item.incident for item in await parts.history()}
+        assert (items["rule r1"].value, items["rule r1"].detected_by) == (3, DetectedBy.STREAM)
+        assert (items["rule r2"].value, items["rule r2"].detected_by) == (3, DetectedBy.BACKFILL)
+        assert items["rule r2"].end_reason is EndReason.RULE_DELETED
 
 
 async def test_deleting_a_rule_ends_its_incident_with_the_reason(tmp_path: Path) -> None:
