@@ -19,7 +19,7 @@ from alertd.engine.journal import Journal
 from alertd.engine.plan import Plan
 from alertd.engine.rescan import Arrival, Episode, Segment
 from alertd.engine.timers import Timers
-from alertd.model import DetectedBy, Labels, Rule, RuleType, Transition
+from alertd.model import DetectedBy, Labels, Rule, Transition
 from tests.property.engine_worlds import (
     SERIES,
     World,
@@ -104,7 +104,7 @@ def clipped(segments: list[Segment], horizon_us: int | None, start: Start) -> li
     if horizon_us < from_us:
         return [s for s in segments if s.start_us > horizon_us]
     kept = [s for s in segments if s.end_us is None or s.end_us > from_us]
-    if start.world.rule.type is RuleType.BUCKETED_WINDOW:
+    if plan_of(start).judges_on_close:
         return [s for s in kept if s.start_us >= from_us]
     return [s._replace(start_us=max(from_us, s.start_us)) for s in kept]
 
