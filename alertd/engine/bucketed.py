@@ -34,15 +34,15 @@ class BucketedGroup(WindowGroup):
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply one event received at ``now_us``; False if it is older than the lateness."""
-        clock_us = self._clock_us(now_us)
+        clock_us, reached_us = self._clock_us(now_us), time_us - self._plan.lateness_us
         if (
             self._newest_us < time_us <= now_us
-            and time_us - self._plan.lateness_us < self._due_us
+            and reached_us < self._due_us
             and clock_us < self._due_us
         ):
             # The usual case: the newest event so far, and it closes no window.
             self._window.put(time_us, value)
-            self._horizon_us = max(self._horizon_us, clock_us)
+            self._horizon_us = max(self._horizon_us, clock_us, reached_us)
             self._newest_us, self._raised_us = time_us, now_us
             wake_us = now_us + (self._due_us - time_us) + self._plan.lateness_us
             if wake_us < self.wake_us:
@@ -130,11 +130,13 @@ class BucketedGroup(WindowGroup):
             self._revise(first_us, until_us, time_us, horizon_us)
 
     def _retrospect(self, events: Window, reach_us: int) -> Retrospect:
+        # Of a run of empty windows only the first was judged, but all of them were passed over.
+        bucket_us = self._plan.rule.bucket_us
         return BucketedPast(
             self._plan,
             events,
             reach_us=reach_us,
-            judged_us=self._judged_us,
+            judged_us=max(self._judged_us, self._horizon_us // bucket_us * bucket_us),
             warm_us=self._warm_up_us(),
         )
 

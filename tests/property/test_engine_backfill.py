@@ -19,7 +19,7 @@ from alertd.engine.journal import Journal
 from alertd.engine.plan import Plan
 from alertd.engine.rescan import Arrival, Episode, Segment
 from alertd.engine.timers import Timers
-from alertd.model import DetectedBy, Labels, Rule, Transition
+from alertd.model import DetectedBy, Evaluate, Labels, Rule, Transition
 from tests.property.engine_worlds import (
     SERIES,
     World,
@@ -56,6 +56,10 @@ def watches_silence(rule: Rule) -> bool:
     return Condition(rule).true_on_empty and not rule.group_by
 
 
+def starts_warm(rule: Rule) -> bool:
+    return rule.evaluate is not Evaluate.EARLY
+
+
 def draw_start(draw: st.DrawFn, world: World) -> Start:
     cut = draw(st.integers(0, len(world.receipts)))
     last_us = world.receipts[cut - 1].received_us if cut else world.active_us
@@ -67,7 +71,7 @@ def draw_start(draw: st.DrawFn, world: World) -> Start:
 @st.composite
 def starts(draw: st.DrawFn) -> Start:
     """Data in order, for a rule whose groups exist by their events alone."""
-    usual = st.one_of(rules(), rules(), sleepy_rules())
+    usual = st.one_of(rules(), rules(), sleepy_rules()).filter(starts_warm)
     return draw_start(draw, draw(worlds(usual.filter(lambda rule: not watches_silence(rule)))))
 
 
