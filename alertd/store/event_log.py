@@ -52,38 +52,12 @@ class LogEnd(NamedTuple):
     received_us: int
 
 
-class EventLog:
-    """The ``EventStore`` in SQLite."""
+class LogReader:
+    """The reading side of the ``EventStore`` in SQLite, which needs no writer."""
 
-    def __init__(self, writer: Writer, readers: Readers, path: str) -> None:
-        self._writer = writer
+    def __init__(self, readers: Readers, path: str) -> None:
         self._readers = readers
         self._path = path
-
-    async def append(
-        self,
-        batches: Sequence[EventBatch],
-        new_series: Sequence[Series],
-        answered: Sequence[AnsweredRequest] = (),
-    ) -> int:
-        """Make ``batches`` durable in one transaction; see ``EventStore.append``.
-
-        Without batches the position is that of the next entry.
-        Raises ``ValueError`` before anything is queued for a batch whose columns do not fit.
-        The event loop is not held up: encoding and checksums run in the writer thread.
-        """
-        wal_bytes = DEFAULT_WAL_BYTES + len(new_series) * _WAL_BYTES_PER_SERIES
-        for batch in batches:
-            check_batch(batch)
-            wal_bytes += len(batch) * _WAL_BYTES_PER_EVENT
-            if batch.ids is not None:
-                wal_bytes += len(batch) * _WAL_BYTES_PER_ID
-        for request in answered:
-            wal_bytes += requests.WAL_BYTES_PER_REQUEST + len(request.answer)
-        rows = [(series.id, series.metric_name, _labels_json(series)) for series in new_series]
-        return await self._writer.run(
-            "store events", partial(_append, batches, rows, answered), wal_bytes=wal_bytes
-        )
 
     async def end(self) -> LogEnd:
         """Return the position and the receive time of the newest entry."""
@@ -142,6 +116,39 @@ class EventLog:
             series += chunk
             if len(chunk) < CHUNK_SERIES:
                 return series
+
+
+class EventLog(LogReader):
+    """The ``EventStore`` in SQLite."""
+
+    def __init__(self, writer: Writer, readers: Readers, path: str) -> None:
+        super().__init__(readers, path)
+        self._writer = writer
+
+    async def append(
+        self,
+        batches: Sequence[EventBatch],
+        new_series: Sequence[Series],
+        answered: Sequence[AnsweredRequest] = (),
+    ) -> int:
+        """Make ``batches`` durable in one transaction; see ``EventStore.append``.
+
+        Without batches the position is that of the next entry.
+        Raises ``ValueError`` before anything is queued for a batch whose columns do not fit.
+        The event loop is not held up: encoding and checksums run in the writer thread.
+        """
+        wal_bytes = DEFAULT_WAL_BYTES + len(new_series) * _WAL_BYTES_PER_SERIES
+        for batch in batches:
+            check_batch(batch)
+            wal_bytes += len(batch) * _WAL_BYTES_PER_EVENT
+            if batch.ids is not None:
+                wal_bytes += len(batch) * _WAL_BYTES_PER_ID
+        for request in answered:
+            wal_bytes += requests.WAL_BYTES_PER_REQUEST + len(request.answer)
+        rows = [(series.id, series.metric_name, _labels_json(series)) for series in new_series]
+        return await self._writer.run(
+            "store events", partial(_append, batches, rows, answered), wal_bytes=wal_bytes
+        )
 
 
 def append_change(connection: apsw.Connection, change: RuleChange) -> int:
