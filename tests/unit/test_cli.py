@@ -14,6 +14,7 @@ import pytest
 import structlog
 
 from alertd import __version__, app, cli
+from alertd.cli import configuration
 from alertd.config import Config
 from alertd.errors import AlertdError
 
@@ -75,7 +76,9 @@ def test_the_configuration_is_looked_for_in_the_stated_places() -> None:
     assert chosen.stdout.startswith("etc/alertd.toml: ok")
 
 
-@pytest.mark.skipif(cli.DEFAULT_PATHS[1].exists(), reason="alertd is configured on this machine")
+@pytest.mark.skipif(
+    configuration.DEFAULT_PATHS[1].exists(), reason="alertd is configured on this machine"
+)
 def test_no_configuration_at_all_exits_1_and_says_where_it_was_looked_for() -> None:
     result = invoked("check")
     assert result.exit_code == 1

@@ -1,0 +1,47 @@
+"""Where a command's configuration comes from.
+
+Owns the option ``--config``, the places that are looked at without it, and what is printed when
+there is no usable configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+
+from alertd.config import Config, load
+from alertd.config_errors import ConfigError
+
+EXIT_BAD_CONFIGURATION: Final = 1
+DEFAULT_PATHS: Final = (Path("etc/alertd.toml"), Path("/etc/alertd/alertd.toml"))
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    envvar="ALERTD_CONFIG",
+    show_envvar=True,
+    metavar="FILE",
+    help=f"The configuration. Default: {DEFAULT_PATHS[0]} here, then {DEFAULT_PATHS[1]}.",
+)
+
+
+def load_configuration(given: Path | None) -> tuple[Path, Config]:
+    """Return the configuration and where it was found, or print what is wrong and exit."""
+    path = given or next((default for default in DEFAULT_PATHS if default.exists()), None)
+    if path is None:
+        tried = " nor ".join(map(str, DEFAULT_PATHS))
+        _refuse([f"no configuration: there is neither {tried}; name one with --config FILE"])
+    try:
+        return path, load(path)
+    except ConfigError as error:
+        _refuse([str(problem) for problem in error.problems])
+
+
+def _refuse(lines: list[str]) -> NoReturn:
+    for line in lines:
+        click.secho(line, err=True, fg="red")
+    sys.exit(EXIT_BAD_CONFIGURATION)
