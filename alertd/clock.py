@@ -24,13 +24,15 @@ _SHORTEST_SUSPENSION_US = US_PER_S
 class Clock:
     """Non-decreasing Unix time in microseconds. Must be made inside ``trio.run``."""
 
-    def __init__(self, *, not_before_us: int = 0) -> None:
+    def __init__(self, *, not_before_us: int = 0, wall_us: int | None = None) -> None:
         """Tie the clock to wall time now, or to ``not_before_us`` if the wall clock is behind it.
 
         ``not_before_us`` is the receive time of the last stored batch: receive times in the
-        log must not decrease across a restart either.
+        log must not decrease across a restart either. ``wall_us`` is what the wall clock shows,
+        unless it is to be asked.
         """
-        self._anchor_us = max(time.time_ns() // 1000, not_before_us)
+        wall_us = time.time_ns() // 1000 if wall_us is None else wall_us
+        self._anchor_us = max(wall_us, not_before_us)
         self._anchor_s = trio.current_time()
         self._suspended_us = _suspended_us()
 

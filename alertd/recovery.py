@@ -99,7 +99,7 @@ async def _load_snapshot(
     all_series = await store.events.all_series()
     end = await store.events.end()
     find = partial(newest_snapshot, folder, not_after=end.position)
-    found = await trio.to_thread.run_sync(find)
+    found = await store.blocking.run(find)
     for rejected in found.rejected:
         log.warning("snapshot rejected", file=rejected.path.name, reason=rejected.reason)
     if found.snapshot is not None:

@@ -66,12 +66,14 @@ class RuleBook:
         now_us: Callable[[], int],
         setting: Callable[[], RuleSetting],
         states: Callable[[str], Mapping[str, int]],
+        new_id: Callable[[], uuid.UUID] = uuid.uuid4,
     ) -> None:
         self._records = {record.id: record for record in records}
         self._road = road
         self._now_us = now_us
         self._setting = setting
         self._states = states
+        self._new_id = new_id
         self._places: dict[str, str] = {}
         self._changing = trio.Lock()
 
@@ -102,7 +104,7 @@ class RuleBook:
                 raise Conflict(f"there are {MAX_RULES} rules already; delete one first")
             now_us = self._now_us()
             record = RuleRecord(
-                id=str(uuid.uuid4()),
+                id=str(self._new_id()),
                 version=1,
                 source=Source.API,
                 created_us=now_us,

@@ -11,6 +11,7 @@ while it is packed. Packing yields to other tasks, so requests are still served 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final, cast
 
@@ -19,6 +20,7 @@ import msgspec
 import structlog
 import trio
 
+from alertd.blocking import Blocking
 from alertd.clock import Clock
 from alertd.dedup import DedupIndex
 from alertd.engine.engine import Engine
@@ -47,6 +49,7 @@ class Snapshotter:
         folder: Path,
         clock: Clock,
         metrics: Metrics,
+        blocking: Blocking,
         *,
         interval_s: float,
         position: int,
@@ -60,6 +63,7 @@ class Snapshotter:
         self._folder = folder
         self._clock = clock
         self._metrics = metrics
+        self._blocking = blocking
         self._interval_s = interval_s
         self._taking = trio.Lock()  # the last one, at the end, may meet one of ``run``'s
 
@@ -89,7 +93,7 @@ class Snapshotter:
                 chunks.append(chunk)
                 await trio.lowlevel.checkpoint()
         try:
-            await trio.to_thread.run_sync(write_snapshot, self._folder, position, chunks)
+            await self._blocking.run(partial(write_snapshot, self._folder, position, chunks))
         except OSError as error:
             log.warning("snapshot not written; the older ones and the log remain", error=str(error))
             return

@@ -8,12 +8,14 @@ other at most, never for the writer.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
 import apsw
 import trio
 
+from alertd.blocking import Blocking
 from alertd.store.connection import open_readonly
 from alertd.store.failures import translate
 
@@ -25,8 +27,9 @@ MAX_READERS: Final = 4
 class Readers:
     """A pool of read-only connections, opened when first needed."""
 
-    def __init__(self, path: Path, *, max_readers: int = MAX_READERS) -> None:
+    def __init__(self, path: Path, blocking: Blocking, *, max_readers: int = MAX_READERS) -> None:
         self._path = path
+        self._blocking = blocking
         self._limiter = trio.CapacityLimiter(max_readers)
         self._idle: list[apsw.Connection] = []
 
@@ -36,7 +39,8 @@ class Readers:
         ``operation`` completes "cannot …" in error messages. Raises ``StoreUnavailable`` and
         ``StoreCorrupt``, and whatever ``work`` raises.
         """
-        return await trio.to_thread.run_sync(self._read, operation, work, limiter=self._limiter)
+        read = partial(self._read, operation, work)
+        return await self._blocking.run(read, limiter=self._limiter)
 
     def close(self) -> None:
         """Close every connection. No ``run`` may be under way or follow."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 import apsw
 import structlog
-import trio
 
+from alertd.blocking import Blocking, Threads
 from alertd.store.connection import (
     Durability,
     check_sqlite,
@@ -31,6 +33,8 @@ from alertd.store.writer import Writer
 
 _log = structlog.get_logger()
 
+_THREADS: Final = Threads()
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -43,15 +47,18 @@ class Store:
     requests: RequestTable
     quarantine: QuarantineTable
     writer: Writer
+    blocking: Blocking
     path: Path
     """The real path of the database."""
 
 
 @asynccontextmanager
 async def open_store(
-    path: Path, *, durability: Durability = Durability.FULL
+    path: Path, *, durability: Durability = Durability.FULL, blocking: Blocking = _THREADS
 ) -> AsyncIterator[Store]:
     """Open the database at ``path``, made and migrated if need be, for as long as the block runs.
+
+    ``blocking`` does all of the store's work, and other work beside the event loop as well.
 
     Raises ``StoreOpenError`` (in use, unusable, written by a newer alertd) and ``StoreCorrupt``.
     The check of a large file takes seconds; see ``connection.FULL_CHECK_MAX_BYTES``.
@@ -59,9 +66,9 @@ async def open_store(
     check_sqlite(apsw.sqlite_lib_version())
     path = prepare_folder(path)
     with sole_daemon(path):
-        connection, wal = await trio.to_thread.run_sync(_open, path, durability)
-        writer = Writer(connection, wal, str(path))
-        readers = Readers(path)
+        connection, wal = await blocking.run(partial(_open, path, durability))
+        writer = Writer(connection, wal, str(path), blocking.worker("alertd-store-writer"))
+        readers = Readers(path, blocking)
         _log.info("store opened", path=str(path), durability=durability.value)
         try:
             yield Store(
@@ -72,6 +79,7 @@ async def open_store(
                 requests=RequestTable(writer, readers),
                 quarantine=QuarantineTable(writer, readers),
                 writer=writer,
+                blocking=blocking,
                 path=path,
             )
         finally:

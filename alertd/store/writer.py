@@ -1,27 +1,26 @@
-"""The one thread that writes.
+"""The one connection that writes, in the one thread that does.
 
-Owns the write connection for as long as the store is open. A whole transaction is shipped to it
-as one function, so none ever spans an await, and waiting for it cannot be cancelled: once
+Owns the write connection for as long as the store is open. A whole transaction is shipped to the
+thread as one function, so none ever spans an await, and waiting for it cannot be cancelled: once
 submitted it runs, and the caller learns how it ended.
 
 Invariant: when ``run`` returns, the transaction is committed as durably as the connection was
 opened for; when it raises anything but ``CommitUncertain``, the transaction was rolled back.
-Leaves what to write to its callers, and the WAL to ``wal.py``.
+Leaves what to write to its callers, the WAL to ``wal.py``, the thread to ``blocking.py``.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, Generic, TypeVar
 
 import apsw
 import structlog
 import trio
 
+from alertd.blocking import Worker
 from alertd.errors import AlertdError, StoreUnavailable
 from alertd.store.failures import translate
 from alertd.store.wal import Wal
@@ -35,8 +34,6 @@ MAX_PENDING: Final = 1000
 
 DEFAULT_WAL_BYTES: Final = 1 << 20
 """Room that a transaction is given in the WAL unless it asks for more."""
-
-HEARTBEAT_INTERVAL_S: Final = 1.0
 
 _FSYNC_ERRORS: Final = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 
@@ -54,7 +51,6 @@ class _Job(Generic[T]):
     operation: str
     work: Callable[[apsw.Connection], T]
     wal_bytes: int
-    token: trio.lowlevel.TrioToken
     done: trio.Event = field(default_factory=trio.Event)
     result: list[T] = field(default_factory=list)
     error: BaseException | None = None
@@ -63,27 +59,19 @@ class _Job(Generic[T]):
 class Writer:
     """Runs transactions in the order in which they were submitted."""
 
-    def __init__(self, connection: apsw.Connection, wal: Wal, path: str) -> None:
-        """Start the thread. It owns ``connection`` from now on and closes it at the end."""
+    def __init__(self, connection: apsw.Connection, wal: Wal, path: str, worker: Worker) -> None:
+        """From now on only ``worker`` uses ``connection``; it is closed at the end."""
         self._connection = connection
         self._wal = wal
         self._path = path
-        self._jobs: queue.SimpleQueue[_Job[object] | None] = queue.SimpleQueue()
+        self._worker = worker
         self._pending = 0
-        self._heartbeat_us = time.monotonic_ns() // 1000
         self._failure: CommitUncertain | None = None
-        # A daemon thread: one that hangs in an fsync must not keep a dying process alive.
-        self._thread = threading.Thread(target=self._loop, name="alertd-store-writer", daemon=True)
-        self._thread.start()
 
     @property
     def heartbeat_us(self) -> int:
-        """When the thread last showed that it is alive, as ``time.monotonic_ns() // 1000``.
-
-        At most ``HEARTBEAT_INTERVAL_S`` old while the thread is idle; it stands still during a
-        transaction.
-        """
-        return self._heartbeat_us
+        """When the thread last showed that it is alive; see ``Worker.heartbeat_us``."""
+        return self._worker.heartbeat_us
 
     @property
     def pending(self) -> int:
@@ -119,10 +107,11 @@ class Writer:
             raise StoreUnavailable(
                 f"cannot {operation}: {MAX_PENDING} transactions wait for the disk already"
             )
-        job = _Job(operation, work, wal_bytes, trio.lowlevel.current_trio_token())
+        job = _Job(operation, work, wal_bytes)
         self._pending += 1
         try:
-            self._jobs.put(job)  # type: ignore[arg-type]  # the queue holds jobs of every result
+            self._worker.submit(partial(self._execute, job), job.done.set)
+            self._worker.submit(self._checkpoint)
             with trio.CancelScope(shield=True):
                 await job.done.wait()
         finally:
@@ -133,33 +122,20 @@ class Writer:
 
     async def aclose(self) -> None:
         """Finish what was submitted, close the connection and end the thread."""
-        self._jobs.put(None)
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._thread.join)
+        self._worker.submit(self._close)
+        await self._worker.aclose()
 
-    def _loop(self) -> None:
-        while True:
-            self._heartbeat_us = time.monotonic_ns() // 1000
-            try:
-                job = self._jobs.get(timeout=HEARTBEAT_INTERVAL_S)
-            except queue.Empty:
-                continue
-            if job is None:
-                break
-            self._execute(job)
-            del job
-            if self._failure is None:
-                self._wal.checkpoint_if_due()
-        self._close()
-
-    def _execute(self, job: _Job[object]) -> None:
+    def _execute(self, job: _Job[T]) -> None:
         try:
             job.result.append(self._transact(job))
         except BaseException as error:  # whatever it is, it belongs to the task that waits
             job.error = error
-        job.token.run_sync_soon(job.done.set)
 
-    def _transact(self, job: _Job[object]) -> object:
+    def _checkpoint(self) -> None:
+        if self._failure is None:
+            self._wal.checkpoint_if_due()
+
+    def _transact(self, job: _Job[T]) -> T:
         if self._failure is not None:
             raise self._failure
         self._wal.make_room(job.wal_bytes)

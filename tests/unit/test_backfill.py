@@ -41,6 +41,7 @@ def snapshotter_of(parts: Parts) -> Snapshotter:
         parts.snapshots,
         parts.clock,
         Metrics(),
+        parts.store.blocking,
         interval_s=3600,
         position=parts.recovered.snapshot_position,
     )

@@ -17,8 +17,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"patterns"}),
     frozenset(
         {
-            *("clock", "config_errors", "dedup", "idempotency", "metrics", "rules", "sdnotify"),
-            *("series", "sorted_events", "toml_places"),
+            *("blocking", "clock", "config_errors", "dedup", "idempotency", "metrics", "rules"),
+            *("sdnotify", "series", "sorted_events", "toml_places"),
         }
     ),
     frozenset({"channels", "engine", "intake", "store", "toml_document"}),
@@ -34,7 +34,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"config_files"}),
     frozenset({"dispatch", "host_metrics", "http", "logs", "reload", "snapshotter"}),
     frozenset({"reconciler", "recovery"}),
-    frozenset({"status"}),
+    frozenset({"core", "status"}),
     frozenset({"app"}),
     frozenset({"cli"}),
     frozenset({"__main__"}),

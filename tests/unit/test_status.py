@@ -41,6 +41,7 @@ def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
         parts.snapshots,
         parts.clock,
         metrics,
+        parts.store.blocking,
         interval_s=3600,
         position=0,
     )

@@ -22,7 +22,7 @@ def failing(code: int) -> NoReturn:
 
 async def test_a_reader_cannot_write(tmp_path: Path) -> None:
     async with open_store(tmp_path / "alertd.db") as store:
-        readers = Readers(store.path)
+        readers = Readers(store.path, store.blocking)
         with pytest.raises(StoreUnavailable, match=r"cannot try in .* read-only"):
             await readers.run("try", lambda connection: connection.execute("DELETE FROM meta"))
         readers.close()
@@ -41,7 +41,7 @@ async def test_a_failure_has_a_meaning_and_the_next_read_works(
     tmp_path: Path, code: int, meaning: type[Exception]
 ) -> None:
     async with open_store(tmp_path / "alertd.db") as store:
-        readers = Readers(store.path)
+        readers = Readers(store.path, store.blocking)
         with pytest.raises(meaning):
             await readers.run("try", lambda _: failing(code))
         assert await readers.run("read", lambda connection: connection.execute("SELECT 7").get) == 7
@@ -51,7 +51,7 @@ async def test_a_failure_has_a_meaning_and_the_next_read_works(
 async def test_many_reads_share_few_connections(tmp_path: Path) -> None:
     async with open_store(tmp_path / "alertd.db") as store:
         await store.events.append([batch()], series(3))
-        readers = Readers(store.path, max_readers=2)
+        readers = Readers(store.path, store.blocking, max_readers=2)
         used: set[int] = set()
 
         async def read() -> None:

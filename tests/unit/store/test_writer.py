@@ -14,6 +14,7 @@ import pytest
 import trio
 import trio.testing
 
+from alertd import blocking
 from alertd.errors import StoreUnavailable
 from alertd.store import wal, writer
 from alertd.store.connection import Durability
@@ -162,7 +163,7 @@ async def test_a_queue_that_is_full_refuses_at_once(
 async def test_the_heart_beats_while_idle_and_stands_still_while_stuck(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer, "HEARTBEAT_INTERVAL_S", 0.001)
+    monkeypatch.setattr(blocking, "HEARTBEAT_INTERVAL_S", 0.001)
     async with open_store(tmp_path / "alertd.db") as store:
         deadline_s = time.monotonic() + 5
         before_us = store.writer.heartbeat_us

@@ -1,0 +1,200 @@
+"""The daemon but for its sockets: what stands between the store and whoever feeds it.
+
+Owns how these parts are wired, and their lifetime: dispatch and the pipeline, snapshots,
+reconciling, housekeeping. It stops in order: the pipeline judges what it has taken, a snapshot
+is written, dispatch gets its deadline. Leaves the store's lifetime, HTTP, signals and systemd to
+``app.py``. Time, chance, channels and where blocking work is done are given to it, so that the
+whole of it runs in a simulation as it does in the daemon.
+"""
+
+from __future__ import annotations
+
+import random as random_module
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+import trio
+
+from alertd.announce import Announcer
+from alertd.channels.protocol import Channel
+from alertd.clock import Clock
+from alertd.config import Config
+from alertd.dedup import DedupIndex
+from alertd.dispatch import Dispatcher
+from alertd.housekeeping import Housekeeper
+from alertd.idempotency import RequestKeys
+from alertd.intake import Intake
+from alertd.metrics import Metrics
+from alertd.model import GroupState, Target
+from alertd.pipeline import Pipeline
+from alertd.quarantine import Quarantine
+from alertd.reconciler import Reconciler
+from alertd.recovery import Recovered
+from alertd.rulebook import RuleBook
+from alertd.rules import RuleRecord, RuleSetting, seconds_to_us
+from alertd.series import SeriesRegistry
+from alertd.snapshotter import Snapshotter
+from alertd.store.store import Store
+
+
+class Channels(Protocol):
+    """Where channels come from: ``LiveChannels``."""
+
+    def names(self) -> frozenset[str]:
+        """Return what a rule may name."""
+        ...
+
+    def for_target(self, target: Target) -> Channel:
+        """Return the channel of ``target``. Raises ``UnknownChannel``."""
+        ...
+
+
+def snapshots_folder(database: Path) -> Path:
+    """Return where the snapshots that belong to a database are."""
+    return database.with_name(f"{database.name}.snapshots")
+
+
+def new_state(config: Config) -> tuple[SeriesRegistry, DedupIndex]:
+    """Return an empty registry and dedup index with the bounds of ``config``."""
+    engine = config.engine
+    return (
+        SeriesRegistry(max_series=engine.max_series),
+        DedupIndex(seconds_to_us(engine.dedup_horizon_secs), max_ids=engine.max_remembered_ids),
+    )
+
+
+class Core:
+    """The parts, wired; ``running`` them is their life."""
+
+    def __init__(
+        self,
+        store: Store,
+        recovered: Recovered,
+        rules: list[RuleRecord],
+        announcer: Announcer,
+        channels: Channels,
+        clock: Clock,
+        config: Config,
+        metrics: Metrics,
+        *,
+        random: random_module.Random | None = None,
+    ) -> None:
+        """``rules`` are those of the store; ``random`` gives jitter and the ids of new rules."""
+        chance = random_module.SystemRandom() if random is None else random
+        engine = config.engine
+        dedup_horizon_us = seconds_to_us(engine.dedup_horizon_secs)
+        self._config = config
+        self.clock = clock
+        self.dispatcher = Dispatcher(
+            store.outbox,
+            channels,
+            clock.now_us,
+            config.notify,
+            metrics,
+            structlog.get_logger(Dispatcher.__module__),
+            random=chance.random,
+        )
+        self.pipeline = Pipeline(
+            events=store.events,
+            rules=store.rules,
+            incidents=store.incidents,
+            engine=recovered.engine,
+            registry=recovered.registry,
+            dedup=recovered.dedup,
+            announcer=announcer,
+            clock=clock,
+            metrics=metrics,
+            max_queued_events=engine.max_queue_events,
+            applied=recovered.applied,
+            on_recorded=self.dispatcher.wake,
+        )
+        self.rulebook = RuleBook(
+            rules,
+            self.pipeline,
+            clock.now_us,
+            lambda: RuleSetting(channels.names(), config.store.event_retention_us),
+            self._group_states,
+            lambda: uuid.UUID(int=chance.getrandbits(128), version=4),
+        )
+        self.snapshotter = Snapshotter(
+            self.pipeline,
+            recovered.dedup,
+            snapshots_folder(store.path),
+            clock,
+            metrics,
+            store.blocking,
+            interval_s=engine.snapshot_interval_secs,
+            position=recovered.snapshot_position,
+        )
+        self.reconciler = Reconciler(
+            self.pipeline,
+            store.events,
+            store.incidents,
+            recovered.registry,
+            interval_s=engine.reconcile_interval_secs,
+        )
+        self.quarantine = Quarantine(store.quarantine, metrics)
+        self.intake = Intake(
+            self.pipeline,
+            recovered.registry,
+            clock,
+            self.quarantine,
+            max_future_skew_us=seconds_to_us(engine.max_future_skew_secs),
+            retention_us=config.store.event_retention_us,
+        )
+        self.requests = RequestKeys(
+            store.requests,
+            clock.now_us,
+            horizon_us=dedup_horizon_us,
+            on_repeat=metrics.requests_repeated.inc,
+        )
+        self.housekeeper = Housekeeper(
+            store.requests,
+            store.quarantine,
+            clock.now_us,
+            metrics,
+            request_horizon_us=dedup_horizon_us,
+            max_requests=engine.max_remembered_requests,
+            quarantine_retention_us=seconds_to_us(config.store.quarantine_retention_days * 86_400),
+        )
+
+    @asynccontextmanager
+    async def running(
+        self, first: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    ) -> AsyncIterator[None]:
+        """Run everything for as long as the block runs; afterwards stop in order.
+
+        ``first`` is done when the pipeline works, before anything judges the past.
+        """
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.dispatcher.run)
+            judging_over = trio.Event()
+            nursery.start_soon(_run_then_set, self.pipeline.run, judging_over)
+            await first()
+            nursery.start_soon(self.snapshotter.run)
+            nursery.start_soon(self.reconciler.run)
+            nursery.start_soon(self.quarantine.run)
+            nursery.start_soon(self.housekeeper.run)
+
+            yield
+
+            self.pipeline.close()
+            await judging_over.wait()
+            await self.quarantine.flush()
+            await self.snapshotter.take()
+            await self.dispatcher.drain(self._config.notify.shutdown_deadline_secs)
+            nursery.cancel_scope.cancel()
+
+    def _group_states(self, rule_id: str) -> dict[str, int]:
+        """Return how many groups of a rule are in each state, every state named."""
+        counts = self.pipeline.engine.group_states(rule_id, self.clock.now_us())
+        return {state.value: counts.get(state, 0) for state in GroupState}
+
+
+async def _run_then_set(run: Callable[[], Awaitable[None]], over: trio.Event) -> None:
+    await run()
+    over.set()
