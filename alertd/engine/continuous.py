@@ -350,6 +350,8 @@ class ContinuousGroup(WindowGroup):
             self._try_to_sleep()
 
     def _next_change_us(self) -> int:
+        if self._asleep:
+            return NEVER_US
         if self._is_indifferent_to_leaving:
             return self._warm_us
         return min(self._window.next_leaving_us(), self._warm_us)

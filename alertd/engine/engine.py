@@ -34,7 +34,6 @@ from alertd.engine.timers import Timers
 from alertd.engine.window import NEVER_US
 from alertd.model import (
     EndReason,
-    Evaluate,
     EventBatch,
     GroupState,
     Incident,
@@ -219,8 +218,7 @@ class Engine:
                 self._end_all(old, EndReason.RULE_CHANGED, change.at_us)
                 plan = Plan(rule, change.at_us, self._journal, self._timers)
                 self._router.add(plan)
-                if rule.evaluate is not Evaluate.EARLY:  # those start cold, still
-                    look_backs.append(LookBack(rule.id, plan.read_after_us, plan.lateness_us))
+                look_backs.append(LookBack(rule.id, plan.read_after_us, plan.lateness_us))
         self.look_backs = tuple(look_backs)
 
     def _adopt(self, known: RuleGroups, rule: Rule, now_us: int) -> None:

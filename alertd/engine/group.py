@@ -282,6 +282,7 @@ class WindowGroup:
         for part in _slices(0, inside):
             self._fill(times_us[part], values[part])
             yield
+        self._window.move_to(self._position_us)  # the last event is not the end of what is judged
         if not self._watches_silence:
             for part in _slices(inside, reached):
                 for time_us, value in zip(times_us[part], values[part], strict=True):

@@ -59,9 +59,9 @@ class Plan:
     def read_after_us(self) -> int:
         """Later events, in event time, are needed for the levels from ``look_back_us`` on.
 
-        One microsecond more than W: a bucketed window includes its first instant.
+        One microsecond more than a window spans: a bucketed one includes its first instant.
         """
-        return self.look_back_us - self.window_us - 1
+        return self.look_back_us - self.new_window().span_us - 1
 
     def apart(self, journal: Journal) -> Plan:
         """Return a plan like this one that writes to ``journal``, and wakes nobody."""

@@ -447,3 +447,36 @@ def test_events_that_no_window_and_no_late_event_asks_for_are_forgotten() -> Non
         group = groups.by_labels[()]
         assert isinstance(group, ContinuousGroup)
         assert len(group._window.times) < 64 + 2 * (20 + 10 + 5)
+
+
+def test_an_open_window_in_breach_fires_when_the_rule_is_made() -> None:
+    driver = Driver()
+    driver.warm_start(early_count(), (91, 1), (92, 1), at=95)
+    assert driver.edges == [(92, 92, None, None)]
+    assert driver.incidents[0].detected_by is DetectedBy.BACKFILL
+    assert window_of(driver) == (90, 100)
+    driver.tick(110)
+    assert driver.edges == [(92, 92, 110, RECOVERED)], "[90, 100) holds two, [100, 110) none"
+
+
+def test_a_rule_that_is_made_late_judges_the_window_that_had_closed_by_all_its_events() -> None:
+    driver = Driver()
+    driver.warm_start(early_rule(), (81, -9), (88, 9), (98, 9), at=107)
+    assert driver.edges == [(98, 98, None, None)], "[80, 90) comes to 0, not to 9"
+
+
+def test_a_rule_over_what_is_long_past_asks_for_nothing_that_is_over() -> None:
+    driver = Driver()
+    rule = early_rule(bucket=2, window=10)
+    driver.start_from(rule, 100, {(): [(81, 1, 95)]})
+    wake_us = driver.engine.next_wake_us()
+    assert wake_us is not None
+    assert wake_us > us(100)
+    driver.send(89.5, 9, at=101)
+    assert driver.edges == [(89.5, 89.5, None, None)]
+
+
+def test_a_sleeper_that_starts_warm_asks_for_nothing() -> None:
+    driver = Driver()
+    driver.start_from(early_rule(), 102, {(): [(99, 1, 100)]})
+    assert driver.engine.next_wake_us() is None
