@@ -1,18 +1,16 @@
 """The bytes of one entry of the event log.
 
-Owns the format of ``event_log.body``: a 12-byte header (version, flags, 2 reserved bytes, number
-of events, CRC-32 of all else; little-endian), then for a batch its columns one after the other
-(event times i64, values f64, series numbers u32; little-endian) and, where any event has one,
-the ids as a msgpack array; for a change of the rules the ``RuleChange`` as JSON.
+Owns the format of ``event_log.body``: the header of ``envelope.py`` with the number of events,
+then for a batch its columns one after the other (event times i64, values f64, series numbers u32;
+little-endian) and, where any event has one, the ids as a msgpack array; for a change of the rules
+the ``RuleChange`` as JSON.
 
 Invariant: what decodes is what was encoded: a damaged body raises, it never yields other events.
 """
 
 from __future__ import annotations
 
-import struct
 import sys
-import zlib
 from array import array
 from collections.abc import Callable, Sequence
 from typing import Final, Literal, TypeAlias
@@ -22,25 +20,18 @@ import msgspec
 
 from alertd.model import EventBatch
 from alertd.rules import RuleChange
+from alertd.store.envelope import BadEntry, Part, seal, unseal
 
 VERSION: Final = 1
 
-_HEADER: Final = struct.Struct("<BBxxI")
-_CHECKSUM: Final = struct.Struct("<I")
-_PREFIX_BYTES: Final = _HEADER.size + _CHECKSUM.size
 _HAS_IDS: Final = 1
 _EVENT_BYTES: Final = 8 + 8 + 4
 _BIG_ENDIAN: Final = sys.byteorder == "big"
 
-_Column: TypeAlias = "bytes | array[int] | array[float]"
 Choose: TypeAlias = "Callable[[array[int], array[int]], Sequence[int]]"
 
 _encode_change = msgspec.json.Encoder().encode
 _decode_change = msgspec.json.Decoder(RuleChange).decode
-
-
-class BadEntry(ValueError):
-    """A body that does not decode, and why."""
 
 
 def check_batch(batch: EventBatch) -> None:
@@ -59,7 +50,7 @@ def check_batch(batch: EventBatch) -> None:
 
 def encode_batch(batch: EventBatch) -> bytes:
     """Return the body for ``batch``, which ``check_batch`` passed. One copy, no Python loop."""
-    columns: list[_Column] = [
+    columns: list[Part] = [
         _little_endian(batch.times_us),
         _little_endian(batch.values),
         _little_endian(batch.series_ids),
@@ -67,7 +58,7 @@ def encode_batch(batch: EventBatch) -> bytes:
     if batch.ids is not None:
         # surrogatepass: no id that a sender got past us may fail its neighbours' commit.
         columns.append(msgpack.packb(batch.ids, unicode_errors="surrogatepass"))
-    return _seal(0 if batch.ids is None else _HAS_IDS, len(batch), columns)
+    return seal(VERSION, 0 if batch.ids is None else _HAS_IDS, len(batch), columns)
 
 
 def decode_batch(body: bytes, received_us: int) -> EventBatch:
@@ -91,53 +82,30 @@ def decode_chosen(body: bytes, received_us: int, choose: Choose) -> EventBatch |
 
 def encode_change(change: RuleChange) -> bytes:
     """Return the body for ``change``."""
-    return _seal(0, 0, [_encode_change(change)])
+    return seal(VERSION, 0, 0, [_encode_change(change)])
 
 
 def decode_change(body: bytes) -> RuleChange:
     """Return the change that ``body`` holds. Raises ``BadEntry``."""
-    _open(body)
+    _, _, content = unseal(body, VERSION)
     try:
-        return _decode_change(body[_PREFIX_BYTES:])
+        return _decode_change(content)
     except msgspec.MsgspecError as error:
         raise BadEntry(str(error)) from error
 
 
-def _seal(flags: int, count: int, parts: list[_Column]) -> bytes:
-    header = _HEADER.pack(VERSION, flags, count)
-    checksum = zlib.crc32(header)
-    for part in parts:
-        checksum = zlib.crc32(part, checksum)
-    return b"".join((header, _CHECKSUM.pack(checksum), *parts))
-
-
-def _open(body: bytes) -> tuple[int, int]:
-    """Return the number of events and the flags of a body that is whole."""
-    if len(body) < _PREFIX_BYTES:
-        raise BadEntry(f"{len(body)} bytes are too few")
-    version, flags, count = _HEADER.unpack_from(body)
-    (stored,) = _CHECKSUM.unpack_from(body, _HEADER.size)
-    view = memoryview(body)
-    if zlib.crc32(view[_PREFIX_BYTES:], zlib.crc32(view[: _HEADER.size])) != stored:
-        raise BadEntry("the checksum does not match")
-    if version != VERSION:
-        raise BadEntry(f"format version {version} is unknown; this alertd writes {VERSION}")
-    return count, flags
-
-
 def _decode_columns(body: bytes, received_us: int) -> tuple[EventBatch, memoryview | None]:
     """Return the batch without its ids, and the ids as they were packed, if there are any."""
-    count, flags = _open(body)
-    ids_at = _PREFIX_BYTES + count * _EVENT_BYTES
-    if len(body) < ids_at or (len(body) > ids_at) != bool(flags & _HAS_IDS):
+    count, flags, view = unseal(body, VERSION)
+    ids_at = count * _EVENT_BYTES
+    if len(view) < ids_at or (len(view) > ids_at) != bool(flags & _HAS_IDS):
         raise BadEntry(f"{count} events do not take {len(body)} bytes")
-    view = memoryview(body)
-    values_at = _PREFIX_BYTES + count * 8
+    values_at = count * 8
     series_at = values_at + count * 8
     batch = EventBatch(
         received_us=received_us,
         series_ids=_integers("I", view[series_at:ids_at]),
-        times_us=_integers("q", view[_PREFIX_BYTES:values_at]),
+        times_us=_integers("q", view[:values_at]),
         values=_floats(view[values_at:series_at]),
     )
     return batch, view[ids_at:] if flags & _HAS_IDS else None
@@ -159,7 +127,7 @@ def _decode_ids(packed: memoryview, count: int) -> tuple[str | None, ...]:
     return tuple(ids)
 
 
-def _little_endian(column: array[int] | array[float]) -> _Column:
+def _little_endian(column: array[int] | array[float]) -> Part:
     if _BIG_ENDIAN:
         column = column[:]
         column.byteswap()

@@ -20,13 +20,13 @@ from alertd.model import EventBatch, Series
 from alertd.rules import RuleChange
 from alertd.store import requests
 from alertd.store.entry_codec import (
-    BadEntry,
     check_batch,
     decode_batch,
     decode_change,
     encode_batch,
     encode_change,
 )
+from alertd.store.envelope import BadEntry
 from alertd.store.event_reads import Wanted, find_entries, read_part
 from alertd.store.failures import corrupt
 from alertd.store.protocols import LogEntry, StoredEvents

@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from alertd.store.entry_codec import BadEntry, decode_chosen
+from alertd.store.entry_codec import decode_chosen
+from alertd.store.envelope import BadEntry
 from alertd.store.failures import corrupt
 from alertd.store.protocols import StoredEvents
 

@@ -19,7 +19,8 @@ import structlog
 
 from alertd.model import EventBatch
 from alertd.store.connection import APPLICATION_ID
-from alertd.store.entry_codec import BadEntry, decode_batch
+from alertd.store.entry_codec import decode_batch
+from alertd.store.envelope import BadEntry
 from alertd.store.failures import StoreOpenError, corrupt, translate
 
 _log = structlog.get_logger()

@@ -8,13 +8,13 @@ import pytest
 
 from alertd.model import EventBatch
 from alertd.store.entry_codec import (
-    BadEntry,
     check_batch,
     decode_batch,
     decode_change,
     encode_batch,
     encode_change,
 )
+from alertd.store.envelope import BadEntry
 from tests.unit.store.store_samples import batch, change, record
 
 IDS = ("a", None, "ä😀", "\ud800")
