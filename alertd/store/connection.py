@@ -119,7 +119,7 @@ def open_writable(path: Path, durability: Durability) -> apsw.Connection:
             connection.pragma("wal_autocheckpoint", 0)
             _check_integrity(connection, path)
         except BaseException:
-            connection.close()
+            abandon(connection)
             raise
     except apsw.Error as error:
         meaning = translate(error, "open the database", str(path))
@@ -130,8 +130,22 @@ def open_writable(path: Path, durability: Durability) -> apsw.Connection:
 def open_readonly(path: Path) -> apsw.Connection:
     """Open one more connection that cannot write. The writer's must be open already."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    _set_common(connection, READER_CACHE_KIB)
+    try:
+        _set_common(connection, READER_CACHE_KIB)
+    except BaseException:
+        connection.close(True)
+        raise
     return connection
+
+
+def abandon(connection: apsw.Connection) -> None:
+    """Close a connection of which an operation failed, leaving the files as they are.
+
+    The WAL is kept for whoever opens the file next. Raises nothing: the first failure is the one
+    to tell.
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    connection.close(True)
 
 
 def _set_common(connection: apsw.Connection, cache_kib: int) -> None:

@@ -6,6 +6,8 @@ of a failure in COMMIT, which is ambiguous and belongs to ``writer.py``.
 
 from __future__ import annotations
 
+from typing import Final
+
 import apsw
 
 from alertd.errors import AlertdError, StoreUnavailable
@@ -28,6 +30,18 @@ _REMEDIES: tuple[tuple[type[apsw.Error], str], ...] = (
     (apsw.NoMemError, "memory ran out; give the process more"),
     (apsw.IOError, "the disk reported an error; look at the kernel's log"),
 )
+
+
+_SYNC_FAILURES: Final = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
+
+
+def is_sync_failure(error: BaseException) -> bool:
+    """Return whether an fsync failed.
+
+    Linux forgets what it could not write and calls it written: the next fsync succeeds without
+    it. So nothing that is on disk can be relied on before the file has been read again.
+    """
+    return getattr(error, "extendedresult", None) in _SYNC_FAILURES
 
 
 def translate(error: apsw.Error, operation: str, path: str) -> AlertdError | None:

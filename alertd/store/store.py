@@ -15,12 +15,14 @@ import structlog
 from alertd.blocking import Blocking, Threads
 from alertd.store.connection import (
     Durability,
+    abandon,
     check_sqlite,
     open_writable,
     prepare_folder,
     sole_daemon,
 )
 from alertd.store.event_log import EventLog
+from alertd.store.failures import translate
 from alertd.store.incidents import IncidentStore
 from alertd.store.migrations import migrate
 from alertd.store.outbox import Outbox
@@ -92,6 +94,10 @@ def _open(path: Path, durability: Durability) -> tuple[apsw.Connection, Wal]:
     try:
         migrate(connection, path)
         return connection, Wal(connection, path)
-    except BaseException:
-        connection.close()
+    except BaseException as error:
+        abandon(connection)
+        if isinstance(error, apsw.Error):
+            meaning = translate(error, "open the database", str(path))
+            if meaning is not None:
+                raise meaning from error
         raise

@@ -21,6 +21,7 @@ import apsw
 import structlog
 
 from alertd.errors import StoreUnavailable
+from alertd.store.failures import is_sync_failure
 
 _log = structlog.get_logger()
 
@@ -43,7 +44,10 @@ class Wal:
         checkpoint_bytes: int = CHECKPOINT_BYTES,
         limit_bytes: int = LIMIT_BYTES,
     ) -> None:
-        """Take charge of the WAL of the database at ``path`` and empty it if nobody reads it."""
+        """Take charge of the WAL of the database at ``path`` and empty it if nobody reads it.
+
+        Raises ``apsw.IOError`` when an fsync failed.
+        """
         self._connection = connection
         self._path = path.with_name(path.name + "-wal")
         self._checkpoint_bytes = checkpoint_bytes
@@ -63,7 +67,8 @@ class Wal:
     def make_room(self, transaction_bytes: int) -> None:
         """Make sure that a transaction of about that size can be written.
 
-        Raises ``StoreUnavailable`` when the disk is full or the bound is reached.
+        Raises ``StoreUnavailable`` when the disk is full or the bound is reached, and
+        ``apsw.IOError`` when an fsync failed.
         """
         if self.size_bytes >= self._limit_bytes:
             self._empty()
@@ -78,20 +83,15 @@ class Wal:
         """Copy the WAL into the database if it has grown by a step since that was last done.
 
         What is committed is safe whatever happens here; a failure is logged and tried again
-        a step later.
+        a step later, but for one: raises ``apsw.IOError`` when an fsync failed. Another try
+        could find the disk willing and copy pages of which the WAL has been lost.
         """
         step = self._checkpoint_bytes // self._frame_bytes
         last = self._frames_at_checkpoint
         if self._frames < step or last <= self._frames < last + step:
             return
         self._frames_at_checkpoint = self._frames
-        try:
-            frames, copied = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-        except apsw.Error as error:
-            _log.warning("checkpoint failed", wal_bytes=self.size_bytes, error=str(error))
-            return
-        if copied < frames:
-            _log.debug("checkpoint held up by a reader", frames=frames, copied=copied)
+        self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _committed(self, _connection: apsw.Connection, _database: str, frames: int) -> int:
         self._frames = frames
@@ -102,13 +102,23 @@ class Wal:
         busy_ms = self._connection.pragma("busy_timeout")
         self._connection.set_busy_timeout(0)
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except apsw.Error as error:
-            _log.warning("checkpoint failed", wal_bytes=self.size_bytes, error=str(error))
-        else:
-            self._frames = self._frames_at_checkpoint = 0
+            if self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE):
+                self._frames = self._frames_at_checkpoint = 0
         finally:
             self._connection.set_busy_timeout(busy_ms)
+
+    def _checkpoint(self, mode: int) -> bool:
+        """Return whether it was done. Raises ``apsw.IOError`` when an fsync failed."""
+        try:
+            frames, copied = self._connection.wal_checkpoint(mode=mode)
+        except apsw.Error as error:
+            if is_sync_failure(error):
+                raise
+            _log.warning("checkpoint failed", wal_bytes=self.size_bytes, error=repr(error))
+            return False
+        if copied < frames:
+            _log.debug("checkpoint held up by a reader", frames=frames, copied=copied)
+        return True
 
     def _allocate(self, needed_bytes: int) -> None:
         try:

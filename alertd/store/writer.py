@@ -22,7 +22,7 @@ import trio
 
 from alertd.blocking import Worker
 from alertd.errors import AlertdError, StoreUnavailable
-from alertd.store.failures import translate
+from alertd.store.failures import is_sync_failure, translate
 from alertd.store.wal import Wal
 
 T = TypeVar("T")
@@ -35,11 +35,9 @@ MAX_PENDING: Final = 1000
 DEFAULT_WAL_BYTES: Final = 1 << 20
 """Room that a transaction is given in the WAL unless it asks for more."""
 
-_FSYNC_ERRORS: Final = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
-
 
 class CommitUncertain(AlertdError):
-    """COMMIT failed, and nobody can say whether the transaction is on disk.
+    """COMMIT or an fsync failed, and nobody can say what is on disk.
 
     The process must end: opening the file again decides it. Senders repeat what was not
     acknowledged, and ids make that harmless.
@@ -132,13 +130,20 @@ class Writer:
             job.error = error
 
     def _checkpoint(self) -> None:
-        if self._failure is None:
+        if self._failure is not None:
+            return
+        try:
             self._wal.checkpoint_if_due()
+        except apsw.Error as error:
+            _log.critical("checkpoint failed", error=str(self._uncertain("checkpoint", error)))
 
     def _transact(self, job: _Job[T]) -> T:
         if self._failure is not None:
             raise self._failure
-        self._wal.make_room(job.wal_bytes)
+        try:
+            self._wal.make_room(job.wal_bytes)
+        except apsw.Error as error:
+            raise self._uncertain(job.operation, error) from error
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             result = job.work(self._connection)
@@ -157,7 +162,7 @@ class Writer:
 
     def _roll_back(self, operation: str, cause: BaseException) -> None:
         """Undo the transaction, or raise ``CommitUncertain`` if that is not certain."""
-        if getattr(cause, "extendedresult", None) in _FSYNC_ERRORS:
+        if is_sync_failure(cause):
             raise self._uncertain(operation, cause) from cause
         if not self._connection.in_transaction:
             return
