@@ -8,7 +8,7 @@ PYTEST ?= $(BIN)/pytest
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test properties fuzz lint format bench check-unit clean
+.PHONY: help run test properties fuzz crash lint format bench check-unit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ properties: $(VENV)/.installed-dev ## Try the engine's properties on 2,000 rando
 
 fuzz: $(VENV)/.installed-dev ## The same on 20,000 each, other ones in every run (an hour); EXAMPLES=n for more
 	ALERTD_HYPOTHESIS_EXAMPLES=$(or $(EXAMPLES),20000) $(PYTEST) tests/property --hypothesis-show-statistics
+
+crash: $(VENV)/.installed-dev ## Fail the disk at every call, and lose power 100,000 times (10 min)
+	ALERTD_FAULT_STRIDE=1 ALERTD_POWER_SEEDS=500 $(PYTEST) tests/faults
 
 lint: $(VENV)/.installed-dev ## Check style, formatting and types
 	$(BIN)/ruff check

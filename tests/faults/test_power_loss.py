@@ -1,0 +1,205 @@
+"""The power goes at a random moment, and nothing that was acknowledged is lost.
+
+A store lives a random life; its calls to the disk are noted. At random moments of it the power
+goes, and the store is opened on what the disk may hold then. It must be what was acknowledged by
+that moment, and what was under way either whole or not at all. Some of those disks begin another
+life, so that the power goes while a store recovers, too.
+
+Each test is one seed; ``ALERTD_POWER_SEEDS`` is how many there are (``make crash`` tries more), and
+``pytest -k seed-17`` tries one again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import pytest
+import trio
+
+from alertd.errors import StoreUnavailable
+from alertd.model import DeliveryStatus
+from alertd.store import store as stores
+from alertd.store.connection import Durability
+from alertd.store.store import Store, open_store
+from alertd.store.writer import CommitUncertain
+from tests.faults.disk import watched_by
+from tests.faults.inline import Inline
+from tests.faults.life import (
+    Content,
+    Step,
+    append,
+    append_answered,
+    change_rule,
+    content,
+    forget,
+    quarantine,
+    record_end,
+    record_firing,
+    settle_firing,
+)
+from tests.faults.power import Journal, Platter
+from tests.unit.store.store_samples import START_US
+
+SEEDS: Final = int(os.environ.get("ALERTD_POWER_SEEDS", "50"))
+CASES_A_SEED: Final = 200
+LIVES_A_SEED: Final = 4
+STEPS_A_LIFE: Final = 12
+
+
+SYNC_FAILS: Final = 0.3
+"""How likely one sync of a life fails."""
+NEVER: Final = 1 << 62
+
+
+@dataclass
+class Lived:
+    """A life on record: the disk as it began, what was done to it, and what that meant."""
+
+    files: dict[str, bytes]
+    journal: Journal
+    durable: list[tuple[int, Content]]
+    """What the store holds, and how many calls had been noted when that was certain."""
+
+    def may_be_found(self, calls: int) -> list[Content]:
+        """Return what may be found when the power goes after so many calls."""
+        certain = max(number for number, (at, _) in enumerate(self.durable) if at <= calls)
+        return [held for _, held in self.durable[certain : certain + 2]]
+
+    def was_ever(self, found: Content) -> bool:
+        """Return whether the store ever held just that."""
+        return any(found == held for _, held in self.durable)
+
+
+@pytest.mark.parametrize("seed", range(SEEDS), ids="seed-{}".format)
+def test_no_loss_of_power_takes_what_was_acknowledged(seed: int, memory_folder: Path) -> None:
+    chance = Random(seed)  # noqa: S311  # not a secret
+    files: dict[str, bytes] | None = None
+    for number in range(LIVES_A_SEED):
+        lived = live_randomly(chance, files, memory_folder, Durability.FULL)
+        for calls, left in losses(lived, chance, CASES_A_SEED // LIVES_A_SEED):
+            found = recover(left, memory_folder)
+            assert found in lived.may_be_found(calls), f"life {number}, after {calls} calls"
+            if chance.random() < 0.1:
+                files = left
+
+
+def test_without_a_sync_at_each_commit_some_are_lost_or_nothing_is_tested_here(
+    memory_folder: Path,
+) -> None:
+    """With durability ``relaxed`` the newest may go, and only those: the rest is as it was once."""
+    chance, lost = Random(0), 0  # noqa: S311
+    for _ in range(8):
+        lived = live_randomly(chance, None, memory_folder, Durability.RELAXED)
+        for calls, left in losses(lived, chance, 25):
+            found = recover(left, memory_folder)
+            assert lived.was_ever(found)
+            lost += found not in lived.may_be_found(calls)
+    assert lost > 20
+
+
+# ---- random lives
+
+
+def live_randomly(
+    chance: Random, files: dict[str, bytes] | None, folder: Path, durability: Durability
+) -> Lived:
+    """Let a store take random steps on ``files``; now and then a sync fails, and it ends early."""
+    held = files or {"alertd.db": b""}
+    steps = [chance.choice(STEPS)(chance) for _ in range(STEPS_A_LIFE)]
+    faults = frozenset({chance.randrange(1, 60)} if chance.random() < SYNC_FAILS else ())
+    path = lay_out(held, folder / "life")
+    journal = Journal({str(path.parent / name): len(held[name]) for name in held}, faults)
+    lived = Lived(held, journal, [(0, recover(held, folder))])
+    with watched_by(journal), contextlib.suppress(StoreUnavailable, CommitUncertain):
+        trio.run(_take, path, durability, steps, lived)
+    if len(lived.durable) <= len(steps):
+        # What the next step would have left: it may be found, and nothing ever made it certain.
+        again, path = Lived(held, Journal(), []), lay_out(held, folder / "life")
+        trio.run(_take, path, durability, steps[: len(lived.durable)], again)
+        lived.durable.append((NEVER, again.durable[-1][1]))
+    return lived
+
+
+async def _take(path: Path, durability: Durability, steps: Sequence[Step], lived: Lived) -> None:
+    inline = Inline(on_done=lived.journal.mark)
+    async with open_store(path, durability=durability, blocking=inline) as store:
+        for step in steps:
+            await step(store)
+            lived.durable.append((lived.journal.marked, content(path)))
+
+
+def append_some(chance: Random) -> Step:
+    """Append a batch, now and then with a series that is new."""
+    size, new, ids = (
+        chance.choice((1, 3, 40, 300, 1000)),
+        chance.choice((0, 0, 1, 3)),
+        chance.random(),
+    )
+
+    async def step(store: Store) -> None:
+        known = len(await store.events.all_series())
+        await append(size, first_series=known, new=new, ids=ids < 0.3)(store)
+
+    return step
+
+
+def record_some(chance: Random) -> Step:
+    """Record an incident, its end, or an attempt to tell of it."""
+    start_us = START_US + chance.randrange(3)
+    if chance.random() < 0.4:
+        return record_firing(start_us, start_us - START_US)
+    if chance.random() < 0.5:
+        return record_end(start_us, start_us - START_US)
+    return settle_firing(start_us, chance.choice(list(DeliveryStatus)))
+
+
+STEPS: Final[tuple[Callable[[Random], Step], ...]] = (
+    append_some,
+    append_some,
+    append_some,
+    record_some,
+    lambda chance: append_answered(chance.randbytes(1)),
+    lambda chance: change_rule(chance.randrange(9)),
+    lambda chance: quarantine(chance.randrange(1, 9)),
+    lambda chance: forget,
+)
+
+
+# ---- losing power, and what is found then
+
+
+def losses(lived: Lived, chance: Random, count: int) -> Iterator[tuple[int, dict[str, bytes]]]:
+    """Yield what the disk may hold after the power went at random moments, and when it went."""
+    platter, calls = Platter(lived.files), lived.journal.calls
+    done = 0
+    for moment in sorted(chance.randrange(len(calls) + 1) for _ in range(count)):
+        for call in calls[done:moment]:
+            platter.do(call)
+        done = moment
+        yield moment, platter.after_power_loss(chance)
+
+
+def recover(files: dict[str, bytes], folder: Path) -> Content:
+    """Open the store on ``files`` as the daemon does, and return what is in it."""
+    path = lay_out(files, folder / "found")
+    connection, _ = stores._open(path, Durability.FULL)
+    connection.close()
+    return content(path)
+
+
+def lay_out(files: dict[str, bytes], folder: Path) -> Path:
+    """Put ``files`` into an empty folder; return the path of the database, which is there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    path = folder / "alertd.db"
+    path.touch()
+    for name, held in files.items():
+        (folder / name).write_bytes(held)
+    return path
