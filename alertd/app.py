@@ -23,7 +23,7 @@ from alertd import __version__, sdnotify
 from alertd.announce import Announcer
 from alertd.clock import Clock
 from alertd.config import Config
-from alertd.core import Core, new_state, snapshots_folder
+from alertd.core import Core, new_state
 from alertd.host_metrics import HostMetrics
 from alertd.http.app import make_app, make_express
 from alertd.http.server import serve
@@ -35,6 +35,7 @@ from alertd.recovery import Recovered, recover
 from alertd.reload import Reloader
 from alertd.status import Status
 from alertd.store.connection import Durability
+from alertd.store.snapshots import snapshots_folder
 from alertd.store.store import Store, open_store
 
 log = structlog.get_logger(__name__)

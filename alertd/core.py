@@ -13,7 +13,6 @@ import random as random_module
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -38,6 +37,7 @@ from alertd.rulebook import RuleBook
 from alertd.rules import RuleRecord, RuleSetting, seconds_to_us
 from alertd.series import SeriesRegistry
 from alertd.snapshotter import Snapshotter
+from alertd.store.snapshots import snapshots_folder
 from alertd.store.store import Store
 
 
@@ -51,11 +51,6 @@ class Channels(Protocol):
     def for_target(self, target: Target) -> Channel:
         """Return the channel of ``target``. Raises ``UnknownChannel``."""
         ...
-
-
-def snapshots_folder(database: Path) -> Path:
-    """Return where the snapshots that belong to a database are."""
-    return database.with_name(f"{database.name}.snapshots")
 
 
 def new_state(config: Config) -> tuple[SeriesRegistry, DedupIndex]:

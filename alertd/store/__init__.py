@@ -5,5 +5,6 @@ writer thread (``writer.py``, with ``wal.py``) owns the write connection; ``read
 others. ``connection.py`` opens, ``migrations.py`` owns the schema, and one file each holds the
 event log (bytes in ``entry_codec.py``), the rules, the incidents (read in ``history.py``, with
 ``timeline.py``), the outbox, the answered requests and the quarantine. ``snapshots.py`` knows
-nothing of SQLite.
+nothing of SQLite. What commands do with a database, a running daemon's too, is in ``check.py``,
+``backup.py``, ``restore.py`` and ``statistics.py``, on top of ``existing.py``.
 """

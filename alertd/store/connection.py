@@ -19,7 +19,7 @@ from typing import Final
 import apsw
 
 from alertd.store.failures import StoreOpenError, corrupt, translate
-from alertd.store.folders import make_folder, sync_folder
+from alertd.store.folders import make_folder, own_like, sync_folder
 
 MIN_SQLITE: Final = (3, 51, 3)
 """The first release without the bug that can corrupt a database when the WAL is reset."""
@@ -55,6 +55,7 @@ def sole_daemon(path: Path) -> Iterator[None]:
     lock_path = path.with_name(path.name + ".lock")
     try:
         lock = lock_path.open("a+", encoding="ascii")
+        own_like(lock_path, path.parent)
     except OSError as error:
         raise StoreOpenError(
             f"cannot open {lock_path}: {error}; check who owns that folder"
@@ -107,7 +108,7 @@ def open_writable(path: Path, durability: Durability) -> apsw.Connection:
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
-            _refuse_foreign(connection, path)
+            refuse_foreign(connection, path)
             _set_common(connection, WRITER_CACHE_KIB)
             if connection.pragma("journal_mode", "wal") != "wal":
                 raise StoreOpenError(
@@ -128,7 +129,7 @@ def open_writable(path: Path, durability: Durability) -> apsw.Connection:
 
 
 def open_readonly(path: Path) -> apsw.Connection:
-    """Open one more connection that cannot write. The writer's must be open already."""
+    """Open one more connection that cannot write, to a database that is there."""
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         _set_common(connection, READER_CACHE_KIB)
@@ -157,7 +158,8 @@ def _set_common(connection: apsw.Connection, cache_kib: int) -> None:
     connection.pragma("cell_size_check", True)
 
 
-def _refuse_foreign(connection: apsw.Connection, path: Path) -> None:
+def refuse_foreign(connection: apsw.Connection, path: Path) -> None:
+    """Raise ``StoreOpenError`` if a database that is not empty is not alertd's."""
     if connection.pragma("application_id") == APPLICATION_ID:
         return
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").get

@@ -18,7 +18,14 @@ class StoreOpenError(AlertdError):
 
 
 class StoreCorrupt(AlertdError):
-    """What is on disk is not what was written. It needs a person; trying again will not help."""
+    """What is on disk is not what was written. It needs a person; trying again will not help.
+
+    ``finding`` is what was found, without the remedy that the message has.
+    """
+
+    def __init__(self, message: str, finding: str | None = None) -> None:
+        self.finding = finding or message
+        super().__init__(message)
 
 
 _REMEDIES: tuple[tuple[type[apsw.Error], str], ...] = (
@@ -60,6 +67,8 @@ def translate(error: apsw.Error, operation: str, path: str) -> AlertdError | Non
 def corrupt(path: str, finding: str) -> StoreCorrupt:
     """Return the error for a damaged file, with the way out of it."""
     return StoreCorrupt(
-        f"{path} is damaged: {finding}. Stop alertd, keep a copy of the file with its -wal and "
-        f"-shm, and restore a backup or run: sqlite3 {path} .recover | sqlite3 recovered.db"
+        f"{path} is damaged: {finding}. With alertd stopped, restore a backup: alertd db restore "
+        f"BACKUP (it keeps this file aside). Without one, save what can be read, with a copy of "
+        f"the file and its -wal at hand: sqlite3 {path} .recover | sqlite3 recovered.db",
+        finding,
     )

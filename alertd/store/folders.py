@@ -25,3 +25,22 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make the contents of ``path`` durable. Raises ``OSError``."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def own_like(path: Path, model: Path) -> None:
+    """Give ``path`` the owner of ``model`` if we are root, as for a service of another user.
+
+    Raises ``OSError``.
+    """
+    if os.geteuid() == 0:
+        owner = model.stat()
+        os.chown(path, owner.st_uid, owner.st_gid)

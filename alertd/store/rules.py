@@ -35,7 +35,7 @@ class RuleTable:
 
     async def all(self) -> list[RuleRecord]:
         """Return every rule, by name. Raises ``StoreCorrupt`` for one that does not decode."""
-        return await self._readers.run("read the rules", partial(_all, self._path))
+        return await self._readers.run("read the rules", partial(read_rules, self._path))
 
     async def apply(self, change: RuleChange) -> int:
         """Make ``change`` durable, rows and log entry together, and return its position.
@@ -45,7 +45,8 @@ class RuleTable:
         return await self._writer.run("change the rules", partial(_apply, change))
 
 
-def _all(path: str, connection: apsw.Connection) -> list[RuleRecord]:
+def read_rules(path: str, connection: apsw.Connection) -> list[RuleRecord]:
+    """Return every rule, by name. Raises ``StoreCorrupt`` for one that does not decode."""
     targets: defaultdict[str, list[Target]] = defaultdict(list)
     for rule_id, channel, endpoint in connection.execute(
         "SELECT rule_id, channel, endpoint FROM rule_notifications ORDER BY rule_id, ordinal"

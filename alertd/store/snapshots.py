@@ -22,6 +22,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
+from msgspec import Struct
+
+from alertd.clock import format_us
 from alertd.store.failures import StoreCorrupt
 from alertd.store.folders import make_folder, sync_folder
 
@@ -36,6 +39,15 @@ _HEADER_BYTES: Final = _FIELDS.size + _DIGEST_BYTES
 _NAME: Final = re.compile(r"state-(\d{20})\.snapshot")
 _REJECTED_SUFFIX: Final = ".rejected"
 _UNFINISHED_SUFFIX: Final = ".unfinished"
+
+
+class SnapshotFile(Struct, frozen=True, rename="camel"):
+    """A snapshot as its name and its size tell of it, not looked into."""
+
+    name: str
+    position: int
+    size_bytes: int
+    written_at: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,28 @@ class Found:
 
     snapshot: Snapshot | None
     rejected: tuple[Rejected, ...] = ()
+
+
+def snapshots_folder(database: Path) -> Path:
+    """Return the folder of the snapshots that belong to ``database``."""
+    return database.with_name(f"{database.name}.snapshots")
+
+
+def snapshot_files(folder: Path) -> list[SnapshotFile]:
+    """Return the snapshots in ``folder``, the newest first."""
+    files = []
+    for path in _newest_first(folder):
+        with contextlib.suppress(OSError):  # the daemon removes the oldest now and then
+            found = path.stat()
+            files.append(
+                SnapshotFile(
+                    name=path.name,
+                    position=int(path.name.removeprefix("state-").partition(".")[0]),
+                    size_bytes=found.st_size,
+                    written_at=format_us(found.st_mtime_ns // 1000),
+                )
+            )
+    return files
 
 
 def write_snapshot(folder: Path, position: int, chunks: Iterable[bytes]) -> Path:

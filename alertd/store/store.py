@@ -29,6 +29,7 @@ from alertd.store.outbox import Outbox
 from alertd.store.quarantine import QuarantineTable
 from alertd.store.readers import Readers
 from alertd.store.requests import RequestTable
+from alertd.store.restore import finish_restore
 from alertd.store.rules import RuleTable
 from alertd.store.wal import Wal
 from alertd.store.writer import Writer
@@ -68,6 +69,7 @@ async def open_store(
     check_sqlite(apsw.sqlite_lib_version())
     path = prepare_folder(path)
     with sole_daemon(path):
+        finish_restore(path)
         connection, wal = await blocking.run(partial(_open, path, durability))
         writer = Writer(connection, wal, str(path), blocking.worker("alertd-store-writer"))
         readers = Readers(path, blocking)

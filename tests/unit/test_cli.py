@@ -98,7 +98,7 @@ def test_the_version_is_printed(arguments: list[str]) -> None:
 def test_the_help_documents_the_exit_codes() -> None:
     text = invoked("--help").stdout
     assert [line.split()[0] for line in text.partition("Exit codes:")[2].splitlines() if line] == [
-        *("0", "1", "2", "3")
+        *("0", "1", "2", "3", "4")
     ]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import apsw
 import msgspec
+import trio
 
 from alertd.model import (
     Announcement,
@@ -25,7 +26,7 @@ from alertd.model import (
     rule_id_of_name,
 )
 from alertd.rules import RuleChange, RuleRecord, RuleSpec, Source, compile_rule
-from alertd.store.store import Store
+from alertd.store.store import Store, open_store
 
 START_US = 1_750_000_000_000_000
 SLACK = Target("SLACK", "https://hooks.example/services/T0/B0/secret")
@@ -168,6 +169,31 @@ def settlement(
 
 async def replayed(store: Store, after: int = 0) -> list[tuple[int, EventBatch | RuleChange]]:
     return [(entry.position, entry.body) async for entry in store.events.replay(after)]
+
+
+def make_store(path: Path) -> None:
+    """Make a closed database with something in every table that a check decodes."""
+
+    async def make() -> None:
+        async with open_store(path) as store:
+            await fill(store)
+
+    trio.run(make)
+
+
+async def fill(store: Store) -> None:
+    """Store 2003 events of 2000 series, a rule that was edited, one that is gone, an incident."""
+    await store.events.append([batch(2000), batch(3, ids=("a", None, "b"))], series(2000))
+    await store.rules.apply(change(record(), record("other")))
+    await store.rules.apply(change(record(version=2), deleted=(record("other").id,)))
+    await store.incidents.record([firing()], applied=4)
+
+
+def change_directly(path: Path, sql: str) -> None:
+    """Change the database at ``path`` as no alertd would."""
+    connection = apsw.Connection(str(path))
+    connection.execute(sql)
+    connection.close()
 
 
 def seen_by_another(path: Path, sql: str) -> list[tuple[object, ...]]:

@@ -1,0 +1,218 @@
+"""``alertd db check | backup | restore | stats``.
+
+Owns the words and the exit codes of looking after a database. Leaves the work to ``store/``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from alertd.cli.configuration import config_option, load_configuration
+from alertd.cli.terminal import is_terminal, print_json, progress
+from alertd.errors import AlertdError
+from alertd.store.backup import back_up
+from alertd.store.check import CheckReport, check_store
+from alertd.store.failures import StoreCorrupt
+from alertd.store.restore import restore as restore_store
+from alertd.store.statistics import StoreFigures, read_figures
+
+EXIT_FAILED: Final = 3
+EXIT_DAMAGED: Final = 4
+
+EXIT_CODES: Final = """\b
+Exit codes:
+  0  done; check: nothing is wrong
+  1  the configuration cannot be used
+  2  the command was not understood
+  3  it could not be done, and nothing was changed; standard error says why
+  4  the database, or the backup, is damaged
+"""
+
+_store_option = click.option(
+    "--store",
+    "store_path",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The database. Default: store.path of the configuration.",
+)
+
+
+@click.group(epilog=EXIT_CODES)
+def db() -> None:
+    """Look after the database: check, backup, restore, stats.
+
+    All of them but restore work while the daemon runs, and do not hold it up. At a terminal they
+    answer in words; into a pipe or a file they write one JSON document.
+    """
+
+
+@db.command(epilog=EXIT_CODES)
+@_store_option
+@config_option
+def check(store_path: Path | None, config_path: Path | None) -> None:
+    """Read everything that is stored, and say what is wrong.
+
+    SQLite checks the file's structure, every row must refer to something that is there, and every
+    event, rule and message is decoded and its checksum compared. Nothing is changed. Takes about
+    10 seconds a gigabyte; the daemon may be running.
+    """
+    with _failing(), progress() as report:
+        found = check_store(_find_store(store_path, config_path), report)
+    if not is_terminal():
+        print_json(found)
+    else:
+        _tell_findings(found)
+    if not found.is_sound:
+        sys.exit(EXIT_DAMAGED)
+
+
+@db.command(epilog=EXIT_CODES)
+@click.argument("target", type=click.Path(path_type=Path), metavar="PATH")
+@click.option("--force", is_flag=True, help="Replace PATH if it is there.")
+@_store_option
+@config_option
+def backup(target: Path, force: bool, store_path: Path | None, config_path: Path | None) -> None:
+    """Copy the database to the file PATH.
+
+    The copy is of one moment, is checked as `alertd db check` would before it gets its name, and
+    is one file that holds everything: rules, events, incidents, and what is still to be told. The
+    daemon may be running and taking events meanwhile.
+    """
+    with _failing(), progress() as report:
+        made = back_up(
+            _find_store(store_path, config_path), target, replace=force, on_progress=report
+        )
+    if not is_terminal():
+        print_json(made)
+        return
+    click.secho(
+        f"{made.path}: {_size(made.size_bytes)}, {made.events:,} events, {made.rules:,} rules; "
+        "checked and sound",
+        fg="green",
+    )
+
+
+@db.command(epilog=EXIT_CODES)
+@click.argument("source", type=click.Path(path_type=Path), metavar="PATH")
+@_store_option
+@config_option
+def restore(source: Path, store_path: Path | None, config_path: Path | None) -> None:
+    """Put the backup PATH in the place of the database.
+
+    Refuses while a daemon uses the database: stop it first. The backup is checked before anything
+    is touched, and its copy again. The database that was there is kept beside it, with its
+    snapshots. At its next start the daemon reads the whole log once; notifications that were
+    pending when the backup was made are sent (again), under the same keys.
+    """
+    with _failing(), progress() as report:
+        restored = restore_store(source, _find_store(store_path, config_path), report)
+    if not is_terminal():
+        print_json(restored)
+        return
+    click.secho(
+        f"{restored.path}: restored, {restored.events:,} events, {restored.rules:,} rules; start "
+        "alertd now",
+        fg="green",
+    )
+    if restored.kept_as is not None:
+        click.echo(f"what was there is kept as {restored.kept_as}")
+
+
+@db.command(epilog=EXIT_CODES)
+@_store_option
+@config_option
+def stats(store_path: Path | None, config_path: Path | None) -> None:
+    """Show what the database holds, table by table, and what it costs on the disk.
+
+    Reads the file once; the daemon may be running.
+    """
+    with _failing(), progress() as report:
+        figures = read_figures(_find_store(store_path, config_path), report)
+    if not is_terminal():
+        print_json(figures)
+    else:
+        _tell_figures(figures)
+
+
+def _find_store(store_path: Path | None, config_path: Path | None) -> Path:
+    """Return the database's path, as it is given or configured."""
+    path = store_path or load_configuration(config_path)[1].store.resolve_path()
+    return path.resolve()
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    """End the process with a line and an exit code for what the store says no to."""
+    try:
+        yield
+    except StoreCorrupt as error:
+        _end(error, EXIT_DAMAGED)
+    except AlertdError as error:
+        _end(error, EXIT_FAILED)
+
+
+def _end(error: AlertdError, code: int) -> NoReturn:
+    click.secho(str(error), err=True, fg="red")
+    sys.exit(code)
+
+
+def _tell_findings(found: CheckReport) -> None:
+    for finding in found.findings:
+        click.secho(finding, fg="red")
+    if not found.is_sound:
+        click.echo(f"{found.path} is damaged; restore a backup: alertd db restore PATH")
+        return
+    click.secho(
+        f"{found.path}: sound; {found.events:,} events of {found.series:,} series in "
+        f"{found.entries:,} entries, {found.rules:,} rules, all decoded",
+        fg="green",
+    )
+
+
+def _tell_figures(figures: StoreFigures) -> None:
+    console = Console()
+    per_event = figures.bytes_per_event
+    summary = {
+        "database": f"{figures.path} (schema {figures.schema})",
+        "size": f"{_size(figures.size_bytes)}, {_size(figures.free_bytes)} of it free",
+        "write-ahead log": _size(figures.wal_bytes),
+        "events": f"{figures.events:,}"
+        + ("" if per_event is None else f", {per_event:.1f} bytes each in all"),
+        "event times": f"{figures.oldest_event or '-'} to {figures.newest_event or '-'}",
+        "log": f"up to position {figures.log_position:,}",
+    }
+    grid = Table.grid(padding=(0, 2))
+    for name, text in summary.items():
+        grid.add_row(name, text)
+    console.print(grid)
+    tables = Table(box=SIMPLE_HEAD)
+    tables.add_column("table")
+    tables.add_column("rows", justify="right")
+    tables.add_column("size", justify="right")
+    for table in figures.tables:
+        tables.add_row(table.name, f"{table.rows:,}", _size(table.size_bytes))
+    console.print(tables)
+    snapshots = Table(box=SIMPLE_HEAD)
+    for heading in ("snapshot at position", "size", "written"):
+        snapshots.add_column(heading, justify="right")
+    for file in figures.snapshots:
+        snapshots.add_row(f"{file.position:,}", _size(file.size_bytes), file.written_at)
+    console.print(snapshots if figures.snapshots else "no snapshots")
+
+
+def _size(size_bytes: int) -> str:
+    size = float(size_bytes)
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} GiB"
