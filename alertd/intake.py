@@ -39,8 +39,9 @@ class Draft:
     problems: list[Problem] = field(default_factory=list)
     """Everything that was wrong with the events that are refused."""
     refused: list[Refused] = field(default_factory=list)
-    is_single: bool = False
-    """The request was one bare event, so its paths have no index: ``/value``, not ``/0/value``."""
+    place: Callable[[str, int], str] = field(default=lambda path, index: f"/{index}{path}")
+    """Where something stands in the request: from its path in an event, and the event's index.
+    ``alone`` and ``in_columns`` are the other ways to send events."""
 
     @property
     def rejected(self) -> int:
@@ -54,11 +55,31 @@ class Draft:
 
         The paths of ``problems`` (at least one) are relative to the event.
         """
-        prefix = "" if self.is_single else f"/{index}"
-        self.problems.extend(Problem(prefix + path, text) for path, text in problems)
+        placed = [Problem(self.place(path, index), text) for path, text in problems]
+        self.refuse_placed(reason, placed, event)
+
+    def refuse_placed(
+        self, reason: RefusalReason, problems: Sequence[Problem], event: object, *, say: bool = True
+    ) -> None:
+        """Note that ``event`` is not taken, for ``problems`` (at least one) in the request.
+
+        Without ``say`` they are not reported once more: they have been, with another event.
+        """
+        if say:
+            self.problems.extend(problems)
         first = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        self.refused.append(Refused(reason, prefix + first.path, first.message + more, event))
+        self.refused.append(Refused(reason, first.path, first.message + more, event))
+
+
+def alone(path: str, _index: int) -> str:
+    """Return where ``path`` of an event stands in a request that is one bare event."""
+    return path
+
+
+def in_columns(path: str, index: int) -> str:
+    """Return where ``path`` of an event stands in a request of columns: ``/value/17``."""
+    return f"{path}/{index}"
 
 
 class Receipt(Struct, frozen=True):

@@ -13,7 +13,7 @@ remembered, so the key can be used again for a mended one.
 
 from __future__ import annotations
 
-from alertd.http.decode import MediaType, decode_events
+from alertd.http.decode import EventDecoder, MediaType
 from alertd.http.services import Intake, RequestKeys
 from alertd.http.wire import MAX_ERRORS, EventReceipt, encode, error_items
 from alertd.idempotency import MAX_KEY_CHARS, identify
@@ -26,15 +26,15 @@ class Acceptance:
     def __init__(self, intake: Intake, requests: RequestKeys, *, max_events: int) -> None:
         self._intake = intake
         self._requests = requests
-        self._max_events = max_events
+        self._decoder = EventDecoder(intake.registry, max_events=max_events)
 
     async def accept(
         self, body: bytes, media_type: MediaType, *, atomic: bool = False, key: str | None = None
     ) -> bytes:
         """Store the events in ``body`` and return the receipt, JSON, once that is durable.
 
-        Raises what ``decode_events``, ``Intake.submit`` and ``RequestKeys.answer_once`` raise. A
-        caller that is cancelled gives up the receipt only: what was handed in is stored.
+        Raises what ``EventDecoder.decode``, ``Intake.submit`` and ``RequestKeys.answer_once``
+        raise. A caller that is cancelled gives up the receipt only: what was handed in is stored.
         """
         if key is None:
             return await self._accept(body, media_type, atomic=atomic)
@@ -51,13 +51,7 @@ class Acceptance:
     ) -> bytes:
         # From here to the intake nothing awaits, so receive times never decrease.
         received_us = self._intake.now_us()
-        draft = decode_events(
-            body,
-            media_type,
-            registry=self._intake.registry,
-            received_us=received_us,
-            max_events=self._max_events,
-        )
+        draft = self._decoder.decode(body, media_type, received_us)
         receipt = await self._intake.submit(draft, received_us, atomic=atomic, answer=answer)
         return _encode_receipt(receipt)
 

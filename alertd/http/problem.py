@@ -35,7 +35,8 @@ from alertd.errors import (
     StoreUnavailable,
     VersionMismatch,
 )
-from alertd.http.decode import TooManyEvents
+from alertd.http.event_input import TooManyEvents
+from alertd.http.inflate import INFLATE
 from alertd.http.query import InvalidParameters
 from alertd.http.strict import Undecodable
 from alertd.http.wire import MAX_ERRORS, ErrorItem, error_items
@@ -177,7 +178,7 @@ async def _from_framework(error: HTTPException) -> Response:
             "server.max_body_bytes"
         )
     elif isinstance(error, UnsupportedMediaType):
-        headers["Accept-Encoding"] = "identity"
+        headers["Accept-Encoding"] = ", ".join(INFLATE)
     return reply(status, detail, headers=headers)
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec import Struct
 from prometheus_client import Counter, Histogram
 
-from alertd.http.decode import SeriesLookup
+from alertd.http.event_input import SeriesLookup
 from alertd.idempotency import RequestId
 from alertd.intake import Answer, Draft, Receipt
 from alertd.rules import RuleRecord, RuleSpec

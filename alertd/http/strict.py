@@ -241,4 +241,6 @@ def _kind(value: object) -> str:
         return "an object"
     if isinstance(value, list):
         return "an array"
+    if isinstance(value, bytes):
+        return "binary data"
     return "a string" if isinstance(value, str) else "a number"

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.http.decode import MAX_PROBLEMS, MediaType, TooManyEvents, decode_events
+from alertd.http.decode import EventDecoder, MediaType
+from alertd.http.event_input import MAX_PROBLEMS, TooManyEvents
 from alertd.http.strict import Undecodable
 from alertd.intake import Draft
 from alertd.series import SeriesRegistry
@@ -19,13 +20,8 @@ MAX_EVENTS = 5000
 def decode(
     body: bytes, media_type: MediaType = MediaType.JSON, registry: SeriesRegistry | None = None
 ) -> Draft:
-    return decode_events(
-        body,
-        media_type,
-        registry=SeriesRegistry() if registry is None else registry,
-        received_us=RECEIVED_US,
-        max_events=MAX_EVENTS,
-    )
+    registry = SeriesRegistry() if registry is None else registry
+    return EventDecoder(registry, max_events=MAX_EVENTS).decode(body, media_type, RECEIVED_US)
 
 
 BAD_EVENTS: list[tuple[bytes, str, str]] = [
@@ -90,7 +86,7 @@ def test_one_bad_event_among_a_thousand_is_named_and_its_neighbours_are_kept(
 
 def test_a_bare_event_has_paths_without_an_index() -> None:
     draft = decode(b'{"metricName": "m", "value": "x"}')
-    assert draft.is_single
+    assert draft.place("/value", 0) == "/value"
     assert [problem.path for problem in draft.problems] == ["/value"]
 
 

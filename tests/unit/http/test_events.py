@@ -132,13 +132,6 @@ async def test_another_content_type_is_refused_with_the_remedy(given: str | None
     assert "application/x-ndjson" in answer.body["detail"]
 
 
-async def test_an_encoded_body_is_refused() -> None:
-    answer = await Site().send("POST", "/api/events", b"[]", Content_Encoding="gzip")
-    assert answer.status == 415
-    assert "gzip" in answer.body["detail"]
-    assert answer.headers["Accept-Encoding"] == "identity"
-
-
 async def test_unknown_and_wrong_parameters_are_named() -> None:
     site = Site()
     misspelt = await site.push([], "?atomc=true")

@@ -17,7 +17,7 @@ from alertd.errors import (
     StoreUnavailable,
     VersionMismatch,
 )
-from alertd.http.decode import TooManyEvents
+from alertd.http.event_input import TooManyEvents
 from alertd.http.query import InvalidParameters
 from alertd.http.strict import Undecodable
 from tests.unit.http.fakes import Site
