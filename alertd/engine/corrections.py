@@ -8,6 +8,7 @@ ends. The engine uses this within the allowed lateness, the reconciler behind it
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -47,18 +48,25 @@ def correct(
     told: Sequence[Incident],
     passed: Sequence[Interval],
     found: Sequence[Found],
+    still_holds: bool,
     reason_if_gone: EndReason,
 ) -> list[Correction]:
     """Return what has to change so that ``told`` and ``passed`` cover ``found``.
 
     All are in order of time; at most the last told and the last found are open. What lies
-    within one of ``passed`` is nobody's news. ``reason_if_gone`` is why an open incident ends of
-    which nothing is left.
+    within one of ``passed`` is nobody's news. ``still_holds`` says whether there is a breach at the
+    horizon; ``reason_if_gone`` is why an open incident ends of which nothing is left.
+
+    O(told + found) besides what is joined.
     """
     corrections: list[Correction] = []
     grown: dict[str, Grown] = {}
+    ahead = deque(told)
+    near: list[Incident] = []
     for interval in found:
-        touched = [incident for incident in told if _touch(incident, interval)]
+        while ahead and _begins_in_time(ahead[0], interval):
+            near.append(ahead.popleft())
+        touched = near = [incident for incident in near if _ends_in_time(incident, interval)]
         if not touched:
             if not any(_lies_within(interval, each) for each in passed):
                 corrections.append(New(interval))
@@ -66,7 +74,6 @@ def correct(
         _grow(touched, interval, grown)
         if interval.ended_us is None and touched[-1].ended_us is not None:
             corrections.append(New(interval, continues=touched[-1]))
-    still_holds = bool(found) and found[-1].ended_us is None
     for incident in told:
         longer = grown.get(incident.id, _as_told(incident))
         if incident.ended_us is None and not still_holds:
@@ -81,9 +88,15 @@ def _as_told(incident: Incident) -> Grown:
 
 
 def _touch(incident: Incident, interval: Found) -> bool:
-    begins_in_time = interval.ended_us is None or incident.started_us <= interval.ended_us
-    ends_in_time = incident.ended_us is None or interval.started_us <= incident.ended_us
-    return begins_in_time and ends_in_time
+    return _begins_in_time(incident, interval) and _ends_in_time(incident, interval)
+
+
+def _begins_in_time(incident: Incident, interval: Found) -> bool:
+    return interval.ended_us is None or incident.started_us <= interval.ended_us
+
+
+def _ends_in_time(incident: Incident, interval: Found) -> bool:
+    return incident.ended_us is None or interval.started_us <= incident.ended_us
 
 
 def _lies_within(interval: Found, passed: Interval) -> bool:

@@ -102,7 +102,7 @@ class Lifecycle:
 
         Deadlines before ``at_us`` must have been served.
         """
-        self._past.note(at_us, level)
+        self._past.note(at_us, level, self._machine)
         self._tell(self._machine.change(at_us, level), viewer)
         self.serve(at_us, viewer)
 
@@ -139,8 +139,7 @@ class Lifecycle:
 
         ``levels`` begins at ``from_us``; everything up to ``horizon_us`` has been judged.
         """
-        self._past.splice(from_us, until_us, levels, horizon_us)
-        self._correct(horizon_us, discovery, past)
+        self._correct(from_us, until_us, levels, horizon_us, discovery, past)
 
     def reconsider(
         self,
@@ -163,17 +162,28 @@ class Lifecycle:
         if open_then:
             machine.resume(open_then[0].started_us, open_then[0].fired_us)
         self._past = Past(machine)
-        self._past.splice(from_us, horizon_us + 1, levels, horizon_us)
         self._past.ended = [incident for incident in told if incident.ended_us is not None]
         self._past.passed = passed
-        self._correct(horizon_us, discovery, past)
+        self._correct(from_us, horizon_us + 1, levels, horizon_us, discovery, past)
 
-    def _correct(self, horizon_us: int, discovery: Discovery, past: Retrospect) -> None:
+    def _correct(
+        self,
+        from_us: int,
+        until_us: int,
+        levels: list[Change],
+        horizon_us: int,
+        discovery: Discovery,
+        past: Retrospect,
+    ) -> None:
         """Hold what the past now shows against what was told of it."""
-        found, self._machine = self._past.trace(horizon_us)
-        told = [*self._past.ended, *(() if self.incident is None else (self.incident,))]
+        found, machine = self._past.revise(from_us, until_us, levels, horizon_us)
+        self._machine = machine or self._machine
+        holds = self._machine.open_since is not None
+        if self.incident is not None and not holds:
+            found = self._past.find_all(horizon_us)  # what it ends with may lie far back
+        told = [*self._past.ended_near(found), *(() if self.incident is None else (self.incident,))]
         gone = EndReason.NO_DATA if self.level is Level.NO_DATA else EndReason.RECOVERED
-        for correction in correct(told, self._past.passed, found, gone):
+        for correction in correct(told, self._past.passed, found, holds, gone):
             self._apply(correction, discovery, past)
         if self._machine.is_idle:
             self.peak = None
@@ -236,8 +246,7 @@ class Lifecycle:
     def intervals(self, from_us: int, levels: list[Change], until_us: int) -> list[Interval]:
         """Return the intervals that begin and end within these levels, which change nothing."""
         past = Past(Machine(self._rule, Level.CLEAR))
-        past.splice(from_us, until_us + 1, levels, until_us)
-        found, _ = past.trace(until_us)
+        found, _ = past.revise(from_us, until_us + 1, levels, until_us)
         return [(each.started_us, each.ended_us) for each in found if each.ended_us is not None]
 
     def begin_telling(self, journal: Journal, pending_value: float | None) -> None:

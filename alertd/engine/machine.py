@@ -119,14 +119,14 @@ class Machine:
 
     def resume(self, started_us: int, fired_us: int) -> None:
         """Be in the midst of what started and fired then; the condition has held up to now."""
-        self.started_us, self._fired_us, self._cleared_us = started_us, fired_us, None
+        self.started_us, self._fired_us = started_us, fired_us
+        self._hold()
         self.level = Level.BREACH
-        self.deadline_us = NEVER_US
 
     def reset(self) -> None:
         """Forget what is pending or firing; the level stays."""
-        self.started_us = self._fired_us = self._cleared_us = None
-        self.deadline_us = NEVER_US
+        self.started_us = self._fired_us = None
+        self._hold()
 
     def adopt(self, rule: Rule, at_us: int) -> None:
         """Go on from ``at_us`` under a rule with other durations."""
@@ -146,15 +146,20 @@ class Machine:
 
     def _change_while_firing(self, at_us: int, level: Level) -> None:
         if level not in _REASON_OF_LEVEL:
-            self._cleared_us = None
-            self.deadline_us = NEVER_US
+            self._hold()
         elif self._cleared_us is None:
             self._cleared_us = at_us
             self._end_reason = _REASON_OF_LEVEL[level]
             self.deadline_us = at_us + self._keep_firing_us
 
+    def _hold(self) -> None:
+        """No clear condition holds, and nothing will happen without a change of level."""
+        self._cleared_us = None
+        self._end_reason = EndReason.RECOVERED
+        self.deadline_us = NEVER_US
+
     def dump(self) -> MachineDump:
-        """Return the state as plain data for a snapshot."""
+        """Return the state as plain data for a snapshot. Machines in one state have equal ones."""
         return (
             int(self.level),
             self.deadline_us,

@@ -1,18 +1,19 @@
 """The stretch of event time that late events may still change, and how it is judged again.
 
 Owns the levels of one group since a point behind its allowed lateness, the machine's state at
-that point, the incidents that were told and ended since, and the intervals that were over before
-the rule became active, which are not told. A late event changes the levels of a range; the
-machine then runs over the whole stretch again, and what it finds is held against what was told
-(``corrections.py``).
+that point and before each change of level, the incidents that were told and ended since, and the
+intervals that were over before the rule became active, which are not told. A late event changes
+the levels of a range; the machine then runs from there until it is in the state that was recorded,
+and what it finds is held against what was told (``corrections.py``).
 
-Invariant: ``base`` after all of ``changes`` is the live machine. Both are empty for a group that
-has been quiet for as long as its lateness, so a quiet group costs next to nothing here.
+Invariant: ``base`` after all of ``changes`` is the live machine, and each state is what it was on
+its way there. Nothing is kept of a group that has been quiet for as long as its lateness.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -46,31 +47,88 @@ class Found(NamedTuple):
 class Past:
     """Levels since ``base``, ascending, and what has ended since."""
 
-    __slots__ = ("base", "changes", "ended", "passed")
+    __slots__ = ("_states", "base", "changes", "ended", "passed")
 
     def __init__(self, base: Machine) -> None:
         self.base = base
         self.changes: list[Change] = []
+        self._states: list[MachineDump] = []  # the machine's just before each of the changes
         self.ended: list[Incident] = []
         self.passed: list[Interval] = []
         """What events that came before the rule had shown, and what was over by then."""
 
-    def note(self, at_us: int, level: Level) -> None:
-        """The level changes at ``at_us``, which is not before any earlier change."""
-        self.changes.append((at_us, level))
+    def note(self, at_us: int, level: Level, machine: Machine) -> None:
+        """The level changes at ``at_us``, which is not before any earlier change.
 
-    def splice(self, from_us: int, until_us: int, levels: list[Change], horizon_us: int) -> None:
+        ``machine`` is the live one, which has served everything before, and not yet this.
+        """
+        self.changes.append((at_us, level))
+        self._states.append(machine.dump())
+
+    def revise(
+        self, from_us: int, until_us: int, levels: list[Change], horizon_us: int
+    ) -> tuple[list[Found], Machine | None]:
         """Replace the levels of ``[from_us, until_us)``, not before base, by ``levels``.
 
         ``levels`` begins at ``from_us``. What held at ``until_us`` holds from there again, if
         that is not beyond the horizon.
+
+        The machine runs over what is new and on from there until it is idle and again in the state
+        that it had. Returns what it finds on its way, and its state at the horizon; None where
+        that is what it was. O(log n) and the changes that it passes.
         """
+        first, unchanged = self._splice(from_us, until_us, levels, horizon_us)
+        machine, start = self.base.copy(), max(0, first - 1)
+        if first:
+            machine.load(self._states[start])
+        found: list[Found] = []
+        for place in range(start, len(self.changes)):
+            at_us, level = self.changes[place]
+            found += _served(machine, at_us - 1)
+            state = machine.dump()
+            if place >= unchanged and machine.open_since is None and state == self._states[place]:
+                return found, None
+            self._states[place] = state
+            machine.change(at_us, level)
+            found += _served(machine, at_us)
+        return found + _rest(machine, horizon_us), machine
+
+    def _splice(
+        self, from_us: int, until_us: int, levels: list[Change], horizon_us: int
+    ) -> tuple[int, int]:
+        """Put the new levels in; return the place of the first, and of the first behind them."""
         first = bisect_left(self.changes, from_us, key=_instant)
         last = bisect_right(self.changes, until_us, key=_instant)
         before = self.changes[first - 1][1] if first else self.base.level
         resumed = self.changes[last - 1][1] if last else self.base.level
         after = [(until_us, resumed)] if until_us <= horizon_us else []
-        self.changes[first:] = _without_repeats(before, [*levels, *after, *self.changes[last:]])
+        new = _without_repeats(before, [*levels, *after])
+        self.changes[first:last] = new
+        self._states[first:last] = [self.base.dump()] * len(new)  # until the machine comes by
+        return first, first + len(new)
+
+    def find_all(self, horizon_us: int) -> list[Found]:
+        """Return what the machine finds in the whole stretch. O(changes)."""
+        machine, found = self.base.copy(), []
+        for at_us, level in self.changes:
+            found += _served(machine, at_us - 1)
+            machine.change(at_us, level)
+            found += _served(machine, at_us)
+        return found + _rest(machine, horizon_us)
+
+    def ended_near(self, found: Sequence[Found]) -> list[Incident]:
+        """Return the ended incidents that may touch any of ``found``, by their start."""
+        if not found:
+            return []
+        first_us, last_us = found[0].started_us, found[-1].ended_us
+        near = [
+            incident
+            for incident in self.ended
+            if (last_us is None or incident.started_us <= last_us)
+            and incident.ended_us is not None
+            and incident.ended_us >= first_us
+        ]
+        return sorted(near, key=lambda incident: incident.started_us)
 
     def replace(self, incident: Incident) -> None:
         """Put a corrected incident in the place of its former self."""
@@ -80,21 +138,9 @@ class Past:
         """Let the past begin with the present state of ``machine``; nothing before can change."""
         self.base = machine.copy()
         self.changes = []
+        self._states = []
         self.ended = []
         self.passed = []
-
-    def trace(self, horizon_us: int) -> tuple[list[Found], Machine]:
-        """Run the machine over the stretch; return what it finds, and its state at the horizon."""
-        machine, found = self.base.copy(), []
-        for at_us, level in self.changes:
-            found += _served(machine, at_us - 1)
-            machine.change(at_us, level)
-            found += _served(machine, at_us)
-        found += _served(machine, horizon_us)
-        still_open = machine.open_since
-        if still_open is not None:
-            found.append(Found(still_open.started_us, still_open.fired_us, None, None))
-        return found, machine
 
     def leave_untold(self) -> None:
         """Take what has ended for passed: the rule was not yet active."""
@@ -102,25 +148,26 @@ class Past:
         self.ended = []
 
     def is_outdated(self, time_us: int) -> bool:
-        """Return whether anything is remembered that lies before ``time_us``."""
-        if self.changes and self.changes[0][0] < time_us:
-            return True
-        if self.passed and self.passed[0][1] < time_us:
-            return True
-        return bool(self.ended) and (self.ended[0].ended_us or 0) < time_us
+        """Return whether about half of anything that is remembered lies before ``time_us``. O(1).
+
+        So forgetting is amortised O(1), and what there is one of goes at once.
+        """
+        changes, ended, passed = self.changes, self.ended, self.passed
+        return bool(
+            (changes and changes[len(changes) // 2][0] < time_us)
+            or (passed and passed[len(passed) // 2][1] < time_us)
+            or (ended and (ended[len(ended) // 2].ended_us or 0) < time_us)
+        )
 
     def forget_before(self, time_us: int) -> None:
         """Move ``base`` up to just before ``time_us``, which no late event reaches any more."""
         kept = bisect_left(self.changes, time_us, key=_instant)
-        for at_us, level in self.changes[:kept]:
-            for _ in _served(self.base, at_us - 1):
-                pass
+        if kept:
+            at_us, level = self.changes[kept - 1]
+            self.base.load(self._states[kept - 1])
             self.base.change(at_us, level)
-            for _ in _served(self.base, at_us):
-                pass
-        for _ in _served(self.base, time_us - 1):
-            pass
-        del self.changes[:kept]
+        _served(self.base, time_us - 1)
+        del self.changes[:kept], self._states[:kept]
         # What base is still in the middle of may have been told already, and must be recognised.
         begun_us = self.base.started_us
         oldest_us = time_us if begun_us is None else min(time_us, begun_us)
@@ -138,12 +185,26 @@ class Past:
         return self.base.dump(), changes, ended, tuple(self.passed)
 
     def load(self, state: PastDump) -> None:
-        """Take what ``dump`` returned."""
+        """Take what ``dump`` returned. O(changes): the machine runs over them again."""
         base, changes, ended, passed = state
         self.base.load(base)
-        self.changes = [(at_us, Level(level)) for at_us, level in changes]
         self.ended = list(ended)
         self.passed = list(passed)
+        machine = self.base.copy()
+        for at_us, level in changes:
+            _served(machine, at_us - 1)
+            self.note(at_us, Level(level), machine)
+            machine.change(at_us, Level(level))
+            _served(machine, at_us)
+
+
+def _rest(machine: Machine, horizon_us: int) -> list[Found]:
+    """Let the machine come to the horizon; return what ends on the way, and what is open there."""
+    found = _served(machine, horizon_us)
+    still_open = machine.open_since
+    if still_open is not None:
+        found.append(Found(still_open.started_us, still_open.fired_us, None, None))
+    return found
 
 
 def _served(machine: Machine, until_us: int) -> list[Found]:

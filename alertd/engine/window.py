@@ -167,16 +167,16 @@ class Window:
     def forget_until(self, time_us: int) -> None:
         """Drop events at or before ``time_us`` that have left the window.
 
-        Amortised O(1): it waits until they are half of the columns.
+        Amortised O(1): it waits until they are a quarter of the columns, which then move up.
         """
-        low = self.low
-        if low >= _TRIM_AT_LEAST and 2 * low >= len(self.times):
-            drop = bisect_right(self.times, time_us, 0, low)
-            if drop:
-                del self.times[:drop]
-                del self.values[:drop]
-                self.low -= drop
-                self.high -= drop
+        times, low = self.times, self.low
+        quarter = len(times) >> 2
+        if low >= _TRIM_AT_LEAST and low > quarter and times[quarter] <= time_us:
+            drop = bisect_right(times, time_us, quarter, low)
+            del times[:drop]
+            del self.values[:drop]
+            self.low -= drop
+            self.high -= drop
 
     def rest(self) -> None:
         """Free what ``rebuild`` computes: nobody looks before that is called."""

@@ -70,13 +70,17 @@ def test_forgetting_never_drops_what_is_inside_or_newer_than_asked_for() -> None
     assert inside(window) == list(range(71, 81))
 
 
-def test_forgetting_keeps_the_columns_within_twice_what_is_needed() -> None:
+@pytest.mark.parametrize("kept", [0, 10, 1000])
+def test_forgetting_moves_the_columns_seldom_and_keeps_a_third_too_much_at_most(kept: int) -> None:
     window = window_of()
     for time in range(10_000):
         window.put(time, 0.0)
         window.move_to(time)
-        window.forget_until(time - 10)
-        assert len(window.times) <= 64 + 2 * 10
+        before = len(window.times)
+        window.forget_until(time - 10 - kept)
+        dropped = before - len(window.times)
+        assert dropped == 0 or 4 * dropped >= before
+        assert len(window.times) <= 43 + (10 + kept) * 4 / 3
 
 
 def test_questions_about_times_are_answered_whether_reached_or_not() -> None:
