@@ -81,16 +81,26 @@ def measure(tell: Callable[[str], None]) -> list[Curve]:
     ]
     curves.append(Curve("MOVING_WINDOW avg, quiet", "rules that do not match", points))
     points = [
-        Point(size, _in_order(_rule(10, **quiet), series=size))
+        Point(size, _in_order(_rule(10, lateness_events=_lateness(size), **quiet), series=size))
         for size in (1, 100, 10_000, 100_000)
     ]
     curves.append(Curve("MOVING_WINDOW avg, quiet", "series", points))
     points = [
-        Point(size, _in_order(_rule(10, **quiet), series=1_000, batch=size))
+        Point(
+            size,
+            _in_order(
+                _rule(10, lateness_events=_lateness(1_000, size), **quiet), series=1_000, batch=size
+            ),
+        )
         for size in (1, 10, 100, 1_000, 5_000)
     ]
     curves.append(Curve("MOVING_WINDOW avg, quiet, 1,000 series", "events in a batch", points))
     return curves
+
+
+def _lateness(series: int, batch: int = _BATCH) -> int:
+    """Return how many events of a series a batch holds: so far behind the clock is the first."""
+    return max(1, batch // series)
 
 
 def _rule(
