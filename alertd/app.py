@@ -65,7 +65,10 @@ class _Daemon:
         path = config.store.resolve_path()
         log.info("starting", version=__version__, config=str(self._config_path), store=str(path))
         sdnotify.status("opening the store")
-        async with open_store(path, durability=Durability(config.store.durability)) as store:
+        durability = Durability(config.store.durability)
+        async with open_store(
+            path, durability=durability, on_progress=self._tell_progress
+        ) as store:
             announcer = Announcer(config.server.base_url)
             sdnotify.status("recovering")
             recovered = await recover(

@@ -1,16 +1,17 @@
-"""Opening the database: one daemon a file, the right SQLite, the right pragmas, a sound file.
+"""Opening the database: one daemon a file, the right SQLite, the right pragmas.
 
 Owns the lock file, the connection settings and the checks made before anything is trusted.
 Invariant: a connection returned from here is in WAL mode, never memory-maps the file (an I/O
 error would be a signal) and never checkpoints by itself (such a failure would be silent).
-Leaves the schema to ``migrations.py`` and checkpoints to ``wal.py``.
+Leaves whether the file is sound to ``quick_check.py``, the schema to ``migrations.py`` and
+checkpoints to ``wal.py``.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Final
 
 import apsw
 
-from alertd.store.failures import StoreOpenError, corrupt, translate
+from alertd.store.failures import StoreOpenError, translate
 from alertd.store.folders import make_folder, own_like, sync_folder
 
 MIN_SQLITE: Final = (3, 51, 3)
@@ -30,10 +31,6 @@ APPLICATION_ID: Final = 0x616C7464
 BUSY_TIMEOUT_MS: Final = 5000
 WRITER_CACHE_KIB: Final = 16_384
 READER_CACHE_KIB: Final = 2048
-
-FULL_CHECK_MAX_BYTES: Final = 1 << 30
-"""Up to this size the whole file is checked at start (about 1 s). Above it every table but the
-event log is, and the log's rows are checked by their own checksums when they are read."""
 
 
 class Durability(StrEnum):
@@ -118,7 +115,6 @@ def open_writable(path: Path, durability: Durability) -> apsw.Connection:
             connection.pragma("synchronous", "FULL" if durability is Durability.FULL else "NORMAL")
             connection.pragma("foreign_keys", True)
             connection.pragma("wal_autocheckpoint", 0)
-            _check_integrity(connection, path)
         except BaseException:
             abandon(connection)
             raise
@@ -167,21 +163,3 @@ def refuse_foreign(connection: apsw.Connection, path: Path) -> None:
         raise StoreOpenError(
             f"{path} is a database of another program; set store.path to a file of alertd's own"
         )
-
-
-def _check_integrity(connection: apsw.Connection, path: Path) -> None:
-    """Raise ``StoreCorrupt`` if SQLite finds the file unsound."""
-    if path.stat().st_size <= FULL_CHECK_MAX_BYTES:
-        findings = connection.execute("PRAGMA quick_check(1)").fetchall()
-        _refuse_findings(findings, path)
-        return
-    tables = connection.execute(
-        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name != 'event_log'"
-    ).fetchall()
-    for (table,) in tables:
-        _refuse_findings(connection.execute(f"PRAGMA quick_check('{table}')").fetchall(), path)
-
-
-def _refuse_findings(findings: Sequence[tuple[object, ...]], path: Path) -> None:
-    if findings != [("ok",)]:
-        raise corrupt(str(path), "; ".join(str(row[0]) for row in findings[:3]))

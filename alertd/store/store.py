@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from alertd.store.incidents import IncidentStore
 from alertd.store.migrations import migrate
 from alertd.store.outbox import Outbox
 from alertd.store.quarantine import QuarantineTable
+from alertd.store.quick_check import refuse_damaged, telling
 from alertd.store.readers import Readers
 from alertd.store.requests import RequestTable
 from alertd.store.restore import finish_restore
@@ -55,22 +56,32 @@ class Store:
     """The real path of the database."""
 
 
+def _tell_nobody(_what: str) -> None:
+    pass
+
+
 @asynccontextmanager
 async def open_store(
-    path: Path, *, durability: Durability = Durability.FULL, blocking: Blocking = _THREADS
+    path: Path,
+    *,
+    durability: Durability = Durability.FULL,
+    blocking: Blocking = _THREADS,
+    on_progress: Callable[[str], None] = _tell_nobody,
 ) -> AsyncIterator[Store]:
     """Open the database at ``path``, made and migrated if need be, for as long as the block runs.
 
     ``blocking`` does all of the store's work, and other work beside the event loop as well.
 
+    Checking a large file takes seconds (see ``quick_check.py``), migrating it may take minutes:
+    ``on_progress`` is told in a phrase, and not in the event loop, that it goes on.
+
     Raises ``StoreOpenError`` (in use, unusable, written by a newer alertd) and ``StoreCorrupt``.
-    The check of a large file takes seconds; see ``connection.FULL_CHECK_MAX_BYTES``.
     """
     check_sqlite(apsw.sqlite_lib_version())
     path = prepare_folder(path)
     with sole_daemon(path):
         finish_restore(path)
-        connection, wal = await blocking.run(partial(_open, path, durability))
+        connection, wal = await blocking.run(partial(_open, path, durability, on_progress))
         writer = Writer(connection, wal, str(path), blocking.worker("alertd-store-writer"))
         readers = Readers(path, blocking)
         _log.info("store opened", path=str(path), durability=durability.value)
@@ -91,10 +102,15 @@ async def open_store(
             await writer.aclose()
 
 
-def _open(path: Path, durability: Durability) -> tuple[apsw.Connection, Wal]:
+def _open(
+    path: Path, durability: Durability, on_progress: Callable[[str], None] = _tell_nobody
+) -> tuple[apsw.Connection, Wal]:
     connection = open_writable(path, durability)
     try:
-        migrate(connection, path)
+        with telling(connection, on_progress, "checking the database"):
+            refuse_damaged(connection, path)
+        with telling(connection, on_progress, "migrating the database"):
+            migrate(connection, path)
         return connection, Wal(connection, path)
     except BaseException as error:
         abandon(connection)

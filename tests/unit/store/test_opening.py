@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from alertd.store import connection, migrations
+from alertd.store import migrations, quick_check
 from alertd.store.connection import Durability, check_sqlite
 from alertd.store.failures import StoreCorrupt, StoreOpenError
 from alertd.store.migrations import MIGRATIONS, migrate
@@ -153,34 +153,66 @@ async def filled(store: Store) -> None:
     await store.rules.apply(change(*(record(f"rule {number}") for number in range(50))))
 
 
-@pytest.mark.parametrize("whole_file_bytes", [1 << 30, 0])
-async def test_a_damaged_page_is_found_at_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_file_bytes: int
-) -> None:
-    monkeypatch.setattr(connection, "FULL_CHECK_MAX_BYTES", whole_file_bytes)
-    path = tmp_path / "alertd.db"
-    async with open_store(path) as store:
-        await filled(store)
-        root = seen_by_another(path, "SELECT rootpage FROM sqlite_schema WHERE name = 'rules'")
-    page = root[0][0]
+def damage_root_of(path: Path, table: str) -> None:
+    ((page,),) = seen_by_another(
+        path,
+        f"SELECT rootpage FROM sqlite_schema WHERE name = '{table}'",  # noqa: S608  # a table
+    )
     assert isinstance(page, int)
     with path.open("r+b") as file:
         file.seek((page - 1) * 4096)
         file.write(os.urandom(512))
-    with pytest.raises(StoreCorrupt, match=r"\.recover"):
+
+
+@pytest.mark.parametrize(
+    ("table", "whole_file_s"), [("event_log", 60), ("rules", 60), ("rules", 0)]
+)
+async def test_a_damaged_page_is_found_at_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, table: str, whole_file_s: float
+) -> None:
+    monkeypatch.setattr(quick_check, "WHOLE_FILE_S", whole_file_s)
+    monkeypatch.setattr(quick_check, "_LOOK_STEPS", 1)
+    path = tmp_path / "alertd.db"
+    async with open_store(path) as store:
+        await filled(store)
+    damage_root_of(path, table)
+    with pytest.raises(StoreCorrupt, match=r"alertd db restore"):
         async with open_store(path):
             pytest.fail("opened")
 
 
-async def test_a_large_file_is_opened_though_its_log_is_not_checked_at_start(
+async def test_a_file_too_large_to_be_checked_in_time_is_opened_and_damage_found_when_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "FULL_CHECK_MAX_BYTES", 0)
+    monkeypatch.setattr(quick_check, "WHOLE_FILE_S", 0)
+    monkeypatch.setattr(quick_check, "_LOOK_STEPS", 1)
     path = tmp_path / "alertd.db"
     async with open_store(path) as store:
         await filled(store)
     async with open_store(path) as store:
         assert len(await replayed(store)) == 5
+    damage_root_of(path, "event_log")
+    async with open_store(path) as store:
+        with pytest.raises(StoreCorrupt):
+            await replayed(store)
+
+
+async def test_a_long_check_and_a_long_migration_say_that_they_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quick_check, "TELL_EVERY_S", 0)
+    monkeypatch.setattr(quick_check, "_LOOK_STEPS", 1)
+    told: list[str] = []
+    path = tmp_path / "alertd.db"
+    async with open_store(path, on_progress=told.append) as store:
+        await filled(store)
+    assert told[-1] == "migrating the database"
+    told.clear()
+    async with open_store(path, on_progress=told.append) as store:
+        count = len(told)
+        assert told[0] == "checking the database"
+        await store.events.append([batch()], [])
+        assert len(told) == count
 
 
 async def test_a_killed_process_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
