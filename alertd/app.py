@@ -105,6 +105,7 @@ class _Daemon:
             intake=core.intake,
             requests=core.requests,
             quarantine=store.quarantine,
+            stored=store.pages,
             rules=core.rulebook,
             incidents=store.incidents,
             status=status,

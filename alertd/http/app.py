@@ -21,6 +21,7 @@ from alertd.http.operations import OperationRoutes
 from alertd.http.quarantine import QuarantineRoutes
 from alertd.http.rules import RuleRoutes
 from alertd.http.services import Metrics, Services
+from alertd.http.stored_events import StoredEventRoutes
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
@@ -29,7 +30,14 @@ def make_app(services: Services) -> QuartTrio:
     """Return the application that serves ``services``."""
     app = HardenedQuart(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = services.limits.max_body_bytes
-    for routes in (EventRoutes, QuarantineRoutes, RuleRoutes, IncidentRoutes, OperationRoutes):
+    for routes in (
+        EventRoutes,
+        StoredEventRoutes,
+        QuarantineRoutes,
+        RuleRoutes,
+        IncidentRoutes,
+        OperationRoutes,
+    ):
         app.register_blueprint(routes(services).blueprint())
     problem.register(app)
     _count_requests(app, services.metrics)

@@ -61,10 +61,11 @@ class IncidentRoutes:
 
 def _query(rule_id: str | None) -> HistoryQuery:
     parameters = Parameters(request.args, "from", "to", "status", "state", "limit", "cursor")
+    from_us, to_us = parameters.span()
     query = HistoryQuery(
         rule_id=rule_id,
-        from_us=parameters.instant("from"),
-        to_us=parameters.instant("to"),
+        from_us=from_us,
+        to_us=to_us,
         status=parameters.choice("status", DeliveryStatus),
         state=parameters.choice("state", IncidentState),
         limit=parameters.limit(),

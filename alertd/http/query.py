@@ -19,6 +19,8 @@ from alertd.http.timestamp import instant_us
 
 E = TypeVar("E", bound=StrEnum)
 
+LABELS: Final = "labels."
+"""Begins the name of a parameter that is about a label."""
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 
@@ -33,13 +35,17 @@ class InvalidParameters(InvalidInput):
 class Parameters:
     """The parameters of one request. Read them all, then call ``check``."""
 
-    def __init__(self, given: MultiDict[str, str], *known: str) -> None:
+    def __init__(self, given: MultiDict[str, str], *known: str, labels: bool = False) -> None:
+        """With ``labels`` there may also be any number of ``labels.NAME=VALUE``."""
         self._given = given
         self._problems: list[Problem] = []
         for name in given:
+            if labels and name.startswith(LABELS):
+                continue
             if name not in known:
-                hint = strict.nearest(name, known) if known else "none is known here"
-                self._refuse(strict.pointer(name), f"is an unknown parameter; {hint}")
+                self._refuse(
+                    strict.pointer(name), f"is an unknown parameter; {_hint(name, known, labels)}"
+                )
             elif len(given.getlist(name)) > 1:
                 self._refuse(name, "is given more than once")
 
@@ -51,6 +57,17 @@ class Parameters:
     def text(self, name: str) -> str | None:
         """Return a parameter as it is, None if it is absent."""
         return self._given.get(name)
+
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Return the labels that are asked for, name and value; a name can be there twice."""
+        pairs = [
+            (name, value)
+            for name, value in self._given.items(multi=True)
+            if name.startswith(LABELS)
+        ]
+        if any(name == LABELS for name, _ in pairs):
+            self._refuse(LABELS, "names no label; write labels.NAME=VALUE")
+        return tuple((name.removeprefix(LABELS), value) for name, value in pairs)
 
     def limit(self) -> int:
         """Return how many items a page is to have."""
@@ -96,8 +113,23 @@ class Parameters:
             self._refuse(name, str(error))
             return None
 
+    def span(self) -> tuple[int | None, int | None]:
+        """Return ``from`` and ``to`` in microseconds, None where one is absent."""
+        from_us, to_us = self.instant("from"), self.instant("to")
+        if from_us is not None and to_us is not None and to_us < from_us:
+            self._refuse("to", "must not be before from")
+        return from_us, to_us
+
     def _refuse(self, name: str, message: str) -> None:
         self._problems.append(Problem(f"/{name}", message))
+
+
+def _hint(name: str, known: Sequence[str], labels: bool) -> str:
+    """Return what to say about a parameter that there is not."""
+    if labels:
+        _, point, label = name.partition(".")
+        known = (*known, f"{LABELS}{label}" if point else f"{LABELS}NAME")
+    return strict.nearest(name, known) if known else "none is known here"
 
 
 def _listed(words: Sequence[str]) -> str:

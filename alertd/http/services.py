@@ -17,6 +17,7 @@ from alertd.http.event_input import SeriesLookup
 from alertd.idempotency import RequestId
 from alertd.intake import Answer, Draft, Receipt
 from alertd.rules import RuleRecord, RuleSpec
+from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
 from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery
 
@@ -110,6 +111,18 @@ class Incidents(Protocol):
         ...
 
 
+class Stored(Protocol):
+    """The stored events: ``alertd.store.event_pages.EventPages``."""
+
+    async def events(self, query: EventQuery) -> Page[StoredEvent]:
+        """Return a page of events by time. Raises ``InvalidInput``."""
+        ...
+
+    async def series(self, query: SeriesQuery) -> Page[SeriesTotals]:
+        """Return a page of series. Raises ``InvalidInput``."""
+        ...
+
+
 class Status(Protocol):
     """How the daemon is."""
 
@@ -153,6 +166,7 @@ class Services:
     intake: Intake
     requests: RequestKeys
     quarantine: Quarantine
+    stored: Stored
     rules: RuleBook
     incidents: Incidents
     status: Status

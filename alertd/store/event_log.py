@@ -29,20 +29,18 @@ from alertd.store.entry_codec import (
 from alertd.store.envelope import BadEntry
 from alertd.store.event_reads import Wanted, find_entries, read_part
 from alertd.store.failures import corrupt
-from alertd.store.protocols import LogEntry, StoredEvents
+from alertd.store.protocols import LogEntry, StoredEvents, TimeSpan
 from alertd.store.readers import Readers
+from alertd.store.series_table import CHUNK_SERIES, SELECT_SERIES, decoded
 from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
 
 CHUNK_ENTRIES: Final = 256
 CHUNK_BYTES: Final = 4 << 20
 """A replay reads at most so much in one read transaction, and holds at most so much."""
-CHUNK_SERIES: Final = 20_000
 
 _WAL_BYTES_PER_EVENT: Final = 24
 _WAL_BYTES_PER_ID: Final = 64
 _WAL_BYTES_PER_SERIES: Final = 2048
-
-_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class LogEnd(NamedTuple):
@@ -62,6 +60,10 @@ class LogReader:
     async def end(self) -> LogEnd:
         """Return the position and the receive time of the newest entry."""
         return await self._readers.run("read the event log", _end)
+
+    async def span(self) -> TimeSpan | None:
+        """Return between which event times there are events, None if there are none."""
+        return await self._readers.run("read the event log", _span)
 
     async def replay(self, after: int) -> AsyncIterator[LogEntry]:
         """Yield every entry behind position ``after``, in order, up to the end at that moment.
@@ -168,7 +170,9 @@ def _append(
     connection: apsw.Connection,
 ) -> int:
     if series_rows:
-        connection.executemany("INSERT INTO series VALUES (?, ?, ?)", series_rows)
+        connection.executemany(
+            "INSERT INTO series (id, metric_name, labels) VALUES (?, ?, ?)", series_rows
+        )
     if answered:
         requests.write(connection, answered)
     if not batches:
@@ -200,6 +204,14 @@ def _end(connection: apsw.Connection) -> LogEnd:
     return LogEnd(0, 0) if row is None else LogEnd(*row)
 
 
+def _span(connection: apsw.Connection) -> TimeSpan | None:
+    least_us, greatest_us = connection.execute(
+        "SELECT min(least_us), max(greatest_us) FROM event_log INDEXED BY event_log_by_time "
+        "WHERE greatest_us NOT NULL"
+    ).get
+    return None if least_us is None else TimeSpan(least_us, greatest_us)
+
+
 def _read_chunk(path: str, after: int, connection: apsw.Connection) -> list[LogEntry]:
     rows = connection.execute(
         "SELECT position, received_us, kind, body FROM event_log "
@@ -225,17 +237,10 @@ def _read_chunk(path: str, after: int, connection: apsw.Connection) -> list[LogE
 
 def _read_series(path: str, after: int, connection: apsw.Connection) -> list[Series]:
     rows = connection.execute(
-        "SELECT id, metric_name, labels FROM series WHERE id > ? ORDER BY id LIMIT ?",
+        f"{SELECT_SERIES} WHERE id > ? ORDER BY id LIMIT ?",
         (after, CHUNK_SERIES),
     )
-    series = []
-    for series_id, metric_name, labels in rows:
-        try:
-            pairs = sorted(_decode_labels(labels).items())
-        except msgspec.MsgspecError as error:
-            raise corrupt(path, f"series {series_id}: {error}") from error
-        series.append(Series(series_id, metric_name, tuple(pairs)))
-    return series
+    return list(decoded(path, rows))
 
 
 def _labels_json(series: Series) -> str:

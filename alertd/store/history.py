@@ -7,7 +7,6 @@ Leaves redaction of endpoints to whoever shows them, and writing to ``incidents.
 
 from __future__ import annotations
 
-import base64
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -27,7 +26,7 @@ from alertd.model import (
     Operator,
     Severity,
 )
-from alertd.store import timeline
+from alertd.store import cursor, timeline
 from alertd.store.timeline import TimelineEntry
 
 T = TypeVar("T")
@@ -125,9 +124,9 @@ def check_query(query: HistoryQuery) -> None:
         problems.append(Problem("/limit", f"must be between 1 and {MAX_LIMIT}"))
     if query.cursor is not None:
         try:
-            _decode_cursor(query.cursor)
-        except ValueError:
-            problems.append(Problem("/cursor", "is not a cursor; use nextCursor of a reply as is"))
+            _position(query.cursor)
+        except InvalidInput as error:
+            problems.extend(error.problems)
     if problems:
         raise InvalidInput(problems)
 
@@ -143,7 +142,7 @@ def read_page(query: HistoryQuery, connection: apsw.Connection) -> Page[HistoryI
     if len(rows) <= query.limit:
         return Page(items, None)
     last = items[-1].incident
-    return Page(items, _encode_cursor(last.detected_us, last.id))
+    return Page(items, cursor.encode(last.detected_us, last.id))
 
 
 def read_incident(incident_id: str, connection: apsw.Connection) -> IncidentDetail | None:
@@ -202,7 +201,7 @@ def _conditions(query: HistoryQuery) -> tuple[str, list[str | int]]:
             bindings.append(value)
     if query.cursor is not None:
         clauses.append("(detected_us, id) < (?, ?)")
-        bindings.extend(_decode_cursor(query.cursor))
+        bindings.extend(_position(query.cursor))
     if query.status is not None:
         clauses.append(_OF_STATUS[query.status])
     if query.state is not None:
@@ -280,18 +279,7 @@ def _notifications(
     return found
 
 
-def _encode_cursor(detected_us: int, incident_id: str) -> str:
-    return base64.urlsafe_b64encode(f"{detected_us}:{incident_id}".encode()).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str) -> tuple[int, str]:
-    """Return the sort key that ``cursor`` stands for. Raises ``ValueError``."""
-    padding = "=" * (-len(cursor) % 4)
-    text = base64.b64decode(cursor + padding, altchars=b"-_", validate=True).decode()
-    detected, separator, incident_id = text.partition(":")
-    if not separator:
-        raise ValueError("a cursor has two parts")
-    detected_us = int(detected)
-    if not -(2**63) <= detected_us < 2**63:
-        raise ValueError("a cursor's time must fit into 64 bits")
-    return detected_us, incident_id
+def _position(text: str) -> tuple[int, str]:
+    """Return the sort key that a cursor stands for. Raises ``InvalidInput``."""
+    detected, incident_id = cursor.decode(text, 2)
+    return cursor.integer(detected), incident_id

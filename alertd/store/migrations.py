@@ -175,7 +175,15 @@ CREATE TABLE quarantine (
 ) STRICT;
 """
 
-MIGRATIONS: Final = (_INITIAL, _EVENT_TIMES, _REQUESTS_AND_QUARANTINE)
+_SERIES_TOTALS: Final = """
+-- Of the events that are in no entry of event_log any more.
+ALTER TABLE series ADD COLUMN event_count INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE series ADD COLUMN first_us INTEGER;
+ALTER TABLE series ADD COLUMN last_us INTEGER;
+CREATE INDEX series_by_metric ON series (metric_name);
+"""
+
+MIGRATIONS: Final = (_INITIAL, _EVENT_TIMES, _REQUESTS_AND_QUARANTINE, _SERIES_TOTALS)
 
 
 def migrate(connection: apsw.Connection, path: Path) -> None:

@@ -31,6 +31,13 @@ class StoredEvents(NamedTuple):
     batch: EventBatch
 
 
+class TimeSpan(NamedTuple):
+    """The least and the greatest event time that is stored."""
+
+    least_us: int
+    greatest_us: int
+
+
 class EventStore(Protocol):
     """The append-only log, and the series that its events refer to."""
 
@@ -47,6 +54,10 @@ class EventStore(Protocol):
         cancelled caller does not undo it. Raises ``StoreUnavailable`` when nothing was written
         and it may be tried again; any other failure is ambiguous and must end the process.
         """
+        ...
+
+    async def span(self) -> TimeSpan | None:
+        """Return between which event times there are events, None if there are none."""
         ...
 
     def replay(self, after: int) -> AsyncIterator[LogEntry]:

@@ -7,7 +7,6 @@ calls ``prune``. Leaves which events get here, and how fast, to ``alertd/quarant
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -15,8 +14,9 @@ from typing import Final
 import apsw
 from msgspec import Struct
 
-from alertd.errors import InvalidInput, Problem
+from alertd.errors import InvalidInput
 from alertd.model import RefusalReason
+from alertd.store import cursor
 from alertd.store.history import Page
 from alertd.store.readers import Readers
 from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
@@ -70,7 +70,7 @@ class QuarantineTable:
 
     async def page(self, query: QuarantineQuery) -> Page[QuarantinedEvent]:
         """Return a page, the newest first. Raises ``InvalidInput`` for a foreign cursor."""
-        before = None if query.cursor is None else _decode_cursor(query.cursor)
+        before = None if query.cursor is None else _row_id(query.cursor)
         return await self._readers.run(
             "read the quarantine", partial(_page, query.reason, before, query.limit)
         )
@@ -130,7 +130,7 @@ def _page(
         for row_id, received_us, reason_name, path, message, event in rows
     ]
     page = tuple(items[:limit])
-    return Page(page, _encode_cursor(page[-1].id) if len(items) > limit else None)
+    return Page(page, cursor.encode(page[-1].id) if len(items) > limit else None)
 
 
 def _prune(before_us: int, connection: apsw.Connection) -> int:
@@ -142,17 +142,9 @@ def _prune(before_us: int, connection: apsw.Connection) -> int:
     return connection.changes()
 
 
-def _encode_cursor(row_id: int) -> str:
-    return base64.urlsafe_b64encode(str(row_id).encode()).decode().rstrip("=")
-
-
-def _decode_cursor(cursor: str) -> int:
-    """Return the id that ``cursor`` stands for. Raises ``InvalidInput``."""
-    try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        row_id = int(base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii"))
-        if 0 < row_id < 2**63:
-            return row_id
-    except ValueError:
-        pass
-    raise InvalidInput([Problem("/cursor", "is not a cursor; use nextCursor of a reply as is")])
+def _row_id(text: str) -> int:
+    """Return the id that a cursor stands for. Raises ``InvalidInput``."""
+    (row_id,) = cursor.integers(text, 1)
+    if row_id < 1:
+        raise InvalidInput([cursor.NOT_A_CURSOR])
+    return row_id

@@ -22,6 +22,7 @@ from alertd.store.connection import (
     sole_daemon,
 )
 from alertd.store.event_log import EventLog
+from alertd.store.event_pages import EventPages
 from alertd.store.failures import translate
 from alertd.store.incidents import IncidentStore
 from alertd.store.migrations import migrate
@@ -45,6 +46,7 @@ class Store:
     """The parts of an open store. They share one writer thread and one pool of readers."""
 
     events: EventLog
+    pages: EventPages
     rules: RuleTable
     incidents: IncidentStore
     outbox: Outbox
@@ -85,9 +87,11 @@ async def open_store(
         writer = Writer(connection, wal, str(path), blocking.worker("alertd-store-writer"))
         readers = Readers(path, blocking)
         _log.info("store opened", path=str(path), durability=durability.value)
+        events = EventLog(writer, readers, str(path))
         try:
             yield Store(
-                events=EventLog(writer, readers, str(path)),
+                events=events,
+                pages=EventPages(events, readers, str(path)),
                 rules=RuleTable(writer, readers, str(path)),
                 incidents=IncidentStore(writer, readers),
                 outbox=Outbox(writer, readers),

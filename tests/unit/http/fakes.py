@@ -27,6 +27,7 @@ from alertd.reload import Changes, ReloadReport
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleRecord, RuleSetting
 from alertd.series import SeriesRegistry
+from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
 from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery, RefusedEvent
 
@@ -137,6 +138,30 @@ class MemoryIncidents:
         return self.details.get(incident_id)
 
 
+@dataclass
+class MemoryEvents:
+    """Answers with what a test put there, and remembers the queries."""
+
+    event_page: Page[StoredEvent] = field(default_factory=lambda: Page((), None))
+    series_page: Page[SeriesTotals] = field(default_factory=lambda: Page((), None))
+    queries: list[EventQuery | SeriesQuery] = field(default_factory=list)
+    failure: AlertdError | None = None
+
+    async def events(self, query: EventQuery) -> Page[StoredEvent]:
+        await self._ask(query)
+        return self.event_page
+
+    async def series(self, query: SeriesQuery) -> Page[SeriesTotals]:
+        await self._ask(query)
+        return self.series_page
+
+    async def _ask(self, query: EventQuery | SeriesQuery) -> None:
+        await trio.lowlevel.checkpoint()
+        self.queries.append(query)
+        if self.failure is not None:
+            raise self.failure
+
+
 class Report(Struct):
     """What ``/api/status`` shows here."""
 
@@ -177,6 +202,7 @@ class Site:
         self.log = MemoryLog()
         self.registry = SeriesRegistry()
         self.incidents = MemoryIncidents()
+        self.stored = MemoryEvents()
         self.status = FixedStatus()
         self.metrics = Metrics()
         self.quarantined = MemoryQuarantine()
@@ -206,6 +232,7 @@ class Site:
                 on_repeat=self.metrics.requests_repeated.inc,
             ),
             quarantine=self.quarantined,
+            stored=self.stored,
             rules=self.rules,
             incidents=self.incidents,
             status=self.status,

@@ -166,7 +166,7 @@ async def test_an_unexpected_error_is_a_500_with_an_id_and_no_more() -> None:
 async def test_the_method_must_fit() -> None:
     answer = await Site().send("DELETE", "/api/events")
     assert answer.status == 405
-    assert set(answer.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "OPTIONS", "POST"}
 
 
 async def test_requests_are_counted_by_route_and_never_by_path() -> None:

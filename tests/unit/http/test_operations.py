@@ -51,7 +51,7 @@ async def test_head_is_get_without_a_body() -> None:
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/events/", "/api/series", "/static/x"])
+@pytest.mark.parametrize("path", ["/", "/api", "/api/events/", "/api/serie", "/static/x"])
 async def test_what_is_not_there_is_a_404_problem(path: str) -> None:
     answer = await Site().send("GET", path)
     assert answer.status == 404

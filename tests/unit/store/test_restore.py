@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from alertd.store import existing, migrations
 from alertd.store import restore as restore_module
 from alertd.store.backup import back_up
 from alertd.store.check import check_store
@@ -147,16 +148,18 @@ def test_what_is_no_backup_is_refused(tmp_path: Path, store_path: Path) -> None:
 
 
 def test_a_backup_of_an_older_schema_is_migrated_and_one_of_a_newer_refused(
-    backup: Path, store_path: Path
+    backup: Path, store_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_directly(backup, "PRAGMA user_version = 99")
     with pytest.raises(StoreOpenError, match=r"schema 99.*newer alertd"):
         restore(backup, store_path)
-    change_directly(
-        backup, "PRAGMA user_version = 2; DROP TABLE request_keys; DROP TABLE quarantine"
-    )
+    change_directly(backup, f"PRAGMA user_version = {len(MIGRATIONS)}")
+    for module in (migrations, existing):
+        monkeypatch.setattr(
+            module, "MIGRATIONS", (*MIGRATIONS, "CREATE TABLE later (a INTEGER) STRICT;")
+        )
     restore(backup, store_path)
-    assert seen_by_another(store_path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
+    assert seen_by_another(store_path, "PRAGMA user_version") == [(len(MIGRATIONS) + 1,)]
     assert trio.run(positions, store_path) == [1, 2, 3, 4]
 
 

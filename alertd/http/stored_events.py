@@ -1,0 +1,67 @@
+"""``GET /api/events`` and ``GET /api/series``: what has been stored.
+
+Owns the parameters. Without ``metricName`` every metric is meant; ``labels.NAME=VALUE`` is
+equality, a label that a series lacks is the empty string, and all that are given must hold.
+Leaves the order, the pages and their cost to the store.
+"""
+
+from __future__ import annotations
+
+from quart import Blueprint, Response, request
+
+from alertd.errors import InvalidInput
+from alertd.http import stored_items, wire
+from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.services import Services
+from alertd.store.event_pages import EventQuery, SeriesQuery
+
+
+class StoredEventRoutes:
+    """The handlers, with what they need."""
+
+    def __init__(self, services: Services) -> None:
+        self._stored = services.stored
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes."""
+        routes = Blueprint("stored_events", __name__)
+        routes.add_url_rule("/api/events", "events", self.events, methods=["GET"])
+        routes.add_url_rule("/api/series", "series", self.series, methods=["GET"])
+        return routes
+
+    async def events(self) -> Response:
+        """List stored events in the order of their times."""
+        parameters = Parameters(
+            request.args, "metricName", "from", "to", "limit", "cursor", labels=True
+        )
+        from_us, to_us = parameters.span()
+        query = EventQuery(
+            metric_name=parameters.text("metricName"),
+            labels=parameters.labels(),
+            from_us=from_us,
+            to_us=to_us,
+            limit=parameters.limit(),
+            cursor=parameters.text("cursor"),
+        )
+        parameters.check()
+        try:
+            page = await self._stored.events(query)
+        except InvalidInput as error:
+            raise InvalidParameters(error.problems) from error
+        return wire.json_response(stored_items.event_list(page))
+
+    async def series(self) -> Response:
+        """List series, each with the number of its events and the times of the first and last."""
+        parameters = Parameters(request.args, "metricName", "limit", "cursor", labels=True)
+        query = SeriesQuery(
+            metric_name=parameters.text("metricName"),
+            labels=parameters.labels(),
+            limit=parameters.limit(),
+            cursor=parameters.text("cursor"),
+        )
+        parameters.check()
+        try:
+            page = await self._stored.series(query)
+        except InvalidInput as error:
+            raise InvalidParameters(error.problems) from error
+        return wire.json_response(stored_items.series_list(page))

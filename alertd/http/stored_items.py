@@ -1,0 +1,80 @@
+"""Stored events and series as they are shown, over HTTP and on the command line alike.
+
+Owns the field names. It needs no web framework, so that ``alertd events`` starts quickly.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from alertd.clock import format_us
+from alertd.store.event_pages import SeriesTotals, StoredEvent
+from alertd.store.history import Page
+
+
+class EventItem(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One event as it was accepted."""
+
+    metric_name: str
+    timestamp: str
+    value: float
+    labels: dict[str, str]
+    id: str | None
+    received_at: str
+
+
+class EventList(Struct, frozen=True, rename="camel"):
+    """A page of events, in the order of their times."""
+
+    items: tuple[EventItem, ...]
+    next_cursor: str | None
+
+
+class SeriesItem(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One series. The times are those of events, None where none was ever accepted."""
+
+    metric_name: str
+    labels: dict[str, str]
+    first_seen: str | None
+    last_seen: str | None
+    count: int
+
+
+class SeriesList(Struct, frozen=True, rename="camel"):
+    """A page of series, in the order in which they were first seen."""
+
+    items: tuple[SeriesItem, ...]
+    next_cursor: str | None
+
+
+def event_item(event: StoredEvent) -> EventItem:
+    """Return an event as it is shown."""
+    return EventItem(
+        metric_name=event.series.metric_name,
+        timestamp=format_us(event.time_us),
+        value=event.value,
+        labels=dict(event.series.labels),
+        id=event.id,
+        received_at=format_us(event.received_us),
+    )
+
+
+def event_list(page: Page[StoredEvent]) -> EventList:
+    """Return a page of events as it is shown."""
+    return EventList(tuple(map(event_item, page.items)), page.next_cursor)
+
+
+def series_list(page: Page[SeriesTotals]) -> SeriesList:
+    """Return a page of series as it is shown."""
+    return SeriesList(tuple(map(_series_item, page.items)), page.next_cursor)
+
+
+def _series_item(item: SeriesTotals) -> SeriesItem:
+    totals = item.totals
+    return SeriesItem(
+        metric_name=item.series.metric_name,
+        labels=dict(item.series.labels),
+        first_seen=None if totals.first_us is None else format_us(totals.first_us),
+        last_seen=None if totals.last_us is None else format_us(totals.last_us),
+        count=totals.count,
+    )

@@ -1,0 +1,53 @@
+"""Where a list goes on: the opaque text between two pages.
+
+A cursor is the sort key of the last item that was shown, so that what comes or goes between two
+pages shows no item twice and hides none. Clients hand it back as it is; the text is unpadded
+base64url of the key's parts with colons between them.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Final
+
+from alertd.errors import InvalidInput, Problem
+
+NOT_A_CURSOR: Final = Problem("/cursor", "is not a cursor; use nextCursor of a reply as is")
+
+_MAX_CHARS: Final = 500
+
+
+def encode(*parts: int | str) -> str:
+    """Return the cursor for a sort key; only the last part may have a colon in it."""
+    text = ":".join(map(str, parts))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode(cursor: str, count: int) -> list[str]:
+    """Return the ``count`` parts of a key. Raises ``InvalidInput`` for what is no cursor."""
+    try:
+        if len(cursor) <= _MAX_CHARS:
+            padded = cursor + "=" * (-len(cursor) % 4)
+            text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+            parts = text.split(":", count - 1)
+            if len(parts) == count:
+                return parts
+    except ValueError:
+        pass
+    raise InvalidInput([NOT_A_CURSOR])
+
+
+def integer(part: str) -> int:
+    """Return a part that is a number of 64 bits, as SQLite has them. Raises ``InvalidInput``."""
+    try:
+        number = int(part)
+    except ValueError:
+        raise InvalidInput([NOT_A_CURSOR]) from None
+    if not -(2**63) <= number < 2**63:
+        raise InvalidInput([NOT_A_CURSOR])
+    return number
+
+
+def integers(cursor: str, count: int) -> list[int]:
+    """Return a key of ``count`` numbers. Raises ``InvalidInput``."""
+    return [integer(part) for part in decode(cursor, count)]

@@ -1,0 +1,275 @@
+"""Stored events and series as people ask for them: filtered, in time order, page by page.
+
+Owns the queries behind ``GET /api/events``, ``GET /api/series`` and ``alertd events``. Events are
+in the order of their times, those of one time in the order of arrival, and a cursor is a place in
+that order: no page repeats an event, and none that was stored before the first page is left out.
+A late event shows on the pages to come if its place is there.
+
+Invariant: a page never holds more than a few times its limit in memory, and reads hardly more
+than that, whatever the range. The log is ordered by arrival, so the range is read in slices of
+time: each is four times as wide as the one before while there is little in them, and is given up
+and cut down when there is too much. How wide the last one was stands in the cursor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Iterator
+from contextlib import aclosing
+from functools import partial
+from typing import Final, NamedTuple, Protocol
+
+import trio
+from msgspec import Struct
+
+from alertd.errors import InvalidInput
+from alertd.model import US_PER_S, EventBatch, Series
+from alertd.store import cursor
+from alertd.store.history import Page
+from alertd.store.protocols import StoredEvents, TimeSpan
+from alertd.store.readers import Readers
+from alertd.store.series_table import (
+    SeriesFilter,
+    Totals,
+    find_series,
+    read_series,
+    read_totals,
+)
+
+FIRST_SLICE_US: Final = 10 * US_PER_S
+WIDENING: Final = 4
+SLICE_PAGES: Final = 20
+"""A slice of time is given up when it has this many times a page's limit, and"""
+SLICE_EVENTS: Final = 10_000
+"""at least so many events."""
+NARROWING: Final = 16
+
+
+class EventQuery(SeriesFilter, frozen=True, kw_only=True):
+    """Which events to list."""
+
+    from_us: int | None = None
+    """At or after."""
+    to_us: int | None = None
+    """Before."""
+    limit: int = 100
+    cursor: str | None = None
+    """``next_cursor`` of the page before; None for the first."""
+
+
+class SeriesQuery(SeriesFilter, frozen=True, kw_only=True):
+    """Which series to list."""
+
+    limit: int = 100
+    cursor: str | None = None
+
+
+class StoredEvent(Struct, frozen=True, kw_only=True):
+    """One event as it was accepted."""
+
+    series: Series
+    time_us: int
+    value: float
+    id: str | None
+    received_us: int
+
+
+class SeriesTotals(Struct, frozen=True):
+    """A series, and how many events of it were ever accepted."""
+
+    series: Series
+    totals: Totals
+
+
+class EventReads(Protocol):
+    """The stored events: ``alertd.store.event_log.LogReader``."""
+
+    async def span(self) -> TimeSpan | None:
+        """Return between which times there are events, None if there are none."""
+        ...
+
+    def read(
+        self,
+        series_ids: Collection[int],
+        from_us: int,
+        until_us: int,
+        *,
+        after: int = 0,
+        through: int | None = None,
+    ) -> AsyncGenerator[StoredEvents, None]:
+        """Yield events in log order: see ``EventStore.read``."""
+        ...
+
+
+class _Found(NamedTuple):
+    """An event with its place in the order: the first three, of which no two are the same."""
+
+    time_us: int
+    position: int
+    place: int
+    series_id: int
+    value: float
+    id: str | None
+    received_us: int
+
+
+class _Place(NamedTuple):
+    """Where a page begins. What a cursor holds."""
+
+    time_us: int
+    position: int
+    seen: int
+    """How many events of that time and position the pages before have shown."""
+    width_us: int
+    """How wide a slice of time was just right."""
+
+    @classmethod
+    def of(cls, text: str) -> _Place:
+        """Return what a cursor stands for. Raises ``InvalidInput``."""
+        place = cls(*cursor.integers(text, len(cls._fields)))
+        if place.position < 0 or place.seen < 0 or place.width_us < 1:
+            raise InvalidInput([cursor.NOT_A_CURSOR])
+        return place
+
+
+class EventPages:
+    """Lists what is stored. It needs no writer, so another process can use it as well."""
+
+    def __init__(self, events: EventReads, readers: Readers, path: str) -> None:
+        self._events = events
+        self._readers = readers
+        self._path = path
+
+    async def events(self, query: EventQuery) -> Page[StoredEvent]:
+        """Return a page of events by time.
+
+        Raises ``InvalidInput`` for a foreign cursor, ``StoreUnavailable`` and ``StoreCorrupt``.
+        """
+        start = None if query.cursor is None else _Place.of(query.cursor)
+        found, width_us = await self._first_events(query, start)
+        page, rest = found[: query.limit], found[query.limit :]
+        series_ids = {each.series_id for each in page}
+        work = partial(read_series, self._path, series_ids)
+        series = await self._readers.run("read the series", work) if page else {}
+        items = tuple(
+            StoredEvent(
+                series=series[each.series_id],
+                time_us=each.time_us,
+                value=each.value,
+                id=each.id,
+                received_us=each.received_us,
+            )
+            for each in page
+        )
+        return Page(items, _next_cursor(page, start, width_us) if rest else None)
+
+    async def series(self, query: SeriesQuery) -> Page[SeriesTotals]:
+        """Return a page of series in the order in which they were first seen.
+
+        One with few matches among many series may be short, or empty, and still not be the last.
+        Raises as ``events`` does.
+        """
+        after = -1 if query.cursor is None else cursor.integers(query.cursor, 1)[0]
+        find = partial(find_series, self._path, query, after, limit=query.limit)
+        found, through = await self._readers.run("find series", find)
+        numbers = [series.id for series in found]
+        work = partial(read_totals, self._path, numbers)
+        totals = await self._readers.run("count the events of series", work) if numbers else {}
+        items = tuple(SeriesTotals(series, totals[series.id]) for series in found)
+        return Page(items, None if through is None else cursor.encode(through))
+
+    async def _first_events(
+        self, query: EventQuery, start: _Place | None
+    ) -> tuple[list[_Found], int]:
+        """Return the first events of a page and at least one more if there is one, in order.
+
+        And how wide the last slice of time was.
+        """
+        width_us = FIRST_SLICE_US if start is None else start.width_us
+        span = await self._events.span()
+        if span is None:
+            return [], width_us
+        series_ids = await self._series_ids(query)
+        after_us = span.least_us - 1 if query.from_us is None else query.from_us - 1
+        after_us = max(after_us, span.least_us - 1)
+        if start is not None:
+            after_us = max(after_us, start.time_us - 1)
+        last_us = span.greatest_us
+        if query.to_us is not None:
+            last_us = min(last_us, query.to_us - 1)
+        found: list[_Found] = []
+        while after_us < last_us and series_ids:
+            until_us = min(after_us + width_us, last_us)
+            slice_ = await self._slice(series_ids, after_us, until_us, start, query.limit)
+            if slice_ is None:
+                width_us = max(1, width_us // NARROWING)
+                continue
+            found += slice_
+            if len(found) > query.limit:
+                break
+            after_us = until_us
+            width_us *= WIDENING
+        return found, width_us
+
+    async def _slice(
+        self,
+        series_ids: Collection[int],
+        after_us: int,
+        until_us: int,
+        start: _Place | None,
+        limit: int,
+    ) -> list[_Found] | None:
+        """Return the first ``limit + 1`` events with ``after_us < t <= until_us``, in order.
+
+        None if there are too many in this slice; one of a microsecond is read whatever is in it.
+        """
+        found: list[_Found] = []
+        room = limit + 1
+        too_many = max(SLICE_EVENTS, SLICE_PAGES * limit) if until_us > after_us + 1 else None
+        count = 0
+        async with aclosing(self._events.read(series_ids, after_us, until_us)) as read:
+            async for position, batch in read:
+                found += _behind(start, position, batch)
+                count += len(batch)
+                if too_many is not None and count > too_many:
+                    return None
+                if len(found) > 2 * room:
+                    found.sort()
+                    del found[room:]
+                await trio.lowlevel.checkpoint()
+        found.sort()
+        return found[:room]
+
+    async def _series_ids(self, wanted: SeriesFilter) -> Collection[int]:
+        """Return the numbers of all series that are meant."""
+        numbers: list[int] = []
+        after: int | None = -1
+        while after is not None:
+            find = partial(find_series, self._path, wanted, after)
+            found, after = await self._readers.run("find series", find)
+            numbers += [series.id for series in found]
+        return frozenset(numbers)
+
+
+def _behind(start: _Place | None, position: int, batch: EventBatch) -> Iterator[_Found]:
+    """Yield the events of one entry of the log that come behind the place ``start``."""
+    ids = batch.ids or [None] * len(batch)
+    columns = zip(batch.times_us, batch.series_ids, batch.values, ids, strict=True)
+    seen_before = 0 if start is None or start.position != position else start.seen
+    for place, (time_us, series_id, value, event_id) in enumerate(columns):
+        if start is not None and (time_us, position) <= (start.time_us, start.position):
+            if time_us != start.time_us or position != start.position:
+                continue
+            if seen_before:
+                seen_before -= 1
+                continue
+        yield _Found(time_us, position, place, series_id, value, event_id, batch.received_us)
+
+
+def _next_cursor(page: list[_Found], start: _Place | None, width_us: int) -> str:
+    """Return the cursor behind the last event of a page."""
+    last = page[-1]
+    key = (last.time_us, last.position)
+    seen = sum(key == (each.time_us, each.position) for each in page)
+    if start is not None and key == (start.time_us, start.position):
+        seen += start.seen
+    return cursor.encode(*_Place(*key, seen, width_us))
