@@ -48,6 +48,19 @@ class NotPlain(Exception):
     """Something about the events is wrong, or may be: they must be taken one by one."""
 
 
+DOUBTS: Final = (
+    msgspec.MsgspecError,
+    NotPlain,
+    UnicodeDecodeError,
+    RecursionError,
+    ValueError,
+    InvalidInput,
+    Overloaded,
+)
+"""What a decoder of whole bodies meets where something may be wrong: msgspec's own refusals, those
+of timestamps and of the registry. Taking the events one by one finds out, and words it."""
+
+
 class SeriesLookup(Protocol):
     """What names series: ``alertd.series.SeriesRegistry``."""
 

@@ -14,11 +14,10 @@ from typing import Final
 
 import msgspec
 
-from alertd.errors import InvalidInput, Overloaded
 from alertd.http import strict
 from alertd.http.event_input import (
+    DOUBTS,
     EventFields,
-    NotPlain,
     OneByOne,
     SeriesLookup,
     TooManyEvents,
@@ -81,16 +80,7 @@ def _decode_fast(
         draft.series_ids = registry.lookup_all(list(map(name_of, events)), raw_labels)
     except TooManyEvents:
         raise
-    except (
-        # What the slow way will word: msgspec's, timestamps', and the registry's refusals.
-        msgspec.MsgspecError,
-        NotPlain,
-        UnicodeDecodeError,
-        RecursionError,
-        ValueError,
-        InvalidInput,
-        Overloaded,
-    ):
+    except DOUBTS:
         return None
     if is_single:
         draft.place = alone

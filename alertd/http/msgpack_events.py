@@ -15,8 +15,9 @@ from typing import Final
 import msgpack
 import msgspec
 
-from alertd.errors import InvalidInput, Overloaded, Problem
+from alertd.errors import Problem
 from alertd.http.event_input import (
+    DOUBTS,
     Event,
     NotPlain,
     OneByOne,
@@ -64,15 +65,7 @@ def decode_maps(body: bytes, *, registry: SeriesLookup, received_us: int, max_ev
         draft = _to_draft(events, registry, received_us) if events else Draft()
     except TooManyEvents:
         raise
-    except (
-        msgspec.MsgspecError,
-        NotPlain,
-        UnicodeDecodeError,
-        RecursionError,
-        ValueError,
-        InvalidInput,
-        Overloaded,
-    ):
+    except DOUBTS:
         draft = _decode_slowly(body, is_single, OneByOne(registry, received_us, max_events))
     if is_single:
         draft.place = alone
