@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from array import array
 from datetime import UTC, datetime
 from fractions import Fraction
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.http.timestamp import instant_us, instants_us
+from alertd.http.timestamp import _columns, instant_us, instants_us
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -123,3 +124,42 @@ def test_a_batch_of_times_is_read_as_each_alone(timestamps: list[str | int | Non
             instants_us(timestamps, 7)
     else:
         assert list(instants_us(timestamps, 7)) == wanted
+
+
+ALIKE = [
+    f"2025-06-30T15:{n % 60:02}:{n * 7 % 60:02}.{n * 12_347 % 1_000_000:06}Z" for n in range(200)
+]
+
+
+def test_many_times_written_alike_are_read_in_columns() -> None:
+    pytest.importorskip("numpy", reason="columns need NumPy")
+    read = _columns()
+    assert read is not None
+    day_us = instant_us("2025-06-30T00:00:00Z")
+    assert read(ALIKE, day_us) == array("q", map(instant_us, ALIKE))
+
+
+@given(
+    st.integers(0, len(ALIKE) - 1),
+    st.integers(0, len(ALIKE[0]) - 1),
+    st.sampled_from("0123456789:-TtZz. +/٢\x00\ud800"),
+)
+def test_one_time_written_otherwise_is_read_for_what_it_is(
+    place: int, at: int, character: str
+) -> None:
+    texts = [*ALIKE]
+    texts[place] = texts[place][:at] + character + texts[place][at + 1 :]
+    try:
+        wanted = [instant_us(text) for text in texts]
+    except ValueError:
+        with pytest.raises(ValueError, match=r"\w"):
+            instants_us(texts, 7)
+    else:
+        assert list(instants_us(texts, 7)) == wanted
+
+
+def test_times_that_run_into_each_other_are_not_taken_for_whole_ones() -> None:
+    texts = [*ALIKE]
+    texts[3:5] = [texts[3][:-1], "Z" + texts[4]]
+    with pytest.raises(ValueError, match=r"\w"):
+        instants_us(texts, 7)
