@@ -124,6 +124,7 @@ class Core:
             store.blocking,
             interval_s=engine.snapshot_interval_secs,
             position=recovered.snapshot_position,
+            has_room=lambda: store.writer.has_room,
         )
         self.reconciler = Reconciler(
             self.pipeline,

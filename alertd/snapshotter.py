@@ -10,7 +10,7 @@ while it is packed. Packing yields to other tasks, so requests are still served 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final, cast
@@ -53,6 +53,7 @@ class Snapshotter:
         *,
         interval_s: float,
         position: int,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self.position = position
         """Position of the newest snapshot."""
@@ -64,6 +65,7 @@ class Snapshotter:
         self._clock = clock
         self._metrics = metrics
         self._blocking = blocking
+        self._has_room = has_room
         self._interval_s = interval_s
         self._taking = trio.Lock()  # the last one, at the end, may meet one of ``run``'s
 
@@ -77,8 +79,11 @@ class Snapshotter:
         """Take a snapshot now, unless the newest one is at this position already.
 
         One that cannot be written is logged and does no harm: the log behind the older ones
-        is longer then.
+        is longer then. On a full disk none is tried: it could take the room of what must go on.
         """
+        if not self._has_room():
+            log.warning("snapshot left out: the disk is full; the older ones and the log remain")
+            return
         async with self._taking:
             await self._take()
 

@@ -57,7 +57,10 @@ class IncidentStore:
         """
         wal_bytes = DEFAULT_WAL_BYTES + len(announcements) * _WAL_BYTES_PER_ANNOUNCEMENT
         await self._writer.run(
-            "record incidents", partial(_record, announcements, applied), wal_bytes=wal_bytes
+            "record incidents",
+            partial(_record, announcements, applied),
+            wal_bytes=wal_bytes,
+            must_go_on=True,
         )
 
     async def history(self, query: HistoryQuery) -> Page[HistoryItem]:

@@ -93,7 +93,9 @@ class Outbox:
 
         Doing it twice is harmless: a notification that has ended stays as it ended.
         """
-        await self._writer.run("settle notifications", partial(_settle, settlements))
+        await self._writer.run(
+            "settle notifications", partial(_settle, settlements), must_go_on=True
+        )
 
     async def counts(self) -> dict[DeliveryStatus, int]:
         """Return how many notifications there are of each status, all of them named."""

@@ -84,7 +84,9 @@ class QuarantineTable:
 
         Call it again while that is ``PRUNE_STEP_ROWS``. Raises ``StoreUnavailable``.
         """
-        return await self._writer.run("prune the quarantine", partial(_prune, before_us))
+        return await self._writer.run(
+            "prune the quarantine", partial(_prune, before_us), must_go_on=True
+        )
 
 
 def _add(events: Sequence[RefusedEvent], connection: apsw.Connection) -> int:

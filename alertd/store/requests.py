@@ -50,7 +50,9 @@ class RequestTable:
         Call it again while it deletes ``PRUNE_STEP_ROWS``. Raises ``StoreUnavailable``.
         """
         return await self._writer.run(
-            "forget Idempotency-Keys", partial(_prune, before_us, max_rows)
+            "forget Idempotency-Keys",
+            partial(_prune, before_us, max_rows),
+            must_go_on=True,
         )
 
 

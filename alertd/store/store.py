@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import apsw
 import structlog
 
 from alertd.blocking import Blocking, Threads
+from alertd.errors import StoreUnavailable
 from alertd.store.connection import (
     Durability,
     abandon,
@@ -31,6 +33,7 @@ from alertd.store.quarantine import QuarantineTable
 from alertd.store.quick_check import refuse_damaged, telling
 from alertd.store.readers import Readers
 from alertd.store.requests import RequestTable
+from alertd.store.reserve import RESERVE_BYTES, Reserve
 from alertd.store.restore import finish_restore
 from alertd.store.rules import RuleTable
 from alertd.store.wal import Wal
@@ -109,13 +112,29 @@ async def open_store(
 def _open(
     path: Path, durability: Durability, on_progress: Callable[[str], None] = _tell_nobody
 ) -> tuple[apsw.Connection, Wal]:
+    """Open the database. On a full disk the reserve gives it the little room that this takes."""
+    reserve = Reserve(path)
+    try_open = partial(_try_open, path, durability, on_progress, reserve)
+    try:
+        return try_open()
+    except StoreUnavailable as error:
+        if shutil.disk_usage(path.parent).free >= RESERVE_BYTES:
+            raise
+        if not reserve.release():
+            raise StoreUnavailable(f"{error}; the disk is full: free some space there") from error
+        return try_open()
+
+
+def _try_open(
+    path: Path, durability: Durability, on_progress: Callable[[str], None], reserve: Reserve
+) -> tuple[apsw.Connection, Wal]:
     connection = open_writable(path, durability)
     try:
         with telling(connection, on_progress, "checking the database"):
             refuse_damaged(connection, path)
         with telling(connection, on_progress, "migrating the database"):
             migrate(connection, path)
-        return connection, Wal(connection, path)
+        return connection, Wal(connection, path, reserve)
     except BaseException as error:
         abandon(connection)
         if isinstance(error, apsw.Error):

@@ -1,18 +1,20 @@
 """The write-ahead log file: room in it before a transaction, checkpoints after.
 
-Owns three decisions. *Room*: space is allocated ahead of each transaction, so that a full disk
+Owns four decisions. *Room*: space is allocated ahead of each transaction, so that a full disk
 is found before anything is written, where it is certain that nothing was; found in COMMIT it
-would be ambiguous. *Checkpoints*: explicit and PASSIVE, between transactions; SQLite's own
-fail silently. *Bound*: a reader that stays open (someone's ``sqlite3`` in a transaction) keeps
-the file from being reused; at the bound transactions are refused until that reader has gone.
+would be ambiguous. *Reserve*: what must go on gets its room from ``reserve.py`` when there is no
+other, and so do checkpoints; while that is not whole, everything else is refused. *Checkpoints*:
+explicit and PASSIVE, between transactions; SQLite's own fail silently. *Bound*: a reader that
+stays open (someone's ``sqlite3`` in a transaction) keeps the file from being reused; at the bound
+transactions are refused until that reader has gone.
 
-Invariant: only the writer thread calls this, between transactions; ``size_bytes`` alone may be
-read from elsewhere. File format: https://sqlite.org/fileformat.html, section 4.
+Invariant: only the writer thread calls this, between transactions; ``size_bytes`` and
+``has_room`` alone may be read from elsewhere. File format:
+https://sqlite.org/fileformat.html, section 4.
 """
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 from typing import Final
@@ -22,6 +24,7 @@ import structlog
 
 from alertd.errors import StoreUnavailable
 from alertd.store.failures import is_sync_failure
+from alertd.store.reserve import CANNOT_ALLOCATE, Reserve
 
 _log = structlog.get_logger()
 
@@ -36,48 +39,61 @@ _FRAME_HEADER_BYTES: Final = 24
 class Wal:
     """The write-ahead log of the writer's connection."""
 
-    def __init__(
-        self,
-        connection: apsw.Connection,
-        path: Path,
-        *,
-        checkpoint_bytes: int = CHECKPOINT_BYTES,
-        limit_bytes: int = LIMIT_BYTES,
-    ) -> None:
+    def __init__(self, connection: apsw.Connection, path: Path, reserve: Reserve) -> None:
         """Take charge of the WAL of the database at ``path`` and empty it if nobody reads it.
 
         Raises ``apsw.IOError`` when an fsync failed.
         """
         self._connection = connection
         self._path = path.with_name(path.name + "-wal")
-        self._checkpoint_bytes = checkpoint_bytes
-        self._limit_bytes = limit_bytes
         self._frame_bytes: int = connection.pragma("page_size") + _FRAME_HEADER_BYTES
         self._frames = 0
         self._frames_at_checkpoint = 0
         self._can_allocate = True
+        self._reserve = reserve
         connection.set_wal_hook(self._committed)
         self._empty()
+        try:
+            self._reserve.take()
+        except OSError as error:
+            _log.warning("events are refused until there is more room", error=str(error))
 
     @property
     def size_bytes(self) -> int:
         """How much of the file is in use. It falls when the file is begun again."""
         return _HEADER_BYTES + self._frames * self._frame_bytes
 
-    def make_room(self, transaction_bytes: int) -> None:
+    @property
+    def has_room(self) -> bool:
+        """Whether there is room for more than what must go on."""
+        return self._reserve.is_whole
+
+    def make_room(self, transaction_bytes: int, *, must_go_on: bool) -> None:
         """Make sure that a transaction of about that size can be written.
 
-        Raises ``StoreUnavailable`` when the disk is full or the bound is reached, and
-        ``apsw.IOError`` when an fsync failed.
+        What ``must_go_on`` may use the reserve. Raises ``StoreUnavailable`` when the disk is full
+        or the bound is reached, and ``apsw.IOError`` when an fsync failed.
         """
-        if self.size_bytes >= self._limit_bytes:
+        if self.size_bytes >= LIMIT_BYTES:
             self._empty()
-            if self.size_bytes >= self._limit_bytes:
+            if self.size_bytes >= LIMIT_BYTES:
                 raise StoreUnavailable(
-                    f"cannot write: {self._path} has reached {self._limit_bytes >> 20} MiB because "
+                    f"cannot write: {self._path} has reached {LIMIT_BYTES >> 20} MiB because "
                     "another program keeps a read transaction open; end it (fuser names it)"
                 )
-        self._allocate(self.size_bytes + transaction_bytes)
+        needed_bytes = self.size_bytes + transaction_bytes
+        try:
+            if not must_go_on:
+                self._reserve.take()
+            self._allocate(needed_bytes, ROOM_STEP_BYTES)
+        except OSError as error:
+            if must_go_on and self._free_reserve():
+                self.make_room(transaction_bytes, must_go_on=True)
+                return
+            raise StoreUnavailable(
+                f"cannot write: no room for {needed_bytes} bytes in {self._path} "
+                f"({error.strerror}); free some space on that disk"
+            ) from error
 
     def checkpoint_if_due(self) -> None:
         """Copy the WAL into the database if it has grown by a step since that was last done.
@@ -86,7 +102,7 @@ class Wal:
         a step later, but for one: raises ``apsw.IOError`` when an fsync failed. Another try
         could find the disk willing and copy pages of which the WAL has been lost.
         """
-        step = self._checkpoint_bytes // self._frame_bytes
+        step = CHECKPOINT_BYTES // self._frame_bytes
         last = self._frames_at_checkpoint
         if self._frames < step or last <= self._frames < last + step:
             return
@@ -114,29 +130,38 @@ class Wal:
         except apsw.Error as error:
             if is_sync_failure(error):
                 raise
+            if isinstance(error, apsw.FullError) and self._free_reserve():
+                return self._checkpoint(mode)
             _log.warning("checkpoint failed", wal_bytes=self.size_bytes, error=repr(error))
             return False
         if copied < frames:
             _log.debug("checkpoint held up by a reader", frames=frames, copied=copied)
         return True
 
-    def _allocate(self, needed_bytes: int) -> None:
+    def _free_reserve(self) -> bool:
+        """Free the reserve; return False if that has been done already."""
+        freed = self._reserve.release()
+        if freed:
+            _log.warning("the disk is full: the reserve is used, and events are refused")
+        return freed
+
+    def _allocate(self, needed_bytes: int, ahead_bytes: int) -> None:
+        """Make the file that long, and longer if there is room. Raises ``OSError``."""
+        # Looked at each time: another program may have truncated, or deleted, the file.
+        size_bytes = os.stat(self._path).st_size
+        if size_bytes >= needed_bytes or not self._can_allocate:
+            return
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            # Looked at each time: another program may have truncated, or deleted, the file.
-            size_bytes = os.stat(self._path).st_size
-            if size_bytes >= needed_bytes or not self._can_allocate:
-                return
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                room_bytes = needed_bytes + ROOM_STEP_BYTES
-                os.posix_fallocate(descriptor, size_bytes, room_bytes - size_bytes)
-            finally:
-                os.close(descriptor)
+            os.posix_fallocate(descriptor, size_bytes, needed_bytes + ahead_bytes - size_bytes)
         except OSError as error:
-            if error.errno in (errno.EOPNOTSUPP, errno.EINVAL):
-                self._can_allocate = False  # a file system that does not know how
-                return
-            raise StoreUnavailable(
-                f"cannot write: no room for {needed_bytes} bytes in {self._path} "
-                f"({error.strerror}); free some space on that disk"
-            ) from error
+            if error.errno in CANNOT_ALLOCATE:
+                self._can_allocate = False
+            elif ahead_bytes:
+                os.ftruncate(descriptor, size_bytes)  # what was allocated before it failed
+                self._allocate(needed_bytes, 0)
+            else:
+                os.ftruncate(descriptor, size_bytes)
+                raise
+        finally:
+            os.close(descriptor)

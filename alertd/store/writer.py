@@ -49,6 +49,7 @@ class _Job(Generic[T]):
     operation: str
     work: Callable[[apsw.Connection], T]
     wal_bytes: int
+    must_go_on: bool
     done: trio.Event = field(default_factory=trio.Event)
     result: list[T] = field(default_factory=list)
     error: BaseException | None = None
@@ -82,6 +83,11 @@ class Writer:
         return self._wal.size_bytes
 
     @property
+    def has_room(self) -> bool:
+        """Whether the disk has room for more than what must go on."""
+        return self._wal.has_room
+
+    @property
     def failure(self) -> CommitUncertain | None:
         """The failure after which nothing can be written any more, if there was one."""
         return self._failure
@@ -92,20 +98,22 @@ class Writer:
         work: Callable[[apsw.Connection], T],
         *,
         wal_bytes: int = DEFAULT_WAL_BYTES,
+        must_go_on: bool = False,
     ) -> T:
         """Run ``work`` in a transaction of its own, in the writer thread, and commit it.
 
         ``operation`` completes "cannot …" in error messages; ``wal_bytes`` is about what it
-        writes. A caller that is cancelled already submits nothing; afterwards the wait is
-        shielded. Raises ``StoreUnavailable`` when nothing was written and it may be tried
-        again, ``CommitUncertain`` when the process must end, and whatever ``work`` raises.
+        writes. On a full disk only what ``must_go_on`` has room. A caller that is cancelled
+        already submits nothing; afterwards the wait is shielded. Raises ``StoreUnavailable`` when
+        nothing was written and it may be tried again, ``CommitUncertain`` when the process must
+        end, and whatever ``work`` raises.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._pending >= MAX_PENDING:
             raise StoreUnavailable(
                 f"cannot {operation}: {MAX_PENDING} transactions wait for the disk already"
             )
-        job = _Job(operation, work, wal_bytes)
+        job = _Job(operation, work, wal_bytes, must_go_on)
         self._pending += 1
         try:
             self._worker.submit(partial(self._execute, job), job.done.set)
@@ -141,7 +149,7 @@ class Writer:
         if self._failure is not None:
             raise self._failure
         try:
-            self._wal.make_room(job.wal_bytes)
+            self._wal.make_room(job.wal_bytes, must_go_on=job.must_go_on)
         except apsw.Error as error:
             raise self._uncertain(job.operation, error) from error
         try:

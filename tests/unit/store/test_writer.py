@@ -184,9 +184,7 @@ async def test_the_heart_beats_while_idle_and_stands_still_while_stuck(
 async def test_checkpoints_keep_the_log_file_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wal.Wal.__init__, "__kwdefaults__", {
-        "checkpoint_bytes": 1 << 18, "limit_bytes": 1 << 30,
-    })  # fmt: skip
+    monkeypatch.setattr(wal, "CHECKPOINT_BYTES", 1 << 18)
     async with open_store(tmp_path / "alertd.db", durability=Durability.RELAXED) as store:
         largest = 0
         for _ in range(100):
@@ -199,9 +197,8 @@ async def test_checkpoints_keep_the_log_file_small(
 async def test_a_reader_that_stays_makes_the_log_file_grow_to_its_bound_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wal.Wal.__init__, "__kwdefaults__", {
-        "checkpoint_bytes": 1 << 18, "limit_bytes": 1 << 20,
-    })  # fmt: skip
+    monkeypatch.setattr(wal, "CHECKPOINT_BYTES", 1 << 18)
+    monkeypatch.setattr(wal, "LIMIT_BYTES", 1 << 20)
     path = tmp_path / "alertd.db"
     async with open_store(path, durability=Durability.RELAXED) as store:
         await store.events.append([batch()], series(3))
