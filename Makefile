@@ -25,7 +25,7 @@ properties: $(VENV)/.installed-dev ## Try the engine's properties on 2,000 rando
 fuzz: $(VENV)/.installed-dev ## The same on 20,000 each, other ones in every run (an hour); EXAMPLES=n for more
 	ALERTD_HYPOTHESIS_EXAMPLES=$(or $(EXAMPLES),20000) $(PYTEST) tests/property --hypothesis-show-statistics
 
-crash: $(VENV)/.installed-dev ## Fail the disk at every call, and lose power 100,000 times (10 min)
+crash: $(VENV)/.installed-dev ## Fail the disk at every call, fill it up, and lose power 100,000 times (10 min)
 	ALERTD_FAULT_STRIDE=1 ALERTD_POWER_SEEDS=500 $(PYTEST) tests/faults
 
 lint: $(VENV)/.installed-dev ## Check style, formatting and types

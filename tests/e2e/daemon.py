@@ -52,7 +52,10 @@ def to_rfc3339(time_us: int) -> str:
 
 
 class Daemon:
-    """``alertd run`` on ``minimal`` and ``config`` (TOML), with its state in ``folder``."""
+    """``alertd run`` on ``minimal`` and ``config`` (TOML), with its state in ``folder``.
+
+    ``module`` is what Python runs in alertd's place.
+    """
 
     def __init__(
         self,
@@ -61,8 +64,10 @@ class Daemon:
         *,
         minimal: str = MINIMAL,
         environ: Mapping[str, str] | None = None,
+        module: str = "alertd",
     ) -> None:
         self.folder = folder
+        self._module = module
         self._minimal = minimal
         self.config_path = folder / "alertd.toml"
         self.write_config(config)
@@ -115,7 +120,7 @@ class Daemon:
         """Start it and wait until it is ready."""
         self.lines = []
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "alertd", "run", "--config", str(self.config_path)],
+            [sys.executable, "-m", self._module, "run", "--config", str(self.config_path)],
             stderr=subprocess.PIPE,
             text=True,
             env=self.environ,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from alertd.store import connection, wal
-from tests.faults.life import CACHE_KIB, CHECKPOINT_BYTES
+from alertd.store import connection, reserve, wal
+from tests.faults.life import CACHE_KIB, CHECKPOINT_BYTES, RESERVE_BYTES
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +29,6 @@ def small_steps() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connection, "WRITER_CACHE_KIB", CACHE_KIB)
         patch.setattr(wal, "ROOM_STEP_BYTES", 256 << 10)
-        kwdefaults = {"checkpoint_bytes": CHECKPOINT_BYTES, "limit_bytes": wal.LIMIT_BYTES}
-        patch.setattr(wal.Wal.__init__, "__kwdefaults__", kwdefaults)
+        patch.setattr(wal, "CHECKPOINT_BYTES", CHECKPOINT_BYTES)
+        patch.setattr(reserve, "RESERVE_BYTES", RESERVE_BYTES)
         yield

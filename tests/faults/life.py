@@ -42,6 +42,7 @@ Step: TypeAlias = "Callable[[Store], Awaitable[object]]"
 Content: TypeAlias = "dict[str, list[tuple[object, ...]]]"
 
 CHECKPOINT_BYTES: Final = 32 << 10
+RESERVE_BYTES: Final = 2 << 20
 CACHE_KIB: Final = 48
 """So little that a larger transaction has to write before it commits."""
 
