@@ -140,7 +140,7 @@ async def test_it_gives_up_before_events_would_be_refused(
         with pytest.raises(TookTooLong, match="grown to 1 MiB"):
             await trio.to_thread.run_sync(back_up, store_path, tmp_path / "backup.db")
         await store.events.append([batch()], [])
-    assert files_in(tmp_path) == ["alertd.db", "alertd.db.lock"]
+    assert files_in(tmp_path) == ["alertd.db", "alertd.db.lock", "alertd.db.reserve"]
 
 
 def test_a_database_of_another_program_is_not_backed_up(tmp_path: Path) -> None:

@@ -105,7 +105,8 @@ def test_a_store_that_is_not_there_is_restored_with_its_folder(
     path = tmp_path / "another" / "machine" / "alertd.db"
     assert restore(backup, path).kept_as is None
     assert trio.run(positions, path) == [1, 2, 3, 4]
-    assert sorted(each.name for each in path.parent.iterdir()) == ["alertd.db", "alertd.db.lock"]
+    names = sorted(each.name for each in path.parent.iterdir())
+    assert names == ["alertd.db", "alertd.db.lock", "alertd.db.reserve"]
 
 
 async def test_a_store_that_a_daemon_holds_is_not_touched(tmp_path: Path) -> None:
