@@ -28,7 +28,7 @@ from typing import Final, NamedTuple
 import msgpack
 import zstandard
 
-from alertd.store.columns import LEVEL, Planes, integers, pack, unpack
+from alertd.store.columns import LEVEL, Planes, integers, pack, steps, unpack
 from alertd.store.envelope import BadEntry, seal, unseal
 from alertd.store.value_codec import decode_values, encode_values
 
@@ -83,7 +83,7 @@ def encode_block(runs: Sequence[Run]) -> bytes:
             column += part
     content = [
         len(runs),
-        [pack(integers(_steps(column))) for column in zip(*heads, strict=True)],
+        [pack(integers(steps(column))) for column in zip(*heads, strict=True)],
         [pack(integers(column)) for column in columns],
         _encode_ids(runs),
     ]
@@ -114,12 +114,12 @@ class Block:
             number
         ]
         part = slice(self._starts[number], self._starts[number + 1])
-        times, ordinals, steps, corrections = (column[part] for column in self._all)
+        times, ordinals, value_steps, corrections = (column[part] for column in self._all)
         return Run(
             series_id=self.series_ids[number],
             ordinals=_restored(first_ordinal, ordinal_step, ordinals),
             times_us=_restored(first_us, time_step, times),
-            values=decode_values(decimals, first_value, steps, corrections),
+            values=decode_values(decimals, first_value, value_steps, corrections),
             ids=None if self._all_ids is None else self._all_ids[part],
         )
 
@@ -143,23 +143,18 @@ def _changes(column: array[int]) -> tuple[int, list[int]]:
 
     The first two places hold a 0: what is there is in the head.
     """
-    steps = list(map(sub, column[1:], column))
-    if not steps:
+    _, *rest = steps(column)
+    if not rest:
         return 0, [0]
-    return steps[0], [0, 0, *map(sub, steps[1:], steps)]
+    return rest[0], [0, 0, *map(sub, rest[1:], rest)]
 
 
 def _restored(first: int, step: int, changes: Sequence[int]) -> array[int]:
     """Undo ``_changes``."""
     if len(changes) == 1:
         return array("q", [first])
-    steps = accumulate(changes[2:], initial=step)
-    return integers(list(accumulate(steps, initial=first)))
-
-
-def _steps(column: Sequence[int]) -> list[int]:
-    """Return the differences from 0 to the first of ``column`` and from each to the next."""
-    return [column[0], *map(sub, column[1:], column)]
+    all_steps = accumulate(changes[2:], initial=step)
+    return integers(list(accumulate(all_steps, initial=first)))
 
 
 def _unpacked(content: memoryview) -> tuple[int, list[Planes], list[Planes], bytes | None]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
+from operator import sub
 from typing import Final, TypeAlias
 
 import zstandard
@@ -42,6 +43,14 @@ def integers(numbers: Sequence[int]) -> array[int]:
         return array("q", numbers)
     except OverflowError:
         return array("q", [(n + _NEGATIVE) % _MODULUS - _NEGATIVE for n in numbers])
+
+
+def steps(column: Sequence[int]) -> list[int]:
+    """Return the difference from 0 to the first of ``column`` and from each to the next.
+
+    ``itertools.accumulate`` is the way back.
+    """
+    return [column[0], *map(sub, column[1:], column)]
 
 
 def pack(column: array[int]) -> Planes:

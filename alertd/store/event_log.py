@@ -1,15 +1,18 @@
 """The log of everything that changes the engine's state, and the series that events refer to.
 
 Owns the tables ``event_log`` and ``series``. Invariant: positions grow by one and an entry never
-changes, so replaying from a position gives the same inputs in the same order. Positions are not
-given out twice: whoever prunes the log leaves its newest entry. Leaves the bytes of an entry to
-``entry_codec.py``, and finding events by series and time to ``event_reads.py``.
+changes, so replaying from a position gives the same inputs in the same order, folded or not.
+Positions are not given out twice: whoever prunes the log leaves its newest entry. Leaves the bytes
+of an entry to ``entry_codec.py``, finding events by series and time to ``event_reads.py``, and
+folded entries to ``segments.py`` and ``segment_reads.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
 from functools import partial
+from heapq import merge
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 import apsw
@@ -27,16 +30,19 @@ from alertd.store.entry_codec import (
     encode_change,
 )
 from alertd.store.envelope import BadEntry
-from alertd.store.event_reads import Wanted, find_entries, read_part
+from alertd.store.event_reads import Wanted, find_events, read_part
 from alertd.store.failures import corrupt
 from alertd.store.protocols import LogEntry, StoredEvents, TimeSpan
 from alertd.store.readers import Readers
+from alertd.store.segment_reads import ChosenEvents, RestoredSegment
+from alertd.store.segments import StoredSegment, folded_position, segment_behind, whole_from
 from alertd.store.series_table import CHUNK_SERIES, SELECT_SERIES, decoded
 from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
 
 CHUNK_ENTRIES: Final = 256
 CHUNK_BYTES: Final = 4 << 20
 """A replay reads at most so much in one read transaction, and holds at most so much."""
+MAX_POSITION: Final = (1 << 63) - 1
 
 _WAL_BYTES_PER_EVENT: Final = 24
 _WAL_BYTES_PER_ID: Final = 64
@@ -48,6 +54,16 @@ class LogEnd(NamedTuple):
 
     position: int
     received_us: int
+
+
+class _Part(NamedTuple):
+    """What a replay reads in one transaction."""
+
+    segment: StoredSegment | None
+    entries: list[LogEntry]
+    """In the order of the log; those of a segment go in between."""
+    whole_from: int
+    """Behind this position no entry may be missing."""
 
 
 class LogReader:
@@ -70,14 +86,21 @@ class LogReader:
 
         Raises ``StoreCorrupt``, naming the position, for an entry that is damaged or missing.
         """
+        previous = 0
         while True:
-            work = partial(_read_chunk, self._path, after)
-            entries = await self._readers.run("replay the event log", work)
-            if not entries:
-                return
-            for entry in entries:
+            work = partial(_read_part, self._path, after)
+            part = await self._readers.run("replay the event log", work)
+            folded: Iterable[LogEntry] = ()
+            if part.segment is not None:
+                restore = partial(RestoredSegment, part.segment, self._path)
+                folded = (await self._readers.compute(restore)).entries(after)
+            for entry in merge(folded, part.entries, key=attrgetter("position")):
+                if previous and part.whole_from <= previous < entry.position - 1:
+                    raise corrupt(self._path, f"event_log has no entry {previous + 1}")
                 yield entry
-            after = entries[-1].position
+                after = previous = entry.position
+            if part.segment is None and not part.entries:
+                return
 
     async def read(
         self,
@@ -96,17 +119,25 @@ class LogReader:
         if through is None:
             through = (await self.end()).position
         while True:
-            find = partial(find_entries, wanted, after, through)
-            positions = await self._readers.run("find stored events", find)
-            if not positions:
+            find = partial(find_events, wanted, after, through)
+            found = await self._readers.run("find stored events", find)
+            if not found:
                 return
-            after, unread = positions[-1], positions
+            if isinstance(found, StoredSegment):
+                choose = partial(ChosenEvents, found, wanted, after, through, self._path)
+                for stored in await self._readers.compute(choose):
+                    yield stored
+                after = found.segment.last_position
+                continue
+            unread = found
             while unread:
                 work = partial(read_part, self._path, wanted, unread)
                 events, entries_read = await self._readers.run("read stored events", work)
+                if not entries_read:
+                    break
                 for stored in events:
                     yield stored
-                unread = unread[entries_read:]
+                after, unread = unread[entries_read - 1], unread[entries_read:]
 
     async def all_series(self) -> list[Series]:
         """Return every series, by id."""
@@ -206,33 +237,38 @@ def _end(connection: apsw.Connection) -> LogEnd:
 
 def _span(connection: apsw.Connection) -> TimeSpan | None:
     least_us, greatest_us = connection.execute(
-        "SELECT min(least_us), max(greatest_us) FROM event_log INDEXED BY event_log_by_time "
-        "WHERE greatest_us NOT NULL"
+        "SELECT min(least_us), max(greatest_us) FROM ("
+        "SELECT min(least_us) AS least_us, max(greatest_us) AS greatest_us "
+        "FROM event_log INDEXED BY event_log_by_time WHERE greatest_us NOT NULL "
+        "UNION ALL SELECT min(least_us), max(greatest_us) FROM segments)"
     ).get
     return None if least_us is None else TimeSpan(least_us, greatest_us)
 
 
-def _read_chunk(path: str, after: int, connection: apsw.Connection) -> list[LogEntry]:
+def _read_part(path: str, after: int, connection: apsw.Connection) -> _Part:
+    """Return the next segment behind position ``after``, or entries if there is none."""
+    folded = folded_position(connection)
+    segment = segment_behind(after, connection) if after < folded else None
+    last = MAX_POSITION if segment is None else segment.segment.last_position
     rows = connection.execute(
         "SELECT position, received_us, kind, body FROM event_log "
-        "WHERE position > ? ORDER BY position LIMIT ?",
-        (after, CHUNK_ENTRIES),
+        "WHERE position > ? AND position <= ? AND (position > ? OR kind = 'rules') "
+        "ORDER BY position LIMIT ?",
+        (after, last, folded, CHUNK_ENTRIES if segment is None else -1),
     )
     entries: list[LogEntry] = []
     size_bytes = 0
     for position, received_us, kind, body in rows:
-        if entries and position != entries[-1].position + 1:
-            raise corrupt(path, f"event_log has no entry {entries[-1].position + 1}")
         try:
-            decoded = decode_batch(body, received_us) if kind == "events" else decode_change(body)
+            content = decode_batch(body, received_us) if kind == "events" else decode_change(body)
         except BadEntry as error:
             raise corrupt(path, f"event_log entry {position}: {error}") from error
-        entries.append(LogEntry(position, decoded))
+        entries.append(LogEntry(position, content))
         size_bytes += len(body)
-        if size_bytes >= CHUNK_BYTES:
+        if size_bytes >= CHUNK_BYTES and segment is None:
             break
     rows.close(True)
-    return entries
+    return _Part(segment, entries, whole_from(connection))
 
 
 def _read_series(path: str, after: int, connection: apsw.Connection) -> list[Series]:

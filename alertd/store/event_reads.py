@@ -1,9 +1,11 @@
 """Finding stored events again, by series and event time.
 
-Owns the two steps of such a read, each one short read transaction: which entries of the log can
-hold such events (their span of event times, from an index, no body is touched), and the events in
-a bounded part of those entries. Invariant: what comes out depends on the log and the arguments
-only, never on how a read was cut into parts. Leaves the order of the steps to ``event_log.py``.
+Owns the two steps of such a read, each one short read transaction: which segment comes next, with
+its blocks, or, behind the segments, which entries of the log can hold such events (their span of
+event times, from an index, no body is touched); and the events in a bounded part of those
+entries. Invariant: what comes out depends on the log and the arguments only, never on how a read
+was cut into parts, nor on what is folded meanwhile. Leaves the order of the steps to
+``event_log.py``, and events out of segments to ``segment_reads.py``.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from alertd.store.entry_codec import decode_chosen
 from alertd.store.envelope import BadEntry
 from alertd.store.failures import corrupt
 from alertd.store.protocols import StoredEvents
+from alertd.store.segments import StoredSegment, folded_position, segment_with
 
 FOUND_ENTRIES: Final = 1 << 15
 """So many positions are looked up at once (256 KiB of them)."""
@@ -39,11 +42,14 @@ class Wanted(NamedTuple):
     series_ids: frozenset[int]
     from_us: int
     until_us: int
+    ascending: tuple[int, ...]
+    """The series numbers once more."""
 
     @classmethod
     def of(cls, series_ids: Collection[int], from_us: int, until_us: int) -> Wanted:
         """Return what to look for; a range without an instant in it wants no series."""
-        return cls(frozenset(series_ids if from_us < until_us else ()), from_us, until_us)
+        numbers = frozenset(series_ids if from_us < until_us else ())
+        return cls(numbers, from_us, until_us, tuple(sorted(numbers)))
 
     def places(self, series_ids: array[int], times_us: array[int]) -> list[int]:
         """Return the places of these events in a batch's columns, ascending."""
@@ -58,20 +64,28 @@ class Wanted(NamedTuple):
         return [place for place in of_series if from_us < times_us[place] <= until_us]
 
 
-def find_entries(
+def find_events(
     wanted: Wanted, after: int, through: int, connection: apsw.Connection
-) -> array[int]:
-    """Return positions in ``(after, through]`` of entries that may hold events of ``wanted``.
+) -> StoredSegment | array[int]:
+    """Return where in ``(after, through]`` events of ``wanted`` may be first.
 
-    Ascending, the first ``FOUND_ENTRIES`` of them: ask again behind the last until there are none.
+    That is the next segment; or, when there is none, positions of entries in the log, ascending,
+    the first ``FOUND_ENTRIES`` of them. Ask again behind what was returned until it is empty.
     """
     if not wanted.series_ids:
         return array("q")
+    folded = folded_position(connection)
+    if after < folded:
+        segment = segment_with(
+            wanted.ascending, wanted.from_us, wanted.until_us, after, through, connection
+        )
+        if segment is not None:
+            return segment
     rows = connection.execute(
         "SELECT position FROM event_log INDEXED BY event_log_by_time "
         "WHERE greatest_us > ? AND least_us <= ? AND position > ? AND position <= ? "
         "ORDER BY position LIMIT ?",
-        (wanted.from_us, wanted.until_us, after, through, FOUND_ENTRIES),
+        (wanted.from_us, wanted.until_us, max(after, folded), through, FOUND_ENTRIES),
     )
     return array("q", (position for (position,) in rows))
 
@@ -81,8 +95,9 @@ def read_part(
 ) -> tuple[list[StoredEvents], int]:
     """Return the events of the first of ``positions``, and of how many positions they are.
 
-    A position that is not there any more was pruned since it was found. Raises ``StoreCorrupt``,
-    naming the position, for an entry that is damaged.
+    They are none if the first was folded since it was found: look again from there on. One that
+    is just not there any more was pruned. Raises ``StoreCorrupt``, naming the position, for an
+    entry that is damaged.
     """
     found: list[StoredEvents] = []
     size_bytes = entries_read = 0
@@ -90,6 +105,8 @@ def read_part(
         row = connection.execute(
             "SELECT received_us, body FROM event_log WHERE position = ?", (position,)
         ).get
+        if row is None and position <= folded_position(connection):
+            break
         entries_read += 1
         if row is None:
             continue

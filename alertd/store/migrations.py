@@ -184,7 +184,38 @@ ALTER TABLE series ADD COLUMN last_us INTEGER;
 CREATE INDEX series_by_metric ON series (metric_name);
 """
 
-MIGRATIONS: Final = (_INITIAL, _EVENT_TIMES, _REQUESTS_AND_QUARANTINE, _SERIES_TOTALS)
+_SEGMENTS: Final = """
+-- Folded events. What counts, and until when, is in alertd/store/segments.py.
+CREATE TABLE segments (
+    first_position INTEGER PRIMARY KEY, -- of an entry of the log
+    last_position  INTEGER NOT NULL,
+    entries        INTEGER NOT NULL,
+    events         INTEGER NOT NULL,
+    least_us       INTEGER NOT NULL, -- event times
+    greatest_us    INTEGER NOT NULL,
+    directory      BLOB NOT NULL -- see alertd/store/directory.py
+) STRICT;
+CREATE TABLE blocks (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    segment      INTEGER NOT NULL, -- its first position; it may have no row yet, or no more
+    first_series INTEGER NOT NULL,
+    last_series  INTEGER NOT NULL,
+    events       INTEGER NOT NULL,
+    least_us     INTEGER NOT NULL,
+    greatest_us  INTEGER NOT NULL,
+    body         BLOB NOT NULL -- see alertd/store/block_codec.py
+) STRICT;
+CREATE INDEX blocks_by_series ON blocks (segment, last_series);
+INSERT INTO meta VALUES ('folded_position', 0), ('counted_block', 0);
+"""
+
+MIGRATIONS: Final = (
+    _INITIAL,
+    _EVENT_TIMES,
+    _REQUESTS_AND_QUARANTINE,
+    _SERIES_TOTALS,
+    _SEGMENTS,
+)
 
 
 def migrate(connection: apsw.Connection, path: Path) -> None:

@@ -42,6 +42,10 @@ class Readers:
         read = partial(self._read, operation, work)
         return await self._blocking.run(read, limiter=self._limiter)
 
+    async def compute(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in such a thread, without a connection: what was read is to be decoded."""
+        return await self._blocking.run(work, limiter=self._limiter)
+
     def close(self) -> None:
         """Close every connection. No ``run`` may be under way or follow."""
         for connection in self._idle:

@@ -26,6 +26,7 @@ from alertd.store.connection import (
 from alertd.store.event_log import EventLog
 from alertd.store.event_pages import EventPages
 from alertd.store.failures import translate
+from alertd.store.folding import Folding
 from alertd.store.incidents import IncidentStore
 from alertd.store.migrations import migrate
 from alertd.store.outbox import Outbox
@@ -50,6 +51,7 @@ class Store:
 
     events: EventLog
     pages: EventPages
+    folding: Folding
     rules: RuleTable
     incidents: IncidentStore
     outbox: Outbox
@@ -95,6 +97,7 @@ async def open_store(
             yield Store(
                 events=events,
                 pages=EventPages(events, readers, str(path)),
+                folding=Folding(writer, readers, str(path)),
                 rules=RuleTable(writer, readers, str(path)),
                 incidents=IncidentStore(writer, readers),
                 outbox=Outbox(writer, readers),
