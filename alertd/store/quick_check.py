@@ -22,7 +22,7 @@ import structlog
 from alertd.store.failures import corrupt
 
 WHOLE_FILE_S: Final = 2.0
-EVENT_TABLES: Final = frozenset({"event_log"})
+EVENT_TABLES: Final = frozenset({"event_log", "blocks"})
 """Tables whose rows have checksums of their own."""
 
 TELL_EVERY_S: Final = 5.0

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from alertd.clock import format_us
 from alertd.store.existing import Progress, WalGuard, guarded, opened, refuse_other_schema, silent
+from alertd.store.segments import folded_position
 from alertd.store.snapshots import SnapshotFile, snapshot_files, snapshots_folder
 
 
@@ -57,8 +58,11 @@ def read_figures(path: Path, on_progress: Progress = silent) -> StoreFigures:
             connection.execute("BEGIN")
             tables = _tables(connection)
             events, oldest_us, newest_us = connection.execute(
-                "SELECT sum(count), min(least_us), max(greatest_us) FROM event_log "
-                "WHERE kind = 'events'"
+                "SELECT sum(events), min(least_us), max(greatest_us) FROM "
+                "(SELECT count AS events, least_us, greatest_us FROM event_log "
+                "WHERE kind = 'events' AND position > ? "
+                "UNION ALL SELECT events, least_us, greatest_us FROM segments)",
+                (folded_position(connection),),
             ).fetchone() or (0, None, None)
             position = connection.execute("SELECT max(position) FROM event_log").get
             page_bytes = connection.pragma("page_size")
