@@ -59,6 +59,7 @@ class _Gathered:
             values=self.events.values,
             newest_us=self.progress.newest_us,
             raised_us=self.progress.raised_us,
+            heard_us=self.progress.heard_us,
             clock_us=self.progress.clock_us,
         )
 

@@ -158,6 +158,9 @@ class Metrics:
         )
         self.series = self._gauge("series", "Series known (bound: engine.max_series).")
         self.groups = self._gauge("groups", "Groups of rules held in memory.")
+        self.groups_dropped = self._counter(
+            "groups_dropped", "Groups forgotten because they were quiet for their rule's time."
+        )
         self.lag_seconds = self._gauge(
             "judging_lag_seconds", "For how long the oldest event not yet judged has waited."
         )

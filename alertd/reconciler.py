@@ -10,12 +10,13 @@ while a group is read. Incidents are matched by overlap, so doing it twice finds
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import structlog
 import trio
 
+from alertd.backfill import SLICE_SERIES
 from alertd.engine.inputs import Overdue, Reconsider, Stretch
 from alertd.engine.window import NEVER_US
 from alertd.errors import StoreUnavailable
@@ -62,19 +63,29 @@ class Reconciler:
 
     async def reconcile(self) -> None:
         """Judge again what is overdue now. What the store cannot read is left for the next time."""
-        engine = self._pipeline.engine
-        overdue = [stretch.overdue for stretch in engine.overdue()]
+        overdue = [stretch.overdue for stretch in self._pipeline.engine.overdue()]
         if not overdue:
             return
-        members = engine.members(
-            {(each.rule_id, each.group) for each in overdue}, range(len(self._registry))
-        )
+        members = await self._members({(each.rule_id, each.group) for each in overdue})
         for each in overdue:
             try:
                 await self._reconsider(each, members[each.rule_id, each.group])
             except StoreUnavailable as error:
                 log.warning("reconciling waits for the store", error=str(error))
                 return
+
+    async def _members(
+        self, wanted: Collection[tuple[str, Labels]]
+    ) -> dict[tuple[str, Labels], list[int]]:
+        """Return the series of each wanted (rule id, group), while no rule changes."""
+        members: dict[tuple[str, Labels], list[int]] = {key: [] for key in wanted}
+        async with self._pipeline.between_steps:
+            for first in range(0, len(self._registry), SLICE_SERIES):
+                part = range(first, min(first + SLICE_SERIES, len(self._registry)))
+                for key, series_ids in self._pipeline.engine.members(wanted, part).items():
+                    members[key] += series_ids
+                await trio.lowlevel.checkpoint()
+        return members
 
     async def _reconsider(self, overdue: Overdue, series_ids: Sequence[int]) -> None:
         pipeline = self._pipeline

@@ -171,6 +171,7 @@ def check_spec(spec: RuleSpec, setting: RuleSetting) -> None:
     _check_aggregate(spec, refuse)
     _check_matchers(spec, refuse)
     _check_targets(spec, setting.known_channels, refuse)
+    _check_ttl(spec, refuse)
     if problems:
         raise InvalidInput(problems)
 
@@ -212,11 +213,33 @@ def _check_numbers(spec: RuleSpec, refuse: Refuse) -> None:
     for name, seconds in durations.items():
         if not 0 <= seconds <= MAX_WINDOW_US / US_PER_S:
             refuse(f"/{name}", "must be between 0 and 366 days, in seconds")
-    if spec.group_ttl_secs is not None and not 1 <= spec.group_ttl_secs <= MAX_WINDOW_US / US_PER_S:
-        refuse("/groupTtlSecs", "must be between 1 second and 366 days, in seconds")
     if spec.min_samples is not None and not 0 <= spec.min_samples <= 10**9:
         refuse("/minSamples", "must be between 0 and 1000000000")
     _check_resolve_threshold(spec, refuse)
+
+
+def _check_ttl(spec: RuleSpec, refuse: Refuse) -> None:
+    """Refuse to forget a group that is not done with the events that it had."""
+    ttl_secs = spec.group_ttl_secs
+    if ttl_secs is None:
+        return
+    bucket_secs = spec.bucket_interval_secs or spec.window_duration_secs
+    least_secs = (
+        spec.window_duration_secs
+        + (bucket_secs if spec.type is RuleType.BUCKETED_WINDOW else 0)
+        + spec.allowed_lateness_secs
+        + spec.for_secs
+        + spec.keep_firing_secs
+    )
+    if not 1 <= ttl_secs <= MAX_WINDOW_US / US_PER_S:
+        refuse("/groupTtlSecs", "must be between 1 second and 366 days, in seconds")
+    elif ttl_secs < least_secs:
+        refuse(
+            "/groupTtlSecs",
+            f"must be at least {least_secs:g} seconds: a group is done with its events after "
+            "windowDurationSecs, bucketIntervalSecs, allowedLatenessSecs, forSecs and "
+            "keepFiringSecs; leave it out for a day, or more where that is needed",
+        )
 
 
 def _check_resolve_threshold(spec: RuleSpec, refuse: Refuse) -> None:
@@ -386,8 +409,7 @@ def compile_rule(record: RuleRecord) -> Rule:
     default_aggregate = "count" if spec.type is RuleType.SIMPLE_COUNT else "avg"
     aggregate = spec.aggregate or default_aggregate
     least_samples = 0 if aggregate in ZERO_ON_EMPTY else 1
-    ttl_secs = spec.group_ttl_secs
-    return Rule(
+    rule = Rule(
         id=record.id,
         version=record.version,
         name=spec.name,
@@ -407,10 +429,27 @@ def compile_rule(record: RuleRecord) -> Rule:
         allowed_lateness_us=seconds_to_us(spec.allowed_lateness_secs),
         on_no_data=spec.on_no_data,
         evaluate=spec.evaluate,
-        group_ttl_us=max(DAY_US, 2 * window_us) if ttl_secs is None else seconds_to_us(ttl_secs),
+        group_ttl_us=0,
         severity=spec.severity,
         description=spec.description,
         runbook_url=spec.runbook_url,
         repeat_interval_us=seconds_to_us(spec.repeat_interval_secs),
         targets=spec.notifications,
     )
+    if spec.group_ttl_secs is None:
+        ttl_us = max(DAY_US, 2 * window_us, least_ttl_us(rule))
+    else:
+        ttl_us = seconds_to_us(spec.group_ttl_secs)
+    return msgspec.structs.replace(rule, group_ttl_us=ttl_us)
+
+
+def least_ttl_us(rule: Rule) -> int:
+    """Return for how long, by the clock, a quiet group still has something to judge at most.
+
+    Its events leave the last window, the allowed lateness passes, and what has then begun may
+    have to last. If it were forgotten before, late events would not find what they belong with.
+    """
+    span_us = rule.window_us
+    if rule.type is RuleType.BUCKETED_WINDOW:
+        span_us += rule.bucket_us  # what a window says holds until the next one closes
+    return span_us + max(1, rule.allowed_lateness_us) + rule.for_us + rule.keep_firing_us

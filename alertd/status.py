@@ -75,6 +75,8 @@ class StatusReport(Struct, rename="camel"):
     rules: int
     series: int
     groups: int
+    dropped_groups: int
+    """Groups forgotten because they were quiet for ``groupTtlSecs``, since the state began."""
     cold_rules: list[str]
     """Ids of rules whose windows were not filled from the store when they became active, at
     most ``MAX_COLD_RULES`` of them; ``/metrics`` has their number."""
@@ -113,6 +115,7 @@ class Status:
         self._started_us = clock.now_us()
         self._is_serving = False
         self._pending_notifications = 0
+        self._dropped_groups = pipeline.engine.dropped_groups
 
     def ready(self) -> None:
         """Recovery is over and HTTP is open: tell systemd."""
@@ -157,6 +160,8 @@ class Status:
         metrics.rules_cold.set(len(pipeline.engine.cold_rules()))
         metrics.series.set(len(self._recovered.registry))
         metrics.groups.set(pipeline.engine.group_count())
+        metrics.groups_dropped.inc(pipeline.engine.dropped_groups - self._dropped_groups)
+        self._dropped_groups = pipeline.engine.dropped_groups
         metrics.applied_position.set(pipeline.applied)
         metrics.wal_bytes.set(self._store.writer.wal_bytes)
 
@@ -182,6 +187,7 @@ class Status:
             rules=len(self._rulebook),
             series=len(recovered.registry),
             groups=pipeline.engine.group_count(),
+            dropped_groups=pipeline.engine.dropped_groups,
             cold_rules=[rule.id for rule in pipeline.engine.cold_rules()[:MAX_COLD_RULES]],
             overdue_events=pipeline.engine.overdue_events,
             overdue_groups=pipeline.engine.overdue_groups,

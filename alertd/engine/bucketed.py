@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import msgspec
 
-from alertd.engine.group import BEFORE_TIME_US, WindowGroup
+from alertd.engine.group import WindowGroup
 from alertd.engine.inputs import StoredGroup
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import BucketedPast, Retrospect, next_end_us
-from alertd.engine.window import NEVER_US, Sight, Window
+from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Sight, Window
 from alertd.model import GroupState, Labels
 
 
@@ -62,8 +62,8 @@ class BucketedGroup(WindowGroup):
         if self._first_us is None or time_us < self._first_us:
             self._appear(time_us)
         counts = self._put(time_us, value, now_us)
-        if self._newest_us < time_us <= now_us:
-            self._newest_us, self._raised_us = time_us, now_us
+        if time_us <= now_us:
+            self._hear(time_us, now_us)
         self._close_until(self._clock_us(now_us))
         return counts
 
@@ -102,12 +102,16 @@ class BucketedGroup(WindowGroup):
         bucket_us = self._plan.rule.bucket_us
         self._judged_us = (self._newest_us - self._plan.lateness_us) // bucket_us * bucket_us
 
+    def _begin_after(self, forgotten_us: int) -> None:
+        super()._begin_after(forgotten_us)
+        self._horizon_us = forgotten_us
+
     def _put(self, time_us: int, value: float, now_us: int) -> bool:
         window, plan, judged_us = self._window, self._plan, self._judged_us
         if time_us >= judged_us:
             window.put(time_us, value)
             return True
-        reach_us = self.horizon_us(now_us) - plan.lateness_us
+        reach_us = self._reach_us(self.horizon_us(now_us))
         if time_us < judged_us - plan.lateness_us - plan.window_us:
             return False
         if time_us >= judged_us - plan.window_us:
@@ -160,7 +164,7 @@ class BucketedGroup(WindowGroup):
             window.forget_until(end_us - plan.window_us - plan.lateness_us - 1)
         if lifecycle.deadline_us <= horizon_us:
             self._serve(horizon_us)
-        lifecycle.forget_before(horizon_us - plan.lateness_us)
+        lifecycle.forget_before(self._reach_us(horizon_us))
 
     def _serve(self, until_us: int) -> None:
         self._pass_over(self.lifecycle.deadline_us)

@@ -20,11 +20,11 @@ from collections.abc import Sequence
 import msgspec
 
 from alertd.engine.condition import Level
-from alertd.engine.group import BEFORE_TIME_US, WindowGroup
+from alertd.engine.group import WindowGroup
 from alertd.engine.inputs import StoredGroup
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import ContinuousPast, Retrospect
-from alertd.engine.window import NEVER_US, Sight, Window
+from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Sight, Window
 from alertd.model import GroupState, Incident, Labels
 
 _LEAST_ROOM = 64
@@ -58,10 +58,12 @@ class ContinuousGroup(WindowGroup):
                 window.values.append(value)
                 if time_us != self._newest_us:
                     self._newest_us, self._raised_us = time_us, now_us
+                else:
+                    self._heard_us = now_us
                 self._judged_us = time_us
                 return True
             if self._sleeps_through(time_us, value, now_us):
-                return time_us > self.horizon_us(now_us) - plan.lateness_us
+                return time_us > self._reach_us(self.horizon_us(now_us))
             self._wake_up(now_us)
             self._judge(self._judged_us)  # clear, held and no data were all one to a sleeper
         return self._observe_awake(time_us, value, now_us)
@@ -159,7 +161,7 @@ class ContinuousGroup(WindowGroup):
     def _sleeps_through(self, time_us: int, value: float, now_us: int) -> bool:
         """Keep a late event, without judging it, if no window that it belongs to can breach."""
         window, screen, horizon_us = self._window, self._plan.screen, self.horizon_us(now_us)
-        reach_us = horizon_us - self._plan.lateness_us
+        reach_us = self._reach_us(horizon_us)
         if (
             time_us > horizon_us
             or time_us <= reach_us - window.span_us
@@ -170,8 +172,7 @@ class ContinuousGroup(WindowGroup):
             return False
         window.keep(time_us, value)
         self._pass_over(horizon_us)
-        if time_us > self._newest_us:
-            self._newest_us, self._raised_us = time_us, now_us
+        self._hear(time_us, now_us)
         if self._first_us is None or time_us < self._first_us:
             self._first_us = time_us
         return True
@@ -219,8 +220,7 @@ class ContinuousGroup(WindowGroup):
 
     def _see(self, time_us: int, raised_us: int) -> None:
         """Apply everything up to ``time_us``, an event that counts as received at ``raised_us``."""
-        if time_us > self._newest_us:
-            self._newest_us, self._raised_us = time_us, raised_us
+        self._hear(time_us, raised_us)
         self._judge_until(time_us)
 
     def _judge_until(self, until_us: int) -> None:
@@ -239,7 +239,7 @@ class ContinuousGroup(WindowGroup):
 
     def _forget(self) -> None:
         """Drop what no late event that is judged here can still ask for."""
-        reach_us = self._judged_us - self._plan.lateness_us
+        reach_us = self._reach_us(self._judged_us)
         self._window.forget_until(reach_us - self._window.span_us)
         self.lifecycle.forget_before(reach_us)
 
@@ -256,10 +256,9 @@ class ContinuousGroup(WindowGroup):
 
     def _insert(self, time_us: int, value: float, now_us: int, old_warm_us: int) -> bool:
         """Apply an event that is not after the horizon, and judge again what it changes."""
-        window, plan, horizon_us = self._window, self._plan, self._judged_us
-        if time_us > self._newest_us:
-            self._newest_us, self._raised_us = time_us, now_us
-        reach_us = horizon_us - plan.lateness_us
+        window, horizon_us = self._window, self._judged_us
+        self._hear(time_us, now_us)
+        reach_us = self._reach_us(horizon_us)
         if time_us <= reach_us - window.span_us and time_us != horizon_us:
             return False
         window.move_to(horizon_us)
@@ -278,7 +277,7 @@ class ContinuousGroup(WindowGroup):
     def _changed_by(self, time_us: int, old_warm_us: int, *, is_overdue: bool) -> tuple[int, int]:
         """Return in which stretch ``[from, until)`` a late event may have changed the level."""
         horizon_us, warm_us = self._judged_us, self._warm_up_us()
-        reach_us = horizon_us - self._plan.lateness_us
+        reach_us = self._reach_us(horizon_us)
         from_us, until_us = time_us, time_us + self._window.span_us
         if warm_us != old_warm_us:  # the group is older than was thought, and warm earlier
             from_us, until_us = min(from_us, warm_us), max(until_us, old_warm_us)

@@ -28,7 +28,7 @@ from alertd.engine.inputs import (
     Tick,
 )
 from alertd.engine.journal import Journal, SilentJournal
-from alertd.engine.plan import Plan
+from alertd.engine.plan import Plan, PlanDump
 from alertd.engine.routing import Router, RuleGroups, new_group, same_windows
 from alertd.engine.timers import Timers
 from alertd.engine.window import NEVER_US
@@ -43,7 +43,7 @@ from alertd.model import (
     Transition,
 )
 
-FORMAT = 2
+FORMAT = 3
 """Version of the plain data that ``dump`` yields."""
 
 
@@ -53,10 +53,12 @@ class Engine:
     def __init__(self, series_of: Callable[[int], Series]) -> None:
         """``series_of`` tells the metric name and labels behind a series number."""
         self._journal = Journal()
-        self._timers = Timers()
+        self._timers: Timers[Group] = Timers()
         self._router = Router(series_of)
         self.overdue_events = 0
         """Events older than the lateness of a rule that sees them, since the state began."""
+        self.dropped_groups = 0
+        """Groups dropped because they had been quiet for their time, since the state began."""
         self._overdue: dict[tuple[str, Labels], int] = {}
         self.look_backs: tuple[LookBack, ...] = ()
         """What the rules that the last ``RulesChanged`` made, or gave new windows, are to be
@@ -96,10 +98,14 @@ class Engine:
         silence = SilentJournal(self._journal.now_us)
         group: Group = new_group(groups.plan.apart(silence), stored.labels)
         yield from group.backfill(stored, self._journal.now_us)
+        if group.expires_us <= self._journal.now_us:
+            groups.plan.forget(group, self._journal.now_us)  # by now it would have been dropped
+            return
         replaced = self._router.replace(groups, group)
         if replaced is not None:
             self._timers.cancel(replaced)
         group.join(groups.plan, silence.pending_value)
+        self._timers.ask(group, group.expires_us)
 
     def next_wake_us(self) -> int | None:
         """Return the wall time by which a ``Tick`` is due, or None if no group waits for one."""
@@ -135,7 +141,7 @@ class Engine:
 
     def _apply_events(self, batch: EventBatch) -> None:
         now_us = self._journal.now_us = batch.received_us
-        self._timers.wake(now_us)
+        self._wake(now_us)
         routes = self._router.routes(batch.series_ids)
         for route, time_us, value in zip(routes, batch.times_us, batch.values, strict=True):
             for group in route:
@@ -168,11 +174,15 @@ class Engine:
     def members(
         self, wanted: Collection[tuple[str, Labels]], series_ids: Sequence[int]
     ) -> dict[tuple[str, Labels], list[int]]:
-        """Return which of ``series_ids`` belong to each wanted (rule id, group). O(series)."""
+        """Return which of ``series_ids`` belong to each wanted (rule id, group), making no group.
+
+        Some 5 us for each series of a metric that any of these rules is about.
+        """
         found: dict[tuple[str, Labels], list[int]] = {key: [] for key in wanted}
-        for series_id, route in zip(series_ids, self._router.routes(series_ids), strict=True):
-            for group in route:
-                key = (group.rule_id, group.labels)
+        rules = {rule_id: self._router.get(rule_id) for rule_id, _ in wanted}
+        metrics = {each.plan.rule.metric_name for each in rules.values() if each is not None}
+        for series_id in self._router.of_metrics(metrics, series_ids):
+            for key in self.watchers(series_id):
                 if key in found:
                     found[key].append(series_id)
         return found
@@ -199,10 +209,45 @@ class Engine:
         told = [incident for incident in event.told if incident.detected_us >= plan.active_us]
         group.advance(now_us)
         group.reconsider(stretch.from_us, events, before, told, overdue.least_us, now_us)
+        self._drop_if_expired(groups, group, now_us, not_before_us=now_us)
 
     def _apply_tick(self, now_us: int) -> None:
         self._journal.now_us = max(now_us, self._journal.now_us)
-        self._timers.wake(now_us)
+        self._wake(now_us)
+
+    def _wake(self, now_us: int) -> None:
+        """Judge what the clock has made due, and drop groups that have been quiet for their time.
+
+        A group that is dropped is judged up to that time, whenever this is looked at.
+        """
+        while (group := self._timers.pop_due(now_us)) is not None:
+            if group.expires_us > now_us or self._is_overdue(group):
+                group.advance(now_us)
+            groups = self._router.get(group.rule_id)
+            assert groups is not None
+            self._drop_if_expired(groups, group, now_us)
+
+    def _drop_if_expired(
+        self, groups: RuleGroups, group: Group, now_us: int, *, not_before_us: int = 0
+    ) -> None:
+        """Drop a group that has been quiet for its time; another is looked at again then.
+
+        One whose past waits for the reconciler stays until that has been there.
+        """
+        if self._is_overdue(group):
+            return
+        if group.expires_us > now_us:
+            self._timers.ask(group, group.expires_us)
+            return
+        at_us = max(group.expires_us, not_before_us)
+        group.advance(at_us)
+        groups.plan.forget(group, at_us)
+        self._router.drop(groups, group)
+        self._end(group, EndReason.EXPIRED, at_us)
+        self.dropped_groups += 1
+
+    def _is_overdue(self, group: Group) -> bool:
+        return (group.rule_id, group.labels) in self._overdue
 
     def _apply_rules(self, change: RulesChanged) -> None:
         self._apply_tick(change.at_us)
@@ -227,8 +272,9 @@ class Engine:
             group.advance(now_us)
         known.plan.adopt(rule)
         known.watch_silence()
-        for group in known.by_labels.values():
+        for group in list(known.by_labels.values()):
             group.rejudge(now_us)
+            self._drop_if_expired(known, group, now_us, not_before_us=now_us)
 
     def _end_all(self, groups: RuleGroups | None, reason: EndReason, now_us: int) -> None:
         """End what is open on groups that go away."""
@@ -236,11 +282,15 @@ class Engine:
             return
         for group in groups.by_labels.values():
             self._overdue.pop((group.rule_id, group.labels), None)
-            lifecycle = group.lifecycle
-            if lifecycle.incident is not None:
-                ended_us = max(group.horizon_us(now_us), lifecycle.incident.fired_us)
-                lifecycle.resolve(ended_us, reason, None)
-            self._timers.cancel(group)
+            self._end(group, reason, now_us)
+
+    def _end(self, group: Group, reason: EndReason, now_us: int) -> None:
+        """End what is open on a group that goes away, and never look at it again."""
+        lifecycle = group.lifecycle
+        if lifecycle.incident is not None:
+            ended_us = max(group.horizon_us(now_us), lifecycle.incident.fired_us)
+            lifecycle.resolve(ended_us, reason, None)
+        self._timers.cancel(group)
 
     def dump(self) -> Iterator[object]:
         """Yield the whole state as plain data, a group at a time. Nothing may step meanwhile."""
@@ -249,13 +299,14 @@ class Engine:
             FORMAT,
             self._journal.now_us,
             self.overdue_events,
+            self.dropped_groups,
             self._timers.last_ticket,
         )
         for (rule_id, labels), least_us in self._overdue.items():
             yield ("overdue", rule_id, labels, least_us)
         for groups in self._router:
             plan = groups.plan
-            yield ("rule", msgspec.to_builtins(plan.rule), plan.active_us, plan.is_warm)
+            yield ("rule", msgspec.to_builtins(plan.rule), plan.dump())
             for group in groups.by_labels.values():
                 yield ("group", group.labels, group.dump())
 
@@ -269,21 +320,22 @@ class Engine:
         header = msgspec.convert(next(source, ()), tuple[object, ...])
         if header[:2] != ("engine", FORMAT):
             raise ValueError(f"engine state begins with {header[:2]}, expected format {FORMAT}")
-        counters = msgspec.convert(header[2:], tuple[int, int, int])
-        self._journal.now_us, self.overdue_events, last_ticket = counters
+        counters = msgspec.convert(header[2:], tuple[int, int, int, int])
+        self._journal.now_us, self.overdue_events, self.dropped_groups, last_ticket = counters
         for item in source:
             kind, *fields = msgspec.convert(item, tuple[object, ...])
             if kind == "overdue":
                 rule_id, labels, least_us = msgspec.convert(fields, tuple[str, Labels, int])
                 self._overdue[rule_id, labels] = least_us
             elif kind == "rule":
-                rule, active_us, is_warm = msgspec.convert(fields, tuple[Rule, int, bool])
-                groups = self._router.add(Plan(rule, active_us, self._journal, self._timers))
-                groups.plan.is_warm = is_warm
+                rule, state = msgspec.convert(fields, tuple[Rule, PlanDump])
+                plan = Plan(rule, state[0], self._journal, self._timers)
+                plan.load(state)
+                groups = self._router.add(plan)
             elif kind == "group" and groups is not None:
-                labels, state = msgspec.convert(fields, tuple[Labels, tuple[object, ...]])
+                labels, of_group = msgspec.convert(fields, tuple[Labels, tuple[object, ...]])
                 group: Group = groups.group(labels)
-                group.load(state)
+                group.load(of_group)
             else:
                 raise ValueError(f"engine state has an item of unknown kind {kind!r}")
         self._timers.last_ticket = last_ticket

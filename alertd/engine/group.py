@@ -23,11 +23,8 @@ from alertd.engine.lifecycle import Discovery, Lifecycle, LifecycleDump
 from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import Retrospect
-from alertd.engine.window import NEVER_US, Sight, Window, WindowDump
+from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Sight, Window, WindowDump
 from alertd.model import DetectedBy, GroupState, Incident, Labels
-
-BEFORE_TIME_US: Final = -NEVER_US
-"""Earlier than any instant: the horizon of a group in which nothing has been judged."""
 
 BACKFILL_SLICE_EVENTS: Final = 500
 """Stored events that a group takes between two yields: some 10 ms at most."""
@@ -46,12 +43,21 @@ class Group(Protocol):
         """The id of its rule."""
         ...
 
+    @property
+    def expires_us(self) -> int:
+        """The wall time at which it is to be dropped if no event comes; or ``NEVER_US``."""
+        ...
+
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply an event received at ``now_us``.
 
         False if it is older than the allowed lateness: then the windows of the past that it
         belongs to are not judged again here.
         """
+        ...
+
+    def forgotten_until_us(self, now_us: int) -> int:
+        """Return up to where a late event must find its events, if it is dropped at ``now_us``."""
         ...
 
     def advance(self, now_us: int) -> None:
@@ -99,15 +105,16 @@ class Group(Protocol):
         ...
 
 
-_Clock = tuple[int, int, int | None, int, int, int, int, int]
+_Clock = tuple[int, int, int, int | None, int, int, int, int, int, int]
 _GroupDump = tuple[_Clock, LifecycleDump, WindowDump]
 
 
 class WindowGroup:
     """What ``ContinuousGroup`` and ``BucketedGroup`` have in common."""
 
-    __slots__ = ("_filled_us", "_first_us", "_judged_us", "_newest_us", "_plan", "_raised_us",
-                 "_warm_us", "_window", "labels", "lifecycle", "ticket", "wake_us")  # fmt: skip
+    __slots__ = ("_filled_us", "_first_us", "_heard_us", "_judged_us", "_known_from_us",
+                 "_newest_us", "_plan", "_raised_us", "_warm_us", "_window", "labels",
+                 "lifecycle", "ticket", "wake_us")  # fmt: skip
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self.labels = labels
@@ -120,6 +127,8 @@ class WindowGroup:
         self._window = plan.new_window()
         self._newest_us = BEFORE_TIME_US  # M: greatest event time that the clock has reached
         self._raised_us = plan.active_us  # R: wall time at which M was last raised
+        self._heard_us = plan.active_us  # wall time of the last event that did not raise M
+        self._known_from_us = BEFORE_TIME_US  # before it, dropped groups may have had events
         self._first_us: int | None = None  # least event time seen
         self._judged_us = BEFORE_TIME_US
         self._filled_us = BEFORE_TIME_US  # the horizon at the activation, if it started warm
@@ -128,6 +137,8 @@ class WindowGroup:
             self._begin_watch()
             self._warm_us = self._warm_up_us()
             self._ask()
+        elif plan.forgotten_until_us != BEFORE_TIME_US:
+            self._begin_after(plan.forgotten_until_us)
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply an event received at ``now_us``; False if it is older than the lateness."""
@@ -135,6 +146,10 @@ class WindowGroup:
 
     def advance(self, now_us: int) -> None:
         """Judge what the clock has made due, and ask to be woken for what comes next."""
+        raise NotImplementedError
+
+    def state(self, now_us: int) -> GroupState:
+        """Return where the group stands for a reader at ``now_us``, who moves nothing."""
         raise NotImplementedError
 
     def sight(self, at_us: int) -> Sight:
@@ -174,6 +189,24 @@ class WindowGroup:
         times = self._window.times
         return bool(times) and times[-1] > self._newest_us
 
+    @property
+    def expires_us(self) -> int:
+        """The wall time at which it is to be dropped if no event comes; or ``NEVER_US``."""
+        if self._watches_silence:
+            return NEVER_US
+        quiet_since_us = max(self._raised_us, self._heard_us)
+        if self._has_waiting:
+            quiet_since_us = max(quiet_since_us, self._window.times[-1])
+        return quiet_since_us + self._plan.rule.group_ttl_us
+
+    def forgotten_until_us(self, now_us: int) -> int:
+        """Return up to where a late event must find its events, if it is dropped at ``now_us``.
+
+        Later ones share no window with them, nor have they windows that follow one another.
+        """
+        rule = self._plan.rule
+        return min(self._newest_us + rule.window_us + rule.bucket_us, self.horizon_us(now_us))
+
     def horizon_us(self, now_us: int) -> int:
         """Return the event time judged so far at ``now_us``; the activation before any event."""
         if self._newest_us == BEFORE_TIME_US:
@@ -200,6 +233,17 @@ class WindowGroup:
         """Return M + (now - R) - L: where the wall clock alone puts the horizon."""
         return self._newest_us + (now_us - self._raised_us) - self._plan.lateness_us
 
+    def _reach_us(self, horizon_us: int) -> int:
+        """Return up to where events are overdue: their past is not known here any more."""
+        return max(horizon_us - self._plan.lateness_us, self._known_from_us)
+
+    def _hear(self, time_us: int, now_us: int) -> None:
+        """Let the clock go by an event that it has reached at ``now_us``."""
+        if time_us > self._newest_us:
+            self._newest_us, self._raised_us = time_us, now_us
+        else:
+            self._heard_us = now_us
+
     def _appear(self, time_us: int) -> None:
         """Take ``time_us`` for the moment at which the group first appeared."""
         self._first_us = time_us
@@ -210,6 +254,15 @@ class WindowGroup:
     def _begin_watch(self) -> None:
         """Be there, without any event, from the moment at which the rule became active."""
         self._newest_us = self._judged_us = self._plan.active_us
+
+    def _begin_after(self, forgotten_us: int) -> None:
+        """Be new, but leave what comes from before ``forgotten_us`` to the reconciler.
+
+        It may belong with events of a group that had these labels and was dropped.
+        """
+        self._known_from_us = self._newest_us = forgotten_us
+        self._raised_us = self._plan.journal.now_us
+        self._judged_us = self._just_judged(forgotten_us)
 
     def _warm_up_us(self) -> int:
         """Return when the warm-up is over; ``NEVER_US`` for a rule or a group without one."""
@@ -224,7 +277,7 @@ class WindowGroup:
 
     def _revise(self, from_us: int, until_us: int, time_us: int, horizon_us: int) -> None:
         """Judge ``[from_us, until_us)`` again, because of a late event at ``time_us``."""
-        past = self._retrospect(self._window, horizon_us - self._plan.lateness_us)
+        past = self._retrospect(self._window, self._reach_us(horizon_us))
         levels = [(at_us, level) for at_us, level, _ in past.looks(from_us, until_us)]
         discovery = Discovery(DetectedBy.LATE, horizon_us - time_us)
         self.lifecycle.revise(from_us, until_us, levels, horizon_us, discovery, past)
@@ -250,7 +303,7 @@ class WindowGroup:
         discovery = Discovery(DetectedBy.RECONCILE, horizon_us - late_us)
         passed = self._passed(from_us, before)
         self.lifecycle.reconsider(from_us, levels, told, passed, horizon_us, discovery, past)
-        self.lifecycle.forget_before(horizon_us - self._plan.lateness_us)
+        self.lifecycle.forget_before(self._reach_us(horizon_us))
         self._ask()
 
     def _passed(self, from_us: int, before: Window) -> list[Interval]:
@@ -318,6 +371,7 @@ class WindowGroup:
 
     def _take_clock(self, stored: StoredGroup) -> None:
         """Take over the clock of the stored events, and judge as far as it has come."""
+        self._heard_us = stored.heard_us
         if stored.newest_us != BEFORE_TIME_US:
             self._newest_us, self._raised_us = stored.newest_us, stored.raised_us
 
@@ -346,18 +400,19 @@ class WindowGroup:
 
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
-        clock = (self._newest_us, self._raised_us, self._first_us, self._warm_us, self._judged_us,
-                 self._filled_us, self.wake_us, self.ticket)  # fmt: skip
+        clock = (self._newest_us, self._raised_us, self._heard_us, self._first_us, self._warm_us,
+                 self._judged_us, self._filled_us, self._known_from_us, self.wake_us,
+                 self.ticket)  # fmt: skip
         return clock, self.lifecycle.dump(), self._window.dump()
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
         clock, lifecycle, window = msgspec.convert(state, _GroupDump)
-        self._newest_us, self._raised_us, self._first_us, self._warm_us = clock[:4]
-        self._judged_us, self._filled_us = clock[4:6]
+        self._newest_us, self._raised_us, self._heard_us, self._first_us = clock[:4]
+        self._warm_us, self._judged_us, self._filled_us, self._known_from_us = clock[4:8]
         self.lifecycle.load(lifecycle)
         self._window.load(window, self._position_us)
-        self._plan.timers.restore(self, *clock[6:])
+        self._plan.timers.restore(self, *clock[8:])
 
 
 def _slices(start: int, end: int) -> Iterator[slice]:

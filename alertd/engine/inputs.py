@@ -83,6 +83,8 @@ class StoredGroup(Struct, frozen=True, kw_only=True):
     """M of SEMANTICS, section 5: the greatest event time that the wall clock has reached."""
     raised_us: int
     """R: when M was raised to that."""
+    heard_us: int
+    """When the last of the events was received."""
     clock_us: int
     """How far the clock has moved the horizon so far."""
 

@@ -7,6 +7,7 @@ the journal and the timers that its groups write to. Leaves state to the groups.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from alertd.engine.aggregates import Aggregate, aggregate_factory
 from alertd.engine.condition import Condition, Level
@@ -14,23 +15,32 @@ from alertd.engine.early import EarlyWindow
 from alertd.engine.journal import Journal
 from alertd.engine.screen import Screen
 from alertd.engine.timers import Timers
-from alertd.engine.window import Window
+from alertd.engine.window import BEFORE_TIME_US, Window
 from alertd.model import Evaluate, Rule, RuleType
+
+if TYPE_CHECKING:
+    from alertd.engine.group import Group
+
+
+PlanDump = tuple[int, bool, int]
+"""What a plan has learned, as plain data; see ``Plan.dump``."""
 
 
 class Plan:
     """What the groups of one rule have in common."""
 
-    __slots__ = ("active_us", "condition", "is_loud", "is_warm", "journal", "judges_on_close",
-                 "lateness_us", "new_aggregate", "rule", "screen", "timers",
+    __slots__ = ("active_us", "condition", "forgotten_until_us", "is_loud", "is_warm", "journal",
+                 "judges_on_close", "lateness_us", "new_aggregate", "rule", "screen", "timers",
                  "window_us")  # fmt: skip
 
-    def __init__(self, rule: Rule, active_us: int, journal: Journal, timers: Timers) -> None:
+    def __init__(self, rule: Rule, active_us: int, journal: Journal, timers: Timers[Group]) -> None:
         self.rule = rule
         self.active_us = active_us
         """Since when the rule has been active, by the wall clock."""
         self.is_warm = False
         """Whether its groups began with the events that were stored before."""
+        self.forgotten_until_us = BEFORE_TIME_US
+        """Up to here, in event time, there may have been events of groups that were dropped."""
         self.condition = Condition(rule)
         self.screen = Screen(rule, self.condition)
         self.is_loud = self.screen.is_loud
@@ -86,6 +96,18 @@ class Plan:
         self.screen = Screen(rule, self.condition)
         self.is_loud = self.screen.is_loud
 
+    def forget(self, group: Group, now_us: int) -> None:
+        """Know that ``group`` is dropped at ``now_us``, and its events with it."""
+        self.forgotten_until_us = max(self.forgotten_until_us, group.forgotten_until_us(now_us))
+
     def look(self, window: Window) -> tuple[Level, float | None]:
         """Return what ``window`` means now, and its value if it has one."""
         return window.look(self.condition)
+
+    def dump(self) -> PlanDump:
+        """Return what is not the rule's as plain data for a snapshot."""
+        return self.active_us, self.is_warm, self.forgotten_until_us
+
+    def load(self, state: PlanDump) -> None:
+        """Take what ``dump`` returned."""
+        self.active_us, self.is_warm, self.forgotten_until_us = state

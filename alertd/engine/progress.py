@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import heapq
 
-from alertd.engine.group import BEFORE_TIME_US
+from alertd.engine.window import BEFORE_TIME_US
 
 
 class Progress:
     """The clock of one group, while its events are told in order of receipt."""
 
-    __slots__ = ("_ahead", "_lateness_us", "clock_us", "newest_us", "raised_us")
+    __slots__ = ("_ahead", "_lateness_us", "clock_us", "heard_us", "newest_us", "raised_us")
 
     def __init__(self, lateness_us: int) -> None:
         self._lateness_us = lateness_us
@@ -27,11 +27,14 @@ class Progress:
         """M: the greatest event time that the wall clock has reached."""
         self.raised_us = BEFORE_TIME_US
         """R: when it was raised to that."""
+        self.heard_us = BEFORE_TIME_US
+        """When the last event was received."""
         self.clock_us = BEFORE_TIME_US
         """How far the clock has moved the horizon: the greatest M + (now - R) - L so far."""
 
     def see(self, time_us: int, received_us: int) -> None:
         """Count an event in; receive times never decrease."""
+        self.heard_us = received_us
         if self._ahead:
             self._reach(received_us)
         if time_us > received_us:

@@ -6,6 +6,9 @@ exact arithmetic, and the incidents are read off the resulting segments of time.
 nothing with the incremental engine but the names of the levels, so that a mistake has to be
 made twice to stay unseen.
 
+A group that has been quiet for ``groupTtlSecs`` is dropped: what it gets later is another *life*,
+which shares nothing with the one before.
+
 Invariant: the answer is a function of the events, their receive times and the wall time alone.
 A late event stands where its event time puts it, as if it had come in order. Leaves to others:
 ids, windows' edges, and what was told before. Cost: O(n) for each instant that is judged, and
@@ -47,6 +50,14 @@ class Episode(NamedTuple):
     """The value furthest beyond the threshold; None where no window had a value."""
 
 
+class Life(NamedTuple):
+    """What a group is from its first event until it has been quiet for its rule's time."""
+
+    arrivals: list[Arrival]
+    dropped_us: int | None
+    """The wall time at which it was dropped; None if it is still there."""
+
+
 class Segment(NamedTuple):
     """A stretch ``[start_us, end_us)`` in which nothing changes; the last has no end yet."""
 
@@ -76,11 +87,51 @@ def rescan(rule: Rule, active_us: int, arrivals: Sequence[Arrival], now_us: int)
     ``active_us`` is when the rule became active; ``arrivals`` are the group's events, those of
     one event time in order of arrival, and none received after ``now_us``.
     """
-    horizon_us = horizon(rule, active_us, arrivals, now_us)
-    if horizon_us is None:
-        return []
-    events = sorted(arrivals, key=lambda arrival: arrival.time_us)
-    return _episodes(rule, _segments(rule, active_us, events, horizon_us), horizon_us)
+    found: list[Episode] = []
+    for life in lives(rule, arrivals, now_us):
+        until_us = now_us if life.dropped_us is None else life.dropped_us
+        horizon_us = horizon(rule, active_us, life.arrivals, until_us)
+        if horizon_us is None:
+            continue
+        events = sorted(life.arrivals, key=lambda arrival: arrival.time_us)
+        episodes = _episodes(rule, _segments(rule, active_us, events, horizon_us), horizon_us)
+        if life.dropped_us is not None:
+            episodes = [_expired(episode, horizon_us) for episode in episodes]
+        found += episodes
+    return found
+
+
+def lives(rule: Rule, arrivals: Sequence[Arrival], now_us: int) -> list[Life]:
+    """Cut what a group got where it was quiet for ``groupTtlSecs``, by the wall clock.
+
+    An event that was ahead of the clock is quiet from its own time on. There is always a life for
+    a rule that watches for silence, and that never ends.
+    """
+    if _watches_silence(rule):
+        return [Life(list(arrivals), None)]
+    found: list[Life] = []
+    life: list[Arrival] = []
+    for arrival in sorted(arrivals, key=lambda arrival: arrival.received_us):
+        if life and arrival.received_us >= _quiet_until_us(rule, life):
+            found.append(Life(life, _quiet_until_us(rule, life)))
+            life = []
+        life.append(arrival)
+    if life:
+        dropped_us = _quiet_until_us(rule, life)
+        found.append(Life(life, dropped_us if dropped_us <= now_us else None))
+    return found
+
+
+def _quiet_until_us(rule: Rule, arrivals: Sequence[Arrival]) -> int:
+    """Return when a group is dropped that gets no more than these."""
+    return max(max(a.received_us, a.time_us) for a in arrivals) + rule.group_ttl_us
+
+
+def _expired(episode: Episode, horizon_us: int) -> Episode:
+    if episode.ended_us is not None:
+        return episode
+    ended_us = max(horizon_us, episode.fired_us)
+    return episode._replace(ended_us=ended_us, end_reason=EndReason.EXPIRED)
 
 
 def horizon(rule: Rule, active_us: int, arrivals: Sequence[Arrival], now_us: int) -> int | None:

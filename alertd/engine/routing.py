@@ -4,12 +4,13 @@ Owns the plans by metric name, each rule's groups, and the route of each series:
 groups that its events go to. Matching is done once per series and remembered, so an event
 costs only the rules that see it, whether there are ten others or ten thousand.
 
-Invariant: a remembered route is what matching would give now; any change of rules forgets them.
+Invariant: a remembered route is what matching would give now: any change of rules forgets all of
+them, and a group that goes those that lead to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import cast
 
 from alertd.engine.bucketed import BucketedGroup
@@ -53,6 +54,15 @@ class RuleGroups:
             group = self.by_labels[labels] = new_group(self.plan, labels)
         return group
 
+    def admit(self, labels: Labels) -> Group:
+        """Return the group that an event goes to; a new one is to be dropped when it is quiet."""
+        group = self.by_labels.get(labels)
+        if group is None:
+            group = self.group(labels)
+            plan = self.plan
+            plan.timers.ask(group, plan.journal.now_us + plan.rule.group_ttl_us)
+        return group
+
 
 def new_group(plan: Plan, labels: Labels) -> Group:
     """Return a group of its own, which no series leads to."""
@@ -67,6 +77,8 @@ class Router:
         self._rules: dict[str, RuleGroups] = {}
         self._candidates: dict[_Handle, dict[str, RuleGroups]] = {}
         self._routes: list[Route | None] = []
+        self._sources: dict[Group, list[int]] = {}  # the series that lead to each group
+        self._broken: dict[int, Route] = {}  # what is left of a route that has lost a group
 
     def __iter__(self) -> Iterator[RuleGroups]:
         return iter(self._rules.values())
@@ -80,7 +92,7 @@ class Router:
         groups = RuleGroups(plan)
         self._rules[plan.rule.id] = groups
         self._candidates.setdefault(_handle_of(plan.rule), {})[plan.rule.id] = groups
-        self._routes = []
+        self._forget_routes()
         return groups
 
     def remove(self, rule_id: str) -> RuleGroups | None:
@@ -88,7 +100,7 @@ class Router:
         groups = self._rules.pop(rule_id, None)
         if groups is not None:
             del self._candidates[_handle_of(groups.plan.rule)][rule_id]
-            self._routes = []
+            self._forget_routes()
         return groups
 
     def replace(self, groups: RuleGroups, group: Group) -> Group | None:
@@ -96,8 +108,22 @@ class Router:
         replaced = groups.by_labels.get(group.labels)
         groups.by_labels[group.labels] = group
         if replaced is not None:
-            self._routes = []
+            self._forget_routes_to(replaced)
         return replaced
+
+    def drop(self, groups: RuleGroups, group: Group) -> None:
+        """Forget a group. O(series that lead to it)."""
+        del groups.by_labels[group.labels]
+        self._forget_routes_to(group)
+
+    def _forget_routes(self) -> None:
+        self._routes, self._sources, self._broken = [], {}, {}
+
+    def _forget_routes_to(self, group: Group) -> None:
+        for series_id in self._sources.pop(group, ()):
+            route = self._routes[series_id] or self._broken[series_id]
+            self._routes[series_id] = None
+            self._broken[series_id] = tuple(other for other in route if other is not group)
 
     def routes(self, series_ids: Sequence[int]) -> Iterator[Route]:
         """Return an iterator over the groups that see each of ``series_ids``.
@@ -109,7 +135,7 @@ class Router:
             if series_id >= len(known):
                 known.extend([None] * (series_id + 1 - len(known)))
             if known[series_id] is None:
-                known[series_id] = self._match(self._series_of(series_id))
+                known[series_id] = self._route(series_id)
         return cast("Iterator[Route]", map(known.__getitem__, series_ids))
 
     def watchers(self, series_id: int) -> list[tuple[str, Labels]]:
@@ -121,11 +147,26 @@ class Router:
             for groups in self._seeing(series, labels)
         ]
 
+    def _route(self, series_id: int) -> Route:
+        """Match a series, and remember which groups it leads to."""
+        route = self._match(self._series_of(series_id))
+        remembered = self._broken.pop(series_id, ())
+        for group in route:
+            if group not in remembered:
+                self._sources.setdefault(group, []).append(series_id)
+        return route
+
+    def of_metrics(self, names: Collection[str], series_ids: Iterable[int]) -> Iterator[int]:
+        """Yield those of ``series_ids`` whose metric is one of ``names``."""
+        for series_id in series_ids:
+            if self._series_of(series_id).metric_name in names:
+                yield series_id
+
     def _match(self, series: Series) -> Route:
         """Return the groups that see ``series``, in the order of their rules' ids."""
         labels = dict(series.labels)
         seeing = self._seeing(series, labels)
-        return tuple(groups.group(groups.labels_of(labels)) for groups in seeing)
+        return tuple(groups.admit(groups.labels_of(labels)) for groups in seeing)
 
     def _seeing(self, series: Series, labels: dict[str, str]) -> list[RuleGroups]:
         """Return the rules that see ``series``, by id."""

@@ -29,6 +29,9 @@ from alertd.engine.condition import Condition, Level
 NEVER_US = 1 << 62
 """Later than any instant: the change point of a window in which nothing will change."""
 
+BEFORE_TIME_US = -NEVER_US
+"""Earlier than any instant: the horizon of a group in which nothing has been judged."""
+
 _TRIM_AT_LEAST = 32
 
 WindowDump = tuple[bytes, bytes]

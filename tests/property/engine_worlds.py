@@ -10,12 +10,13 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from hypothesis import strategies as st
 
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import Backfill, Input, LookBack, RulesChanged, StoredGroup, Tick
 from alertd.engine.progress import Progress
-from alertd.engine.rescan import Arrival, Episode, horizon, rescan
+from alertd.engine.rescan import Arrival, Episode, horizon, lives, rescan
 from alertd.model import (
     COMPARE,
     Evaluate,
@@ -32,7 +33,7 @@ from alertd.model import (
     Severity,
     Transition,
 )
-from alertd.rules import AGGREGATES, ZERO_ON_EMPTY
+from alertd.rules import AGGREGATES, ZERO_ON_EMPTY, least_ttl_us
 
 METRIC = "requests"
 SERIES = (
@@ -191,6 +192,14 @@ def sleepy_rules(draw: st.DrawFn) -> Rule:
     )
 
 
+@st.composite
+def forgetful(draw: st.DrawFn, rule: st.SearchStrategy[Rule]) -> Rule:
+    """A rule that drops its groups soon, but not before they are done with what they have."""
+    of = draw(rule)
+    more_us = draw(st.one_of(st.just(0), st.integers(0, 12), st.integers(0, 60)))
+    return msgspec.structs.replace(of, group_ttl_us=least_ttl_us(of) + more_us)
+
+
 def resolve_thresholds(comparison: Operator, threshold: float) -> st.SearchStrategy[float | None]:
     """None, or a threshold on the laxer side."""
     if comparison in (Operator.EQ, Operator.NE):
@@ -216,7 +225,10 @@ _LISTS_OF_STEPS = st.one_of(st.lists(_STEPS, max_size=8), st.lists(_STEPS, min_s
 @st.composite
 def worlds(draw: st.DrawFn, rule: st.SearchStrategy[Rule] | None = None) -> World:
     """A rule and events of which none is late, a few of them ahead of the clock."""
-    of_rule = draw(st.one_of(rules(), rules(), sleepy_rules()) if rule is None else rule)
+    usual = st.one_of(
+        rules(), sleepy_rules(), forgetful(st.one_of(rules(), rules(), sleepy_rules()))
+    )
+    of_rule = draw(usual if rule is None else rule)
     active_us = draw(st.sampled_from([0, 7, 1_700_000_000_000_003]))
     receipts: list[Receipt] = []
     heard: dict[Labels, list[Arrival]] = {}
@@ -224,12 +236,38 @@ def worlds(draw: st.DrawFn, rule: st.SearchStrategy[Rule] | None = None) -> Worl
     for series_id, passes_us, trails, step_us, value in draw(_LISTS_OF_STEPS):
         now_us += passes_us
         arrivals = heard.setdefault(group_of(of_rule, series_id), [])
-        time_us = _in_time(of_rule, active_us, arrivals, now_us, trails=trails, step_us=step_us)
+        forgotten_us = forgotten_until(of_rule, active_us, heard, now_us)
+        arrivals_now = living(of_rule, arrivals, now_us)
+        time_us = _in_time(of_rule, active_us, arrivals_now, now_us, trails=trails, step_us=step_us)
+        time_us = max(time_us, forgotten_us + 1)
         receipts.append(Receipt(series_id, time_us, value, now_us))
         if series_id in SEEN_SERIES:
             arrivals.append(Arrival(time_us, value, now_us))
     end_us = now_us + draw(st.one_of(st.integers(0, 60), st.just(500)))
     return World(of_rule, active_us, tuple(receipts), end_us)
+
+
+def living(rule: Rule, arrivals: Sequence[Arrival], now_us: int) -> list[Arrival]:
+    """Return what a group still knows that got ``arrivals``."""
+    last = lives(rule, arrivals, now_us)[-1:]
+    return [a for life in last if life.dropped_us is None for a in life.arrivals]
+
+
+def forgotten_until(
+    rule: Rule, active_us: int, heard: Mapping[Labels, Sequence[Arrival]], now_us: int
+) -> int:
+    """Return up to where dropped groups of the rule may have had what a late event needs."""
+    until_us = -(1 << 62)
+    for arrivals in heard.values():
+        for life in lives(rule, arrivals, now_us):
+            if life.dropped_us is not None:
+                judged_us = horizon(rule, active_us, life.arrivals, life.dropped_us)
+                assert judged_us is not None
+                newest_us = max(arrival.time_us for arrival in life.arrivals)
+                until_us = max(
+                    until_us, min(newest_us + rule.window_us + rule.bucket_us, judged_us)
+                )
+    return until_us
 
 
 def _in_time(
@@ -365,6 +403,7 @@ def stored_groups(
                 values=array("d", [arrival.value for arrival in seen]),
                 newest_us=progress.newest_us,
                 raised_us=progress.raised_us,
+                heard_us=progress.heard_us,
                 clock_us=progress.clock_us,
             )
         )

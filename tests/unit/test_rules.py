@@ -11,8 +11,17 @@ import msgspec
 import pytest
 
 from alertd.errors import InvalidInput
-from alertd.model import Evaluate, Operator, RuleType, Target
-from alertd.rules import AGGREGATES, DAY_US, RuleSetting, RuleSpec, check_spec
+from alertd.model import US_PER_S, Evaluate, Operator, RuleType, Target
+from alertd.rules import (
+    AGGREGATES,
+    DAY_US,
+    RuleRecord,
+    RuleSetting,
+    RuleSpec,
+    Source,
+    check_spec,
+    compile_rule,
+)
 
 PLAIN = RuleSpec(
     name="r",
@@ -65,6 +74,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"allowed_lateness_secs": -0.5}, "/allowedLatenessSecs", "between 0"),
     ({"repeat_interval_secs": INF}, "/repeatIntervalSecs", "between 0"),
     ({"group_ttl_secs": 0.0}, "/groupTtlSecs", "1 second"),
+    ({"group_ttl_secs": NAN}, "/groupTtlSecs", "1 second"),
+    ({"group_ttl_secs": 69.9}, "/groupTtlSecs", "at least 70 seconds"),
+    ({"group_ttl_secs": 100.0, "for_secs": 40.0}, "/groupTtlSecs", "at least 110 seconds"),
+    (BUCKETED | {"group_ttl_secs": 100.0}, "/groupTtlSecs", "at least 130 seconds"),
     ({"min_samples": -1}, "/minSamples", "between 0"),
     # thresholds
     ({"threshold": NAN}, "/threshold", "finite"),
@@ -134,3 +147,22 @@ def test_all_mistakes_are_told_at_once() -> None:
         PLAIN, name="", threshold=NAN, aggregate="x", for_secs=-1.0, group_by=("a", "a")
     )
     assert set(problems_of(spec)) == {"/name", "/threshold", "/aggregate", "/forSecs", "/groupBy/1"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "ttl_s"),
+    [
+        ({}, 86_400),
+        ({"group_ttl_secs": 70.0}, 70),
+        ({"window_duration_secs": 86_400.0}, 2 * 86_400),
+        ({"for_secs": 2 * 86_400.0}, 2 * 86_400 + 60 + 10),
+        (BUCKETED | {"window_duration_secs": 86_400.0}, 2 * 86_400 + 10),
+    ],
+)
+def test_a_quiet_group_is_kept_for_a_day_or_two_windows_or_until_it_is_done(
+    changes: dict[str, Any], ttl_s: int
+) -> None:
+    spec = msgspec.structs.replace(PLAIN, **changes)
+    assert problems_of(spec) == {}
+    record = RuleRecord(id="r", version=1, source=Source.API, created_us=0, updated_us=0, spec=spec)
+    assert compile_rule(record).group_ttl_us == ttl_s * US_PER_S

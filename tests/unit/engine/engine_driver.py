@@ -122,6 +122,7 @@ class Driver:
                     values=array("d", [event[1] for event in seen]),
                     newest_us=progress.newest_us,
                     raised_us=progress.raised_us,
+                    heard_us=progress.heard_us,
                     clock_us=progress.clock_us,
                 )
             )

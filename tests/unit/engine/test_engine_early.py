@@ -476,7 +476,7 @@ def test_a_rule_over_what_is_long_past_asks_for_nothing_that_is_over() -> None:
     assert driver.edges == [(89.5, 89.5, None, None)]
 
 
-def test_a_sleeper_that_starts_warm_asks_for_nothing() -> None:
+def test_a_sleeper_that_starts_warm_asks_for_nothing_but_its_end() -> None:
     driver = Driver()
-    driver.start_from(early_rule(), 102, {(): [(99, 1, 100)]})
-    assert driver.engine.next_wake_us() is None
+    driver.start_from(early_rule(group_ttl_us=us(60)), 102, {(): [(99, 1, 100)]})
+    assert driver.engine.next_wake_us() == us(160)

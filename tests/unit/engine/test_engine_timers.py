@@ -5,82 +5,90 @@ from alertd.engine.window import NEVER_US
 
 
 class Waker:
-    """Notes when it is woken, and asks for what it is told to ask for."""
+    """Whoever asks, and what it will ask for when it is woken."""
 
-    def __init__(self, timers: Timers, log: list[tuple[str, int]], name: str) -> None:
-        self.timers, self.log, self.name = timers, log, name
+    def __init__(self, timers: Timers[Waker], name: str) -> None:
+        self.timers, self.name = timers, name
         self.wake_us = NEVER_US
         self.ticket = 0
         self.then: list[int] = []
 
-    def advance(self, now_us: int) -> None:
-        self.log.append((self.name, now_us))
-        if self.then:
-            self.timers.ask(self, self.then.pop(0))
+
+def wakers(*names: str) -> tuple[Timers[Waker], list[Waker]]:
+    timers = Timers[Waker]()
+    return timers, [Waker(timers, name) for name in names]
 
 
-def wakers(*names: str) -> tuple[Timers, list[tuple[str, int]], list[Waker]]:
-    timers, log = Timers(), list[tuple[str, int]]()
-    return timers, log, [Waker(timers, log, name) for name in names]
+def woken(timers: Timers[Waker], now_us: int) -> list[str]:
+    """Wake everyone who is due, and let each ask again."""
+    names = []
+    while (waker := timers.pop_due(now_us)) is not None:
+        names.append(waker.name)
+        if waker.then:
+            timers.ask(waker, waker.then.pop(0))
+    return names
 
 
 def test_groups_are_woken_in_order_of_time_and_those_due_together_in_the_order_they_asked() -> None:
-    timers, log, (a, b, c) = wakers("a", "b", "c")
+    timers, (a, b, c) = wakers("a", "b", "c")
     timers.ask(c, 5)
     timers.ask(b, 7)
     timers.ask(a, 5)
-    timers.wake(4)
-    assert log == []
-    timers.wake(7)
-    assert log == [("c", 7), ("a", 7), ("b", 7)]
+    assert woken(timers, 4) == []
+    assert woken(timers, 7) == ["c", "a", "b"]
     assert timers.next_us() is None
 
 
 def test_an_earlier_request_replaces_a_later_one_and_a_later_one_is_ignored() -> None:
-    timers, log, (a,) = wakers("a")
+    timers, (a,) = wakers("a")
     timers.ask(a, 10)
     timers.ask(a, 3)
     timers.ask(a, 8)
     assert timers.next_us() == 3
-    timers.wake(100)
-    assert log == [("a", 100)]
+    assert woken(timers, 100) == ["a"]
 
 
 def test_whoever_asks_again_while_it_is_woken_is_woken_again_if_it_is_due() -> None:
-    timers, log, (a,) = wakers("a")
+    timers, (a,) = wakers("a")
     a.then = [6, 60]
     timers.ask(a, 5)
-    timers.wake(10)
-    assert log == [("a", 10), ("a", 10)]
+    assert woken(timers, 10) == ["a", "a"]
     assert timers.next_us() == 60
 
 
 def test_a_replaced_entry_does_not_come_back_to_life_when_the_same_time_is_asked_again() -> None:
-    timers, log, (a, b) = wakers("a", "b")
+    timers, (a, b) = wakers("a", "b")
     a.then = [10]
     timers.ask(a, 10)
     timers.ask(a, 5)
     timers.ask(b, 10)
-    timers.wake(5)
-    timers.wake(10)
-    assert log == [("a", 5), ("b", 10), ("a", 10)]
+    assert woken(timers, 5) == ["a"]
+    assert woken(timers, 10) == ["b", "a"]
 
 
 def test_a_cancelled_sleeper_is_not_woken() -> None:
-    timers, log, (a,) = wakers("a")
+    timers, (a,) = wakers("a")
     timers.ask(a, 5)
     timers.cancel(a)
     assert timers.next_us() is None
-    timers.wake(9)
-    assert log == []
+    assert woken(timers, 9) == []
 
 
 def test_restored_entries_are_woken_in_the_order_of_their_tickets() -> None:
-    timers, log, (a, b) = wakers("a", "b")
+    timers, (a, b) = wakers("a", "b")
     timers.ask(a, 1)  # as a group does that is made before its state is loaded
     timers.restore(a, 5, 9)
     timers.restore(b, 5, 4)
-    timers.wake(1)
-    assert log == []
-    timers.wake(5)
-    assert log == [("b", 5), ("a", 5)]
+    assert woken(timers, 1) == []
+    assert woken(timers, 5) == ["b", "a"]
+
+
+def test_entries_that_were_replaced_do_not_pile_up_however_far_away_their_time_is() -> None:
+    timers, sleepers = wakers(*map(str, range(100)))
+    for now_us in range(0, 10_000, 10):
+        for sleeper in sleepers:
+            timers.ask(sleeper, 1 << 50)
+            timers.ask(sleeper, now_us + 5)
+        assert len(woken(timers, now_us + 5)) == len(sleepers)
+        assert len(timers) <= 3 * len(sleepers)
+    assert timers.next_us() is None
