@@ -67,6 +67,7 @@ async def recover(
     in a phrase, how far it has come.
     """
     recovered = await _load_snapshot(store, snapshots, new_state)
+    recovered.received_us = (await store.events.end()).received_us
     pending: list[Transition] = []
     reported = 0
     async for entry in store.events.replay(recovered.applied):
@@ -125,7 +126,6 @@ def _empty(
 async def _apply(recovered: Recovered, store: Store, entry: LogEntry) -> list[Transition]:
     body = entry.body
     if isinstance(body, RuleChange):
-        recovered.received_us = body.at_us
         return [
             *recovered.engine.step(rules_changed(body)),
             *await start_warm(
@@ -136,7 +136,6 @@ async def _apply(recovered: Recovered, store: Store, entry: LogEntry) -> list[Tr
                 position=entry.position,
             ),
         ]
-    recovered.received_us = body.received_us
     recovered.replayed_events += len(body)
     recovered.dedup.remember(body, recovered.registry.get)
     return recovered.engine.step(body)

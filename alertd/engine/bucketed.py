@@ -37,10 +37,10 @@ class BucketedGroup(WindowGroup):
         clock_us, reached_us = self._clock_us(now_us), time_us - self._plan.lateness_us
         if (
             self._newest_us < time_us <= now_us
-            and reached_us < self._due_us
-            and clock_us < self._due_us
+            and self._horizon_us < time_us > clock_us
+            and reached_us < self._due_us > clock_us
         ):
-            # The usual case: the newest event so far, and it closes no window.
+            # The usual case: the newest event so far, not late, and it closes no window.
             self._window.put(time_us, value)
             self._horizon_us = max(self._horizon_us, clock_us, reached_us)
             self._newest_us, self._raised_us = time_us, now_us

@@ -155,7 +155,8 @@ class Lifecycle:
 
         ``told`` are the incidents that overlap that stretch, in order, ``passed`` the intervals
         that were over before the rule. An incident that is open at ``from_us`` began before it;
-        so far back nothing else is looked at.
+        so far back nothing else is looked at. Which incident is open is known by ``told`` only:
+        this may have been done before, and the process have died before its next snapshot.
         """
         machine = Machine(self._rule, Level.CLEAR)
         open_then = [i for i in told if i.started_us < from_us <= (i.ended_us or from_us)]
@@ -164,7 +165,16 @@ class Lifecycle:
         self._past = Past(machine)
         self._past.ended = [incident for incident in told if incident.ended_us is not None]
         self._past.passed = passed
+        self._be_as_told(told)
         self._correct(from_us, horizon_us + 1, levels, horizon_us, discovery, past)
+
+    def _be_as_told(self, told: Sequence[Incident]) -> None:
+        """Have that incident open which was told last and not ended, if there is one."""
+        still_open = next((each for each in reversed(told) if each.ended_us is None), None)
+        known = None if self.incident is None else self.incident.id
+        if known != (None if still_open is None else still_open.id):
+            self.incident = still_open
+            self.peak = None if still_open is None else still_open.peak_value
 
     def _correct(
         self,

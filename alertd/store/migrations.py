@@ -2,7 +2,6 @@
 
 Owns every table and index. A migration is never edited once released: the next one is appended.
 ``user_version`` counts those applied; each runs in one transaction of its own, forwards only.
-A database of each schema is kept in ``tests/schemas``, and every one must open and go on.
 
 The tables are meant to be read with the ``sqlite3`` program: what is stored as JSON has its
 main fields as generated columns, so that nothing is stored twice. An index exists only where a

@@ -71,6 +71,19 @@ async def test_snapshot_and_replay_equal_full_replay(tmp_path: Path) -> None:
         assert dump_of(parts.recovered.engine) == from_snapshot
 
 
+async def test_time_goes_on_from_the_end_of_the_log_though_nothing_has_to_be_replayed(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await parts.until_judged()
+        await snapshotter_of(parts).take()
+        end = await parts.store.events.end()
+    async with running(tmp_path) as parts:
+        assert parts.recovered.replayed_entries == 0
+        assert parts.recovered.received_us == end.received_us > 0
+
+
 async def test_a_damaged_snapshot_is_passed_over(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
