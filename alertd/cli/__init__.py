@@ -13,14 +13,15 @@ import click
 from alertd import __version__
 from alertd.cli.daemon import check, run, version
 from alertd.cli.db import db
+from alertd.cli.events import events
 
 EXIT_CODES: Final = """\b
 Exit codes:
   0  done; run: stopped as asked
   1  the configuration cannot be used; every mistake is on standard error
   2  the command was not understood
-  3  the daemon could not start, or failed while it ran; db: it could not be done
-  4  db: the database, or the backup, is damaged
+  3  the daemon could not start, or failed while it ran; db, events: it could not be done
+  4  db, events: the database, or the backup, is damaged
 """
 
 
@@ -30,5 +31,5 @@ def main() -> None:
     """Watch pushed events and tell people when something is wrong."""
 
 
-for command in (run, check, db, version):
+for command in (run, check, db, events, version):
     main.add_command(command)

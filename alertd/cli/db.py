@@ -6,27 +6,21 @@ Owns the words and the exit codes of looking after a database. Leaves the work t
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from alertd.cli.configuration import config_option, load_configuration
+from alertd.cli.configuration import config_option
+from alertd.cli.store_file import EXIT_DAMAGED, failing, find_store, store_option
 from alertd.cli.terminal import is_terminal, print_json, progress
-from alertd.errors import AlertdError
 from alertd.store.backup import back_up
 from alertd.store.check import CheckReport, check_store
-from alertd.store.failures import StoreCorrupt
 from alertd.store.restore import restore as restore_store
 from alertd.store.statistics import StoreFigures, read_figures
-
-EXIT_FAILED: Final = 3
-EXIT_DAMAGED: Final = 4
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -36,14 +30,6 @@ Exit codes:
   3  it could not be done, and nothing was changed; standard error says why
   4  the database, or the backup, is damaged
 """
-
-_store_option = click.option(
-    "--store",
-    "store_path",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="The database. Default: store.path of the configuration.",
-)
 
 
 @click.group(epilog=EXIT_CODES)
@@ -56,7 +42,7 @@ def db() -> None:
 
 
 @db.command(epilog=EXIT_CODES)
-@_store_option
+@store_option
 @config_option
 def check(store_path: Path | None, config_path: Path | None) -> None:
     """Read everything that is stored, and say what is wrong.
@@ -65,8 +51,8 @@ def check(store_path: Path | None, config_path: Path | None) -> None:
     event, rule and message is decoded and its checksum compared. Nothing is changed. Takes about
     10 seconds a gigabyte; the daemon may be running.
     """
-    with _failing(), progress() as report:
-        found = check_store(_find_store(store_path, config_path), report)
+    with failing(), progress() as report:
+        found = check_store(find_store(store_path, config_path), report)
     if not is_terminal():
         print_json(found)
     else:
@@ -78,7 +64,7 @@ def check(store_path: Path | None, config_path: Path | None) -> None:
 @db.command(epilog=EXIT_CODES)
 @click.argument("target", type=click.Path(path_type=Path), metavar="PATH")
 @click.option("--force", is_flag=True, help="Replace PATH if it is there.")
-@_store_option
+@store_option
 @config_option
 def backup(target: Path, force: bool, store_path: Path | None, config_path: Path | None) -> None:
     """Copy the database to the file PATH.
@@ -87,9 +73,9 @@ def backup(target: Path, force: bool, store_path: Path | None, config_path: Path
     is one file that holds everything: rules, events, incidents, and what is still to be told. The
     daemon may be running and taking events meanwhile.
     """
-    with _failing(), progress() as report:
+    with failing(), progress() as report:
         made = back_up(
-            _find_store(store_path, config_path), target, replace=force, on_progress=report
+            find_store(store_path, config_path), target, replace=force, on_progress=report
         )
     if not is_terminal():
         print_json(made)
@@ -103,7 +89,7 @@ def backup(target: Path, force: bool, store_path: Path | None, config_path: Path
 
 @db.command(epilog=EXIT_CODES)
 @click.argument("source", type=click.Path(path_type=Path), metavar="PATH")
-@_store_option
+@store_option
 @config_option
 def restore(source: Path, store_path: Path | None, config_path: Path | None) -> None:
     """Put the backup PATH in the place of the database.
@@ -113,8 +99,8 @@ def restore(source: Path, store_path: Path | None, config_path: Path | None) -> 
     snapshots. At its next start the daemon reads the whole log once; notifications that were
     pending when the backup was made are sent (again), under the same keys.
     """
-    with _failing(), progress() as report:
-        restored = restore_store(source, _find_store(store_path, config_path), report)
+    with failing(), progress() as report:
+        restored = restore_store(source, find_store(store_path, config_path), report)
     if not is_terminal():
         print_json(restored)
         return
@@ -128,41 +114,19 @@ def restore(source: Path, store_path: Path | None, config_path: Path | None) -> 
 
 
 @db.command(epilog=EXIT_CODES)
-@_store_option
+@store_option
 @config_option
 def stats(store_path: Path | None, config_path: Path | None) -> None:
     """Show what the database holds, table by table, and what it costs on the disk.
 
     Reads the file once; the daemon may be running.
     """
-    with _failing(), progress() as report:
-        figures = read_figures(_find_store(store_path, config_path), report)
+    with failing(), progress() as report:
+        figures = read_figures(find_store(store_path, config_path), report)
     if not is_terminal():
         print_json(figures)
     else:
         _tell_figures(figures)
-
-
-def _find_store(store_path: Path | None, config_path: Path | None) -> Path:
-    """Return the database's path, as it is given or configured."""
-    path = store_path or load_configuration(config_path)[1].store.resolve_path()
-    return path.resolve()
-
-
-@contextmanager
-def _failing() -> Iterator[None]:
-    """End the process with a line and an exit code for what the store says no to."""
-    try:
-        yield
-    except StoreCorrupt as error:
-        _end(error, EXIT_DAMAGED)
-    except AlertdError as error:
-        _end(error, EXIT_FAILED)
-
-
-def _end(error: AlertdError, code: int) -> NoReturn:
-    click.secho(str(error), err=True, fg="red")
-    sys.exit(code)
 
 
 def _tell_findings(found: CheckReport) -> None:

@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 
 from alertd.errors import InvalidInput, Problem
 from alertd.http import strict
-from alertd.http.timestamp import instant_us
+from alertd.http.timestamp import written_us
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -25,7 +25,6 @@ DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
 
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
-_FRACTION = re.compile(r"-?\d{1,18}\.\d{1,18}", re.ASCII)
 
 
 class InvalidParameters(InvalidInput):
@@ -103,12 +102,8 @@ class Parameters:
         if text is None:
             return None
         try:
-            if _INTEGER.fullmatch(text):
-                return instant_us(int(text))
-            if _FRACTION.fullmatch(text):
-                return instant_us(float(text))
             # A plus that was not percent-encoded arrives as a space.
-            return instant_us(text[:11] + text[11:].replace(" ", "+"))
+            return written_us(text[:11] + text[11:].replace(" ", "+"))
         except ValueError as error:
             self._refuse(name, str(error))
             return None

@@ -35,6 +35,8 @@ _OFFSET_STARTS: Final = frozenset("Zz+-")
 _EXAMPLE: Final = "2025-06-30T15:00:00Z"
 _NOT_RFC_3339: Final = f"is not an RFC 3339 time; write it like {_EXAMPLE}"
 
+_INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
+_FRACTION = re.compile(r"-?\d{1,18}\.\d{1,18}", re.ASCII)
 _HEAD = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d):(\d\d)", re.ASCII)
 _TAIL = re.compile(r"(?:\.(\d+))?(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))", re.ASCII)
 _FRACTION_ONLY = re.compile(r"(?:\.\d+)?", re.ASCII)
@@ -54,6 +56,18 @@ def instant_us(timestamp: str | int | float) -> int:
     # Split first: the fraction times a million is then exact, so that a tie is seen as one.
     seconds = int(timestamp)
     return seconds * US_PER_S + round((timestamp - seconds) * US_PER_S)
+
+
+def written_us(text: str) -> int:
+    """Return what a person wrote, RFC 3339 or epoch seconds, in microseconds since the epoch.
+
+    Raises as ``instant_us``.
+    """
+    if _INTEGER.fullmatch(text):
+        return instant_us(int(text))
+    if _FRACTION.fullmatch(text):
+        return instant_us(float(text))
+    return text_us(text)
 
 
 def instants_us(timestamps: Sequence[str | int | float | None], default_us: int) -> array[int]:

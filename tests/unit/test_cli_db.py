@@ -30,10 +30,10 @@ def path(tmp_path: Path) -> Path:
 
 
 def at_a_terminal(*arguments: object) -> tuple[int, str]:
-    """Run ``alertd db`` with a terminal for its output; return its exit code and what it wrote."""
+    """Run ``alertd`` with a terminal for its output; return its exit code and what it wrote."""
     terminal, its_end = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "alertd", "db", *map(str, arguments)],
+        [sys.executable, "-m", "alertd", *map(str, arguments)],
         stdout=its_end, stderr=its_end, env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
     )  # fmt: skip
     os.close(its_end)
@@ -52,13 +52,13 @@ def test_a_pipe_gets_json_and_a_terminal_words(path: Path, tmp_path: Path) -> No
     assert checked.exit_code == 0
     assert json.loads(checked.stdout)["findings"] == []
     assert checked.stderr == ""
-    code, text = at_a_terminal("check", "--store", path)
+    code, text = at_a_terminal("db", "check", "--store", path)
     assert code == 0
     assert "sound; 2,003 events of 2,000 series in 4 entries, 1 rules" in text
-    code, text = at_a_terminal("backup", "--store", path, tmp_path / "b.db")
+    code, text = at_a_terminal("db", "backup", "--store", path, tmp_path / "b.db")
     assert code == 0
     assert "2,003 events" in text
-    code, text = at_a_terminal("restore", "--store", path, tmp_path / "b.db")
+    code, text = at_a_terminal("db", "restore", "--store", path, tmp_path / "b.db")
     assert code == 0
     assert f"kept as {path}.before-restore-" in text
 
@@ -72,7 +72,7 @@ def test_stats_tell_tables_events_and_snapshots(path: Path) -> None:
     assert figures["bytesPerEvent"] == figures["sizeBytes"] / 2003
     assert figures["newestEvent"] == "2025-06-15T15:06:40.000000Z"
     assert [file["position"] for file in figures["snapshots"]] == [4]
-    code, text = at_a_terminal("stats", "--store", path)
+    code, text = at_a_terminal("db", "stats", "--store", path)
     assert code == 0
     for part in ("event_log", "2,003, ", "bytes each", "snapshot at position", "2025-06-15T15:06"):
         assert part in text
@@ -105,7 +105,7 @@ def test_damage_has_an_exit_code_of_its_own(path: Path, tmp_path: Path) -> None:
     checked = invoked("db", "check", "--store", str(path))
     assert checked.exit_code == 4
     assert json.loads(checked.stdout)["findings"]
-    code, text = at_a_terminal("check", "--store", path)
+    code, text = at_a_terminal("db", "check", "--store", path)
     assert code == 4
     assert "alertd db restore" in text
     for command, file in (("backup", tmp_path / "b.db"), ("restore", path)):

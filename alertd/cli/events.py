@@ -1,0 +1,180 @@
+"""``alertd events``: what was stored, from the database itself.
+
+Owns the words of the command and what it prints. The query is the one behind ``GET /api/events``.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+import trio
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alertd.blocking import Threads
+from alertd.cli.configuration import config_option
+from alertd.cli.store_file import failing, find_store, store_option
+from alertd.cli.terminal import is_terminal
+from alertd.http.stored_items import EventItem, event_item
+from alertd.http.timestamp import written_us
+from alertd.model import US_PER_S
+from alertd.store.event_log import LogReader
+from alertd.store.event_pages import EventPages, EventQuery
+from alertd.store.existing import opened, refuse_other_schema
+from alertd.store.readers import Readers
+
+PAGE_EVENTS: Final = 1000
+DEFAULT_LIMIT: Final = 100
+
+EPILOG: Final = """\b
+Examples:
+  alertd events --metric error_count --label service=payment --from 1h
+  alertd events --metric latency_ms --from 7d --limit 0 > latency.ndjson
+
+\b
+Exit codes:
+  0  done, also where there is no such event
+  1  the configuration cannot be used
+  2  the command was not understood
+  3  the database could not be read; standard error says why
+  4  the database is damaged
+"""
+
+_AGO = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+
+
+class _Instant(click.ParamType[int]):
+    """A moment, in microseconds."""
+
+    name = "time"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        text = str(value)
+        ago = _AGO.fullmatch(text)
+        if ago is not None:
+            seconds = int(ago[1]) * _UNITS_S[ago[2]]
+            return time.time_ns() // 1000 - seconds * US_PER_S
+        try:
+            return written_us(text)
+        except ValueError as error:
+            self.fail(f"{text!r} {error}; or say how long ago, like 15m, 2h or 7d", param, ctx)
+
+
+class _Label(click.ParamType[tuple[str, str]]):
+    """A label and its value."""
+
+    name = "label"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        name, equals, text = str(value).partition("=")
+        if not name or not equals:
+            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
+        return name, text
+
+
+@click.command(epilog=EPILOG)
+@click.option("--metric", metavar="NAME", help="Only events of this metric.")
+@click.option(
+    "--label",
+    "labels",
+    type=_Label(),
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Only events with this label; may be given several times, and then all must hold.",
+)
+@click.option("--from", "from_us", type=_Instant(), metavar="TIME", help="At this time or later.")
+@click.option("--to", "to_us", type=_Instant(), metavar="TIME", help="Before this time.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=DEFAULT_LIMIT,
+    show_default=True,
+    metavar="N",
+    help="At most so many, the earliest first; 0 for all.",
+)
+@store_option
+@config_option
+def events(
+    metric: str | None,
+    labels: tuple[tuple[str, str], ...],
+    from_us: int | None,
+    to_us: int | None,
+    limit: int,
+    store_path: Path | None,
+    config_path: Path | None,
+) -> None:
+    """Show stored events, in the order of their timestamps.
+
+    The daemon may be running or not: the database is only read. At a terminal the events are a
+    table; into a pipe or a file each is one line of JSON, as GET /api/events has it.
+
+    TIME is written like 2025-06-30T15:00:00Z, or in epoch seconds, or is how long ago it was:
+    30s, 15m, 2h, 7d, 1w.
+    """
+    with failing():
+        path = find_store(store_path, config_path)
+        with opened(path, "read events") as connection:
+            refuse_other_schema(connection, path)
+        query = EventQuery(metric_name=metric, labels=labels, from_us=from_us, to_us=to_us)
+        trio.run(partial(_show, path, query, limit))
+
+
+async def _show(path: Path, query: EventQuery, limit: int) -> None:
+    """Print the first ``limit`` events, all if it is 0, page by page."""
+    tell = _print_table if is_terminal() else _print_lines
+    readers = Readers(path, Threads())
+    try:
+        pages = EventPages(LogReader(readers, str(path)), readers, str(path))
+        async for items, is_cut in _pages(pages, query, limit):
+            tell(items)
+            if is_cut:
+                click.secho(f"there are more than {limit}; see --limit", err=True, fg="yellow")
+    finally:
+        readers.close()
+
+
+async def _pages(
+    pages: EventPages, query: EventQuery, limit: int
+) -> AsyncIterator[tuple[list[EventItem], bool]]:
+    """Yield events in portions, and with each whether it is the last and not all."""
+    left = limit or sys.maxsize
+    while left:
+        size = min(left, PAGE_EVENTS)
+        page = await pages.events(msgspec.structs.replace(query, limit=size))
+        left -= len(page.items)
+        yield [event_item(event) for event in page.items], not left and bool(page.next_cursor)
+        if page.next_cursor is None:
+            return
+        query = msgspec.structs.replace(query, cursor=page.next_cursor)
+
+
+def _print_lines(items: list[EventItem]) -> None:
+    for item in items:
+        click.echo(msgspec.json.encode(item))
+
+
+def _print_table(items: list[EventItem]) -> None:
+    table = Table(box=SIMPLE_HEAD)
+    for heading in ("time", "metric", "labels", "id"):
+        table.add_column(heading)
+    table.add_column("value", justify="right")
+    for item in items:
+        labels = ", ".join(f"{name}={value}" for name, value in item.labels.items())
+        columns = (item.timestamp, item.metric_name, labels, item.id or "", f"{item.value:g}")
+        table.add_row(*map(Text, columns))  # as Text, because brackets would be markup
+    Console().print(table if items else "no such event")
