@@ -20,7 +20,6 @@ import structlog
 import trio
 
 from alertd import __version__, sdnotify
-from alertd.announce import Announcer
 from alertd.clock import Clock
 from alertd.config import Config
 from alertd.core import Core, new_state
@@ -31,6 +30,7 @@ from alertd.http.services import Limits, Services
 from alertd.live_channels import LiveChannels
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S
+from alertd.notify.announce import Announcer
 from alertd.recovery import Recovered, recover
 from alertd.reload import Reloader
 from alertd.status import Status
@@ -69,7 +69,11 @@ class _Daemon:
         async with open_store(
             path, durability=durability, on_progress=self._tell_progress
         ) as store:
-            announcer = Announcer(config.server.base_url)
+            announcer = Announcer(
+                config.server.base_url,
+                group_by=config.notify.group_by,
+                timing=config.notify.timing,
+            )
             sdnotify.status("recovering")
             recovered = await recover(
                 store,
@@ -108,6 +112,8 @@ class _Daemon:
             stored=store.pages,
             rules=core.rulebook,
             incidents=store.incidents,
+            outbox=store.outbox,
+            notifier=core.notifier,
             status=status,
             reloader=reloader,
             metrics=self._metrics,

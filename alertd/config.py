@@ -12,7 +12,7 @@ from __future__ import annotations
 import glob
 import ipaddress
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -22,14 +22,17 @@ from msgspec import Meta, Struct
 
 from alertd.channels.check import url_problem
 from alertd.channels.config import ChannelConfig
-from alertd.config_errors import ConfigError, ConfigProblem
+from alertd.config_errors import ConfigError
 from alertd.errors import Problem
+from alertd.model import Timing
+from alertd.notify.announce import DEFAULT_GROUP_BY
 from alertd.rules import RuleSetting, seconds_to_us
 from alertd.toml_channels import read_channels
 from alertd.toml_document import Document
 from alertd.toml_rules import TomlRule, read_rules
 
 MAX_INCLUDED_FILES: Final = 1000
+MAX_LABEL_CHARS: Final = 100
 
 Bytes = Annotated[int, Meta(ge=1024, le=2**30)]
 Count = Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -132,16 +135,35 @@ class NotifyConfig(_Section, frozen=True, kw_only=True):
     shutdown_deadline_secs: SecondsOrZero = 5
     allow_private_endpoints: bool = False
     """Whether endpoints set over HTTP may lead to loopback and private addresses."""
-    group_by: tuple[str, ...] = ("ruleName",)
+    group_by: tuple[str, ...] = DEFAULT_GROUP_BY
+    """With the channel, what one message may hold: labels, ``ruleName`` and ``severity``."""
     group_wait_secs: SecondsOrZero = 0
     group_interval_secs: SecondsOrZero = 10
+    collapse: bool = True
+    """Whether an incident that ended before it could be told is told in one message."""
+
+    @property
+    def timing(self) -> Timing:
+        """When the notifications of a group may leave."""
+        return Timing(
+            wait_us=seconds_to_us(self.group_wait_secs),
+            interval_us=seconds_to_us(self.group_interval_secs),
+            collapse=self.collapse,
+        )
 
     def problems(self) -> list[Problem]:
-        """Refuse waits that would shrink."""
-        if self.retry_first_secs <= self.retry_max_secs:
-            return []
-        message = f"expected at most retry_max_secs ({self.retry_max_secs:g})"
-        return [Problem("/retry_first_secs", f"{message}, got {self.retry_first_secs:g}")]
+        """Refuse waits that would shrink, and what cannot be grouped by."""
+        problems = [
+            Problem(f"/group_by/{index}", message)
+            for index, name in enumerate(self.group_by)
+            if (message := _label_problem(name, self.group_by[:index]))
+        ]
+        if self.retry_first_secs > self.retry_max_secs:
+            message = f"expected at most retry_max_secs ({self.retry_max_secs:g})"
+            problems.append(
+                Problem("/retry_first_secs", f"{message}, got {self.retry_first_secs:g}")
+            )
+        return problems
 
 
 class LoggingConfig(_Section, frozen=True, kw_only=True):
@@ -172,8 +194,6 @@ class Config(Struct, frozen=True, kw_only=True):
     rules: tuple[TomlRule, ...] = ()
     include: tuple[str, ...] = ()
     """Patterns of further files, relative to the file that names them."""
-    warnings: tuple[ConfigProblem, ...] = ()
-    """What is correct but does not do what its author may expect."""
 
 
 SECTIONS: Final[Mapping[str, type[_Section]]] = {
@@ -184,14 +204,6 @@ SECTIONS: Final[Mapping[str, type[_Section]]] = {
     "logging": LoggingConfig,
     "host_metrics": HostMetricsConfig,
 }
-NOT_YET_USED: Final = frozenset(
-    {
-        ("notify", "group_by"),
-        ("notify", "group_wait_secs"),
-        ("notify", "group_interval_secs"),
-    }
-)
-"""Keys of the contract that are accepted, with a warning, before the feature is there."""
 
 _INCLUDABLE: Final = {"channels": None, "rules": None}
 
@@ -214,9 +226,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     problems = [problem for document in documents for problem in document.problems]
     if problems:
         raise ConfigError(problems)
-    return Config(
-        **sections, channels=channels, rules=rules, include=include, warnings=_warnings(main)
-    )
+    return Config(**sections, channels=channels, rules=rules, include=include)
 
 
 def _section(main: Document, name: str) -> _Section:
@@ -241,14 +251,6 @@ def _check_queue(main: Document, server: ServerConfig, engine: EngineConfig) -> 
             f"({server.max_events_per_request}), or a full request would never fit, "
             f"got {engine.max_queue_events}",
         )
-
-
-def _warnings(main: Document) -> tuple[ConfigProblem, ...]:
-    return tuple(
-        main.problem((section, key), "has no effect in this version")
-        for section, key in sorted(NOT_YET_USED)
-        if key in main.table.get(section, {})
-    )
 
 
 def _patterns(main: Document) -> tuple[str, ...]:
@@ -287,6 +289,12 @@ def included_files(directory: Path, patterns: Iterable[str]) -> list[Path]:
     """Return the files that ``patterns`` name, each once, those of one pattern by name."""
     found = (sorted(glob.glob(pattern, root_dir=directory)) for pattern in patterns)
     return list(dict.fromkeys(directory / name for names in found for name in names))
+
+
+def _label_problem(name: str, earlier: Sequence[str]) -> str | None:
+    if not name.strip() or not name.isprintable() or len(name) > MAX_LABEL_CHARS:
+        return f"expected the name of a label, of 1 to {MAX_LABEL_CHARS} printable characters"
+    return f"expected each name once, got {name!r} again" if name in earlier else None
 
 
 def _bind_problem(bind: str) -> str | None:

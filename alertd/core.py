@@ -18,8 +18,7 @@ from typing import Protocol
 import structlog
 import trio
 
-from alertd.announce import Announcer
-from alertd.channels.protocol import Channel
+from alertd.channels.protocol import Channel, SendingLimits
 from alertd.clock import Clock
 from alertd.config import Config
 from alertd.dedup import DedupIndex
@@ -29,6 +28,8 @@ from alertd.idempotency import RequestKeys
 from alertd.intake import Intake
 from alertd.metrics import Metrics
 from alertd.model import GroupState, Target
+from alertd.notifier import Notifier
+from alertd.notify.announce import Announcer
 from alertd.pipeline import Pipeline
 from alertd.quarantine import Quarantine
 from alertd.reconciler import Reconciler
@@ -50,6 +51,10 @@ class Channels(Protocol):
 
     def for_target(self, target: Target) -> Channel:
         """Return the channel of ``target``. Raises ``UnknownChannel``."""
+        ...
+
+    def limits(self, target: Target) -> SendingLimits:
+        """Return what may be sent to ``target``."""
         ...
 
 
@@ -91,8 +96,10 @@ class Core:
             config.notify,
             metrics,
             structlog.get_logger(Dispatcher.__module__),
+            list_url=f"{config.server.base_url}/api/incidents?state=firing",
             random=chance.random,
         )
+        self.notifier = Notifier(store.outbox, clock.now_us, metrics, self.dispatcher.wake)
         self.pipeline = Pipeline(
             events=store.events,
             rules=store.rules,

@@ -1,16 +1,16 @@
 """From the outbox to the receivers: claims what is due, sends it, settles what became of it.
 
-Owns when an attempt is made and what its outcome means for the notification. Leaves the one
-attempt to ``channels`` and durability, and the order of one incident's notifications, to the
-outbox.
+Owns when an attempt is made and what its outcome means for the message. Leaves the one attempt
+to ``channels``; durability, grouping and the order of messages to the outbox.
 
 Invariants:
 * The table is the queue. In memory are only the ids of what is being sent or settled, so a
   restart resumes by itself, and nothing that is not settled is forgotten.
 * A place at a receiver is taken from the claim until the outcome is *recorded*. So a crash
-  repeats at most ``concurrency_per_channel`` messages a receiver, and while the store cannot
-  write, sending stops instead of running ahead of it.
-* Receivers do not wait for each other: one whose places are taken is left out of the claim.
+  repeats at most a channel's ``concurrency`` of messages, and while the store cannot write,
+  sending stops instead of running ahead of it.
+* Receivers do not wait for each other: one whose places are taken, or whose rate is used up, is
+  left out of the claim.
   Endpoints that rules name have, together, a bound of their own, so that however many of them
   stall, the configured channels go on.
 * Nothing fails without an attempt, however old it is.
@@ -31,15 +31,23 @@ import trio
 
 from alertd.channels.backoff import Backoff
 from alertd.channels.factory import UnknownChannel
-from alertd.channels.message import Message
-from alertd.channels.protocol import Channel, Delivered, Outcome, Permanent, Retryable
+from alertd.channels.protocol import (
+    Channel,
+    Delivered,
+    Outcome,
+    Permanent,
+    Retryable,
+    SendingLimits,
+)
+from alertd.channels.rates import Rates
 from alertd.clock import format_us
 from alertd.config import NotifyConfig
 from alertd.errors import StoreUnavailable
-from alertd.model import US_PER_S, DeliveryStatus, Notification, Settlement, Target
+from alertd.model import US_PER_S, DeliveryStatus, Outgoing, Settlement, Target
+from alertd.notify.compose import compose
 
 CLAIM_LIMIT: Final = 64
-"""Notifications read from the outbox at a time."""
+"""Messages read from the outbox at a time."""
 MAX_ENDPOINT_ATTEMPTS: Final = 256
 """Attempts under way to endpoints that rules name, all together."""
 MAX_REASON_CHARS: Final = 500
@@ -54,24 +62,24 @@ STORE_RETRIES_ON_DRAIN: Final = 2
 class Outbox(Protocol):
     """The durable queue, as dispatch needs it."""
 
-    async def due(
+    async def claim(
         self,
         now_us: int,
         *,
         limit: int,
         exclude: Collection[str],
         exclude_targets: Collection[Target],
-    ) -> Sequence[Notification]:
-        """Return up to ``limit`` RETRY_PENDING notifications with ``next_attempt_us <= now_us``.
+    ) -> Sequence[Outgoing]:
+        """Return up to ``limit`` RETRY_PENDING messages with ``next_attempt_us <= now_us``.
 
         The longest due first; none whose id is in ``exclude`` or whose target is in
-        ``exclude_targets``, and never one whose earlier sibling (same incident and target) is
-        still RETRY_PENDING.
+        ``exclude_targets``, and never one whose turn it is not: an elder one of its group, or
+        of the same incident, is still RETRY_PENDING. Raises ``StoreUnavailable``.
         """
         ...
 
     async def next_due_us(self) -> int | None:
-        """Return the least ``next_attempt_us`` of what is RETRY_PENDING; None if nothing is."""
+        """Return the least ``next_attempt_us`` of those whose turn it is; None if there is none."""
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
@@ -87,6 +95,10 @@ class Channels(Protocol):
 
     def for_target(self, target: Target) -> Channel:
         """Return the channel of ``target``. Raises ``UnknownChannel``."""
+        ...
+
+    def limits(self, target: Target) -> SendingLimits:
+        """Return what may be sent to ``target``."""
         ...
 
 
@@ -105,7 +117,8 @@ class DeliveryMetrics(Protocol):
 class Dispatcher:
     """Sends what the outbox holds. ``run`` it once; ``wake`` it when there is more.
 
-    ``now_us`` is the daemon's clock, ``random`` a source of numbers in [0, 1) for the jitter.
+    ``now_us`` is the daemon's clock, ``random`` a source of numbers in [0, 1) for the jitter,
+    ``list_url`` where messages say that all incidents are.
     """
 
     def __init__(
@@ -117,8 +130,11 @@ class Dispatcher:
         metrics: DeliveryMetrics,
         log: structlog.typing.FilteringBoundLogger,
         *,
+        list_url: str = "",
         random: Callable[[], float] = random_module.random,
     ) -> None:
+        self._list_url = list_url
+        self._rates = Rates()
         self._outbox = outbox
         self._channels = channels
         self._now_us = now_us
@@ -201,99 +217,100 @@ class Dispatcher:
 
     async def _claim(self, attempts: trio.Nursery) -> None:
         """Start an attempt for all that is due and has a place."""
-        full = {target for target in self._places if not self._has_place(target)}
+        full = {target for target in self._known_targets() if not self._has_place(target)}
         while not self._drain_begun.is_set():
-            found = await self._outbox.due(
+            found = await self._outbox.claim(
                 self._now_us(), limit=CLAIM_LIMIT, exclude=self._in_flight, exclude_targets=full
             )
             if self._drain_begun.is_set():
                 return
-            for notification in found:
-                if self._has_place(notification.target):
-                    self._take_place(notification)
-                    attempts.start_soon(self._attempt, notification)
+            for outgoing in found:
+                if self._has_place(outgoing.target):
+                    self._take_place(outgoing)
+                    attempts.start_soon(self._attempt, outgoing)
                 else:
-                    full.add(notification.target)
+                    full.add(outgoing.target)
             if len(found) < CLAIM_LIMIT:
                 return
+
+    def _known_targets(self) -> set[Target]:
+        return {*self._places, *self._rates.targets()}
 
     def _has_place(self, target: Target) -> bool:
         if target.endpoint is not None and self._endpoint_attempts >= MAX_ENDPOINT_ATTEMPTS:
             return False
-        return self._places[target] < self._config.concurrency_per_channel
+        limits = self._channels.limits(target)
+        concurrency = limits.concurrency or self._config.concurrency_per_channel
+        if self._places[target] >= concurrency:
+            return False
+        return self._rates.wait_us(target, limits.per_minute, self._now_us()) == 0
 
-    def _take_place(self, notification: Notification) -> None:
-        target = notification.target
-        self._in_flight[notification.id] = target
+    def _take_place(self, outgoing: Outgoing) -> None:
+        target = outgoing.target
+        self._in_flight[outgoing.id] = target
         self._places[target] += 1
         self._endpoint_attempts += target.endpoint is not None
+        if self._channels.limits(target).per_minute is not None:
+            self._rates.note(target, self._now_us())
 
-    def _free_place(self, notification_id: str) -> None:
-        target = self._in_flight.pop(notification_id)
+    def _free_place(self, message_id: str) -> None:
+        target = self._in_flight.pop(message_id)
         self._endpoint_attempts -= target.endpoint is not None
         self._places[target] -= 1
         if not self._places[target]:
             del self._places[target]
         self.wake()
 
-    async def _attempt(self, notification: Notification) -> None:
+    async def _attempt(self, outgoing: Outgoing) -> None:
         began_s = trio.current_time()
         try:
-            outcome, endpoint = await self._send(notification)
+            outcome, endpoint = await self._send(outgoing)
         except BaseException:  # cancelled: it stays RETRY_PENDING as it was
-            self._free_place(notification.id)
+            self._free_place(outgoing.id)
             raise
-        settlement = self._judge(notification, outcome)
-        channel = notification.target.channel
+        settlement = self._judge(outgoing, outcome)
+        channel = outgoing.target.channel
         self._metrics.notification_attempt_seconds.labels(channel).observe(
             trio.current_time() - began_s
         )
         self._metrics.notifications.labels(channel, settlement.status.value).inc()
-        self._tell(notification, settlement, endpoint)
+        self._tell(outgoing, settlement, endpoint)
         self._outcomes.append(settlement)
         self._outcome_came.set()
 
-    async def _send(self, notification: Notification) -> tuple[Outcome, str | None]:
+    async def _send(self, outgoing: Outgoing) -> tuple[Outcome, str | None]:
         """Make the attempt; return how it went and where it went to, redacted."""
         try:
-            channel = self._channels.for_target(notification.target)
+            channel = self._channels.for_target(outgoing.target)
         except UnknownChannel as error:
             return Permanent(str(error)), None
         try:
-            message = msgspec.json.decode(notification.message, type=Message)
-        except msgspec.DecodeError:
+            message = compose(outgoing, sent_at=format_us(self._now_us()), list_url=self._list_url)
+        except (msgspec.DecodeError, ValueError):
             return Permanent("the stored message cannot be read"), channel.redacted_endpoint
-        message = msgspec.structs.replace(
-            message,
-            notification_id=notification.id,
-            idempotency_key=notification.id,
-            sent_at=format_us(self._now_us()),
-        )
         try:
             return await channel.send(message), channel.redacted_endpoint
         except Exception as error:  # a fault of one channel must not stop the others
             # Its text could hold an address or a secret; its place in the code cannot.
             self._log.error(
                 "channel raised an unexpected exception",
-                channel=notification.target.channel,
+                channel=outgoing.target.channel,
                 error=type(error).__name__,
                 where=_innermost(error),
             )
             reason = f"unexpected {type(error).__name__} in alertd; its log says where"
             return Retryable(reason), channel.redacted_endpoint
 
-    def _judge(self, notification: Notification, outcome: Outcome) -> Settlement:
+    def _judge(self, outgoing: Outgoing, outcome: Outcome) -> Settlement:
         now_us = self._now_us()
-        attempts = notification.attempts + 1
+        attempts = outgoing.attempts + 1
         status, next_us, reason = DeliveryStatus.SUCCESS, now_us, None
         match outcome:
             case Permanent():
                 status, reason = DeliveryStatus.FAILED, outcome.reason
             case Retryable():
                 reason = outcome.reason
-                expires_us = notification.created_us + math.ceil(
-                    self._config.max_age_secs * US_PER_S
-                )
+                expires_us = outgoing.begun_us + math.ceil(self._config.max_age_secs * US_PER_S)
                 if attempts >= self._config.max_attempts or now_us >= expires_us:
                     status = DeliveryStatus.FAILED
                     reason = f"given up after {attempts} attempts: {reason}"
@@ -305,7 +322,7 @@ class Dispatcher:
             case Delivered():
                 pass
         return Settlement(
-            id=notification.id,
+            id=outgoing.id,
             status=status,
             attempts=attempts,
             next_attempt_us=next_us,
@@ -313,14 +330,12 @@ class Dispatcher:
             at_us=now_us,
         )
 
-    def _tell(
-        self, notification: Notification, settlement: Settlement, endpoint: str | None
-    ) -> None:
+    def _tell(self, outgoing: Outgoing, settlement: Settlement, endpoint: str | None) -> None:
         fields = {
-            "notification": notification.id,
-            "incident": notification.incident_id,
-            "kind": notification.kind,
-            "channel": notification.target.channel,
+            "notification": outgoing.id,
+            "kinds": sorted({kind for kind, _ in outgoing.parts}),
+            "parts": len(outgoing.parts),
+            "channel": outgoing.target.channel,
             "endpoint": endpoint,
             "attempts": settlement.attempts,
         }

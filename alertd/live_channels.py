@@ -14,7 +14,7 @@ import trio
 
 from alertd.channels.config import ChannelConfig
 from alertd.channels.factory import ChannelFactory
-from alertd.channels.protocol import Channel
+from alertd.channels.protocol import Channel, SendingLimits
 from alertd.errors import Overloaded
 from alertd.model import Target
 from alertd.rules import EMAIL
@@ -42,6 +42,10 @@ class LiveChannels:
     def for_target(self, target: Target) -> Channel:
         """Return the channel that ``target`` means. Raises ``UnknownChannel``."""
         return self._factory.for_target(target)
+
+    def limits(self, target: Target) -> SendingLimits:
+        """Return what may be sent to ``target``."""
+        return self._factory.limits(target)
 
     def replace(self, configs: Mapping[str, ChannelConfig]) -> None:
         """Use ``configs`` from now on; secrets are read again even if nothing else is new.

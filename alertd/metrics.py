@@ -146,8 +146,14 @@ class Metrics:
             "channel",
             buckets=_ATTEMPT_BUCKETS_S,
         )
+        self.notifications_requeued = self._counter(
+            "notifications_requeued", "Failed messages that somebody had sent again."
+        )
         self.outbox_pending = self._gauge(
-            "outbox_pending", "Notifications that are still to be delivered."
+            "outbox_pending", "Messages that are still to be delivered."
+        )
+        self.outbox_failed = self._gauge(
+            "outbox_failed", "Messages that were given up and can be requeued."
         )
 
     def _state(self) -> None:

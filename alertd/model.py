@@ -334,15 +334,26 @@ def rule_id_of_name(name: str) -> str:
 
 
 class DeliveryStatus(StrEnum):
-    """How far a notification has come; the worst first."""
+    """How far a message has come; the worst first."""
 
     FAILED = "FAILED"
     RETRY_PENDING = "RETRY_PENDING"
     SUCCESS = "SUCCESS"
 
 
+class Timing(Struct, frozen=True):
+    """When notifications of a group may leave; see ``notify/grouping.py``."""
+
+    wait_us: int = 0
+    """How long the first of a quiet group waits for others."""
+    interval_us: int = 10 * US_PER_S
+    """How long the next message gathers after one was due."""
+    collapse: bool = True
+    """Whether an end may travel in the same message as its beginning."""
+
+
 class Notification(Struct, frozen=True, kw_only=True):
-    """One row of the outbox: one message for one target, until it is settled."""
+    """What one target is to be told of one incident, once."""
 
     id: str
     """UUIDv5 of incident, kind and target: a replay makes the same row, which is then ignored."""
@@ -351,22 +362,34 @@ class Notification(Struct, frozen=True, kw_only=True):
     kind: str
     """A ``MessageKind`` value."""
     target: Target
-    message: bytes
-    """The ``Message`` as JSON, as it was when the transition was recorded."""
+    group_key: str
+    """With the target: what may share a message. A JSON object of the values of ``group_by``."""
+    timing: Timing = Timing()
+    view: bytes
+    """The ``IncidentView`` as JSON, as it was when the transition was recorded."""
     created_us: int
-    status: DeliveryStatus = DeliveryStatus.RETRY_PENDING
-    attempts: int = 0
-    next_attempt_us: int = 0
-    last_error: str | None = None
-    settled_us: int | None = None
-    """When it ended as SUCCESS or FAILED."""
+
+
+class Outgoing(Struct, frozen=True, kw_only=True):
+    """One row of the outbox: a message for one target, to be attempted now."""
+
+    id: str
+    """The same on every attempt, and of the same content: the idempotency key."""
+    target: Target
+    group_key: str
+    parts: tuple[tuple[str, bytes], ...]
+    """Kind and view of each notification in it, in the order in which they were recorded."""
+    begun_us: int
+    """When it was due first, or requeued: its age counts from here."""
+    attempts: int
+    next_attempt_us: int
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
-    """What became of one attempt to deliver a notification: what dispatch tells the outbox."""
+    """What became of one attempt to deliver a message: what dispatch tells the outbox."""
 
     id: str
-    """The notification's id."""
+    """The message's id."""
     status: DeliveryStatus
     attempts: int
     """How many attempts there have been, this one included."""

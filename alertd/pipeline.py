@@ -21,7 +21,6 @@ import msgspec
 import structlog
 import trio
 
-from alertd.announce import Announcer
 from alertd.backfill import start_warm
 from alertd.clock import Clock
 from alertd.dedup import DedupIndex, digests_of
@@ -31,6 +30,7 @@ from alertd.errors import AlertdError, Overloaded, StoreUnavailable
 from alertd.idempotency import AnsweredRequest, KeyedRequest
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, Announcement, EndReason, EventBatch, Transition
+from alertd.notify.announce import Announcer
 from alertd.rules import RuleChange, RuleRecord, compile_rule
 from alertd.series import SeriesRegistry
 from alertd.store.protocols import EventStore, RuleStore

@@ -18,11 +18,11 @@ from typing import Final
 import structlog
 import trio
 
-from alertd.announce import Announcer
 from alertd.backfill import start_warm
 from alertd.dedup import DedupIndex
 from alertd.engine.engine import Engine
 from alertd.model import Series, Transition
+from alertd.notify.announce import Announcer
 from alertd.pipeline import rules_changed
 from alertd.rules import RuleChange
 from alertd.series import SeriesRegistry

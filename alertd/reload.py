@@ -48,7 +48,6 @@ class ReloadReport(Struct, frozen=True, kw_only=True, rename="camel"):
     channels: Changes
     at_next_start: tuple[str, ...]
     """Sections that are not as they were at start, and take effect at the next one only."""
-    warnings: tuple[str, ...]
 
 
 class Reloader:
@@ -167,7 +166,6 @@ class Reloader:
                 for name in _READ_AT_START
                 if getattr(config, name) != getattr(self._config_at_start, name)
             ),
-            warnings=tuple(map(str, config.warnings)),
         )
         for name in report.at_next_start:
             log.warning(f"a change of [{name}] takes effect at the next start")

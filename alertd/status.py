@@ -148,6 +148,7 @@ class Status:
                 _log.warning("gauges not up to date", error=str(error))
             else:
                 self._pending_notifications = counts[DeliveryStatus.RETRY_PENDING]
+                self._metrics.outbox_failed.set(counts[DeliveryStatus.FAILED])
             self._measure()
             await trio.sleep(GAUGES_EVERY_S)
 

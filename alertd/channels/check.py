@@ -22,6 +22,8 @@ from alertd.errors import Problem
 
 MAX_TIMEOUT_SECS: Final = 60
 MAX_RECIPIENTS: Final = 50
+MAX_CONCURRENCY: Final = 1000
+MAX_PER_MINUTE: Final = 10_000
 RESERVED_HEADERS: Final = frozenset(
     {
         *("accept-encoding", "connection", "content-length", "content-type", "idempotency-key"),
@@ -46,6 +48,7 @@ def channel_problems(
     problems = []
     if not 0 < config.timeout_secs <= MAX_TIMEOUT_SECS:
         problems.append(Problem("/timeout_secs", f"must be above 0 and at most {MAX_TIMEOUT_SECS}"))
+    problems += _limits(config)
     match config:
         case WebhookConfig():
             problems += _webhook(config, environ)
@@ -54,6 +57,18 @@ def channel_problems(
         case EmailConfig():
             problems += _email(config, environ)
     return problems
+
+
+def _limits(config: ChannelConfig) -> list[Problem]:
+    bounds = {
+        "concurrency": (config.concurrency, MAX_CONCURRENCY),
+        "max_per_minute": (config.max_per_minute, MAX_PER_MINUTE),
+    }
+    return [
+        Problem(f"/{key}", f"must be between 1 and {bound}")
+        for key, (given, bound) in bounds.items()
+        if given is not None and not 1 <= given <= bound
+    ]
 
 
 def url_problem(url: str) -> str | None:

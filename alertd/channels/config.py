@@ -14,10 +14,14 @@ from msgspec import Struct
 
 
 class _Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """What the three have in common."""
+    """What all of them have in common."""
 
     timeout_secs: float = 10
     """For one whole attempt, from the name lookup to the end of the reply."""
+    concurrency: int | None = None
+    """Attempts at a time; default: ``notify.concurrency_per_channel``."""
+    max_per_minute: int | None = None
+    """Attempts within any 60 seconds; default: no limit."""
 
     def __repr__(self) -> str:
         # Addresses and headers can be secrets; a repr ends up in logs and tracebacks.

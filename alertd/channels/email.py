@@ -74,7 +74,7 @@ def compose(message: Message, sender: str, recipients: Sequence[str], now_s: flo
     mail["To"] = ", ".join(recipients)
     mail["Date"] = formatdate(now_s)
     mail["Message-ID"] = f"<{_id_part(message.idempotency_key)}@{domain}>"
-    shown = message.incidents[: wording.MAX_INCIDENTS_SHOWN]
+    shown = wording.latest(message)[: wording.MAX_INCIDENTS_SHOWN]
     if shown:
         threads = [f"<incident.{_id_part(incident.id)}@{domain}>" for incident in shown]
         mail["In-Reply-To"] = threads[0]
@@ -89,21 +89,21 @@ def compose(message: Message, sender: str, recipients: Sequence[str], now_s: flo
 
 def _text(message: Message, subject: str) -> str:
     lines: list[str] = []
-    for incident in message.incidents[: wording.MAX_INCIDENTS_SHOWN]:
+    for incident in wording.latest(message)[: wording.MAX_INCIDENTS_SHOWN]:
         lines += [_one_line(wording.headline(incident)), _one_line(incident.message), ""]
         lines += [f"{label}: {_one_line(text)}" for label, text in wording.facts(incident)]
         lines += [f"{label}: {_one_line(url)}" for label, url in wording.links(incident)]
         lines.append("")
-    if hidden := wording.hidden_text(message.incidents):
+    if hidden := wording.hidden_text(message):
         lines.append(hidden)
     return "\n".join(lines or [subject]) + "\n"
 
 
 def _html(message: Message, subject: str) -> str:
     return _HTML.render(
-        incidents=message.incidents[: wording.MAX_INCIDENTS_SHOWN],
+        incidents=wording.latest(message)[: wording.MAX_INCIDENTS_SHOWN],
         subject=subject,
-        hidden=wording.hidden_text(message.incidents),
+        hidden=wording.hidden_text(message),
         headline=wording.headline,
         facts=wording.facts,
         links=wording.links,

@@ -17,7 +17,7 @@ from alertd.channels.check import channel_problems, url_problem
 from alertd.channels.config import ChannelConfig, EmailConfig, SlackConfig, WebhookConfig
 from alertd.channels.email import EmailChannel
 from alertd.channels.http_client import HttpClient
-from alertd.channels.protocol import Channel
+from alertd.channels.protocol import Channel, SendingLimits
 from alertd.channels.secret import Secret, read_secret
 from alertd.channels.slack import SlackChannel
 from alertd.channels.smtp import SmtpServer
@@ -57,6 +57,10 @@ class ChannelFactory:
         self._endpoint_client = HttpClient(allow_private=allow_private_endpoints)
         self._mail_server: SmtpServer | None = None
         self._channels = {name: self._make(config, environ) for name, config in configs.items()}
+        self._limits = {
+            name: SendingLimits(config.concurrency, config.max_per_minute)
+            for name, config in configs.items()
+        }
 
     def names(self) -> frozenset[str]:
         """Return the names of the configured channels."""
@@ -80,6 +84,11 @@ class ChannelFactory:
         if target.channel == "EMAIL":
             return self._email_endpoint(target.endpoint)
         return self._http_endpoint(target.channel, target.endpoint)
+
+    def limits(self, target: Target) -> SendingLimits:
+        """Return what may be sent to ``target``; an endpoint that a rule names has no limits."""
+        limits = self._limits.get(target.channel) if target.endpoint is None else None
+        return limits or SendingLimits()
 
     async def aclose(self) -> None:
         """Close everything. No ``send`` may be under way or follow."""

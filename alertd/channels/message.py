@@ -60,3 +60,6 @@ class Message(Struct, frozen=True, kw_only=True, rename="camel"):
     kind: MessageKind
     sent_at: str
     incidents: tuple[IncidentView, ...]
+    """What fires first, the worst first; an incident that began and ended since is in it twice."""
+    list_url: str = ""
+    """Where all incidents that are on are listed."""

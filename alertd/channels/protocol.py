@@ -35,6 +35,16 @@ class Permanent:
 Outcome = Delivered | Retryable | Permanent
 
 
+@dataclass(frozen=True, slots=True)
+class SendingLimits:
+    """What may be sent to one receiver. None: as ``[notify]`` says, or without a limit."""
+
+    concurrency: int | None = None
+    """Attempts at a time."""
+    per_minute: int | None = None
+    """Attempts begun within any 60 seconds."""
+
+
 class Channel(Protocol):
     """A way to tell people. Safe to call from several tasks at once."""
 

@@ -37,14 +37,14 @@ _Json = dict[str, Any]
 
 def payload(message: Message) -> _Json:
     """Return the JSON body for ``message``, within Slack's limits however long its texts are."""
-    shown = message.incidents[: wording.MAX_INCIDENTS_SHOWN]
+    shown = wording.latest(message)[: wording.MAX_INCIDENTS_SHOWN]
     attachments = [_attachment(incident) for incident in shown]
     text = [_escape(wording.subject(message), MAX_HEADER_CHARS)]
     if len(shown) == 1:
         text.append(_escape(shown[0].message, MAX_TEXT_CHARS - MAX_HEADER_CHARS - 1))
-    if hidden := wording.hidden_text(message.incidents):
+    if hidden := wording.hidden_text(message):
         attachments.append(
-            {"color": wording.NEUTRAL_COLOUR, "blocks": [_context(_escape(hidden, 200))]}
+            {"color": wording.NEUTRAL_COLOUR, "blocks": [_context(_escape(hidden, 400))]}
         )
     return {"text": "\n".join(text), "attachments": attachments}
 

@@ -6,6 +6,7 @@ puts a text into mrkdwn or HTML does. Missing data is never worded as recovery.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -52,6 +53,11 @@ def status_word(incident: IncidentView) -> str:
     return "RESOLVED" if is_recovered(incident) else "ENDED"
 
 
+def latest(message: Message) -> list[IncidentView]:
+    """Return what the message says of each incident in the end: one view for each."""
+    return list({incident.id: incident for incident in message.incidents}.values())
+
+
 def headline(incident: IncidentView) -> str:
     """Return state and rule: ``FIRING: High Error Count``."""
     return f"{status_word(incident)}: {incident.rule_name}"
@@ -59,7 +65,7 @@ def headline(incident: IncidentView) -> str:
 
 def subject(message: Message) -> str:
     """Return one line for the whole message."""
-    incidents = message.incidents
+    incidents = latest(message)
     prefix = {
         MessageKind.TEST: "[test] ",
         MessageKind.REPEAT: "[still] ",
@@ -109,10 +115,20 @@ def links(incident: IncidentView) -> list[tuple[str, str]]:
     return [(label, url) for label, url in candidates if url.startswith(("http://", "https://"))]
 
 
-def hidden_text(incidents: Sequence[IncidentView]) -> str | None:
+def hidden_text(message: Message) -> str | None:
     """Return what stands for the incidents beyond ``MAX_INCIDENTS_SHOWN``, None if all are."""
-    hidden = len(incidents) - MAX_INCIDENTS_SHOWN
-    return f"and {hidden} more; the history has them all" if hidden > 0 else None
+    hidden = latest(message)[MAX_INCIDENTS_SHOWN:]
+    if not hidden:
+        return None
+    where = f": {message.list_url}" if message.list_url else ""
+    return f"and {len(hidden)} more ({_severities(hidden)}); the history has them all{where}"
+
+
+def _severities(incidents: Sequence[IncidentView]) -> str:
+    """Return how many there are of each severity, the worst first: ``2 critical, 1 warning``."""
+    counts = Counter(incident.severity for incident in incidents)
+    ranked = sorted(counts, key=lambda severity: list(_COLOURS).index(severity))
+    return ", ".join(f"{counts[severity]} {severity}" for severity in ranked)
 
 
 def value_text(incident: IncidentView) -> str:

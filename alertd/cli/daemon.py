@@ -30,8 +30,6 @@ def run(config_path: Path | None) -> None:
     """
     path, config = load_configuration(config_path)
     logs.configure(config.logging)
-    for warning in config.warnings:
-        structlog.get_logger(__name__).warning("configuration", problem=str(warning))
     from alertd import app
 
     try:
@@ -54,8 +52,6 @@ def check(config_path: Path | None) -> None:
     Every mistake is named with its file and line. Nothing is started.
     """
     path, config = load_configuration(config_path)
-    for warning in config.warnings:
-        click.secho(f"warning: {warning}", err=True, fg="yellow")
     rules, channels = len(config.rules), len(config.channels)
     click.secho(
         f"{path}: ok, {rules} {'rule' if rules == 1 else 'rules'}, "

@@ -17,6 +17,7 @@ from alertd.http.events import EventRoutes, acceptance_of
 from alertd.http.express import Express
 from alertd.http.hardening import HardenedQuart
 from alertd.http.incidents import IncidentRoutes
+from alertd.http.notifications import NotificationRoutes
 from alertd.http.operations import OperationRoutes
 from alertd.http.quarantine import QuarantineRoutes
 from alertd.http.rules import RuleRoutes
@@ -36,6 +37,7 @@ def make_app(services: Services) -> QuartTrio:
         QuarantineRoutes,
         RuleRoutes,
         IncidentRoutes,
+        NotificationRoutes,
         OperationRoutes,
     ):
         app.register_blueprint(routes(services).blueprint())

@@ -17,6 +17,7 @@ from alertd.http.event_input import SeriesLookup
 from alertd.idempotency import RequestId
 from alertd.intake import Answer, Draft, Receipt
 from alertd.rules import RuleRecord, RuleSpec
+from alertd.store.deliveries import Delivery, DeliveryQuery
 from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
 from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery
@@ -123,6 +124,22 @@ class Stored(Protocol):
         ...
 
 
+class Outbox(Protocol):
+    """The messages: ``alertd.store.outbox.Outbox``."""
+
+    async def page(self, query: DeliveryQuery) -> Page[Delivery]:
+        """Return a page of them, the newest first. Raises ``InvalidInput``."""
+        ...
+
+
+class Notifier(Protocol):
+    """What people may change of notifications: ``alertd.notifier.Notifier``."""
+
+    async def requeue(self, message_id: str) -> None:
+        """Send a failed message again. Raises ``NotFound`` and ``Conflict``."""
+        ...
+
+
 class Status(Protocol):
     """How the daemon is."""
 
@@ -169,6 +186,8 @@ class Services:
     stored: Stored
     rules: RuleBook
     incidents: Incidents
+    outbox: Outbox
+    notifier: Notifier
     status: Status
     reloader: Reloader
     metrics: Metrics

@@ -20,6 +20,7 @@ from alertd.clock import format_us
 from alertd.errors import Problem
 from alertd.model import US_PER_S, DeliveryStatus, Target
 from alertd.rules import RuleRecord, RuleSpec
+from alertd.store.deliveries import Delivery
 from alertd.store.history import HistoryItem, IncidentDetail, NotificationItem, Page
 from alertd.store.quarantine import QuarantinedEvent
 
@@ -97,12 +98,42 @@ class NotificationReply(Struct, frozen=True, kw_only=True, rename="camel"):
     kind: str
     channel: str
     endpoint: str | None
+    message_id: str
+    """The message that tells it, perhaps with others: the id in ``/api/notifications``."""
     status: str
     attempts: int
     last_error: str | None
     created_at: str
     delivered_at: str | None
     """When it ended as SUCCESS."""
+
+
+class DeliveryReply(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One message and how far it has come."""
+
+    id: str
+    channel: str
+    endpoint: str | None
+    group_key: str
+    kinds: tuple[str, ...]
+    status: str
+    attempts: int
+    last_error: str | None
+    created_at: str
+    next_attempt_at: str | None
+    """None once it has ended."""
+    delivered_at: str | None
+    failed_at: str | None
+    incident_count: int
+    incidents: tuple[str, ...]
+    """Ids of the first 100."""
+
+
+class DeliveryList(Struct, frozen=True, rename="camel"):
+    """A page of messages, the newest first."""
+
+    items: tuple[DeliveryReply, ...]
+    next_cursor: str | None
 
 
 class IncidentDetails(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -284,11 +315,39 @@ def _notification(item: NotificationItem) -> NotificationReply:
         kind=item.kind,
         channel=item.channel,
         endpoint=shown_endpoint(Target(item.channel, item.endpoint)),
+        message_id=item.message_id,
         status=item.status.value,
         attempts=item.attempts,
         last_error=item.last_error,
         created_at=format_us(item.created_us),
         delivered_at=_optional_time(item.settled_us) if is_delivered else None,
+    )
+
+
+def delivery_list(page: Page[Delivery]) -> DeliveryList:
+    """Return a page of messages as it is shown."""
+    return DeliveryList(tuple(_delivery(item) for item in page.items), page.next_cursor)
+
+
+def _delivery(item: Delivery) -> DeliveryReply:
+    status, ended_at = item.status, _optional_time(item.settled_us)
+    return DeliveryReply(
+        id=item.id,
+        channel=item.target.channel,
+        endpoint=shown_endpoint(item.target),
+        group_key=item.group_key,
+        kinds=item.kinds,
+        status=status.value,
+        attempts=item.attempts,
+        last_error=item.last_error,
+        created_at=format_us(item.created_us),
+        next_attempt_at=(
+            format_us(item.next_attempt_us) if status is DeliveryStatus.RETRY_PENDING else None
+        ),
+        delivered_at=ended_at if status is DeliveryStatus.SUCCESS else None,
+        failed_at=ended_at if status is DeliveryStatus.FAILED else None,
+        incident_count=item.incident_count,
+        incidents=item.incidents,
     )
 
 

@@ -33,7 +33,13 @@ MAX_FINDINGS: Final = 20
 
 _BAD_ROWS: Final = (
     ("incidents", "id", "NOT json_valid(group_labels)", "its group labels are no JSON"),
-    ("notifications", "id", "NOT json_valid(message)", "its message is no JSON"),
+    ("notifications", "id", "NOT json_valid(view)", "its view of the incident is no JSON"),
+    (
+        "notifications",
+        "id",
+        "message_seq NOT IN (SELECT seq FROM messages)",
+        "the message that tells it is not there",
+    ),
     ("request_keys", "seq", "NOT json_valid(answer)", "its answer is no JSON"),
 )
 

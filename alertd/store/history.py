@@ -41,10 +41,11 @@ INCIDENT_COLUMNS: Final = (
 )
 """The engine's columns of an incident, in the order in which they are read and written."""
 
-_NOTIFICATION_FIELDS: Final = (
-    *("id", "kind", "channel", "endpoint", "attempts", "created_us", "next_attempt_us"),
-    *("last_error", "settled_us"),
-)
+_NOTIFICATIONS: Final = """
+    SELECT n.incident_id, n.id, n.kind, n.channel, n.endpoint, m.id, m.status, m.attempts,
+           n.created_us, m.next_attempt_us, m.last_error, m.settled_us
+    FROM notifications n JOIN messages m ON m.seq = n.message_seq
+    WHERE n.incident_id IN (SELECT value FROM json_each(?)) ORDER BY n.seq"""
 
 _SELECT: Final = f"SELECT {', '.join(INCIDENT_COLUMNS)} FROM incidents"  # noqa: S608  # constants
 
@@ -88,6 +89,8 @@ class NotificationItem(Struct, frozen=True, kw_only=True):
     kind: str
     channel: str
     endpoint: str | None
+    message_id: str
+    """The message that tells it, whose are the status and the times that follow."""
     status: DeliveryStatus
     attempts: int
     created_us: int
@@ -172,7 +175,8 @@ def read_group(
 
 
 _HAS: Final = (
-    "EXISTS (SELECT 1 FROM notifications n WHERE n.incident_id = incidents.id AND n.status = '{}')"
+    "EXISTS (SELECT 1 FROM notifications n JOIN messages m ON m.seq = n.message_seq "
+    "WHERE n.incident_id = incidents.id AND m.status = '{}')"
 )
 _OF_STATUS: Final = {
     DeliveryStatus.FAILED: _HAS.format("FAILED"),
@@ -268,14 +272,12 @@ def _notifications(
 ) -> Mapping[str, Sequence[NotificationItem]]:
     """Return the notifications of incidents, by incident, in the order of telling."""
     found: defaultdict[str, list[NotificationItem]] = defaultdict(list)
-    for incident_id, status, *rest in connection.execute(
-        f"SELECT incident_id, status, {', '.join(_NOTIFICATION_FIELDS)} FROM notifications "  # noqa: S608  # constants
-        "WHERE incident_id IN (SELECT value FROM json_each(?)) ORDER BY seq",
-        (msgspec.json.encode(incident_ids).decode(),),
+    for incident_id, *fields in connection.execute(
+        _NOTIFICATIONS, (msgspec.json.encode(incident_ids).decode(),)
     ):
-        fields = dict(zip(_NOTIFICATION_FIELDS, rest, strict=True))
-        item = NotificationItem(status=DeliveryStatus(status), **fields)
-        found[incident_id].append(item)
+        item = dict(zip(NotificationItem.__struct_fields__, fields, strict=True))
+        item["status"] = DeliveryStatus(item["status"])
+        found[incident_id].append(NotificationItem(**item))
     return found
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import apsw
 
-from alertd.model import Announcement, Incident, Labels, Notification, TransitionKind
+from alertd.model import Announcement, Incident, Labels, TransitionKind
 from alertd.store import timeline
 from alertd.store.history import (
     INCIDENT_COLUMNS,
@@ -28,6 +28,7 @@ from alertd.store.history import (
     read_incident,
     read_page,
 )
+from alertd.store.posting import post
 from alertd.store.readers import Readers
 from alertd.store.timeline import TimelineEntry, TimelineEvent
 from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
@@ -90,12 +91,10 @@ def _record(
 ) -> None:
     connection.executemany(_UPSERT, _incident_rows(announcements))
     timeline.write(connection, _lines(announcements))
-    connection.executemany(
-        "INSERT OR IGNORE INTO notifications (id, incident_id, rule_id, kind, channel, endpoint, "
-        "status, attempts, created_us, next_attempt_us, last_error, settled_us, message) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    post(
+        connection,
         [
-            _notification_row(notification)
+            notification
             for announcement in announcements
             for notification in announcement.notifications
         ],
@@ -159,24 +158,6 @@ def _resolved(incident: Incident, announcement: Announcement) -> TimelineEntry:
     at_us = announcement.transition.at_us if incident.ended_us is None else incident.ended_us
     reason = "" if incident.end_reason is None else incident.end_reason.value
     return TimelineEntry(at_us, TimelineEvent.RESOLVED, reason)
-
-
-def _notification_row(notification: Notification) -> tuple[str | int | None, ...]:
-    return (
-        notification.id,
-        notification.incident_id,
-        notification.rule_id,
-        notification.kind,
-        notification.target.channel,
-        notification.target.endpoint,
-        notification.status.value,
-        notification.attempts,
-        notification.created_us,
-        notification.next_attempt_us,
-        notification.last_error,
-        notification.settled_us,
-        notification.message.decode(),
-    )
 
 
 def _applied(connection: apsw.Connection) -> int:

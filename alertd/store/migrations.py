@@ -208,12 +208,79 @@ CREATE INDEX blocks_by_series ON blocks (segment, last_series);
 INSERT INTO meta VALUES ('folded_position', 0), ('counted_block', 0);
 """
 
+_MESSAGES: Final = """
+-- What is sent: one message for one receiver, with one or more notifications in it.
+CREATE TABLE messages (
+    seq             INTEGER PRIMARY KEY,
+    id              TEXT NOT NULL UNIQUE, -- the idempotency key: the id of its first notification
+    channel         TEXT NOT NULL,
+    endpoint        TEXT,
+    group_key       TEXT NOT NULL, -- a JSON object; before schema 6, the id of an incident
+    parts           INTEGER NOT NULL, -- notifications in it
+    is_open         INTEGER NOT NULL, -- more may join; closed before its first attempt
+    collapses       INTEGER NOT NULL,
+    status          TEXT NOT NULL CHECK (status IN ('SUCCESS', 'FAILED', 'RETRY_PENDING')),
+    attempts        INTEGER NOT NULL,
+    created_us      INTEGER NOT NULL,
+    due_us          INTEGER NOT NULL,
+    begun_us        INTEGER NOT NULL, -- its age counts from here
+    next_attempt_us INTEGER NOT NULL,
+    last_error      TEXT,
+    settled_us      INTEGER
+) STRICT;
+INSERT INTO messages
+    SELECT seq, id, channel, endpoint, incident_id, 1, 0, 1, status, attempts, created_us,
+           created_us, created_us, next_attempt_us, last_error, settled_us
+    FROM notifications;
+CREATE INDEX messages_of_group ON messages (channel, endpoint, group_key, seq);
+CREATE INDEX messages_waiting ON messages (channel, endpoint, group_key, seq)
+    WHERE status = 'RETRY_PENDING';
+CREATE INDEX messages_pending ON messages (next_attempt_us, seq) WHERE status = 'RETRY_PENDING';
+CREATE INDEX messages_failed ON messages (seq) WHERE status = 'FAILED';
+
+CREATE TABLE attempts (
+    message_seq INTEGER NOT NULL REFERENCES messages ON DELETE CASCADE,
+    at_us       INTEGER NOT NULL,
+    status      TEXT NOT NULL,
+    detail      TEXT NOT NULL,
+    PRIMARY KEY (message_seq, at_us)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE notifications_in_messages (
+    seq         INTEGER PRIMARY KEY, -- the order in which they are to be told
+    id          TEXT NOT NULL UNIQUE,
+    incident_id TEXT NOT NULL REFERENCES incidents ON DELETE CASCADE,
+    rule_id     TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    channel     TEXT NOT NULL,
+    endpoint    TEXT,
+    group_key   TEXT NOT NULL,
+    created_us  INTEGER NOT NULL,
+    message_seq INTEGER, -- the message that tells it; NULL while, or because, it is held back
+    held_by     TEXT, -- why it is held back
+    held_ref    TEXT, -- what holds it back
+    look_us     INTEGER, -- when to look at it again: to release it, or to repeat it
+    repeat_us   INTEGER NOT NULL, -- interval of repeats; 0 for none
+    view        TEXT NOT NULL -- the incident as it is told, JSON
+) STRICT;
+INSERT INTO notifications_in_messages
+    SELECT seq, id, incident_id, rule_id, kind, channel, endpoint, incident_id, created_us, seq,
+           NULL, NULL, NULL, 0, coalesce(json_extract(message, '$.incidents[0]'), '{}')
+    FROM notifications;
+DROP TABLE notifications;
+ALTER TABLE notifications_in_messages RENAME TO notifications;
+CREATE INDEX notifications_of_incident ON notifications (incident_id, seq);
+CREATE INDEX notifications_of_message ON notifications (message_seq, seq);
+CREATE INDEX notifications_to_look_at ON notifications (look_us) WHERE look_us IS NOT NULL;
+"""
+
 MIGRATIONS: Final = (
     _INITIAL,
     _EVENT_TIMES,
     _REQUESTS_AND_QUARANTINE,
     _SERIES_TOTALS,
     _SEGMENTS,
+    _MESSAGES,
 )
 
 

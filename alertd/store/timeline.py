@@ -2,7 +2,8 @@
 
 Owns the table ``timeline``. Invariant: a line's key is made of what happened, so recording it
 again is harmless. What became of the incident itself stands at its event time, which a replay
-reproduces; what became of its notifications stands at wall time.
+reproduces; what became of its notifications stands at wall time. Attempts are not written here:
+they are a message's, which may tell of a thousand incidents, and are read from ``attempts``.
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ class TimelineEvent(StrEnum):
     PENDING = "pending"
     FIRED = "fired"
     RESOLVED = "resolved"
+    QUEUED = "queued"
+    """A notification is in a message; the detail says when that leaves, and why then."""
+    COLLAPSED = "collapsed"
+    """A beginning that could not be told in time is told with its end."""
     SENT = "sent"
     RETRY = "retry"
     FAILED = "failed"
+    REQUEUED = "requeued"
+    """Somebody had a notification that had failed sent again."""
 
 
 class TimelineEntry(Struct, frozen=True):
@@ -33,6 +40,20 @@ class TimelineEntry(Struct, frozen=True):
     detail: str
     notification_id: str | None = None
     """The notification that it is about; None where it is about the incident itself."""
+
+
+_READ = """
+    SELECT at_us, what, detail, notification_id FROM timeline WHERE incident_id = ?
+    UNION ALL
+    SELECT a.at_us,
+           CASE a.status WHEN 'SUCCESS' THEN 'sent' WHEN 'FAILED' THEN 'failed' ELSE 'retry' END,
+           m.channel || iif(a.detail = '', '', ': ' || a.detail),
+           n.id
+    FROM notifications n
+    JOIN messages m ON m.seq = n.message_seq
+    JOIN attempts a ON a.message_seq = m.seq
+    WHERE n.incident_id = ?
+    ORDER BY at_us"""
 
 
 def write(connection: apsw.Connection, entries: Iterable[tuple[str, TimelineEntry]]) -> None:
@@ -49,11 +70,7 @@ def write(connection: apsw.Connection, entries: Iterable[tuple[str, TimelineEntr
 
 def read(connection: apsw.Connection, incident_id: str) -> tuple[TimelineEntry, ...]:
     """Return the timeline of an incident, the oldest first."""
-    rows = connection.execute(
-        "SELECT at_us, what, detail, notification_id FROM timeline WHERE incident_id = ? "
-        "ORDER BY at_us",
-        (incident_id,),
-    )
+    rows = connection.execute(_READ, (incident_id, incident_id))
     return tuple(
         TimelineEntry(at_us, TimelineEvent(what), detail, notification_id or None)
         for at_us, what, detail, notification_id in rows

@@ -254,7 +254,12 @@ def test_the_history_of_a_rule_says_who_was_told(story: Story) -> None:
     of_rule = site.daemon.history(f"/api/alerts/{incident['alertId']}/history")
     assert [item["id"] for item in of_rule] == [incident["id"]]
     timeline = site.daemon.get(f"/api/incidents/{incident['id']}")["timeline"]
-    assert Counter(line["what"] for line in timeline) == {"fired": 1, "resolved": 1, "sent": 6}
+    assert Counter(line["what"] for line in timeline) == {
+        "fired": 1,
+        "resolved": 1,
+        "queued": 6,
+        "sent": 6,
+    }
 
 
 def test_a_webhook_gets_each_message_once_signed_and_in_order(story: Story) -> None:
@@ -461,7 +466,7 @@ def test_a_failing_receiver_is_tried_until_it_takes_the_message_always_with_one_
         assert all(body | {"sentAt": ""} == bodies[0] | {"sentAt": ""} for body in bodies)
         timeline = site.daemon.get(f"/api/incidents/{told['id']}")["timeline"]
         whats = [line["what"] for line in timeline]
-        assert whats == ["fired", *["retry"] * (attempts - 1), "sent"]
+        assert whats == ["fired", "queued", *["retry"] * (attempts - 1), "sent"]
 
 
 def test_a_receiver_that_says_never_is_asked_once(site: Site) -> None:

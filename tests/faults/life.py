@@ -175,7 +175,7 @@ async def read_all(store: Store) -> None:
     """Read in every way that the daemon reads."""
     await replayed(store)
     _ = [part async for part in store.events.read({0, 1}, 0, START_US)]
-    await store.outbox.due(START_US + 100, limit=10)
+    await store.outbox.claim(START_US + 100, limit=10)
     await store.outbox.counts()
     await store.incidents.history(HistoryQuery())
     await store.rules.all()

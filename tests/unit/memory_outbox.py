@@ -7,23 +7,46 @@ from collections.abc import Collection, Sequence
 
 import msgspec
 import trio
+from msgspec import Struct
 from sortedcontainers import SortedList
 
 from alertd.errors import StoreUnavailable
-from alertd.model import DeliveryStatus, Notification, Settlement, Target
+from alertd.model import DeliveryStatus, Outgoing, Settlement, Target
 
 PENDING = DeliveryStatus.RETRY_PENDING
 
 
+class Row(Struct, frozen=True, kw_only=True):
+    """A message about one incident, and how far it has come."""
+
+    outgoing: Outgoing
+    incident_id: str
+    status: DeliveryStatus = PENDING
+    last_error: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.outgoing.id
+
+    @property
+    def attempts(self) -> int:
+        return self.outgoing.attempts
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Its place in the queue."""
+        return self.outgoing.next_attempt_us, self.outgoing.id
+
+
 class MemoryOutbox:
-    """Notifications by id. ``unavailable_writes`` and ``…_reads`` fail that many times.
+    """Messages by id. ``unavailable_writes`` and ``…_reads`` fail that many times.
 
     ``_siblings`` holds the pending ids of each incident and target in order of arrival,
     ``_queue`` the first of each by the time at which it is due.
     """
 
     def __init__(self) -> None:
-        self.rows: dict[str, Notification] = {}
+        self.rows: dict[str, Row] = {}
         self.settlements: list[Settlement] = []
         self.settle_sizes: list[int] = []
         self.unavailable_writes = 0
@@ -31,37 +54,37 @@ class MemoryOutbox:
         self._siblings: defaultdict[tuple[str, Target], deque[str]] = defaultdict(deque)
         self._queue: SortedList[tuple[int, str]] = SortedList()
 
-    def add(self, *notifications: Notification) -> None:
-        """Record notifications; one that is there already is ignored."""
-        for notification in notifications:
-            if notification.id in self.rows:
+    def add(self, *rows: Row) -> None:
+        """Record messages; one that is there already is ignored."""
+        for row in rows:
+            if row.id in self.rows:
                 continue
-            self.rows[notification.id] = notification
-            siblings = self._siblings[notification.incident_id, notification.target]
-            siblings.append(notification.id)
+            self.rows[row.id] = row
+            siblings = self._siblings[row.incident_id, row.outgoing.target]
+            siblings.append(row.id)
             if len(siblings) == 1:
-                self._queue.add((notification.next_attempt_us, notification.id))
+                self._queue.add(row.key)
 
-    async def due(
+    async def claim(
         self,
         now_us: int,
         *,
         limit: int,
         exclude: Collection[str],
         exclude_targets: Collection[Target],
-    ) -> Sequence[Notification]:
+    ) -> Sequence[Outgoing]:
         """Return what is due; the younger of two siblings waits."""
         await trio.lowlevel.checkpoint()
         if self.unavailable_reads:
             self.unavailable_reads -= 1
             raise StoreUnavailable("the disk is on holiday")
-        found: list[Notification] = []
-        for next_attempt_us, notification_id in self._queue:
-            row = self.rows[notification_id]
+        found: list[Outgoing] = []
+        for next_attempt_us, message_id in self._queue:
+            outgoing = self.rows[message_id].outgoing
             if next_attempt_us > now_us or len(found) == limit:
                 break
-            if row.id not in exclude and row.target not in exclude_targets:
-                found.append(row)
+            if outgoing.id not in exclude and outgoing.target not in exclude_targets:
+                found.append(outgoing)
         return found
 
     async def next_due_us(self) -> int | None:
@@ -70,7 +93,7 @@ class MemoryOutbox:
         return self._queue[0][0] if self._queue else None
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Apply settlements to notifications that are still pending."""
+        """Apply settlements to messages that are still pending."""
         await trio.lowlevel.checkpoint()
         if self.unavailable_writes:
             self.unavailable_writes -= 1
@@ -81,19 +104,19 @@ class MemoryOutbox:
 
     def _settle(self, settlement: Settlement) -> None:
         row = self.rows[settlement.id]
-        assert row.status is PENDING, "a notification that has ended is settled again"
+        assert row.status is PENDING, "a message that has ended is settled again"
         self.settlements.append(settlement)
-        self.rows[row.id] = msgspec.structs.replace(
-            row,
-            status=settlement.status,
+        outgoing = msgspec.structs.replace(
+            row.outgoing,
             attempts=settlement.attempts,
             next_attempt_us=settlement.next_attempt_us,
-            last_error=settlement.last_error,
         )
-        self._queue.remove((row.next_attempt_us, row.id))
-        siblings = self._siblings[row.incident_id, row.target]
+        self.rows[row.id] = msgspec.structs.replace(
+            row, outgoing=outgoing, status=settlement.status, last_error=settlement.last_error
+        )
+        self._queue.remove(row.key)
+        siblings = self._siblings[row.incident_id, row.outgoing.target]
         if settlement.status is not PENDING:
             siblings.popleft()
         if siblings:
-            head = self.rows[siblings[0]]
-            self._queue.add((head.next_attempt_us, head.id))
+            self._queue.add(self.rows[siblings[0]].key)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import trio
 
-from alertd.announce import Announcer
 from alertd.clock import Clock
 from alertd.dedup import DedupIndex
 from alertd.engine.engine import Engine
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, EventBatch, RuleType
+from alertd.notify.announce import Announcer
 from alertd.pipeline import Pipeline
 from alertd.recovery import Recovered, recover
 from alertd.rules import RuleRecord, RuleSpec, Source

@@ -56,15 +56,6 @@ def test_check_of_a_bad_file_prints_every_mistake_and_exits_1() -> None:
     ]
 
 
-def test_check_warns_of_what_has_no_effect_and_still_exits_0() -> None:
-    Path("a.toml").write_text("[notify]\ngroup_wait_secs = 1\n")
-    result = invoked("check", "--config", "a.toml")
-    assert result.exit_code == 0
-    assert result.stderr == (
-        "warning: a.toml:2: notify.group_wait_secs: has no effect in this version\n"
-    )
-
-
 def test_the_configuration_is_looked_for_in_the_stated_places() -> None:
     Path("etc").mkdir()
     Path("etc/alertd.toml").write_text(GOOD)

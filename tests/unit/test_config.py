@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alertd.channels.config import EmailConfig, SlackConfig, WebhookConfig
-from alertd.config import MAX_INCLUDED_FILES, NOT_YET_USED, SECTIONS, Config, load
+from alertd.config import MAX_INCLUDED_FILES, Config, load
 from alertd.config_errors import ConfigError
 from alertd.model import RuleType, Target, rule_id_of_name
 from alertd.rules import RuleSpec
@@ -106,15 +106,6 @@ notifications = ["ops", { channel = "EMAIL", endpoint = "a@example.org" }]
         "alertd.toml",
         30,
     )
-
-
-def test_keys_of_later_versions_are_taken_with_a_warning(tmp_path: Path) -> None:
-    config = load(written(tmp_path, "[notify]\ngroup_wait_secs = 3\n"))
-    [warning] = config.warnings
-    assert str(warning).endswith(
-        "alertd.toml:2: notify.group_wait_secs: has no effect in this version"
-    )
-    assert all(key in SECTIONS[section].__struct_fields__ for section, key in NOT_YET_USED)
 
 
 MISTAKES = [

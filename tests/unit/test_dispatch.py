@@ -18,12 +18,20 @@ from structlog.testing import CapturingLogger
 from alertd.channels.config import WebhookConfig
 from alertd.channels.factory import ChannelFactory, UnknownChannel
 from alertd.channels.message import Message, MessageKind
-from alertd.channels.protocol import Channel, Delivered, Outcome, Permanent, Retryable
+from alertd.channels.protocol import (
+    Channel,
+    Delivered,
+    Outcome,
+    Permanent,
+    Retryable,
+    SendingLimits,
+)
 from alertd.config import NotifyConfig
 from alertd.dispatch import MAX_ENDPOINT_ATTEMPTS, Dispatcher
-from alertd.model import US_PER_S, DeliveryStatus, Notification, Target
+from alertd.model import US_PER_S, DeliveryStatus, Outgoing, Target
 from tests.receivers import Answer, http_receiver
-from tests.unit.memory_outbox import MemoryOutbox
+from tests.unit.channels.messages import incident
+from tests.unit.memory_outbox import MemoryOutbox, Row
 
 EPOCH_US = 1_751_295_600 * US_PER_S  # 2025-06-30T15:00:00Z
 OPS = Target("ops")
@@ -41,28 +49,24 @@ def now_us() -> int:
 def notification(
     name: str,
     *,
-    incident: str | None = None,
+    incident_id: str | None = None,
     kind: MessageKind = MessageKind.FIRING,
     target: Target = OPS,
     created_us: int = EPOCH_US,
-    message: bytes | None = None,
-) -> Notification:
-    body = Message(
-        notification_id="",
-        idempotency_key="",
-        kind=kind,
-        sent_at="2025-06-30T15:00:00.000000Z",
-        incidents=(),
-    )
-    return Notification(
-        id=name,
-        incident_id=incident or name,
-        rule_id="rule",
-        kind=kind.value,
-        target=target,
-        message=msgspec.json.encode(body) if message is None else message,
-        created_us=created_us,
-        next_attempt_us=created_us,
+    view: bytes | None = None,
+) -> Row:
+    stored = msgspec.json.encode(incident(id=incident_id or name)) if view is None else view
+    return Row(
+        outgoing=Outgoing(
+            id=name,
+            target=target,
+            group_key="{}",
+            parts=((kind.value, stored),),
+            begun_us=created_us,
+            attempts=0,
+            next_attempt_us=created_us,
+        ),
+        incident_id=incident_id or name,
     )
 
 
@@ -110,12 +114,16 @@ class Receivers:
 
     def __init__(self, **channels: Channel) -> None:
         self.channels = channels
+        self.sending_limits = SendingLimits()
 
     def for_target(self, target: Target) -> Channel:
         channel = self.channels.get(target.endpoint or target.channel)
         if channel is None:
             raise UnknownChannel(f"the channel {target.channel!r} is not configured")
         return channel
+
+    def limits(self, target: Target) -> SendingLimits:
+        return self.sending_limits
 
 
 class Metrics:
@@ -140,7 +148,7 @@ class Bench:
     log: CapturingLogger
     metrics: Metrics
 
-    def add(self, *notifications: Notification) -> None:
+    def add(self, *notifications: Row) -> None:
         self.outbox.add(*notifications)
         self.dispatcher.wake()
 
@@ -278,6 +286,36 @@ async def test_a_receiver_that_stalls_delays_no_other(
     assert slow.busiest == NotifyConfig().concurrency_per_channel
 
 
+async def test_no_receiver_is_written_to_more_often_than_it_wants(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ops, other = Receiver(), Receiver()
+    channels = Receivers(ops=ops, other=other)
+    channels.sending_limits = SendingLimits(per_minute=10)
+    async with running(make_bench(channels)) as bench:
+        bench.add(*[notification(f"n{n}") for n in range(35)])
+        await trio.sleep(30)
+        bench.add(notification("o", target=Target("other")))
+        await trio.sleep(170)
+    assert other.times == [30]
+    assert len(ops.taken) == 35
+    assert ops.times == pytest.approx([n // 10 * 60 for n in range(35)], abs=0.6)
+    for first, eleventh in zip(ops.times, ops.times[10:], strict=False):
+        assert eleventh - first >= 60
+
+
+async def test_a_channel_may_have_a_concurrency_of_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ops = Receiver(takes_s=1)
+    channels = Receivers(ops=ops)
+    channels.sending_limits = SendingLimits(concurrency=1)
+    async with running(make_bench(channels)) as bench:
+        bench.add(*[notification(f"n{n}") for n in range(5)])
+        await trio.sleep(4.5)
+    assert (ops.busiest, len(ops.told)) == (1, 5)
+
+
 async def test_a_retry_is_on_time_while_another_receiver_stalls(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -332,13 +370,11 @@ async def test_a_receiver_down_for_minutes_is_told_everything_in_order_and_once(
 
         async def live(name: str) -> None:
             await trio.sleep(chance.uniform(0, 200))
-            incident = {"incident": name, "created_us": now_us()}
-            bench.add(notification(f"{name}/firing", **incident))  # type: ignore[arg-type]
-            await trio.sleep(chance.uniform(0, 100))
-            incident["created_us"] = now_us()
-            bench.add(
-                notification(f"{name}/resolved", kind=MessageKind.RESOLVED, **incident)  # type: ignore[arg-type]
-            )
+            for kind in (MessageKind.FIRING, MessageKind.RESOLVED):
+                bench.add(
+                    notification(f"{name}/{kind}", incident_id=name, kind=kind, created_us=now_us())
+                )
+                await trio.sleep(chance.uniform(0, 100))
 
         async with trio.open_nursery() as incidents:
             for n in range(1000):
@@ -347,8 +383,8 @@ async def test_a_receiver_down_for_minutes_is_told_everything_in_order_and_once(
     assert Tally(ops.taken).most_common(1)[0][1] == 1, "none twice"
     order = defaultdict(list)
     for name in ops.taken:
-        incident, _, kind = name.partition("/")
-        order[incident].append(kind)
+        incident_name, _, kind = name.partition("/")
+        order[incident_name].append(kind)
     assert len(order) == 1000
     assert set(map(tuple, order.values())) == {("firing", "resolved")}
     assert {row.status for row in bench.outbox.rows.values()} == {SUCCESS}
@@ -405,7 +441,7 @@ async def test_a_stored_message_that_cannot_be_read_fails(
 ) -> None:
     ops = Receiver()
     async with running(make_bench(Receivers(ops=ops))) as bench:
-        bench.add(notification("a", message=stored), notification("b"))
+        bench.add(notification("a", view=stored), notification("b"))
         await trio.sleep(1)
     assert bench.status("a") is FAILED
     assert bench.status("b") is SUCCESS

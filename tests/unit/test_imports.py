@@ -21,18 +21,20 @@ LAYERS: tuple[frozenset[str], ...] = (
             *("sdnotify", "series", "sorted_events", "toml_places"),
         }
     ),
-    frozenset({"channels", "engine", "intake", "store", "toml_document"}),
+    frozenset({"channels", "engine", "intake", "toml_document"}),
+    frozenset({"notify"}),
+    frozenset({"store"}),
     frozenset(
         {
-            *("announce", "housekeeping", "live_channels", "quarantine", "rulebook"),
-            *("toml_channels", "toml_rules"),
+            *("housekeeping", "live_channels", "quarantine", "rulebook", "toml_channels"),
+            "toml_rules",
         }
     ),
     frozenset({"config"}),
     frozenset({"backfill"}),
     frozenset({"pipeline"}),
     frozenset({"config_files"}),
-    frozenset({"dispatch", "host_metrics", "http", "logs", "reload", "snapshotter"}),
+    frozenset({"dispatch", "notifier", "host_metrics", "http", "logs", "reload", "snapshotter"}),
     frozenset({"reconciler", "recovery"}),
     frozenset({"core", "status"}),
     frozenset({"app"}),
@@ -42,6 +44,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 """Top-level modules and packages; each may import from the layers before its own, and itself."""
 
 ENGINE_MAY_IMPORT = frozenset({"alertd", "msgspec", "sortedcontainers"})
+NOTIFY_MAY_IMPORT = frozenset({"alertd", "jinja2", "msgspec"})
 IMPURE = frozenset(
     {
         *("asyncio", "datetime", "io", "logging", "os", "pathlib", "random", "secrets", "select"),
@@ -91,6 +94,13 @@ def test_imports_go_to_earlier_layers_only(module: Path) -> None:
     others = {unit_of(name) for name in imported(module) if name.split(".")[0] == "alertd"}
     wrong = {other for other in others - {unit} if layer_of(other) >= layer_of(unit)}
     assert not wrong, f"{module.name} must not import {wrong}"
+
+
+@pytest.mark.parametrize("module", sorted((PACKAGE / "notify").glob("*.py")), ids=lambda m: m.name)
+def test_deciding_whom_to_tell_does_no_io_and_knows_no_time(module: Path) -> None:
+    roots = {name.split(".")[0] for name in imported(module)}
+    assert roots <= NOTIFY_MAY_IMPORT | sys.stdlib_module_names
+    assert not roots & IMPURE - {"datetime"}
 
 
 @pytest.mark.parametrize("module", sorted((PACKAGE / "engine").glob("*.py")), ids=lambda m: m.name)

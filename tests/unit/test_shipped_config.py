@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from alertd.config import NOT_YET_USED, SECTIONS, Config, load
+from alertd.config import SECTIONS, Config, load
 from alertd.host_metrics import read, sample
 from alertd.rules import RuleSpec
 from alertd.toml_channels import CHANNEL_TYPES
@@ -68,9 +68,7 @@ def test_every_key_is_shown_and_no_other(table: str) -> None:
 def test_every_table_is_shown_and_no_other() -> None:
     assert shown().keys() == {"", *STRUCTS}
     assert shown()[""].keys() == {"include"}
-    assert SECTIONS.keys() | {"channels", "rules", "include", "warnings"} == set(
-        Config.__struct_fields__
-    )
+    assert SECTIONS.keys() | {"channels", "rules", "include"} == set(Config.__struct_fields__)
 
 
 @pytest.mark.parametrize("table", STRUCTS)
@@ -105,21 +103,9 @@ def test_every_number_says_its_unit(table: str) -> None:
             assert unit in line.comment, f"{table}.{key}"
 
 
-def test_keys_without_effect_say_so() -> None:
-    tables = shown()
-    silent = {
-        (table, key)
-        for table in SECTIONS
-        for key, line in tables[table].items()
-        if "has no effect in this version" in line.comment
-    }
-    assert silent == NOT_YET_USED
-
-
 def test_it_can_be_used_as_it_is() -> None:
     config = load(SHIPPED, {})
     assert config.host_metrics.enabled
-    assert config.warnings == ()
     assert msgspec.structs.replace(config, rules=(), host_metrics=Config().host_metrics) == Config()
 
 

@@ -51,7 +51,7 @@ def test_no_value_is_told_as_no_data() -> None:
 
 
 def test_the_subject_counts_what_one_message_holds() -> None:
-    several = message(incident(rule_name="A"), incident(rule_name="B"), resolved())
+    several = message(incident(id="a", rule_name="A"), incident(id="b", rule_name="B"), resolved())
     assert wording.subject(several) == "2 firing, 1 ended: A and 2 more"
     assert wording.subject(message(kind=MessageKind.REPEAT)).startswith("[still] FIRING")
 

@@ -21,12 +21,14 @@ from alertd.http.services import Limits, Services
 from alertd.idempotency import AnsweredRequest, KeyedRequest, RequestKeys
 from alertd.intake import Intake
 from alertd.metrics import Metrics
-from alertd.model import US_PER_S, EventBatch
+from alertd.model import US_PER_S, DeliveryStatus, EventBatch
+from alertd.notifier import Notifier
 from alertd.quarantine import Quarantine
 from alertd.reload import Changes, ReloadReport
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleRecord, RuleSetting
 from alertd.series import SeriesRegistry
+from alertd.store.deliveries import Delivery, DeliveryQuery
 from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
 from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery, RefusedEvent
@@ -108,7 +110,7 @@ class FixedReloader:
             raise self.failure
         nothing = Changes((), (), ())
         changed = Changes(("a rule",), (), ())
-        return ReloadReport(rules=changed, channels=nothing, at_next_start=("store",), warnings=())
+        return ReloadReport(rules=changed, channels=nothing, at_next_start=("store",))
 
 
 class MemoryRoad:
@@ -162,6 +164,25 @@ class MemoryEvents:
             raise self.failure
 
 
+@dataclass
+class MemoryDeliveries:
+    """Answers with what a test put there, and remembers the queries."""
+
+    items: list[Delivery] = field(default_factory=list)
+    queries: list[DeliveryQuery] = field(default_factory=list)
+    requeued: list[str] = field(default_factory=list)
+
+    async def page(self, query: DeliveryQuery) -> Page[Delivery]:
+        await trio.lowlevel.checkpoint()
+        self.queries.append(query)
+        return Page(tuple(self.items), None)
+
+    async def requeue(self, message_id: str, now_us: int) -> DeliveryStatus | None:
+        await trio.lowlevel.checkpoint()
+        self.requeued.append(message_id)
+        return next((item.status for item in self.items if item.id == message_id), None)
+
+
 class Report(Struct):
     """What ``/api/status`` shows here."""
 
@@ -203,6 +224,7 @@ class Site:
         self.registry = SeriesRegistry()
         self.incidents = MemoryIncidents()
         self.stored = MemoryEvents()
+        self.outbox = MemoryDeliveries()
         self.status = FixedStatus()
         self.metrics = Metrics()
         self.quarantined = MemoryQuarantine()
@@ -235,6 +257,8 @@ class Site:
             stored=self.stored,
             rules=self.rules,
             incidents=self.incidents,
+            outbox=self.outbox,
+            notifier=Notifier(self.outbox, clock.now_us, self.metrics, lambda: None),
             status=self.status,
             reloader=self.reloader,
             metrics=self.metrics,

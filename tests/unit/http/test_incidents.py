@@ -38,6 +38,7 @@ SENT = NotificationItem(
     kind="firing",
     channel="WEBHOOK",
     endpoint="https://example.org/hook?token=secret",
+    message_id="m1",
     status=DeliveryStatus.SUCCESS,
     attempts=2,
     created_us=T,

@@ -106,7 +106,6 @@ async def test_a_reload_says_what_changed() -> None:
             "rules": {**nothing, "added": ["a rule"]},
             "channels": nothing,
             "atNextStart": ["store"],
-            "warnings": [],
         },
     )
     assert (await Site().send("GET", "/api/reload")).status == 405

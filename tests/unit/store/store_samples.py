@@ -20,6 +20,7 @@ from alertd.model import (
     Series,
     Settlement,
     Target,
+    Timing,
     Transition,
     TransitionKind,
     incident_id,
@@ -31,6 +32,8 @@ from alertd.store.store import Store, open_store
 START_US = 1_750_000_000_000_000
 SLACK = Target("SLACK", "https://hooks.example/services/T0/B0/secret")
 OPS = Target("ops")
+APART = Timing(interval_us=0, collapse=False)
+"""Each notification is a message of its own, with the notification's id, due at once."""
 
 
 def batch(
@@ -84,6 +87,7 @@ def firing(
     detected_us: int | None = None,
     for_us: int = 0,
     targets: tuple[Target, ...] = (SLACK,),
+    timing: Timing = APART,
 ) -> Announcement:
     compiled = compile_rule(rule or record())
     group = (("service", "payment"),)
@@ -101,11 +105,15 @@ def firing(
         event_time_us=started_us,
         detected_us=started_us + 5 if detected_us is None else detected_us,
     )
-    return _announcement(TransitionKind.FIRING, compiled.name, incident, targets)
+    return _announcement(TransitionKind.FIRING, compiled.name, incident, targets, timing)
 
 
 def resolved(
-    begun: Announcement, *, after_us: int = 1000, targets: tuple[Target, ...] = (SLACK,)
+    begun: Announcement,
+    *,
+    after_us: int = 1000,
+    targets: tuple[Target, ...] = (SLACK,),
+    timing: Timing = APART,
 ) -> Announcement:
     incident = begun.transition.incident
     assert incident is not None
@@ -115,11 +123,17 @@ def resolved(
         end_reason=EndReason.RECOVERED,
         peak_value=140.0,
     )
-    return _announcement(TransitionKind.RESOLVED, begun.transition.rule.name, ended, targets)
+    return _announcement(
+        TransitionKind.RESOLVED, begun.transition.rule.name, ended, targets, timing
+    )
 
 
 def _announcement(
-    kind: TransitionKind, rule_name: str, incident: Incident, targets: tuple[Target, ...]
+    kind: TransitionKind,
+    rule_name: str,
+    incident: Incident,
+    targets: tuple[Target, ...],
+    timing: Timing,
 ) -> Announcement:
     at_us = incident.fired_us if incident.ended_us is None else incident.ended_us
     return Announcement(
@@ -140,9 +154,10 @@ def _announcement(
                 rule_id=incident.rule_id,
                 kind=kind.value,
                 target=target,
-                message=b'{"text":"\xc3\xa4"}',
+                group_key=incident.id,
+                timing=timing,
+                view=b'{"text":"\xc3\xa4"}',
                 created_us=at_us,
-                next_attempt_us=at_us,
             )
             for target in targets
         ),
@@ -160,7 +175,7 @@ def settlement(
     return Settlement(
         id=notification.id,
         status=status,
-        attempts=notification.attempts + 1,
+        attempts=1,
         next_attempt_us=at_us if next_attempt_us is None else next_attempt_us,
         last_error=error,
         at_us=at_us,

@@ -40,7 +40,8 @@ def test_a_sound_database_is_counted_through(path: Path) -> None:
         ("DELETE FROM series WHERE id = 1999", "entry 1 is about an unknown series"),
         ("UPDATE series SET labels = '[' WHERE id = 7", "series 7: "),
         ("UPDATE incidents SET group_labels = 'no JSON'", "group labels are no JSON"),
-        ("UPDATE notifications SET message = 'no JSON'", "message is no JSON"),
+        ("UPDATE notifications SET view = 'no JSON'", "view of the incident is no JSON"),
+        ("DELETE FROM messages", "the message that tells it is not there"),
         ("UPDATE rules SET version = 1", f"rules: {record().id} is not what the log made it"),
         (
             "DELETE FROM rule_notifications; DELETE FROM rules",

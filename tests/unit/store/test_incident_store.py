@@ -79,11 +79,18 @@ async def test_an_incident_is_read_as_it_was_recorded(tmp_path: Path) -> None:
             ("firing", "ops"),
             ("resolved", "SLACK"),
         ]
-        assert found.timeline == (
+        of_itself = [entry for entry in found.timeline if entry.notification_id is None]
+        assert of_itself == [
             TimelineEntry(START_US, TimelineEvent.PENDING, ""),
             TimelineEntry(START_US + 2_000_000, TimelineEvent.FIRED, begun.summary),
             TimelineEntry(START_US + 5_000_000, TimelineEvent.RESOLVED, "recovered"),
-        )
+        ]
+        queued = [entry.detail for entry in found.timeline if entry.notification_id is not None]
+        assert sorted(queued) == [
+            "SLACK: behind a message that is not delivered yet",
+            "SLACK: first of its group",
+            "ops: first of its group",
+        ]
         assert await store.incidents.applied() == 5
 
 
@@ -93,7 +100,9 @@ async def test_an_incident_that_fires_at_once_was_never_pending(tmp_path: Path) 
         await store.incidents.record([begun], applied=1)
         found = await store.incidents.get(incident_of(begun).id)
         assert found is not None
-        assert found.timeline == (TimelineEntry(START_US, TimelineEvent.FIRED, begun.summary),)
+        fired, queued = found.timeline
+        assert fired == TimelineEntry(START_US, TimelineEvent.FIRED, begun.summary)
+        assert queued.what is TimelineEvent.QUEUED
 
 
 async def test_an_unknown_incident_is_none(tmp_path: Path) -> None:
@@ -116,7 +125,7 @@ async def test_recording_again_changes_nothing(tmp_path: Path) -> None:
 
 
 def everything_in(path: Path) -> list[list[tuple[object, ...]]]:
-    tables = ("incidents", "timeline", "notifications", "meta")
+    tables = ("incidents", "timeline", "notifications", "messages", "attempts", "meta")
     return [seen_by_another(path, f"SELECT * FROM {name}") for name in tables]  # noqa: S608
 
 
@@ -139,13 +148,13 @@ async def test_an_incident_and_its_notifications_are_recorded_together_or_not_at
     tmp_path: Path,
 ) -> None:
     good, bad = firing(), firing(START_US + 1)
-    broken = msgspec.structs.replace(bad.notifications[0], message=b"\xff")
+    broken = msgspec.structs.replace(bad.notifications[0], view=b"\xff")
     announcement = msgspec.structs.replace(bad, notifications=(broken,))
     async with open_store(tmp_path / "alertd.db") as store:
         with pytest.raises(UnicodeDecodeError):
             await store.incidents.record([good, announcement], applied=7)
         assert await listed(store, HistoryQuery()) == []
-        assert await store.outbox.due(START_US * 2, limit=10) == []
+        assert await store.outbox.claim(START_US * 2, limit=10) == []
         assert await store.incidents.applied() == 0
 
 

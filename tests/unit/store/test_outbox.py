@@ -24,7 +24,7 @@ LATER_US = START_US + 10**9
 
 
 async def due(store: Store, now_us: int = LATER_US, **options: object) -> list[str]:
-    found = await store.outbox.due(now_us, **{"limit": 100, **options})  # type: ignore[arg-type]
+    found = await store.outbox.claim(now_us, **{"limit": 100, **options})  # type: ignore[arg-type]
     return [notification.id for notification in found]
 
 
@@ -38,7 +38,12 @@ async def test_a_notification_comes_back_as_it_was_recorded(tmp_path: Path) -> N
     async with open_store(tmp_path / "alertd.db") as store:
         await store.incidents.record([begun], applied=1)
     async with open_store(tmp_path / "alertd.db") as store:
-        assert await store.outbox.due(LATER_US, limit=9) == list(begun.notifications)
+        slack, ops = await store.outbox.claim(LATER_US, limit=9)
+    assert (slack.target, ops.target) == (SLACK, OPS)
+    assert [slack.id, ops.id] == [notification.id for notification in begun.notifications]
+    (only_part,) = slack.parts
+    assert only_part == ("firing", begun.notifications[0].view)
+    assert (slack.attempts, slack.begun_us, slack.next_attempt_us) == (0, START_US, START_US)
 
 
 async def test_nothing_is_due_before_its_time(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ recording it twice is harmless.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
-from alertd.channels.message import IncidentView, Message, MessageKind
+from alertd.channels.message import IncidentView, MessageKind
 from alertd.channels.wording import duration_text, number_text
 from alertd.clock import format_us
 from alertd.model import (
@@ -25,6 +27,7 @@ from alertd.model import (
     Rule,
     RuleType,
     Target,
+    Timing,
     Transition,
     TransitionKind,
 )
@@ -35,11 +38,26 @@ _TOLD = {
 }
 
 
+DEFAULT_GROUP_BY: Final = ("ruleName",)
+
+
 class Announcer:
     """Words transitions. ``public_url`` is where receivers find this server's API."""
 
-    def __init__(self, public_url: str) -> None:
+    def __init__(
+        self,
+        public_url: str,
+        *,
+        group_by: Sequence[str] = DEFAULT_GROUP_BY,
+        timing: Timing = Timing(),  # noqa: B008  # immutable
+    ) -> None:
+        """``group_by`` names what the notifications of one message have in common.
+
+        These are labels of the incident, ``ruleName`` and ``severity``.
+        """
         self._public_url = public_url.rstrip("/")
+        self._group_by = tuple(group_by)
+        self._timing = timing
 
     def announce(self, transition: Transition) -> Announcement | None:
         """Return what to record and whom to tell of ``transition``; None without an incident."""
@@ -48,12 +66,23 @@ class Announcer:
             return None
         if kind is None:
             return Announcement(transition=transition, summary=summarise(rule, incident))
-        view = self._view(rule, incident, transition.value)
+        view = msgspec.json.encode(self._view(rule, incident, transition.value))
+        group_key = _group_key(self._group_by, rule, incident)
         return Announcement(
             transition=transition,
             summary=summarise(rule, incident),
             notifications=tuple(
-                _notification(kind, rule, view, target, transition.detected_us)
+                Notification(
+                    id=notification_id(incident.id, kind, target),
+                    incident_id=incident.id,
+                    rule_id=rule.id,
+                    kind=kind.value,
+                    target=target,
+                    group_key=group_key,
+                    timing=self._timing,
+                    view=view,
+                    created_us=transition.detected_us,
+                )
                 for target in rule.targets
             ),
         )
@@ -101,25 +130,14 @@ def summarise(rule: Rule, incident: Incident) -> str:
     return f"{rule.name}{place}: {what} was {value} (alert if {limit})"
 
 
-def _notification(
-    kind: MessageKind, rule: Rule, view: IncidentView, target: Target, now_us: int
-) -> Notification:
-    identity = f"notification\x1d{view.id}\x1d{kind}\x1d{target.channel}\x1d{target.endpoint or ''}"
-    notification_id = str(uuid.uuid5(NAMESPACE, identity))
-    message = Message(
-        notification_id=notification_id,
-        idempotency_key=notification_id,
-        kind=kind,
-        sent_at=format_us(now_us),
-        incidents=(view,),
+def notification_id(incident_id: str, kind: MessageKind, target: Target) -> str:
+    """Return the id of what tells ``target`` of ``incident_id`` that ``kind`` has happened."""
+    identity = (
+        f"notification\x1d{incident_id}\x1d{kind}\x1d{target.channel}\x1d{target.endpoint or ''}"
     )
-    return Notification(
-        id=notification_id,
-        incident_id=view.id,
-        rule_id=rule.id,
-        kind=kind.value,
-        target=target,
-        message=msgspec.json.encode(message),
-        created_us=now_us,
-        next_attempt_us=now_us,
-    )
+    return str(uuid.uuid5(NAMESPACE, identity))
+
+
+def _group_key(group_by: Sequence[str], rule: Rule, incident: Incident) -> str:
+    labels = {**dict(incident.group), "ruleName": rule.name, "severity": rule.severity.value}
+    return msgspec.json.encode({name: labels.get(name, "") for name in group_by}).decode()

@@ -1,0 +1,57 @@
+"""``/api/notifications``: what was sent, what waits, and what was given up.
+
+Owns the parameters. Leaves the rows to the store, and what may be asked to ``notifier.py``.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from quart import Blueprint, Response, request
+
+from alertd.errors import InvalidInput
+from alertd.http import wire
+from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.services import Services
+from alertd.model import DeliveryStatus
+from alertd.store.deliveries import DeliveryQuery
+
+
+class NotificationRoutes:
+    """The handlers, with what they need."""
+
+    def __init__(self, services: Services) -> None:
+        self._outbox = services.outbox
+        self._notifier = services.notifier
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes."""
+        routes = Blueprint("notifications", __name__)
+        routes.add_url_rule("/api/notifications", "list", self.list, methods=["GET"])
+        requeue = "/api/notifications/<message_id>/requeue"
+        routes.add_url_rule(requeue, "requeue", self.requeue, methods=["POST"])
+        return routes
+
+    async def list(self) -> Response:
+        """List messages, the newest first; ``status``, ``channel``, ``limit`` and ``cursor``."""
+        parameters = Parameters(request.args, "status", "channel", "limit", "cursor")
+        query = DeliveryQuery(
+            status=parameters.choice("status", DeliveryStatus),
+            channel=parameters.text("channel"),
+            limit=parameters.limit(),
+            cursor=parameters.text("cursor"),
+        )
+        parameters.check()
+        try:
+            page = await self._outbox.page(query)
+        except InvalidInput as error:
+            raise InvalidParameters(error.problems) from error
+        return wire.json_response(wire.delivery_list(page))
+
+    async def requeue(self, message_id: str) -> Response:
+        """Send one that has FAILED again, with all the attempts of a new one."""
+        Parameters(request.args).check()
+        await self._notifier.requeue(message_id)
+        return wire.json_response(
+            {"id": message_id, "status": "RETRY_PENDING"}, HTTPStatus.ACCEPTED
+        )

@@ -1,0 +1,202 @@
+"""Notifications on their way into messages, in the transaction that records their transitions.
+
+Owns the rows of new notifications, and of ``messages`` what grouping needs; the decisions are
+``notify/grouping.py``'s. Invariants: a notification is posted once, however often it is recorded.
+An incident stays in the group in which its target first heard of it, whatever is configured
+meanwhile, so that its end can never overtake its beginning.
+
+Cost: two queries for all notifications of a call, and one for each group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import apsw
+import msgspec
+
+from alertd.model import DeliveryStatus, Notification, Target
+from alertd.notify.grouping import LastMessage, Placement, place
+from alertd.store import timeline
+from alertd.store.timeline import TimelineEntry, TimelineEvent
+
+_GroupId = tuple[Target, str]
+
+
+def post(connection: apsw.Connection, notifications: Sequence[Notification]) -> None:
+    """Write those of ``notifications`` that are new, each with the message that will tell it."""
+    fresh = _fresh(connection, notifications)
+    if fresh:
+        _Post(connection, _told_before(connection, fresh)).take(fresh)
+
+
+def _fresh(
+    connection: apsw.Connection, notifications: Sequence[Notification]
+) -> list[Notification]:
+    wanted = {notification.id: notification for notification in notifications}
+    known = connection.execute(
+        "SELECT id FROM notifications WHERE id IN (SELECT value FROM json_each(?))",
+        (_json_array(wanted),),
+    )
+    for (notification_id,) in list(known):
+        del wanted[notification_id]
+    return list(wanted.values())
+
+
+@dataclass(slots=True)
+class _Telling:
+    """In which group a target hears of an incident, and by which messages it was to so far."""
+
+    group_key: str
+    messages: set[int]
+
+
+def _told_before(
+    connection: apsw.Connection, notifications: Iterable[Notification]
+) -> dict[tuple[str, Target], _Telling]:
+    incidents = {notification.incident_id for notification in notifications}
+    found: dict[tuple[str, Target], _Telling] = {}
+    for incident_id, channel, endpoint, group_key, message_seq in connection.execute(
+        "SELECT incident_id, channel, endpoint, group_key, message_seq FROM notifications "
+        "WHERE incident_id IN (SELECT value FROM json_each(?)) ORDER BY seq",
+        (_json_array(incidents),),
+    ):
+        key = (incident_id, Target(channel, endpoint))
+        telling = found.setdefault(key, _Telling(group_key, set()))
+        if message_seq is not None:
+            telling.messages.add(message_seq)
+    return found
+
+
+class _Post:
+    """The newest message of each group that one transaction touches, and what it writes."""
+
+    def __init__(
+        self, connection: apsw.Connection, tellings: dict[tuple[str, Target], _Telling]
+    ) -> None:
+        self._connection = connection
+        self._tellings = tellings
+        self._newest: dict[_GroupId, LastMessage] = {}
+        self._next_seq: int = connection.execute("SELECT max(seq) FROM messages").get or 0
+        self._made: list[tuple[object, ...]] = []
+        self._parts: dict[int, int] = {}
+        """Notifications in each message touched."""
+
+    def take(self, notifications: Sequence[Notification]) -> None:
+        """Place all, then write all."""
+        rows, lines = [], []
+        for notification in notifications:
+            telling = self._tellings.setdefault(
+                (notification.incident_id, notification.target),
+                _Telling(notification.group_key, set()),
+            )
+            seq, placement = self._place(notification, telling)
+            telling.messages.add(seq)
+            rows.append(_row(notification, telling.group_key, seq))
+            lines.append((notification.incident_id, _line(notification, placement)))
+        execute = self._connection.executemany
+        execute(_INSERT_MESSAGE, self._made)
+        execute(
+            "UPDATE messages SET parts = ? WHERE seq = ?",
+            [(parts, seq) for seq, parts in self._parts.items()],
+        )
+        execute(_INSERT_NOTIFICATION, rows)
+        timeline.write(self._connection, lines)
+
+    def _place(self, notification: Notification, telling: _Telling) -> tuple[int, Placement]:
+        """Return the ``seq`` of the message that tells ``notification``, and why it does."""
+        group = (notification.target, telling.group_key)
+        newest = self._newest.get(group) or _last_message(self._connection, *group)
+        apart = not notification.timing.collapse and _is_among(newest, telling.messages)
+        placement = place(notification, newest, apart=apart)
+        if newest is None or not placement.joins:
+            newest = self._begin(notification, group, placement)
+        newest = msgspec.structs.replace(newest, parts=newest.parts + 1)
+        self._newest[group] = newest
+        self._parts[newest.seq] = newest.parts
+        return newest.seq, placement
+
+    def _begin(
+        self, notification: Notification, group: _GroupId, placement: Placement
+    ) -> LastMessage:
+        self._next_seq += 1
+        self._made.append(_message_row(self._next_seq, notification, group, placement))
+        # What the same commit brings still joins, even where the message is closed afterwards.
+        return LastMessage(
+            seq=self._next_seq, due_us=placement.due_us, is_open=True, is_pending=True, parts=0
+        )
+
+
+def _is_among(message: LastMessage | None, seqs: Collection[int]) -> bool:
+    return message is not None and message.seq in seqs
+
+
+def _last_message(
+    connection: apsw.Connection, target: Target, group_key: str
+) -> LastMessage | None:
+    row = connection.execute(
+        "SELECT seq, due_us, is_open, status, parts FROM messages "
+        "WHERE channel = ? AND endpoint IS ? AND group_key = ? ORDER BY seq DESC LIMIT 1",
+        (target.channel, target.endpoint, group_key),
+    ).fetchone()
+    if row is None:
+        return None
+    seq, due_us, is_open, status, parts = row
+    return LastMessage(
+        seq=seq,
+        due_us=due_us,
+        is_open=bool(is_open),
+        is_pending=status == DeliveryStatus.RETRY_PENDING.value,
+        parts=parts,
+    )
+
+
+_INSERT_MESSAGE = (
+    "INSERT INTO messages (seq, id, channel, endpoint, group_key, parts, is_open, collapses, "
+    "status, attempts, created_us, due_us, begun_us, next_attempt_us) "
+    "VALUES (?, ?, ?, ?, ?, 0, ?, ?, 'RETRY_PENDING', 0, ?, ?, ?, ?)"
+)
+_INSERT_NOTIFICATION = (
+    "INSERT INTO notifications (id, incident_id, rule_id, kind, channel, endpoint, group_key, "
+    "created_us, message_seq, repeat_us, view) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
+)
+
+
+def _message_row(
+    seq: int, first: Notification, group: _GroupId, placement: Placement
+) -> tuple[object, ...]:
+    target, group_key = group
+    due_us = placement.due_us
+    return (
+        *(seq, first.id, target.channel, target.endpoint, group_key),
+        *(placement.stays_open, first.timing.collapse, first.created_us, due_us, due_us, due_us),
+    )
+
+
+def _row(notification: Notification, group_key: str, message_seq: int) -> tuple[object, ...]:
+    return (
+        notification.id,
+        notification.incident_id,
+        notification.rule_id,
+        notification.kind,
+        notification.target.channel,
+        notification.target.endpoint,
+        group_key,
+        notification.created_us,
+        message_seq,
+        notification.view.decode(),
+    )
+
+
+def _line(notification: Notification, placement: Placement) -> TimelineEntry:
+    return TimelineEntry(
+        at_us=notification.created_us,
+        what=TimelineEvent.QUEUED,
+        detail=f"{notification.target.channel}: {placement.reason.value}",
+        notification_id=notification.id,
+    )
+
+
+def _json_array(texts: Iterable[str]) -> str:
+    return msgspec.json.encode(list(texts)).decode()

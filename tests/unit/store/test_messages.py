@@ -1,0 +1,365 @@
+"""Notifications share messages as grouping says, on disk as on paper, and none is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+import msgspec
+import pytest
+
+from alertd.model import (
+    US_PER_S,
+    Announcement,
+    DeliveryStatus,
+    Outgoing,
+    Settlement,
+    Timing,
+)
+from alertd.notify.grouping import MAX_PARTS
+from alertd.store.connection import APPLICATION_ID
+from alertd.store.deliveries import DeliveryQuery
+from alertd.store.migrations import MIGRATIONS
+from alertd.store.store import Store, open_store
+from alertd.store.timeline import TimelineEvent
+from tests.unit.store.store_samples import OPS, START_US, firing, resolved
+
+S = US_PER_S
+GATHER = Timing(interval_us=10 * S)
+
+
+def grouped(announcement: Announcement, at_us: int, *, group: str = "g") -> Announcement:
+    """Return ``announcement`` with its notifications made at ``at_us``, for one group."""
+    return msgspec.structs.replace(
+        announcement,
+        notifications=tuple(
+            msgspec.structs.replace(one, group_key=group, created_us=at_us)
+            for one in announcement.notifications
+        ),
+    )
+
+
+def begun(number: int, at_s: float = 0, timing: Timing = GATHER) -> Announcement:
+    at_us = START_US + round(at_s * S)
+    return grouped(firing(START_US + number, targets=(OPS,), timing=timing), at_us)
+
+
+def ended(announcement: Announcement, at_s: float, timing: Timing = GATHER) -> Announcement:
+    end = resolved(announcement, after_us=round(at_s * S), targets=(OPS,), timing=timing)
+    return grouped(end, START_US + round(at_s * S))
+
+
+def told(*announcements: Announcement) -> set[str]:
+    return {one.id for announcement in announcements for one in announcement.notifications}
+
+
+def incident_of(announcement: Announcement) -> str:
+    assert announcement.transition.incident is not None
+    return announcement.transition.incident.id
+
+
+def settled(
+    message: Outgoing, status: DeliveryStatus, at_s: float, next_s: float | None = None
+) -> Settlement:
+    at_us = START_US + round(at_s * S)
+    return Settlement(
+        id=message.id,
+        status=status,
+        attempts=message.attempts + 1,
+        next_attempt_us=at_us if next_s is None else START_US + round(next_s * S),
+        last_error=None if status is DeliveryStatus.SUCCESS else "503",
+        at_us=at_us,
+    )
+
+
+async def claim(store: Store, at_s: float) -> list[Outgoing]:
+    return await store.outbox.claim(START_US + round(at_s * S), limit=100)
+
+
+async def deliver(store: Store, at_s: float) -> list[Outgoing]:
+    """Send what is due to a receiver that takes it; return it."""
+    found = await claim(store, at_s)
+    await store.outbox.settle([settled(one, DeliveryStatus.SUCCESS, at_s) for one in found])
+    return found
+
+
+async def test_the_first_of_a_quiet_group_leaves_at_once_with_all_of_its_commit(
+    tmp_path: Path,
+) -> None:
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([begun(n, at_s=n / 1000) for n in range(3)], applied=1)
+        (message,) = await deliver(store, 0.01)
+        assert len(message.parts) == 3
+        assert message.begun_us == START_US
+
+
+async def test_what_follows_gathers_for_the_interval_into_one_message(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([begun(0)], applied=1)
+        assert len(await deliver(store, 0)) == 1
+        for n in range(1, 6):
+            await store.incidents.record([begun(n, at_s=n)], applied=1 + n)
+            assert await deliver(store, n) == []
+        assert await store.outbox.next_due_us() == START_US + 10 * S
+        (message,) = await deliver(store, 10)
+        assert len(message.parts) == 5
+        await store.incidents.record([begun(9, at_s=30)], applied=9)
+        assert len(await deliver(store, 30)) == 1, "quiet again, so at once again"
+
+
+async def test_a_wait_delays_the_first_and_lets_others_in(tmp_path: Path) -> None:
+    timing = Timing(wait_us=3 * S, interval_us=10 * S)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([begun(0, timing=timing)], applied=1)
+        await store.incidents.record([begun(1, at_s=2, timing=timing)], applied=2)
+        assert await deliver(store, 2.9) == []
+        (message,) = await deliver(store, 3)
+        assert len(message.parts) == 2
+
+
+async def test_groups_and_receivers_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    one = grouped(firing(START_US, targets=(OPS,), timing=GATHER), START_US, group="a")
+    two = grouped(firing(START_US + 1, targets=(OPS,), timing=GATHER), START_US, group="b")
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([one], applied=1)
+        await store.incidents.record([two], applied=2)
+        assert len(await deliver(store, 0)) == 2
+
+
+async def test_a_message_that_was_offered_takes_nothing_more_in(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([begun(0)], applied=1)
+        await deliver(store, 0)
+        await store.incidents.record([begun(1, at_s=1)], applied=2)
+        (offered,) = await claim(store, 10)
+        await store.incidents.record([begun(2, at_s=10)], applied=3)
+        (again,) = await claim(store, 10)
+        assert again == offered
+        await store.outbox.settle([settled(offered, DeliveryStatus.SUCCESS, 10)])
+        assert await deliver(store, 19) == []
+        (rest,) = await deliver(store, 20)
+        assert len(rest.parts) == 1
+
+
+async def test_behind_a_receiver_that_is_down_everything_gathers(tmp_path: Path) -> None:
+    """And its end and its beginning are told in order, in two messages for the whole time."""
+    lives = [begun(n, at_s=n) for n in range(200)]
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([lives[0]], applied=1)
+        for n in range(1, 200):
+            for message in await claim(store, n):
+                retry = settled(message, DeliveryStatus.RETRY_PENDING, n, next_s=n + 30)
+                await store.outbox.settle([retry])
+            await store.incidents.record([lives[n]], applied=1 + n)
+        sent = [*await deliver(store, 300), *await deliver(store, 300), *await deliver(store, 300)]
+        assert len(sent) == 2
+        parts = [view for message in sent for _, view in message.parts]
+        assert len(parts) == 200
+
+
+async def test_one_that_keeps_failing_does_not_hold_up_other_incidents_for_ever(
+    tmp_path: Path,
+) -> None:
+    poison = begun(0)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([poison], applied=1)
+        for attempt in range(8):
+            (message,) = await claim(store, attempt)
+            retry = settled(message, DeliveryStatus.RETRY_PENDING, attempt, next_s=attempt + 1)
+            await store.outbox.settle([retry])
+        await store.outbox.settle(
+            [msgspec.structs.replace(retry, at_us=retry.at_us + 1, next_attempt_us=START_US * 2)]
+        )
+        await store.incidents.record([begun(1, at_s=9)], applied=2)
+        (other,) = await deliver(store, 20)
+        assert len(other.parts) == 1
+        await store.incidents.record([ended(poison, 21)], applied=3)
+        assert await deliver(store, 40) == [], "its own end waits for it"
+
+
+async def test_an_incident_that_ends_while_its_receiver_is_down_is_told_in_one_message(
+    tmp_path: Path,
+) -> None:
+    life = begun(0)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([life], applied=1)
+        (message,) = await claim(store, 0)
+        retry = settled(message, DeliveryStatus.RETRY_PENDING, 0, next_s=5)
+        await store.outbox.settle([retry])
+        await store.incidents.record([ended(life, 3)], applied=2)
+        (both,) = await deliver(store, 5)
+        assert [kind for kind, _ in both.parts] == ["firing", "resolved"]
+        assert both.id != message.id, "another content, so another key"
+        assert await deliver(store, 100) == []
+        detail = await store.incidents.get(incident_of(life))
+        assert detail is not None
+        assert {item.status for item in detail.item.notifications} == {DeliveryStatus.SUCCESS}
+        collapsed = [e for e in detail.timeline if e.what is TimelineEvent.COLLAPSED]
+        assert [entry.detail for entry in collapsed] == [
+            "ops: told together with its end, after 1 attempts"
+        ]
+
+
+async def test_what_has_not_ended_stays_in_the_message_that_failed(tmp_path: Path) -> None:
+    short, long = begun(0), begun(1)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([short, long], applied=1)
+        (message,) = await claim(store, 0)
+        await store.outbox.settle([settled(message, DeliveryStatus.RETRY_PENDING, 0, next_s=5)])
+        await store.incidents.record([ended(short, 3)], applied=2)
+        (first,) = await deliver(store, 5)
+        assert first.id == message.id
+        assert len(first.parts) == 1
+        (second,) = await deliver(store, 10)
+        assert [kind for kind, _ in second.parts] == ["firing", "resolved"]
+
+
+async def test_without_collapse_the_two_are_two_messages_in_order(tmp_path: Path) -> None:
+    apart = Timing(interval_us=10 * S, collapse=False)
+    life = begun(0, timing=apart)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([life], applied=1)
+        (message,) = await claim(store, 0)
+        await store.outbox.settle([settled(message, DeliveryStatus.RETRY_PENDING, 0, next_s=5)])
+        await store.incidents.record([ended(life, 3, apart)], applied=2)
+        (first,) = await deliver(store, 20)
+        (second,) = await deliver(store, 20)
+        assert [kind for kind, _ in (*first.parts, *second.parts)] == ["firing", "resolved"]
+    async with open_store(tmp_path / "other.db") as store:
+        await store.incidents.record([life, ended(life, 3, apart)], applied=2)
+        assert [len(one.parts) for one in await deliver(store, 20)] == [1]
+        assert [len(one.parts) for one in await deliver(store, 20)] == [1]
+
+
+async def test_an_incident_stays_in_the_group_in_which_it_was_first_told(tmp_path: Path) -> None:
+    """The configuration may change between its beginning and its end."""
+    life = begun(0)
+    end = grouped(ended(life, 3), START_US + 3 * S, group="another")
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([life], applied=1)
+        (message,) = await claim(store, 3)
+        await store.outbox.settle([settled(message, DeliveryStatus.RETRY_PENDING, 3, next_s=99)])
+        await store.incidents.record([end], applied=2)
+        assert await claim(store, 50) == []
+        (both,) = await deliver(store, 99)
+        assert both.group_key == "g"
+
+
+async def test_a_storm_is_a_handful_of_messages_and_nothing_is_lost(tmp_path: Path) -> None:
+    storm = [begun(n) for n in range(10_000)]
+    sent: list[Outgoing] = []
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record(storm, applied=1)
+        while found := await deliver(store, 1):
+            sent += found
+        await store.incidents.record([ended(one, 2) for one in storm], applied=2)
+        while found := await deliver(store, 12):
+            sent += found
+        assert (await store.outbox.counts())[DeliveryStatus.RETRY_PENDING] == 0
+    assert len(sent) <= 20
+    assert max(len(message.parts) for message in sent) <= MAX_PARTS
+    assert sum(len(message.parts) for message in sent) == 20_000
+
+
+async def test_recording_again_moves_nothing_between_messages(tmp_path: Path) -> None:
+    first, second = begun(0), begun(1, at_s=1)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([first], applied=1)
+        await store.incidents.record([first, second], applied=2)
+        await store.incidents.record([first, second], applied=2)
+        assert [len(one.parts) for one in await deliver(store, 0)] == [1]
+        assert [len(one.parts) for one in await deliver(store, 10)] == [1]
+        assert await deliver(store, 100) == []
+
+
+async def test_a_failed_message_can_be_requeued_and_has_all_its_attempts_again(
+    tmp_path: Path,
+) -> None:
+    life = begun(0)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([life], applied=1)
+        (message,) = await claim(store, 0)
+        assert await store.outbox.requeue(message.id, START_US) is DeliveryStatus.RETRY_PENDING
+        await store.outbox.settle([settled(message, DeliveryStatus.FAILED, 1)])
+        assert await store.outbox.requeue(message.id, START_US + 60 * S) is DeliveryStatus.FAILED
+        (again,) = await deliver(store, 60)
+        assert (again.id, again.attempts, again.begun_us) == (
+            *(message.id, 0),
+            START_US + 60 * S,
+        )
+        assert again.parts == message.parts
+        assert await store.outbox.requeue(message.id, START_US) is DeliveryStatus.SUCCESS
+        assert await store.outbox.requeue("unknown", START_US) is None
+        detail = await store.incidents.get(incident_of(life))
+        assert detail is not None
+        happened = [entry.what for entry in detail.timeline if entry.notification_id]
+        assert sorted(happened) == sorted(["queued", "failed", "requeued", "sent"])
+
+
+async def test_messages_are_listed_the_newest_first_by_status_and_channel(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "alertd.db") as store:
+        for n in range(5):
+            one = grouped(firing(START_US + n, targets=(OPS,)), START_US, group=f"g{n}")
+            await store.incidents.record([one], applied=n)
+        failed, *_ = await claim(store, 0)
+        await store.outbox.settle([settled(failed, DeliveryStatus.FAILED, 1)])
+
+        async def listed(**filters: object) -> list[str]:
+            query = DeliveryQuery(limit=2, **filters)  # type: ignore[arg-type]
+            found = []
+            while True:
+                page = await store.outbox.page(query)
+                found += [item.group_key for item in page.items]
+                if page.next_cursor is None:
+                    return found
+                query = msgspec.structs.replace(query, cursor=page.next_cursor)
+
+        assert await listed() == ["g4", "g3", "g2", "g1", "g0"]
+        assert await listed(status=DeliveryStatus.FAILED) == ["g0"]
+        assert await listed(status=DeliveryStatus.RETRY_PENDING) == ["g4", "g3", "g2", "g1"]
+        assert await listed(channel="nobody") == []
+        (item,) = (await store.outbox.page(DeliveryQuery(status=DeliveryStatus.FAILED))).items
+        assert (item.attempts, item.last_error, item.kinds) == (1, "503", ("firing",))
+        assert item.incident_count == 1
+
+
+OLD = """
+    INSERT INTO incidents VALUES ('i', 'r', 'rule', 1, 'critical', 1.0, '>', '{}', 1, 1, NULL, 1,
+        2.5, 2.5, 0, 1, 1, 0, 'stream', NULL, NULL, NULL, 'summary');
+    INSERT INTO notifications VALUES
+        (1, 'n1', 'i', 'r', 'firing', 'ops', NULL, 'SUCCESS', 2, 10, 20, NULL, 20,
+         '{"version":1,"incidents":[{"id":"i","value":2.5,"message":"\u00e4"}]}'),
+        (2, 'n2', 'i', 'r', 'resolved', 'ops', NULL, 'RETRY_PENDING', 1, 30, 40, '503', NULL,
+         '{"version":1,"incidents":[{"id":"i","state":"resolved"}]}');
+"""
+
+
+@pytest.mark.parametrize("content", ["", OLD])
+async def test_notifications_of_an_older_schema_become_messages_of_their_own(
+    tmp_path: Path, content: str
+) -> None:
+    path = tmp_path / "alertd.db"
+    connection = apsw.Connection(str(path))
+    connection.create_scalar_function("least_us", lambda *_: 0, 2)
+    connection.create_scalar_function("greatest_us", lambda *_: 0, 2)
+    for script in MIGRATIONS[:5]:
+        connection.execute(script)
+    connection.execute(content)
+    connection.pragma("application_id", APPLICATION_ID)
+    connection.pragma("user_version", 5)
+    connection.close()
+    async with open_store(path) as store:
+        found = await store.outbox.claim(START_US, limit=10)
+        if not content:
+            assert found == []
+            return
+        (message,) = found
+        assert (message.id, message.attempts, message.target) == ("n2", 1, OPS)
+        ((kind, view),) = message.parts
+        assert (kind, msgspec.json.decode(view)) == ("resolved", {"id": "i", "state": "resolved"})
+        detail = await store.incidents.get("i")
+        assert detail is not None
+        assert [(one.id, one.status, one.attempts) for one in detail.item.notifications] == [
+            ("n1", DeliveryStatus.SUCCESS, 2),
+            ("n2", DeliveryStatus.RETRY_PENDING, 1),
+        ]
