@@ -118,7 +118,7 @@ class GroupState(StrEnum):
     NO_DATA = "no_data"
 
 
-class Series(Struct, frozen=True):
+class Series(Struct, frozen=True, gc=False):
     """A metric name and a label set, with the small number that stands for them everywhere."""
 
     id: int

@@ -14,6 +14,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from sys import intern
 
 import msgspec
 
@@ -40,7 +41,7 @@ class SeriesRegistry:
     def __init__(self, *, max_series: int = DEFAULT_MAX_SERIES) -> None:
         self._max_series = max_series
         self._series: list[Series] = []
-        self._by_name: dict[tuple[str, Labels], int] = {}
+        self._by_name: dict[str, dict[Labels, int]] = {}
         self._spellings: dict[str, dict[bytes, int]] = {}  # by metric name and raw labels
         self._spelling_count = 0
         self._spelling_bytes = 0
@@ -58,8 +59,7 @@ class SeriesRegistry:
         for series in stored:
             if series.id != len(self._series):
                 raise ValueError(f"series {series.id} is stored out of order or twice")
-            self._series.append(series)
-            self._by_name[series.metric_name, series.labels] = series.id
+            self._append(series.metric_name, series.labels)
 
     def lookup(self, metric_name: str, raw_labels: bytes) -> int:
         """Return the number of the series that an event names; ``raw_labels`` is a JSON object.
@@ -87,7 +87,7 @@ class SeriesRegistry:
     def resolve(self, metric_name: str, labels: Mapping[str, str]) -> int:
         """Return the number of a series, giving it one if it is new. Raises as ``lookup``."""
         canonical = tuple(sorted(labels.items()))
-        number = self._by_name.get((metric_name, canonical))
+        number = self._by_name.get(metric_name, {}).get(canonical)
         if number is not None:
             return number
         _check_names(metric_name, canonical)
@@ -98,11 +98,17 @@ class SeriesRegistry:
                 "labels is a new one; send fewer label combinations or raise engine.max_series",
                 retry_after_s=60,
             )
-        series = Series(number, metric_name, canonical)
-        self._series.append(series)
-        self._by_name[metric_name, canonical] = number
-        self._unsaved.append(series)
+        self._unsaved.append(self._append(metric_name, canonical))
         return number
+
+    def _append(self, metric_name: str, labels: Labels) -> Series:
+        """Take in the next series. Its names are kept once for all; their values are many."""
+        metric_name = intern(metric_name)
+        labels = tuple((intern(name), value) for name, value in labels)
+        series = Series(len(self._series), metric_name, labels)
+        self._series.append(series)
+        self._by_name.setdefault(metric_name, {})[labels] = series.id
+        return series
 
     def _remember_spelling(self, metric_name: str, raw_labels: bytes, number: int) -> None:
         self._spelling_count += 1

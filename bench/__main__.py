@@ -11,12 +11,12 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import curves, engine, ingest, latency
+from bench import curves, engine, ingest, latency, memory
 from bench.machine import describe
 from bench.report import show
 from bench.results import Results
 
-PARTS = ("ingest", "latency", "engine", "curves")
+PARTS = ("ingest", "latency", "engine", "curves", "memory")
 
 
 @click.command()
@@ -47,11 +47,11 @@ def main(
     folder: Path,
     json_path: Path | None,
 ) -> None:
-    """Measure alertd: PARTS are ingest, latency, engine and curves; all of them by default."""
+    """Measure alertd: PARTS are ingest, latency, engine, curves, memory; all of them by default."""
     chosen = parts or PARTS
     tell = Console(stderr=True).print
     machine = describe(folder)
-    ingested, delays, engine_costs, drawn = [], [], [], []
+    ingested, delays, engine_costs, drawn, states = [], [], [], [], []
     if "ingest" in chosen:
         for workload in ingest.WORKLOADS:
             if only in workload.name:
@@ -65,12 +65,15 @@ def main(
         engine_costs += engine.measure()
     if "curves" in chosen:
         drawn += curves.measure(tell)
+    if "memory" in chosen:
+        states += memory.measure(tell)
     results = Results(
         machine=machine,
         ingest=tuple(ingested),
         latency=tuple(delays),
         engine=tuple(engine_costs),
         curves=tuple(drawn),
+        memory=tuple(states),
     )
     show(results)
     if json_path is not None:

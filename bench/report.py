@@ -14,6 +14,7 @@ from bench.results import (
     IngestFigures,
     LatencyFigures,
     Machine,
+    MemoryFigures,
     Results,
     Round,
 )
@@ -45,6 +46,8 @@ def _tables(results: Results) -> Iterator[tuple[str, Table]]:
         yield "The engine alone, in process", _engine(results.engine)
     if results.curves:
         yield "How the engine's cost grows", _curves(results.curves)
+    if results.memory:
+        yield "What the engine's state takes", _states(results.memory)
 
 
 def _machine(machine: Machine) -> str:
@@ -118,6 +121,20 @@ def _curves(found: Sequence[Curve]) -> Table:
     for curve in found:
         points = "  ".join(f"{point.size:,}: {point.us_per_event:.2f}" for point in curve.points)
         table.add_row(curve.case, curve.varied, points)
+    return table
+
+
+def _states(found: Sequence[MemoryFigures]) -> Table:
+    table = _table(("case", "states", "bytes/state", "bytes/event", "process MiB"))
+    for figures in found:
+        event, process = figures.bytes_per_event, figures.process_bytes
+        table.add_row(
+            figures.case,
+            f"{figures.states:,}",
+            f"{figures.bytes_per_state:,.0f}",
+            "" if event is None else f"{event:.1f}",
+            "" if process is None else f"{process / _MIB:,.0f}",
+        )
     return table
 
 

@@ -105,6 +105,19 @@ class Curve(Struct, frozen=True):
     points: list[Point]
 
 
+class MemoryFigures(Struct, frozen=True):
+    """What one (rule, group) state costs, and one buffered event, in resident memory."""
+
+    case: str
+    states: int
+    """How many were made."""
+    bytes_per_state: float
+    """With one event in it."""
+    bytes_per_event: float | None = None
+    process_bytes: int | None = None
+    """Of the whole process; only where it is of interest."""
+
+
 class Machine(Struct, frozen=True):
     """Where the figures were made."""
 
@@ -126,6 +139,7 @@ class Results(Struct, frozen=True):
     latency: tuple[LatencyFigures, ...]
     engine: tuple[EngineFigures, ...]
     curves: tuple[Curve, ...]
+    memory: tuple[MemoryFigures, ...]
 
 
 def percentiles(waits_s: Sequence[float]) -> Percentiles:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sortedcontainers import SortedList
 
-from alertd.engine.exact import ExactSum
+from alertd.engine.exact import ExactMoments, ExactSum
 from alertd.model import US_PER_S
 
 if TYPE_CHECKING:
@@ -98,59 +98,48 @@ class Delta(_Stateless):
         return window.values[window.high - 1] - window.values[window.low]
 
 
-class _Summing:
-    """The base of what follows from the exact sum. O(1)."""
+class Sum(ExactSum):
+    """The correctly rounded sum of the values. O(1)."""
 
-    __slots__ = ("_sum", "add", "clear", "remove")
+    __slots__ = ()
     in_order = False
-    with_squares = False
-
-    def __init__(self) -> None:
-        self._sum = ExactSum(with_squares=self.with_squares)
-        self.add = self._sum.add
-        self.remove = self._sum.remove
-        self.clear = self._sum.clear
-
-
-class Sum(_Summing):
-    """The correctly rounded sum of the values."""
-
-    __slots__ = ()
 
     def value(self, window: Window) -> float:
-        return self._sum.total()
+        return self.total()
 
 
-class Average(_Summing):
-    """The correctly rounded arithmetic mean."""
-
-    __slots__ = ()
-
-    def value(self, window: Window) -> float:
-        return self._sum.total(1, window.count)
-
-
-class Deviation(_Summing):
-    """The population's standard deviation."""
+class Average(ExactSum):
+    """The correctly rounded arithmetic mean. O(1)."""
 
     __slots__ = ()
-    with_squares = True
+    in_order = False
 
     def value(self, window: Window) -> float:
-        return self._sum.deviation(window.count)
+        return self.total(1, window.count)
 
 
-class Rate(_Summing):
-    """The sum of the values per second of the window's length."""
+class Deviation(ExactMoments):
+    """The population's standard deviation. O(1)."""
+
+    __slots__ = ()
+    in_order = False
+
+    def value(self, window: Window) -> float:
+        return self.deviation(window.count)
+
+
+class Rate(ExactSum):
+    """The sum of the values per second of the window's length. O(1)."""
 
     __slots__ = ("_window_us",)
+    in_order = False
 
     def __init__(self, window_us: int) -> None:
         super().__init__()
         self._window_us = window_us
 
     def value(self, window: Window) -> float:
-        return self._sum.total(US_PER_S, self._window_us)
+        return self.total(US_PER_S, self._window_us)
 
 
 class Extreme:

@@ -74,8 +74,8 @@ class ContinuousGroup(WindowGroup):
             self._is_open = False
             self._judge(self._judged_us)
             self._forget()
-            self._ask()
             self._try_to_sleep()
+            self._ask()
 
     def advance(self, now_us: int) -> None:
         """Move the horizon as far as the clock allows at ``now_us``."""
@@ -135,8 +135,9 @@ class ContinuousGroup(WindowGroup):
             return in_time
         window.put(time_us, value)
         if time_us <= now_us:
-            self._open_instant(time_us, now_us)
-        self._ask()
+            self._open_instant(time_us, now_us)  # what closes it asks
+        else:
+            self._ask()
         return True
 
     def _open_instant(self, time_us: int, now_us: int) -> None:
@@ -203,6 +204,7 @@ class ContinuousGroup(WindowGroup):
         self._settle()
         if self._asleep:
             window.rest()
+            self.lifecycle.rest()
 
     def _make_room(self) -> None:
         """Forget what a sleeper no longer needs; wake up if too much is left."""
@@ -366,3 +368,5 @@ class ContinuousGroup(WindowGroup):
         self._asleep, self._loud_until_us, self._room, self._slept_until_us = msgspec.convert(
             state[3:], tuple[bool, int, int, int]
         )
+        if self._asleep:
+            self._window.rest()

@@ -21,7 +21,6 @@ O(events inside) for each. A cohort has an aggregate of its own, which for perce
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import deque
 from collections.abc import Callable
 
 from alertd.engine.aggregates import Aggregate, Count
@@ -58,17 +57,17 @@ class EarlyWindow(Window):
     """All open windows of one group, and the one that closed last."""
 
     __slots__ = ("_bucket_us", "_closed", "_closed_newest_us", "_cohorts", "_condition",
-                 "_end_us", "_instant_us", "_is_settled", "_new_aggregate", "_position_us",
+                 "_end_us", "_instant_us", "_is_settled", "_new_of_cohort", "_position_us",
                  "_window_us")  # fmt: skip
 
     def __init__(self, condition: Condition, new_aggregate: Callable[[], Aggregate]) -> None:
         rule = condition.rule
-        super().__init__(rule.window_us + rule.bucket_us, Count())
+        super().__init__(rule.window_us + rule.bucket_us, Count)
         self._window_us = rule.window_us
         self._bucket_us = rule.bucket_us
         self._condition = condition
-        self._new_aggregate = new_aggregate
-        self._cohorts: deque[_Cohort] = deque()  # by the end of their windows
+        self._new_of_cohort = new_aggregate
+        self._cohorts: list[_Cohort] = []  # by the end of their windows
         self.stand_at(-NEVER_US)
         self.rebuild()
 
@@ -196,7 +195,7 @@ class EarlyWindow(Window):
                     cohort.latched_us = NEVER_US  # the instant was not complete
         self._is_settled = False
         if not cohorts or cohorts[-1].last_end_us != last_end_us:
-            cohorts.append(_Cohort(self, self._new_aggregate(), last_end_us))
+            cohorts.append(_Cohort(self, self._new_of_cohort(), last_end_us))
         self.high += 1
         for cohort in cohorts:
             cohort.high = self.high
@@ -211,12 +210,12 @@ class EarlyWindow(Window):
         """Take down what the window says that ends at ``end_us``; it holds all that entered."""
         cohorts = self._cohorts
         while cohorts and cohorts[0].last_end_us < end_us:
-            cohorts.popleft()
-        closed = cohorts[0] if cohorts else _Cohort(self, self._new_aggregate(), end_us)
+            del cohorts[0]
+        closed = cohorts[0] if cohorts else _Cohort(self, self._new_of_cohort(), end_us)
         self._closed = closed.look(self._condition)
         self._closed_newest_us = self.times[self.high - 1] if closed.count else None
         if cohorts and closed.last_end_us == end_us:
-            cohorts.popleft()
+            del cohorts[0]
         self._end_us = end_us
         self.low = bisect_left(self.times, end_us - self._window_us, self.low, self.high)
 

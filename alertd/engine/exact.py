@@ -1,8 +1,9 @@
 """Sums of floats without any error.
 
-Owns ``ExactSum``: a float is an integer over a power of two, so a sum of floats is one too,
-and Python's integers hold it exactly. Adding and removing values in any order leaves exactly
-the sum of what remains: nothing drifts, and one value of 1e308 is gone when it is removed.
+Owns ``ExactSum``, and ``ExactMoments``, which knows the squares too: a float is an integer over a
+power of two, so a sum of floats is one too, and Python's integers hold it exactly. Adding and
+removing values in any order leaves exactly the sum of what remains: nothing drifts, and one value
+of 1e308 is gone when it is removed.
 
 A running float sum would be some 5 times cheaper an operation but carries an error that has to
 be bounded, refreshed and settled; see ARCHITECTURE, decisions.
@@ -16,47 +17,44 @@ _INFINITY = math.inf
 
 
 class ExactSum:
-    """A multiset of finite floats, known by its exact sum and, if asked for, sum of squares.
+    """A multiset of finite floats, known by its exact sum.
 
     O(1) for each operation as long as the exponents lie within a few hundred bits.
     """
 
-    __slots__ = ("_shift", "_squares", "_sum", "_with_squares")
+    __slots__ = ("_shift", "_sum")
 
-    def __init__(self, *, with_squares: bool = False) -> None:
-        self._sum = 0  # times 2**_shift
-        self._squares = 0  # times 2**(2 * _shift)
-        self._shift = 0
-        self._with_squares = with_squares
+    def __init__(self) -> None:
+        self.clear()
 
     def add(self, value: float) -> None:
         """Add ``value``, which must be finite."""
-        scaled = self._scaled(value)
+        scaled = self._scaled(value)  # which may refine the sum
         self._sum += scaled
-        if self._with_squares:
-            self._squares += scaled * scaled
 
     def remove(self, value: float) -> None:
         """Remove ``value``, which must have been added before."""
         scaled = self._scaled(value)
         self._sum -= scaled
-        if self._with_squares:
-            self._squares -= scaled * scaled
 
     def clear(self) -> None:
         """Remove everything."""
-        self._sum = self._squares = self._shift = 0
+        self._sum = 0  # times 2**_shift
+        self._shift = 0
 
     def _scaled(self, value: float) -> int:
         numerator, denominator = value.as_integer_ratio()
         shift = denominator.bit_length() - 1  # the denominator is a power of two
         growth = shift - self._shift
         if growth > 0:
-            self._sum <<= growth
-            self._squares <<= 2 * growth
-            self._shift = shift
+            self._refine(growth)
             return numerator
         return numerator << -growth
+
+    def _refine(self, bits: int) -> None:
+        """Count in units that are finer by so many bits."""
+        self._sum <<= bits
+        self._shift += bits
 
     def total(self, numerator: int = 1, denominator: int = 1) -> float:
         """Return the sum times ``numerator / denominator``, rounded once, and correctly.
@@ -65,6 +63,33 @@ class ExactSum:
         values that it is the mean of.
         """
         return _ratio(self._sum * numerator, denominator << self._shift)
+
+
+class ExactMoments(ExactSum):
+    """A multiset of finite floats, known by its exact sum and its exact sum of squares."""
+
+    __slots__ = ("_squares",)
+
+    def add(self, value: float) -> None:
+        """See ``ExactSum``."""
+        scaled = self._scaled(value)
+        self._sum += scaled
+        self._squares += scaled * scaled
+
+    def remove(self, value: float) -> None:
+        """See ``ExactSum``."""
+        scaled = self._scaled(value)
+        self._sum -= scaled
+        self._squares -= scaled * scaled
+
+    def clear(self) -> None:
+        """See ``ExactSum``."""
+        super().clear()
+        self._squares = 0  # times 2**(2 * _shift)
+
+    def _refine(self, bits: int) -> None:
+        super()._refine(bits)
+        self._squares <<= 2 * bits
 
     def deviation(self, count: int) -> float:
         """Return the population's standard deviation of the ``count`` > 0 values.

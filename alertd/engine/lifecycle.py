@@ -33,7 +33,7 @@ from alertd.model import (
     incident_id,
 )
 
-LifecycleDump = tuple[MachineDump, float | None, Incident | None, PastDump]
+LifecycleDump = tuple[MachineDump, float | None, Incident | None, PastDump | None]
 """A lifecycle as plain data; see ``Lifecycle.dump``."""
 
 _ENDINGS = (Level.CLEAR, Level.NO_DATA)
@@ -69,7 +69,8 @@ class Lifecycle:
         self._group = group
         self._journal = journal
         self._machine = Machine(rule, level)
-        self._past = Past(self._machine.copy())
+        # None while it is idle and nothing has changed for as long as a late event may reach back.
+        self._past: Past | None = None
         self.incident: Incident | None = None
         self.peak: float | None = None
 
@@ -102,7 +103,7 @@ class Lifecycle:
 
         Deadlines before ``at_us`` must have been served.
         """
-        self._past.note(at_us, level, self._machine)
+        self._kept().note(at_us, level, self._machine)
         self._tell(self._machine.change(at_us, level), viewer)
         self.serve(at_us, viewer)
 
@@ -121,8 +122,23 @@ class Lifecycle:
 
     def forget_before(self, time_us: int) -> None:
         """No late event reaches further back than ``time_us`` from now on. Amortised O(1)."""
-        if self._past.is_outdated(time_us):
-            self._past.forget_before(time_us)
+        past = self._past
+        if past is not None and past.is_outdated(time_us):
+            past.forget_before(time_us)
+            if past.is_empty and self.is_idle:
+                self._past = None
+
+    def rest(self) -> None:
+        """Forget the levels of the past: whoever asks for them will read them off the events."""
+        past = self._past
+        if past is not None and self.is_idle and not past.ended and not past.passed:
+            self._past = None
+
+    def _kept(self) -> Past:
+        """Return what is remembered; if that was nothing, the past begins with what is now."""
+        if self._past is None:
+            self._past = Past(self._machine.copy())
+        return self._past
 
     # ---- late data
 
@@ -162,9 +178,9 @@ class Lifecycle:
         open_then = [i for i in told if i.started_us < from_us <= (i.ended_us or from_us)]
         if open_then:
             machine.resume(open_then[0].started_us, open_then[0].fired_us)
-        self._past = Past(machine)
-        self._past.ended = [incident for incident in told if incident.ended_us is not None]
-        self._past.passed = passed
+        kept = self._past = Past(machine)
+        kept.ended = [incident for incident in told if incident.ended_us is not None]
+        kept.passed = passed
         self._be_as_told(told)
         self._correct(from_us, horizon_us + 1, levels, horizon_us, discovery, past)
 
@@ -186,14 +202,15 @@ class Lifecycle:
         past: Retrospect,
     ) -> None:
         """Hold what the past now shows against what was told of it."""
-        found, machine = self._past.revise(from_us, until_us, levels, horizon_us)
+        kept = self._kept()
+        found, machine = kept.revise(from_us, until_us, levels, horizon_us)
         self._machine = machine or self._machine
         holds = self._machine.open_since is not None
         if self.incident is not None and not holds:
-            found = self._past.find_all(horizon_us)  # what it ends with may lie far back
-        told = [*self._past.ended_near(found), *(() if self.incident is None else (self.incident,))]
+            found = kept.find_all(horizon_us)  # what it ends with may lie far back
+        told = [*kept.ended_near(found), *(() if self.incident is None else (self.incident,))]
         gone = EndReason.NO_DATA if self.level is Level.NO_DATA else EndReason.RECOVERED
-        for correction in correct(told, self._past.passed, found, holds, gone):
+        for correction in correct(told, kept.passed, found, holds, gone):
             self._apply(correction, discovery, past)
         if self._machine.is_idle:
             self.peak = None
@@ -238,7 +255,7 @@ class Lifecycle:
         if incident.ended_us is None:
             self.incident = incident
         else:
-            self._past.replace(incident)
+            self._kept().replace(incident)
         self._write(TransitionKind.CORRECTED, incident.started_us, incident.value, incident)
 
     def _apply_over(self, over: Over, past: Retrospect) -> None:
@@ -266,7 +283,8 @@ class Lifecycle:
         the condition turned true, if it is pending.
         """
         self._journal = journal
-        self._past.leave_untold()
+        if self._past is not None:
+            self._past.leave_untold()
         if self.incident is not None:
             self.incident = msgspec.structs.replace(self.incident, detected_by=DetectedBy.BACKFILL)
             fired_us, value = self.incident.fired_us, self.incident.value
@@ -291,7 +309,7 @@ class Lifecycle:
         """
         self._rule = rule
         self._machine.adopt(rule, at_us)
-        self._past.begin_anew(self._machine)
+        self._past = None if self.is_idle else Past(self._machine.copy())
 
     def rejudge(self, at_us: int, level: Level, viewer: Viewer) -> None:
         """The rule was edited: by its new form the level at ``at_us`` is ``level``."""
@@ -344,7 +362,7 @@ class Lifecycle:
         self, incident: Incident, ended_us: int, reason: EndReason, value: float | None
     ) -> None:
         ended = msgspec.structs.replace(incident, ended_us=ended_us, end_reason=reason)
-        self._past.ended.append(ended)
+        self._kept().ended.append(ended)
         self._write(TransitionKind.RESOLVED, ended_us, value, ended)
 
     def _write(
@@ -371,10 +389,12 @@ class Lifecycle:
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
         incident = None if self.incident is None else msgspec.to_builtins(self.incident)
-        return self._machine.dump(), self.peak, incident, self._past.dump()
+        past = None if self._past is None else self._past.dump()
+        return self._machine.dump(), self.peak, incident, past
 
     def load(self, state: LifecycleDump) -> None:
         """Take what ``dump`` returned."""
         machine, self.peak, self.incident, past = state
         self._machine.load(machine)
-        self._past.load(past)
+        if past is not None:
+            self._kept().load(past)

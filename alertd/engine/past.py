@@ -134,13 +134,10 @@ class Past:
         """Put a corrected incident in the place of its former self."""
         self.ended = [incident if old.id == incident.id else old for old in self.ended]
 
-    def begin_anew(self, machine: Machine) -> None:
-        """Let the past begin with the present state of ``machine``; nothing before can change."""
-        self.base = machine.copy()
-        self.changes = []
-        self._states = []
-        self.ended = []
-        self.passed = []
+    @property
+    def is_empty(self) -> bool:
+        """Whether ``base`` is all that is remembered."""
+        return not (self.changes or self.ended or self.passed)
 
     def leave_untold(self) -> None:
         """Take what has ended for passed: the rule was not yet active."""

@@ -81,7 +81,7 @@ class Plan:
         """Return an empty window of this rule."""
         if self.rule.evaluate is Evaluate.EARLY:
             return EarlyWindow(self.condition, self.new_aggregate)
-        return Window(self.window_us, self.new_aggregate())
+        return Window(self.window_us, self.new_aggregate)
 
     def probe(self, events: Window, position_us: int) -> Window:
         """Return a second window over the same events, at ``position_us``; see ``share``."""

@@ -43,9 +43,13 @@ class RuleGroups:
         """Return whether every matcher holds."""
         return all(matches(labels) for matches in self._matches)
 
-    def labels_of(self, labels: dict[str, str]) -> Labels:
-        """Return the labels of the group that a series belongs to."""
-        return tuple((name, labels.get(name, "")) for name in self.plan.rule.group_by)
+    def labels_of(self, series: Series, labels: dict[str, str]) -> Labels:
+        """Return the labels of the group that a series, which has ``labels``, belongs to.
+
+        Where they are all of the series' own, they are kept once: there may be a million.
+        """
+        projected = tuple((name, labels.get(name, "")) for name in self.plan.rule.group_by)
+        return series.labels if projected == series.labels else projected
 
     def group(self, labels: Labels) -> Group:
         """Return the group with these labels, making it when it is new."""
@@ -143,7 +147,7 @@ class Router:
         series = self._series_of(series_id)
         labels = dict(series.labels)
         return [
-            (groups.plan.rule.id, groups.labels_of(labels))
+            (groups.plan.rule.id, groups.labels_of(series, labels))
             for groups in self._seeing(series, labels)
         ]
 
@@ -166,7 +170,7 @@ class Router:
         """Return the groups that see ``series``, in the order of their rules' ids."""
         labels = dict(series.labels)
         seeing = self._seeing(series, labels)
-        return tuple(groups.admit(groups.labels_of(labels)) for groups in seeing)
+        return tuple(groups.admit(groups.labels_of(series, labels)) for groups in seeing)
 
     def _seeing(self, series: Series, labels: dict[str, str]) -> list[RuleGroups]:
         """Return the rules that see ``series``, by id."""

@@ -21,9 +21,10 @@ from __future__ import annotations
 import sys
 from array import array
 from bisect import bisect_right
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
-from alertd.engine.aggregates import Aggregate
+from alertd.engine.aggregates import Aggregate, Count
 from alertd.engine.condition import Condition, Level
 
 NEVER_US = 1 << 62
@@ -33,6 +34,7 @@ BEFORE_TIME_US = -NEVER_US
 """Earlier than any instant: the horizon of a group in which nothing has been judged."""
 
 _TRIM_AT_LEAST = 32
+_AT_REST: Final[Aggregate] = Count()  # it keeps nothing, so one is enough for all
 
 WindowDump = tuple[bytes, bytes]
 """A window as plain data: event times and values (little-endian)."""
@@ -51,11 +53,12 @@ class Sight(NamedTuple):
 class Window:
     """Sorted events of one group, an aggregate over those inside, and the next change point."""
 
-    __slots__ = ("aggregate", "high", "low", "span_us", "times", "values")
+    __slots__ = ("_new_aggregate", "aggregate", "high", "low", "span_us", "times", "values")
 
-    def __init__(self, span_us: int, aggregate: Aggregate) -> None:
+    def __init__(self, span_us: int, new_aggregate: Callable[[], Aggregate]) -> None:
         self.span_us = span_us
-        self.aggregate = aggregate
+        self._new_aggregate = new_aggregate
+        self.aggregate = new_aggregate()
         self.times: array[int] = array("q")
         self.values: array[float] = array("d")
         self.low = 0
@@ -157,8 +160,7 @@ class Window:
 
     def rebuild(self) -> None:
         """Compute the aggregate anew from the events inside. O(n)."""
-        aggregate = self.aggregate
-        aggregate.clear()
+        aggregate = self.aggregate = self._new_aggregate()
         for value in self.values[self.low : self.high]:
             aggregate.add(value)
 
@@ -183,7 +185,7 @@ class Window:
 
     def rest(self) -> None:
         """Free what ``rebuild`` computes: nobody looks before that is called."""
-        self.aggregate.clear()
+        self.aggregate = _AT_REST
 
     def share(self, events: Window, position_us: int) -> None:
         """Take the events of another window for its own, at ``position_us``. O(events inside).

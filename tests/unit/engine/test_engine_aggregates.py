@@ -12,7 +12,7 @@ FIVE = [3.0, -1.0, 2.0, 2.0, 10.0]
 
 
 def window_of(name: str, values: list[float], window_us: int = 10 * US_PER_S) -> Window:
-    window = Window(window_us, aggregate_factory(name, window_us)())
+    window = Window(window_us, aggregate_factory(name, window_us))
     for place, value in enumerate(values):
         window.put(place, value)
     window.move_to(len(values))
@@ -79,7 +79,7 @@ NAMES = ["count", "sum", "avg", "min", "max", "first", "last", "delta", "stddev"
 @pytest.mark.parametrize("name", NAMES)
 def test_what_has_left_the_window_no_longer_counts(name: str) -> None:
     values = [5.0, 1e308, -7.0, 5.0, 5.0, 0.1, 3.0, 2.0]
-    window = Window(3, aggregate_factory(name, 3)())
+    window = Window(3, aggregate_factory(name, 3))
     for time, value in enumerate(values):
         window.put(time, value)
         window.move_to(time)
@@ -89,7 +89,7 @@ def test_what_has_left_the_window_no_longer_counts(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_late_event_counts_at_its_place(name: str) -> None:
-    window = Window(100, aggregate_factory(name, 100)())
+    window = Window(100, aggregate_factory(name, 100))
     for time, value in ((0, 4.0), (20, 9.0), (30, 1.0)):
         window.put(time, value)
         window.move_to(time)

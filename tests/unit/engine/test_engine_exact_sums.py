@@ -8,12 +8,12 @@ from fractions import Fraction
 
 import pytest
 
-from alertd.engine.exact import ExactSum
+from alertd.engine.exact import ExactMoments, ExactSum
 
 
 def test_two_hundred_thousand_adds_and_removals_leave_exactly_the_sum_of_what_remains() -> None:
     rng = random.Random(7)  # noqa: S311  # nobody is to be kept from guessing it
-    exact, total, inside = ExactSum(with_squares=True), Fraction(0), deque[float]()
+    exact, total, inside = ExactMoments(), Fraction(0), deque[float]()
     for turn in range(100_000):
         value = rng.uniform(-1, 1) * 10.0 ** rng.randint(-12, 12)
         exact.add(value)
@@ -50,7 +50,7 @@ def test_ten_million_adds_and_removals_do_not_move_an_average() -> None:
 
 
 def test_a_huge_value_is_gone_without_a_trace_when_it_is_removed() -> None:
-    exact = ExactSum(with_squares=True)
+    exact = ExactMoments()
     for value in (0.1, 1e308, 0.2):
         exact.add(value)
     exact.remove(1e308)
@@ -82,7 +82,7 @@ def test_the_mean_of_equal_values_is_that_value(value: float) -> None:
 
 
 def test_clear_leaves_nothing() -> None:
-    exact = ExactSum(with_squares=True)
+    exact = ExactMoments()
     exact.add(1e-300)
     exact.clear()
     exact.add(2.0)
@@ -104,7 +104,7 @@ def test_clear_leaves_nothing() -> None:
 def test_the_deviation_is_rounded_once_and_neither_overflows_nor_vanishes(
     values: list[float],
 ) -> None:
-    exact = ExactSum(with_squares=True)
+    exact = ExactMoments()
     for value in values:
         exact.add(value)
     assert exact.deviation(len(values)) == statistics.pstdev(values)

@@ -7,7 +7,7 @@ from alertd.engine.window import NEVER_US, Window
 
 
 def window_of(*times: int, span_us: int = 10) -> Window:
-    window = Window(span_us, aggregate_factory("sum", span_us)())
+    window = Window(span_us, aggregate_factory("sum", span_us))
     for time in times:
         window.put(time, float(time))
     return window

@@ -1,0 +1,108 @@
+"""What a (rule, group) state and a buffered event cost in memory.
+
+Owns the cases. Each is measured in a process of its own: the growth of its resident memory, over
+the number of states or of events, so it includes what the allocator, the table of groups and the
+route of each series take. "Quiet" is asleep (``alertd/engine/screen.py``), "idle" is awake because
+its aggregate cannot be screened, "firing" has an open incident.
+"""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Final
+
+import psutil
+
+from alertd.engine.engine import Engine
+from alertd.engine.inputs import RulesChanged
+from alertd.model import Evaluate, EventBatch, RuleType
+from alertd.series import SeriesRegistry
+from bench.results import MemoryFigures
+from bench.streams import BATCH, BEGIN_US, METRIC, QUIET, Options, in_turn, make_engine, make_rule
+
+_STATES = 200_000
+_SERIES = 1_000_000
+_EVENT_GROUPS = 5_000
+_EVENTS = 200
+"""So many are buffered in each of these groups."""
+
+_BUCKETED: Final[Options] = {"type": RuleType.BUCKETED_WINDOW}
+_EARLY: Final[Options] = _BUCKETED | {"evaluate": Evaluate.EARLY}
+_CASES: Final[dict[str, Options]] = {
+    "MOVING_WINDOW avg, quiet": {"aggregate": "avg", "threshold": QUIET},
+    "MOVING_WINDOW p95, quiet": {"aggregate": "p95", "threshold": QUIET},
+    "MOVING_WINDOW sum, idle": {"threshold": QUIET},
+    "MOVING_WINDOW avg, firing": {"aggregate": "avg"},
+    "MOVING_WINDOW p95, firing": {"aggregate": "p95"},
+    "BUCKETED_WINDOW avg, idle": _BUCKETED | {"aggregate": "avg", "threshold": QUIET},
+    "BUCKETED_WINDOW sum, early, idle": _EARLY | {"threshold": QUIET},
+}
+
+
+def measure(tell: Callable[[str], None]) -> list[MemoryFigures]:
+    """Measure every case; ``tell`` is told of each. About two minutes."""
+    context = multiprocessing.get_context("spawn")
+    found = []
+    with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as processes:
+        for case, options in _CASES.items():
+            tell(f"memory: {case} …")
+            state = processes.submit(_bytes_per_state, options).result()
+            event = processes.submit(_bytes_per_event, options).result()
+            found.append(MemoryFigures(case, _STATES, state, event))
+        tell(f"memory: {_SERIES} series, each with a quiet average …")
+        each, whole = processes.submit(_with_series).result()
+        found.append(
+            MemoryFigures("a series and its average, quiet", _SERIES, each, process_bytes=whole)
+        )
+    return found
+
+
+def _bytes_per_state(options: Options) -> float:
+    """Return the memory of a group that has seen one event."""
+    engine = make_engine([make_rule(10, lateness_events=1, **options)], _STATES)
+    return _growth(engine, in_turn(_STATES, series=_STATES, batch=BATCH)) / _STATES
+
+
+def _bytes_per_event(options: Options) -> float:
+    """Return the memory of an event that is within its window."""
+    rule = make_rule(10 * _EVENTS, lateness_events=1, **options)
+    engine = make_engine([rule], _EVENT_GROUPS)
+    first = _EVENT_GROUPS
+    _growth(engine, in_turn(first, series=_EVENT_GROUPS, batch=BATCH))
+    events = _EVENT_GROUPS * _EVENTS
+    batches = in_turn(events, series=_EVENT_GROUPS, batch=BATCH, first=first)
+    return _growth(engine, batches) / events
+
+
+def _with_series() -> tuple[float, int]:
+    """Return the memory of a series, its group and its event, and of the whole process."""
+    gc.collect()
+    before = _resident_bytes()
+    registry = SeriesRegistry()
+    engine = Engine(registry.get)
+    rule = make_rule(10, lateness_events=1, aggregate="avg", threshold=QUIET)
+    engine.step(RulesChanged(at_us=BEGIN_US, put=(rule,)))
+    for batch in in_turn(_SERIES, series=_SERIES, batch=BATCH):
+        for number in batch.series_ids:
+            registry.lookup(METRIC, b'{"host":"web-%d"}' % number)
+        engine.step(batch)
+        registry.take_unsaved()  # as the store does
+    gc.collect()
+    whole = _resident_bytes()
+    return (whole - before) / _SERIES, whole
+
+
+def _growth(engine: Engine, batches: Iterable[EventBatch]) -> int:
+    gc.collect()
+    before = _resident_bytes()
+    for batch in batches:
+        engine.step(batch)
+    gc.collect()
+    return _resident_bytes() - before
+
+
+def _resident_bytes() -> int:
+    return psutil.Process().memory_info().rss
