@@ -47,6 +47,8 @@ ZERO_ON_EMPTY: Final = frozenset({"count", "sum", "distinct", "rate"})
 
 MAX_NAME_CHARS: Final = 200
 MAX_WINDOW_US: Final = 366 * 86_400 * US_PER_S
+MAX_DESCRIPTION_CHARS: Final = 10_000
+MAX_GROUP_BY: Final = 32
 MAX_MATCHERS: Final = 32
 MAX_PATTERN_CHARS: Final = 500
 MAX_OPEN_WINDOWS: Final = 100
@@ -192,6 +194,10 @@ def _check_names(spec: RuleSpec, refuse: Refuse) -> None:
         refuse("/name", f"must be at most {MAX_NAME_CHARS} printable characters")
     if not _METRIC_NAME.fullmatch(spec.metric_name):
         refuse("/metricName", "must be 1 to 200 characters without spaces or control characters")
+    if len(spec.description) > MAX_DESCRIPTION_CHARS:
+        refuse("/description", f"must be at most {MAX_DESCRIPTION_CHARS} characters")
+    if len(spec.group_by) > MAX_GROUP_BY:
+        refuse("/groupBy", f"has more than {MAX_GROUP_BY} labels, and so has no series")
     for index, label in enumerate(spec.group_by):
         if not _LABEL_NAME.fullmatch(label):
             refuse(f"/groupBy/{index}", "must be a label name of 1 to 100 characters")

@@ -41,38 +41,36 @@ _ROUNDS = 3
 
 _BUCKETED: Final[Options] = {"type": RuleType.BUCKETED_WINDOW}
 _KINDS: Final[dict[str, Options]] = {
-    "MOVING_WINDOW sum": {},
-    "MOVING_WINDOW max": {"aggregate": "max"},
-    "MOVING_WINDOW p95": {"aggregate": "p95"},
-    "MOVING_WINDOW last, up and down": {"aggregate": "last", "threshold": HALF},
-    "BUCKETED_WINDOW sum, tumbling": _BUCKETED,
-    "BUCKETED_WINDOW sum, 10 hops": _BUCKETED | {"hops": 10},
-    "BUCKETED_WINDOW sum, tumbling, early": _BUCKETED | {"evaluate": Evaluate.EARLY},
-    "BUCKETED_WINDOW sum, 10 hops, early": _BUCKETED | {"evaluate": Evaluate.EARLY, "hops": 10},
+    "moving sum": {},
+    "moving max": {"aggregate": "max"},
+    "moving p95": {"aggregate": "p95"},
+    "moving last, up and down": {"aggregate": "last", "threshold": HALF},
+    "tumbling sum": _BUCKETED,
+    "hopping sum, 10 hops": _BUCKETED | {"hops": 10},
+    "early tumbling sum": _BUCKETED | {"evaluate": Evaluate.EARLY},
+    "early hopping sum, 10 hops": _BUCKETED | {"evaluate": Evaluate.EARLY, "hops": 10},
 }
 
 
 def measure(tell: Callable[[str], None]) -> list[Curve]:
-    """Draw every curve; ``tell`` is told of each. About two minutes."""
+    """Draw every curve; ``tell`` is told of each. Three minutes."""
     curves = []
-    cases: dict[str, Options] = {
-        f"MOVING_WINDOW {name}": {"aggregate": name} for name in _AGGREGATES
-    }
+    cases: dict[str, Options] = {f"moving {name}": {"aggregate": name} for name in _AGGREGATES}
     for case, options in (cases | _KINDS).items():
         tell(f"curves: in order, {case} …")
         points = [Point(size, _in_order(make_rule(size, **options))) for size in _WINDOWS]
-        curves.append(Curve(f"{case}, in order", "events in the window", points))
+        curves.append(Curve(f"{case}, in order", "window", points))
     for case, options in _KINDS.items():
         tell(f"curves: late, {case} …")
         points = [Point(size, _late(size, 20_000, options)) for size in _WINDOWS]
-        curves.append(Curve(f"{case}, late", "events in the window", points))
+        curves.append(Curve(f"{case}, late", "window", points))
         points = [Point(size, _late(100, size, options)) for size in _BUFFERS]
-        curves.append(Curve(f"{case}, late, 100 in the window", "events in the buffer", points))
+        curves.append(Curve(f"{case}, late, 100 in the window", "buffer", points))
     points = [
         Point(size, _in_order(make_rule(100, lateness_events=size)))
         for size in (*_BUFFERS, 1_000_000)
     ]
-    curves.append(Curve("MOVING_WINDOW sum, in order", "events in the buffer", points))
+    curves.append(Curve("moving sum, in order", "buffer", points))
     tell("curves: rules, series, batches …")
     quiet: Options = {"aggregate": "avg", "threshold": QUIET}
     sizes = (10, 100, 1_000, 10_000)
@@ -80,12 +78,12 @@ def measure(tell: Callable[[str], None]) -> list[Curve]:
     points = [
         Point(*point) for point in zip(sizes, map(min, zip(*found, strict=True)), strict=True)
     ]
-    curves.append(Curve("MOVING_WINDOW avg, quiet", "rules that do not match", points))
+    curves.append(Curve("moving avg, quiet", "other rules", points))
     points = [
         Point(size, _in_order(make_rule(10, lateness_events=_lateness(size), **quiet), series=size))
         for size in (1, 100, 10_000, 100_000)
     ]
-    curves.append(Curve("MOVING_WINDOW avg, quiet", "series", points))
+    curves.append(Curve("moving avg, quiet", "series", points))
     points = [
         Point(
             size,
@@ -97,7 +95,7 @@ def measure(tell: Callable[[str], None]) -> list[Curve]:
         )
         for size in (1, 10, 100, 1_000, 5_000)
     ]
-    curves.append(Curve("MOVING_WINDOW avg, quiet, 1,000 series", "events in a batch", points))
+    curves.append(Curve("moving avg, quiet, 1,000 series", "batch", points))
     return curves
 
 

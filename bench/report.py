@@ -117,11 +117,17 @@ def _engine(found: Sequence[EngineFigures]) -> Table:
 
 
 def _curves(found: Sequence[Curve]) -> Table:
-    table = _table(("case", "", "CPU us/event at each size"))
+    table = _table(("case", "", "size: CPU us/event"))
     for curve in found:
-        points = "  ".join(f"{point.size:,}: {point.us_per_event:.2f}" for point in curve.points)
+        points = "  ".join(
+            f"{point.size:,}: {_rounded(point.us_per_event)}" for point in curve.points
+        )
         table.add_row(curve.case, curve.varied, points)
     return table
+
+
+def _rounded(us: float) -> str:
+    return f"{us:.2f}" if us < 100 else f"{us:,.0f}"
 
 
 def _states(found: Sequence[MemoryFigures]) -> Table:

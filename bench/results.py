@@ -101,7 +101,8 @@ class Curve(Struct, frozen=True):
 
     case: str
     varied: str
-    """What ``size`` is the number of."""
+    """What ``size`` is the number of: events in the ``window``, the ``buffer`` or a ``batch``,
+    ``series``, or ``other rules``, which do not match."""
     points: list[Point]
 
 

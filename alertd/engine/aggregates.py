@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sortedcontainers import SortedList
 
-from alertd.engine.exact import ExactMoments, ExactSum
+from alertd.engine.exact import GREATEST, ExactMoments, ExactSum
 from alertd.model import US_PER_S
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ class Delta(_Stateless):
     __slots__ = ()
 
     def value(self, window: Window) -> float:
-        return window.values[window.high - 1] - window.values[window.low]
+        delta = window.values[window.high - 1] - window.values[window.low]
+        return max(-GREATEST, min(delta, GREATEST))
 
 
 class Sum(ExactSum):
@@ -185,7 +186,7 @@ class Percentile:
         self._sorted: SortedList[float] = SortedList()
 
     def add(self, value: float) -> None:
-        self._sorted.add(value)
+        self._sorted.add(value + 0.0)  # -0.0 is 0.0: of equal values it is not known which one left
 
     def remove(self, value: float) -> None:
         self._sorted.remove(value)

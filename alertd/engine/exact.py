@@ -12,8 +12,10 @@ be bounded, refreshed and settled; see ARCHITECTURE, decisions.
 from __future__ import annotations
 
 import math
+import sys
 
-_INFINITY = math.inf
+GREATEST = sys.float_info.max
+"""What stands for a result beyond the range of floats."""
 
 
 class ExactSum:
@@ -59,8 +61,8 @@ class ExactSum:
     def total(self, numerator: int = 1, denominator: int = 1) -> float:
         """Return the sum times ``numerator / denominator``, rounded once, and correctly.
 
-        Beyond the floats' range it is an infinity. A mean therefore never lies outside the
-        values that it is the mean of.
+        Beyond the floats' range it is the greatest of them: a value can be shown, and is a number
+        in JSON. A mean never lies outside the values that it is the mean of.
         """
         return _ratio(self._sum * numerator, denominator << self._shift)
 
@@ -105,7 +107,7 @@ def _ratio(numerator: int, denominator: int) -> float:
     try:
         return numerator / denominator
     except OverflowError:
-        return _INFINITY if numerator > 0 else -_INFINITY
+        return GREATEST if numerator > 0 else -GREATEST
 
 
 def _root(numerator: int, denominator: int) -> float:

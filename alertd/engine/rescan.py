@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import operator
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import groupby, zip_longest
@@ -277,7 +278,7 @@ def _reduce(rule: Rule, inside: Sequence[float]) -> float:
         "max": lambda: max(inside),
         "first": lambda: inside[0],
         "last": lambda: inside[-1],
-        "delta": lambda: inside[-1] - inside[0],
+        "delta": lambda: _rounded(Fraction(inside[-1]) - Fraction(inside[0])),
     }
     if rule.aggregate in definitions:
         return definitions[rule.aggregate]()
@@ -290,10 +291,11 @@ def _reduce(rule: Rule, inside: Sequence[float]) -> float:
 
 
 def _rounded(exact: Fraction) -> float:
+    """Return the nearest float; beyond their range, the greatest."""
     try:
         return float(exact)
     except OverflowError:
-        return float("inf") if exact > 0 else float("-inf")
+        return sys.float_info.max if exact > 0 else -sys.float_info.max
 
 
 def _episodes(rule: Rule, segments: Sequence[Segment], horizon_us: int) -> list[Episode]:

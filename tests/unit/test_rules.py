@@ -11,16 +11,18 @@ import msgspec
 import pytest
 
 from alertd.errors import InvalidInput
-from alertd.model import US_PER_S, Evaluate, Operator, RuleType, Target
+from alertd.model import US_PER_S, Evaluate, OnNoData, Operator, Rule, RuleType, Target
 from alertd.rules import (
     AGGREGATES,
     DAY_US,
+    ZERO_ON_EMPTY,
     RuleRecord,
     RuleSetting,
     RuleSpec,
     Source,
     check_spec,
     compile_rule,
+    seconds_to_us,
 )
 
 PLAIN = RuleSpec(
@@ -32,6 +34,7 @@ PLAIN = RuleSpec(
 )
 COUNT = {"type": RuleType.SIMPLE_COUNT}
 BUCKETED = {"type": RuleType.BUCKETED_WINDOW}
+EARLY = BUCKETED | {"evaluate": Evaluate.EARLY}
 SETTING = RuleSetting(frozenset({"ops"}), event_retention_us=30 * DAY_US)
 MONTH_S = 30 * 86_400.0
 NAN, INF = float("nan"), float("inf")
@@ -78,16 +81,27 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"group_ttl_secs": 69.9}, "/groupTtlSecs", "at least 70 seconds"),
     ({"group_ttl_secs": 100.0, "for_secs": 40.0}, "/groupTtlSecs", "at least 110 seconds"),
     (BUCKETED | {"group_ttl_secs": 100.0}, "/groupTtlSecs", "at least 130 seconds"),
+    ({"group_ttl_secs": 367 * 86_400.0}, "/groupTtlSecs", "366 days"),
     ({"min_samples": -1}, "/minSamples", "between 0"),
+    ({"min_samples": 10**9 + 1}, "/minSamples", "between 0"),
     # thresholds
     ({"threshold": NAN}, "/threshold", "finite"),
     ({"threshold": INF}, "/threshold", "finite"),
+    ({"threshold": -INF}, "/threshold", "finite"),
+    ({"resolve_threshold": INF}, "/resolveThreshold", "finite"),
+    ({"operator": Operator.GE, "resolve_threshold": 1.5}, "/resolveThreshold", "at most"),
+    ({"operator": Operator.LE, "resolve_threshold": 0.5}, "/resolveThreshold", "at least"),
     ({"resolve_threshold": NAN}, "/resolveThreshold", "finite"),
     ({"resolve_threshold": 2.0}, "/resolveThreshold", "at most the threshold 1"),
     ({"operator": Operator.LT, "resolve_threshold": 0.5}, "/resolveThreshold", "at least"),
     ({"operator": Operator.EQ, "resolve_threshold": 1.0}, "/resolveThreshold", "'=='"),
     ({"operator": Operator.NE, "resolve_threshold": 1.0}, "/resolveThreshold", "'!='"),
     # names, labels and matchers
+    ({"name": "n" * 201}, "/name", "at most 200"),
+    ({"description": "d" * 10_001}, "/description", "at most 10000"),
+    ({"group_by": tuple(f"l{n}" for n in range(33))}, "/groupBy", "more than 32"),
+    ({"matchers": {"a": "x" * 501}}, "/matchers/a", "longer than 500"),
+    ({"runbook_url": "https://"}, "/runbookUrl", "http"),
     ({"name": " "}, "/name", "not be empty"),
     ({"name": "a\nb"}, "/name", "printable"),
     ({"metric_name": "a b"}, "/metricName", "without spaces"),
@@ -98,6 +112,11 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"matchers": {"": "x"}}, "/matchers/", "1 to 100"),
     ({"matchers": {f"l{n}": "x" for n in range(33)}}, "/matchers", "more than 32"),
     ({"runbook_url": "ftp://x"}, "/runbookUrl", "http"),
+    # what only a closed window can tell, and what looks at too many open ones
+    (EARLY | {"on_no_data": OnNoData.ALERT}, "/evaluate", "onNoData = 'alert'"),
+    (EARLY | {"aggregate": "count", "operator": Operator.LT}, "/evaluate", "count < 1 holds"),
+    (EARLY | {"aggregate": "rate", "threshold": -1.0}, "/evaluate", "rate > -1 holds"),
+    (EARLY | {"bucket_interval_secs": 0.5}, "/evaluate", "120 windows"),
     # whom to tell
     ({"notifications": (Target("nobody"),)}, "/notifications/0/channel", "(ops)"),
     ({"notifications": (Target("ops"), Target("ops"))}, "/notifications/1", "twice"),
@@ -162,7 +181,56 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_a_quiet_group_is_kept_for_a_day_or_two_windows_or_until_it_is_done(
     changes: dict[str, Any], ttl_s: int
 ) -> None:
+    assert compiled(**changes).group_ttl_us == ttl_s * US_PER_S
+
+
+def compiled(**changes: Any) -> Rule:
     spec = msgspec.structs.replace(PLAIN, **changes)
-    assert problems_of(spec) == {}
-    record = RuleRecord(id="r", version=1, source=Source.API, created_us=0, updated_us=0, spec=spec)
-    assert compile_rule(record).group_ttl_us == ttl_s * US_PER_S
+    check_spec(spec, SETTING)
+    return compile_rule(
+        RuleRecord(id="r", version=1, source=Source.API, created_us=0, updated_us=0, spec=spec)
+    )
+
+
+def test_what_is_left_out_has_its_default() -> None:
+    rule = compiled()
+    assert (rule.aggregate, rule.operator, rule.group_by, rule.matchers) == (
+        "avg", Operator.GT, (), ()
+    )  # fmt: skip
+    assert (rule.for_us, rule.keep_firing_us, rule.resolve_threshold) == (0, 0, None)
+    assert (rule.allowed_lateness_us, rule.on_no_data) == (10_000_000, OnNoData.RESOLVE)
+    assert (rule.evaluate, rule.bucket_us) == (Evaluate.ON_CLOSE, rule.window_us)
+    assert compiled(type=RuleType.SIMPLE_COUNT).aggregate == "count"
+    assert compiled(type=RuleType.BUCKETED_WINDOW).aggregate == "avg"
+
+
+@pytest.mark.parametrize("aggregate", [*AGGREGATES, "p99.9"])
+def test_an_empty_window_has_a_value_only_where_that_is_zero(aggregate: str) -> None:
+    least = 0 if aggregate in {"count", "sum", "distinct", "rate"} else 1
+    assert (aggregate in ZERO_ON_EMPTY) == (least == 0)
+    assert compiled(aggregate=aggregate).min_samples == least
+    assert compiled(aggregate=aggregate, min_samples=0).min_samples == least
+    assert compiled(aggregate=aggregate, min_samples=3).min_samples == 3
+
+
+@pytest.mark.parametrize("operator", [Operator.GT, Operator.GE, Operator.LT, Operator.LE])
+def test_a_resolve_threshold_may_be_the_threshold_itself(operator: Operator) -> None:
+    assert compiled(operator=operator, resolve_threshold=1.0).resolve_threshold == 1.0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "us"),
+    [
+        (300, 300_000_000),
+        (0.1, 100_000),
+        (1e-6, 1),
+        (0.0000005, 0),
+        (0.0000015, 2),
+        (0.0000025, 2),
+        (1.0000005, 1_000_000),
+        (1.0000015, 1_000_002),
+        (31_622_400.000001, 31_622_400_000_001),
+    ],
+)
+def test_durations_are_whole_microseconds_rounded_half_to_even(seconds: float, us: int) -> None:
+    assert seconds_to_us(seconds) == us

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 
@@ -33,7 +34,8 @@ def value_of(name: str, values: list[float]) -> float:
         ("sum", [], 0),
         ("sum", [0.1] * 10, 1.0),
         ("sum", [1e308, 1e308, -1e308], 1e308),
-        ("sum", [1e308, 1e308], math.inf),
+        ("sum", [1e308, 1e308], sys.float_info.max),
+        ("sum", [-1e308, -1e308], -sys.float_info.max),
         ("avg", FIVE, 3.2),
         ("avg", [0.1] * 3, 0.1),
         ("avg", [1e308, 1e308], 1e308),
@@ -44,6 +46,8 @@ def value_of(name: str, values: list[float]) -> float:
         ("last", FIVE, 10),
         ("delta", FIVE, 7),
         ("delta", [4.0], 0),
+        ("delta", [-1e308, 5.0, 1e308], sys.float_info.max),
+        ("delta", [1e308, -1e308], -sys.float_info.max),
         ("rate", FIVE, 1.6),
         ("rate", [], 0),
         ("rate", [1e308] * 10, 1e308),
@@ -71,6 +75,38 @@ def test_an_aggregate_is_what_its_definition_says(
     found = value_of(name, values)
     assert found == expected
     assert isinstance(found, float)
+
+
+@pytest.mark.parametrize(
+    ("window_us", "values", "expected"),
+    [
+        (250_000, [1.0, 2.0], 12.0),
+        (1_500_000, [1.0, 2.0], 2.0),
+        (300_000, [0.75], 2.5),
+        (3, [1.0], 1e6 / 3),
+        (7 * US_PER_S, [1.0], 1 / 7),
+        (1, [1e308], sys.float_info.max),
+    ],
+)
+def test_a_rate_is_per_second_of_a_window_of_any_length(
+    window_us: int, values: list[float], expected: float
+) -> None:
+    rate = aggregate_factory("rate", window_us)()
+    for value in values:
+        rate.add(value)
+    assert rate.value(window_of("count", values)) == expected
+
+
+def test_a_percentile_of_zeros_shows_the_same_one_after_a_restart() -> None:
+    window = Window(10, aggregate_factory("p50", 10))
+    window.put(5, 0.0)
+    window.move_to(5)
+    window.put_inside(3, -0.0)
+    window.move_to(13)
+    restored = Window(10, aggregate_factory("p50", 10))
+    restored.load(window.dump(), 13)
+    signs = [math.copysign(1, each.aggregate.value(each)) for each in (window, restored)]
+    assert signs == [1, 1]
 
 
 NAMES = ["count", "sum", "avg", "min", "max", "first", "last", "delta", "stddev", "distinct", "p75"]

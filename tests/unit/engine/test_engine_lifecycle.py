@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+
+import msgspec
 import pytest
 
 from alertd.model import EndReason, OnNoData, Operator, TransitionKind, incident_id
@@ -241,3 +244,65 @@ def test_an_incident_that_goes_on_from_one_of_no_length_has_an_id_of_its_own() -
     ids = [t.incident.id for t in driver.told if t.kind is FIRING and t.incident is not None]
     assert len(ids) == len(set(ids)) == 3
     assert [incident.continues for incident in driver.incidents] == [None, *ids[:2]]
+
+
+def test_with_alert_a_pending_breach_goes_on_without_data() -> None:
+    driver = Driver(make_rule(on_no_data=OnNoData.ALERT, for_=12))
+    signal(driver, (12, 0), (20, 1))
+    driver.tick(31.9)
+    assert driver.edges == []
+    driver.tick(32)
+    assert driver.edges == [(20, 32, None, None)]
+    assert driver.incidents[0].value is None
+
+
+def test_a_window_with_fewer_samples_than_asked_for_has_no_value() -> None:
+    """A number that is given is meant, for a count too."""
+    driver = Driver(count_rule(min_samples=2, operator=Operator.LT, threshold=5.0, window=10))
+    signal(driver, (0, 1))
+    assert driver.edges == []
+    signal(driver, (5, 1))
+    assert driver.edges == [(5, 5, None, None)]
+    driver.tick(10)
+    assert driver.edges == [(5, 5, 10, NO_DATA)]
+
+
+def test_equal_and_not_equal_hold_exactly_where_they_hold() -> None:
+    two = Driver(count_rule(operator=Operator.EQ, threshold=2.0))
+    signal(two, (0, 1), (4, 1), (7, 1))
+    two.tick(20)
+    assert two.edges == [(4, 4, 7, RECOVERED), (10, 10, 14, RECOVERED)]
+    other = Driver(make_rule(operator=Operator.NE, threshold=1.0))
+    signal(other, (0, 1), (4, 1.0000000001), (7, 1))
+    assert other.edges == [(4, 4, 7, RECOVERED)]
+
+
+def test_a_sum_beyond_all_floats_breaches_and_is_gone_with_its_values() -> None:
+    driver = Driver(make_rule(aggregate="sum", threshold=100.0))
+    signal(driver, (0, 1e308), (1, 1e308), (5, 0.1))
+    driver.tick(12)
+    assert driver.edges == [(0, 0, 11, RECOVERED)]
+    assert driver.incidents[0].peak_value == sys.float_info.max
+    signal(driver, (13, 99.9))
+    assert len(driver.edges) == 1, "0.1 + 99.9 is 100, exactly as before"
+    signal(driver, (14, 0.2))
+    assert (driver.incidents[1].started_us, driver.incidents[1].value) == (us(14), 100.2)
+    assert msgspec.json.encode(driver.incidents[0].peak_value) != b"null", "it can be shown"
+
+
+def test_a_dead_mans_switch_goes_on_over_restarts() -> None:
+    driver = Driver(count_rule(operator=Operator.LT, threshold=1.0, lateness=5), at=100)
+    for time in (104, 112, 120):
+        driver.restart()
+        driver.send(time)
+    driver.restart()
+    driver.tick(134.9)
+    assert driver.edges == []
+    driver.restart()
+    assert driver.engine.next_wake_us() == us(135)
+    driver.tick(135)
+    assert driver.edges == [(130, 130, None, None)]
+    never_fed = Driver(count_rule(operator=Operator.LT, threshold=1.0), at=100)
+    never_fed.restart()
+    never_fed.tick(110)
+    assert never_fed.edges == [(110, 110, None, None)]
