@@ -10,6 +10,7 @@ Invariant: afterwards the engine has seen every position up to ``applied``, each
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,8 @@ from alertd.pipeline import rules_changed
 from alertd.rules import RuleChange
 from alertd.series import SeriesRegistry
 from alertd.snapshotter import SnapshotUnusable, unpack_state
+from alertd.store.failures import StoreCorrupt
+from alertd.store.files import FILES, Files
 from alertd.store.protocols import LogEntry
 from alertd.store.snapshots import newest_snapshot
 from alertd.store.store import Store
@@ -60,28 +63,16 @@ async def recover(
     snapshots: Path,
     new_state: Callable[[], tuple[SeriesRegistry, DedupIndex]],
     on_progress: Callable[[str], None],
+    files: Files = FILES,
 ) -> Recovered:
     """Rebuild the state from ``store`` and the snapshots in the folder ``snapshots``.
 
     ``new_state`` makes an empty registry and dedup index; ``on_progress`` is told now and then,
     in a phrase, how far it has come.
     """
-    recovered = await _load_snapshot(store, snapshots, new_state)
+    recovered = await _load_snapshot(store, snapshots, new_state, files)
     recovered.received_us = (await store.events.end()).received_us
-    pending: list[Transition] = []
-    reported = 0
-    async for entry in store.events.replay(recovered.applied):
-        pending += await _apply(recovered, store, entry)
-        recovered.applied = entry.position
-        recovered.replayed_entries += 1
-        if len(pending) >= RECORD_EVERY:
-            await _record(store, announcer, pending, recovered.applied)
-        if recovered.replayed_events - reported >= PROGRESS_EVERY_EVENTS:
-            reported = recovered.replayed_events
-            on_progress(f"replaying the log: {reported} events")
-            log.info("replaying the log", events=reported, position=entry.position)
-        await trio.lowlevel.checkpoint()
-    await _record(store, announcer, pending, recovered.applied)
+    await _replay(recovered, store, announcer, on_progress)
     log.info(
         "recovered",
         snapshot=recovered.snapshot_position,
@@ -93,26 +84,55 @@ async def recover(
     return recovered
 
 
+async def _replay(
+    recovered: Recovered, store: Store, announcer: Announcer, on_progress: Callable[[str], None]
+) -> None:
+    """Take what is behind the snapshot in the log, and record what is found."""
+    pending: list[Transition] = []
+    reported = 0
+    async with aclosing(store.events.replay(recovered.applied)) as entries:
+        async for entry in entries:
+            pending += await _apply(recovered, store, entry)
+            recovered.applied = entry.position
+            recovered.replayed_entries += 1
+            if len(pending) >= RECORD_EVERY:
+                await _record(store, announcer, pending, recovered.applied)
+            if recovered.replayed_events - reported >= PROGRESS_EVERY_EVENTS:
+                reported = recovered.replayed_events
+                on_progress(f"replaying the log: {reported} events")
+                log.info("replaying the log", events=reported, position=entry.position)
+            await trio.lowlevel.checkpoint()
+    await _record(store, announcer, pending, recovered.applied)
+
+
 async def _load_snapshot(
-    store: Store, folder: Path, new_state: Callable[[], tuple[SeriesRegistry, DedupIndex]]
+    store: Store,
+    folder: Path,
+    new_state: Callable[[], tuple[SeriesRegistry, DedupIndex]],
+    files: Files,
 ) -> Recovered:
     """Return the state of the newest snapshot that can be read, or an empty one."""
     all_series = await store.events.all_series()
     end = await store.events.end()
-    find = partial(newest_snapshot, folder, not_after=end.position)
-    found = await store.blocking.run(find)
-    for rejected in found.rejected:
-        log.warning("snapshot rejected", file=rejected.path.name, reason=rejected.reason)
-    if found.snapshot is not None:
-        recovered = _empty(all_series, new_state)
-        try:
-            unpack_state(found.snapshot.chunks(), recovered.engine, recovered.dedup)
-        except SnapshotUnusable as error:
-            log.warning("snapshot not understood; replaying the whole log", reason=str(error))
-        else:
-            recovered.applied = recovered.snapshot_position = found.snapshot.position
+    older_than: Path | None = None
+    while True:
+        find = partial(
+            newest_snapshot, folder, not_after=end.position, older_than=older_than, files=files
+        )
+        found = await store.blocking.run(find)
+        for rejected in found.rejected:
+            log.warning("snapshot rejected", file=rejected.path.name, reason=rejected.reason)
+        recovered, snapshot = _empty(all_series, new_state), found.snapshot
+        if snapshot is None:
             return recovered
-    return _empty(all_series, new_state)
+        try:
+            unpack_state(snapshot.chunks(), recovered.engine, recovered.dedup)
+        except (SnapshotUnusable, StoreCorrupt, OSError) as error:
+            log.warning("snapshot not usable", file=snapshot.path.name, reason=str(error))
+            older_than = snapshot.path
+        else:
+            recovered.applied = recovered.snapshot_position = snapshot.position
+            return recovered
 
 
 def _empty(

@@ -9,7 +9,7 @@ folded entries to ``segments.py`` and ``segment_reads.py``.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from functools import partial
 from heapq import merge
 from operator import attrgetter
@@ -81,7 +81,7 @@ class LogReader:
         """Return between which event times there are events, None if there are none."""
         return await self._readers.run("read the event log", _span)
 
-    async def replay(self, after: int) -> AsyncIterator[LogEntry]:
+    async def replay(self, after: int) -> AsyncGenerator[LogEntry, None]:
         """Yield every entry behind position ``after``, in order, up to the end at that moment.
 
         Raises ``StoreCorrupt``, naming the position, for an entry that is damaged or missing.

@@ -7,7 +7,7 @@ Incidents and the outbox are not behind a protocol: their one transaction is SQL
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -60,7 +60,7 @@ class EventStore(Protocol):
         """Return between which event times there are events, None if there are none."""
         ...
 
-    def replay(self, after: int) -> AsyncIterator[LogEntry]:
+    def replay(self, after: int) -> AsyncGenerator[LogEntry, None]:
         """Yield every entry behind position ``after``, in order."""
         ...
 

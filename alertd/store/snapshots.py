@@ -7,13 +7,13 @@ payload followed by the header's first 32 bytes.
 
 Invariant: a file under its final name was whole on the disk before it got that name, and one
 that is damaged in any bit is rejected and never read as something else. The newest two are kept;
-a rejected file is set aside under another name, so that it cannot count as one of the two.
+a damaged file is set aside under another name, so that it cannot count as one of the two. One
+that cannot be read just now is only passed over: it may be whole.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import struct
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ from msgspec import Struct
 
 from alertd.clock import format_us
 from alertd.store.failures import StoreCorrupt
-from alertd.store.folders import make_folder, sync_folder
+from alertd.store.files import FILES, Files
 
 FORMAT_VERSION: Final = 1
 KEPT: Final = 2
@@ -66,13 +66,15 @@ class Snapshot:
     position: int
     """The log position whose effects the state holds; replay what is behind it."""
     payload_bytes: int
+    files: Files = FILES
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the payload in pieces of at most ``CHUNK_BYTES``, checking it once more.
 
-        Raises ``StoreCorrupt`` at the end if it is no longer what was found whole.
+        Raises ``StoreCorrupt`` at the end if it is no longer what was found whole, and
+        ``OSError``.
         """
-        with self.path.open("rb") as file:
+        with self.files.open(self.path) as file:
             try:
                 yield from _read_payload(file, _read_header(file))
             except _Damaged as damage:
@@ -111,43 +113,57 @@ def snapshot_files(folder: Path) -> list[SnapshotFile]:
     return files
 
 
-def write_snapshot(folder: Path, position: int, chunks: Iterable[bytes]) -> Path:
+def write_snapshot(
+    folder: Path, position: int, chunks: Iterable[bytes], *, files: Files = FILES
+) -> Path:
     """Write a snapshot of the state at ``position``, and remove all but the newest two.
 
     Blocks for the time of two fsyncs. Raises ``OSError`` when the file cannot be written; what
     was there before is untouched then.
     """
-    make_folder(folder)
+    files.make_folder(folder)
     final = folder / f"state-{position:020}.snapshot"
     unfinished = final.with_name(final.name + _UNFINISHED_SUFFIX)
     try:
-        with open(unfinished, "wb", opener=_private) as file:
+        with files.create(unfinished) as file:
             _write(file, position, chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(final)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    sync_folder(folder)
-    _remove_old(folder)
+            files.sync(file)
+        files.rename(unfinished, final)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the next one removes it, too
+            files.remove(unfinished)
+        raise
+    files.sync_folder(folder)
+    _remove_old(folder, files)
     return final
 
 
-def newest_snapshot(folder: Path, *, not_after: int | None = None) -> Found:
-    """Return the newest good snapshot in ``folder``, and set those passed over for it aside.
+def newest_snapshot(
+    folder: Path,
+    *,
+    not_after: int | None = None,
+    older_than: Path | None = None,
+    files: Files = FILES,
+) -> Found:
+    """Return the newest good snapshot in ``folder``, and set those that are damaged aside.
 
     ``not_after`` is the end of the log: a snapshot from beyond it belongs to entries that were
-    lost (durability ``relaxed``) or to another database, and must not be trusted. Reads each
-    file that it looks at whole.
+    lost (durability ``relaxed``) or to another database, and must not be trusted. Only those
+    ``older_than`` one that proved to be of no use are looked at. Reads each file that it looks
+    at whole.
     """
     rejected = []
     for path in _newest_first(folder):
+        if older_than is not None and path.name >= older_than.name:
+            continue
         try:
-            snapshot = _check(path, not_after)
-        except (OSError, _Damaged) as reason:
+            snapshot = _check(path, not_after, files)
+        except OSError as reason:
+            rejected.append(Rejected(path, str(reason)))
+        except _Damaged as reason:
             rejected.append(Rejected(path, str(reason)))
             with contextlib.suppress(OSError):
-                path.replace(path.with_name(path.name + _REJECTED_SUFFIX))
+                files.rename(path, path.with_name(path.name + _REJECTED_SUFFIX))
         else:
             return Found(snapshot, tuple(rejected))
     return Found(None, tuple(rejected))
@@ -164,14 +180,14 @@ class _Header(NamedTuple):
     digest: bytes
 
 
-def _check(path: Path, not_after: int | None) -> Snapshot:
-    with path.open("rb") as file:
+def _check(path: Path, not_after: int | None, files: Files) -> Snapshot:
+    with files.open(path) as file:
         header = _read_header(file)
         for _ in _read_payload(file, header):
             pass
     if not_after is not None and header.position > not_after:
         raise _Damaged(f"it is of position {header.position}, but the log ends at {not_after}")
-    return Snapshot(path, header.position, header.payload_bytes)
+    return Snapshot(path, header.position, header.payload_bytes, files)
 
 
 def _read_header(file: BinaryIO) -> _Header:
@@ -216,18 +232,14 @@ def _write(file: BinaryIO, position: int, chunks: Iterable[bytes]) -> None:
     file.write(fields + digest.digest())
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def _newest_first(folder: Path) -> list[Path]:
     """Return the snapshot files in ``folder``; none if there is no such folder."""
     return sorted(path for path in folder.glob("state-*") if _NAME.fullmatch(path.name))[::-1]
 
 
-def _remove_old(folder: Path) -> None:
+def _remove_old(folder: Path, files: Files) -> None:
     """Leave the newest two, the newest rejected file for whoever looks into it, and no remains."""
     rejected = sorted(folder.glob(f"state-*{_REJECTED_SUFFIX}"))
     unfinished = folder.glob(f"state-*{_UNFINISHED_SUFFIX}")
     for path in (*_newest_first(folder)[KEPT:], *rejected[:-1], *unfinished):
-        path.unlink(missing_ok=True)
+        files.remove(path)
