@@ -26,7 +26,7 @@ fuzz: $(VENV)/.installed-dev ## The same on 20,000 each, other ones in every run
 	ALERTD_HYPOTHESIS_EXAMPLES=$(or $(EXAMPLES),20000) $(PYTEST) tests/property --hypothesis-show-statistics
 
 crash: $(VENV)/.installed-dev ## Fail the disk at every call, fill it up, and lose power 100,000 times (10 min)
-	ALERTD_FAULT_STRIDE=1 ALERTD_POWER_SEEDS=500 $(PYTEST) tests/faults
+	ALERTD_FAULT_STRIDE=1 ALERTD_POWER_SEEDS=500 ALERTD_RECOVERY_SEEDS=1000 $(PYTEST) tests/faults
 
 lint: $(VENV)/.installed-dev ## Check style, formatting and types
 	$(BIN)/ruff check

@@ -196,7 +196,7 @@ class Platter:
                 if name in self._seen:
                     self._link(name, None)
                 if call.offset:
-                    self._sync_folder()
+                    self.sync_folder()
             case Kind.SYNC:
                 inode = self._seen[name]
                 if done.failed:
@@ -205,9 +205,21 @@ class Platter:
                 inode.sync()
                 if inode.syncs_its_folder:
                     inode.syncs_its_folder = False
-                    self._sync_folder()
+                    self.sync_folder()
             case _:
                 self._seen[name].change(call)
+
+    def rename(self, name: str, to: str) -> None:
+        """Give a file another name."""
+        inode = self._seen[name]
+        self._link(to, inode)
+        self._link(name, None)
+
+    def sync_folder(self) -> None:
+        """Make the names as they are now durable."""
+        for name, inode in self._unsynced:
+            _set(self._durable, name, inode)
+        self._unsynced.clear()
 
     def after_power_loss(self, chance: Random) -> dict[str, bytes]:
         """Return the files that may be there after the power went just now."""
@@ -225,11 +237,6 @@ class Platter:
     def _link(self, name: str, inode: _Inode | None) -> None:
         _set(self._seen, name, inode)
         self._unsynced.append((name, inode))
-
-    def _sync_folder(self) -> None:
-        for name, inode in self._unsynced:
-            _set(self._durable, name, inode)
-        self._unsynced.clear()
 
 
 def _set(entries: dict[str, _Inode], name: str, inode: _Inode | None) -> None:
