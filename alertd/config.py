@@ -82,6 +82,10 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
     path: str | None = None
     """The file; default ``$STATE_DIRECTORY/alertd.db``, else ``data/alertd.db``."""
     durability: Literal["full", "relaxed"] = "full"
+    fold_after_events: Count = 1_000_000
+    """So many events make a segment."""
+    fold_after_secs: Seconds = 86_400
+    """Fewer are folded when the oldest has waited for so long."""
     event_retention_days: Days = 30
     history_retention_days: Days = 90
     quarantine_retention_days: Days = 30

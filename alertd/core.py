@@ -1,10 +1,10 @@
 """The daemon but for its sockets: what stands between the store and whoever feeds it.
 
 Owns how these parts are wired, and their lifetime: dispatch and the pipeline, snapshots,
-reconciling, housekeeping. It stops in order: the pipeline judges what it has taken, a snapshot
-is written, dispatch gets its deadline. Leaves the store's lifetime, HTTP, signals and systemd to
-``app.py``. Time, chance, channels and where blocking work is done are given to it, so that the
-whole of it runs in a simulation as it does in the daemon.
+reconciling, folding, housekeeping. It stops in order: the pipeline judges what it has taken, a
+snapshot is written, dispatch gets its deadline. Leaves the store's lifetime, HTTP, signals and
+systemd to ``app.py``. Time, chance, channels and where blocking work is done are given to it, so
+that the whole of it runs in a simulation as it does in the daemon.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from alertd.clock import Clock
 from alertd.config import Config
 from alertd.dedup import DedupIndex
 from alertd.dispatch import Dispatcher
+from alertd.folder import Folder
 from alertd.housekeeping import Housekeeper
 from alertd.idempotency import RequestKeys
 from alertd.intake import Intake
@@ -165,6 +166,14 @@ class Core:
             quarantine_retention_us=seconds_to_us(config.store.quarantine_retention_days * 86_400),
         )
 
+        self.folder = Folder(
+            store.folding,
+            clock.now_us,
+            metrics,
+            after_events=config.store.fold_after_events,
+            after_us=seconds_to_us(config.store.fold_after_secs),
+        )
+
     @asynccontextmanager
     async def running(
         self, first: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
@@ -182,6 +191,7 @@ class Core:
             nursery.start_soon(self.reconciler.run)
             nursery.start_soon(self.quarantine.run)
             nursery.start_soon(self.housekeeper.run)
+            nursery.start_soon(self.folder.run)
 
             yield
 

@@ -127,6 +127,16 @@ class Metrics:
             "commit_events", "Events in one commit.", buckets=_EVENT_BUCKETS
         )
         self.wal_bytes = self._gauge("store_wal_bytes", "Size of the write-ahead log.")
+        self.events_folded = self._counter(
+            "events_folded", "Events moved from the log to segments."
+        )
+        self.unfolded_events = self._gauge(
+            "unfolded_events",
+            "Events that wait to be folded (bound: some store.fold_after_events).",
+        )
+        self.folding_stopped = self._gauge(
+            "folding_stopped", "1 if nothing is folded any more because the log is damaged."
+        )
         self.snapshot_bytes = self._gauge("snapshot_bytes", "Size of the newest snapshot.")
         self.applied_position = self._gauge(
             "applied_position", "Position in the log up to which effects are recorded."

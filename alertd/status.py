@@ -50,6 +50,8 @@ class StoreStatus(Struct, rename="camel"):
     path: str
     size_bytes: int
     wal_bytes: int
+    unfolded_events: int
+    """In the log, as they came; older ones are in segments."""
 
 
 class RecoveryStatus(Struct, rename="camel"):
@@ -201,6 +203,7 @@ class Status:
                 path=str(path),
                 size_bytes=path.stat().st_size,
                 wal_bytes=self._store.writer.wal_bytes,
+                unfolded_events=self._store.folding.unfolded_events,
             ),
             snapshot_position=snapshotter.position,
             snapshot_at=None if snapshotter.taken_us is None else format_us(snapshotter.taken_us),

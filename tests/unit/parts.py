@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from array import array
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -22,6 +23,9 @@ from alertd.rules import RuleRecord, RuleSpec, Source
 from alertd.series import SeriesRegistry
 from alertd.store.history import HistoryItem, HistoryQuery
 from alertd.store.store import Store, open_store
+
+FOLDS_MEANWHILE = False
+"""Whether ``running`` folds the log before it recovers, and on and on; see ``conftest.py``."""
 
 SECOND = US_PER_S
 ANNOUNCER = Announcer("http://alertd.example")
@@ -94,6 +98,8 @@ async def running(folder: Path, *, max_queued_events: int = 100_000) -> AsyncIte
     """Recover what ``folder`` holds and run a pipeline on it; stop it in order at the end."""
     snapshots = folder / "snapshots"
     async with open_store(folder / "alertd.db") as store, trio.open_nursery() as nursery:
+        if FOLDS_MEANWHILE:
+            await store.folding.fold(1_000_000)
         recovered = await recover(
             store,
             ANNOUNCER,
@@ -117,8 +123,21 @@ async def running(folder: Path, *, max_queued_events: int = 100_000) -> AsyncIte
             on_recorded=lambda: None,
         )
         nursery.start_soon(pipeline.run)
+        folding = trio.CancelScope()
+        if FOLDS_MEANWHILE:
+            nursery.start_soon(_fold, store, folding)
         yield Parts(store, recovered, pipeline, clock, snapshots)
+        folding.cancel()
         pipeline.close()
+
+
+async def _fold(store: Store, scope: trio.CancelScope) -> None:
+    """Fold a few events at a time, at moments that depend on everything else."""
+    choose = random.Random(0)  # noqa: S311 - not a secret
+    with scope:
+        while True:
+            await store.folding.fold(choose.randrange(1, 5))
+            await trio.sleep(choose.random() / 500)
 
 
 def dump_of(engine: Engine) -> list[object]:

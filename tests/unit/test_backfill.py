@@ -18,6 +18,8 @@ from alertd.store.failures import StoreCorrupt
 from alertd.store.protocols import StoredEvents
 from tests.unit.parts import SECOND, Parts, dump_of, record_of, running
 
+pytestmark = pytest.mark.usefixtures("form_of_the_log")
+
 HOOK = (Target("WEBHOOK", "https://example.org/hook"),)
 
 

@@ -26,7 +26,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"store"}),
     frozenset(
         {
-            *("housekeeping", "live_channels", "quarantine", "rulebook", "toml_channels"),
+            *("folder", "housekeeping", "live_channels", "quarantine", "rulebook", "toml_channels"),
             "toml_rules",
         }
     ),

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from alertd.model import DetectedBy
 from alertd.reconciler import Reconciler
 from tests.unit.parts import Parts, record_of, running
+
+pytestmark = pytest.mark.usefixtures("form_of_the_log")
 
 HOUR_S = 3600.0
 

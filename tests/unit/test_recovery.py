@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import trio
 
 from alertd.engine.inputs import Tick
@@ -12,6 +13,8 @@ from alertd.recovery import recover
 from alertd.snapshotter import Snapshotter
 from alertd.store.store import open_store
 from tests.unit.parts import ANNOUNCER, Parts, dump_of, new_state, record_of, running
+
+pytestmark = pytest.mark.usefixtures("form_of_the_log")
 
 
 def snapshotter_of(parts: Parts) -> Snapshotter:
