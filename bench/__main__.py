@@ -11,12 +11,12 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import curves, engine, ingest, latency, memory
+from bench import curves, engine, ingest, latency, memory, storage
 from bench.machine import describe
 from bench.report import show
 from bench.results import Results
 
-PARTS = ("ingest", "latency", "engine", "curves", "memory")
+PARTS = ("ingest", "latency", "engine", "curves", "memory", "storage")
 
 
 @click.command()
@@ -47,11 +47,12 @@ def main(
     folder: Path,
     json_path: Path | None,
 ) -> None:
-    """Measure alertd: PARTS are ingest, latency, engine, curves, memory; all of them by default."""
+    """Measure alertd: PARTS are ingest, latency, engine, curves, memory, storage; default: all."""
     chosen = parts or PARTS
     tell = Console(stderr=True).print
     machine = describe(folder)
     ingested, delays, engine_costs, drawn, states = [], [], [], [], []
+    kept, waits = [], []
     if "ingest" in chosen:
         for workload in ingest.WORKLOADS:
             if only in workload.name:
@@ -67,6 +68,9 @@ def main(
         drawn += curves.measure(tell)
     if "memory" in chosen:
         states += memory.measure(tell)
+    if "storage" in chosen:
+        kept += storage.measure(folder, tell)
+        waits += storage.measure_waits(folder, tell)
     results = Results(
         machine=machine,
         ingest=tuple(ingested),
@@ -74,6 +78,8 @@ def main(
         engine=tuple(engine_costs),
         curves=tuple(drawn),
         memory=tuple(states),
+        storage=tuple(kept),
+        waits=tuple(waits),
     )
     show(results)
     if json_path is not None:

@@ -17,6 +17,8 @@ from bench.results import (
     MemoryFigures,
     Results,
     Round,
+    StorageFigures,
+    WaitFigures,
 )
 
 _PLAIN_WIDTH = 132
@@ -48,6 +50,10 @@ def _tables(results: Results) -> Iterator[tuple[str, Table]]:
         yield "How the engine's cost grows", _curves(results.curves)
     if results.memory:
         yield "What the engine's state takes", _states(results.memory)
+    if results.storage:
+        yield "Events on disk", _storage(results.storage)
+    if results.waits:
+        yield "Appends of 1000 events, 50 a second, until they are durable", _waits(results.waits)
 
 
 def _machine(machine: Machine) -> str:
@@ -141,6 +147,34 @@ def _states(found: Sequence[MemoryFigures]) -> Table:
             "" if event is None else f"{event:.1f}",
             "" if process is None else f"{process / _MIB:,.0f}",
         )
+    return table
+
+
+def _storage(found: Sequence[StorageFigures]) -> Table:
+    headings = ("bytes/event", "folded", "fold CPU s/M", "fold s/M", "replay/s", "p50 ms", "p99 ms")
+    table = _table(("events", "series", "count", *headings))
+    for figures in found:
+        table.add_row(
+            figures.workload,
+            f"{figures.series:,}",
+            f"{figures.events:,}",
+            f"{figures.unfolded_bytes_per_event:.1f}",
+            f"{figures.folded_bytes_per_event:.2f}",
+            f"{figures.fold_cpu_s_per_million:.2f}",
+            f"{figures.fold_s_per_million:.2f}",
+            f"{figures.replayed_events_per_s:,.0f}",
+            f"{figures.read.p50_ms:.1f}",
+            f"{figures.read.p99_ms:.1f}",
+        )
+    return table
+
+
+def _waits(found: Sequence[WaitFigures]) -> Table:
+    table = _table(("beside", "appends", "p50 ms", "p99 ms", "max ms"))
+    for figures in found:
+        append = figures.append
+        milliseconds = (f"{ms:.1f}" for ms in (append.p50_ms, append.p99_ms, append.max_ms))
+        table.add_row(figures.beside, f"{figures.appends}", *milliseconds)
     return table
 
 

@@ -119,6 +119,33 @@ class MemoryFigures(Struct, frozen=True):
     """Of the whole process; only where it is of interest."""
 
 
+class StorageFigures(Struct, frozen=True):
+    """What it costs to keep and read back the events of one workload."""
+
+    workload: str
+    series: int
+    events: int
+    unfolded_bytes_per_event: float
+    folded_bytes_per_event: float
+    """The whole file after VACUUM, labels and indexes included."""
+    fold_cpu_s_per_million: float
+    fold_s_per_million: float
+    """Rests included."""
+    replayed_events_per_s: float
+    """Out of segments, up to where the engine would begin."""
+    read: Percentiles
+    """Of a read of one series over a day."""
+
+
+class WaitFigures(Struct, frozen=True):
+    """How long appends of 1000 events each take until they are durable."""
+
+    beside: str
+    """What else the store is doing."""
+    appends: int
+    append: Percentiles
+
+
 class Machine(Struct, frozen=True):
     """Where the figures were made."""
 
@@ -141,6 +168,8 @@ class Results(Struct, frozen=True):
     engine: tuple[EngineFigures, ...]
     curves: tuple[Curve, ...]
     memory: tuple[MemoryFigures, ...]
+    storage: tuple[StorageFigures, ...]
+    waits: tuple[WaitFigures, ...]
 
 
 def percentiles(waits_s: Sequence[float]) -> Percentiles:
