@@ -13,7 +13,8 @@ event in its segment's part of the log. Regular traffic has regular ordinals, so
 the log costs next to nothing; an event that comes late only costs a few bytes.
 
 Invariant: what decodes is what was encoded: a damaged body raises, it never yields other events.
-A run is decoded on its own: the events of one series cost no look at those of others.
+A run is decoded on its own: the events of one series cost no look at those of others. Leaves
+encoding to ``block_encoder.py``.
 """
 
 from __future__ import annotations
@@ -21,16 +22,15 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import accumulate, chain, repeat
-from operator import sub
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 import msgpack
 import zstandard
 
-from alertd.store.columns import LEVEL, Planes, integers, pack, steps, unpack
-from alertd.store.envelope import BadEntry, seal, unseal
-from alertd.store.value_codec import decode_values, encode_values
+from alertd.store.columns import Planes, integers, unpack
+from alertd.store.envelope import BadEntry, unseal
+from alertd.store.value_codec import decode_values
 
 VERSION: Final = 1
 
@@ -53,41 +53,6 @@ class Run(NamedTuple):
 
     def __len__(self) -> int:
         return len(self.ordinals)
-
-
-def encode_block(runs: Sequence[Run]) -> bytes:
-    """Return the body for ``runs``, of which there is one at least, ascending by series.
-
-    Costs about 0.6 us an event, and 20 us a run.
-    """
-    heads: list[tuple[int, ...]] = []
-    columns: tuple[list[int], ...] = ([], [], [], [])
-    for run in runs:
-        time_step, time_changes = _changes(run.times_us)
-        ordinal_step, ordinal_changes = _changes(run.ordinals)
-        values = encode_values(run.values)
-        heads.append(
-            (
-                run.series_id,
-                len(run),
-                run.times_us[0],
-                time_step,
-                run.ordinals[0],
-                ordinal_step,
-                values.decimals,
-                values.first,
-            )
-        )
-        parts = (time_changes, ordinal_changes, values.steps, values.corrections)
-        for column, part in zip(columns, parts, strict=True):
-            column += part
-    content = [
-        len(runs),
-        [pack(integers(steps(column))) for column in zip(*heads, strict=True)],
-        [pack(integers(column)) for column in columns],
-        _encode_ids(runs),
-    ]
-    return seal(VERSION, 0, len(columns[0]), [msgpack.packb(content)])
 
 
 class Block:
@@ -138,19 +103,8 @@ class Block:
         return None if self._ids is None else _decode_ids(self._ids, self.events)
 
 
-def _changes(column: array[int]) -> tuple[int, list[int]]:
-    """Return the first step of ``column`` and, place by place, by how much the next one differs.
-
-    The first two places hold a 0: what is there is in the head.
-    """
-    _, *rest = steps(column)
-    if not rest:
-        return 0, [0]
-    return rest[0], [0, 0, *map(sub, rest[1:], rest)]
-
-
 def _restored(first: int, step: int, changes: Sequence[int]) -> array[int]:
-    """Undo ``_changes``."""
+    """Add up the changes of a step to the steps, and those to what they lead to."""
     if len(changes) == 1:
         return array("q", [first])
     all_steps = accumulate(changes[2:], initial=step)
@@ -166,15 +120,6 @@ def _unpacked(content: memoryview) -> tuple[int, list[Planes], list[Planes], byt
     if len(heads) != _HEADS or len(columns) != _COLUMNS:
         raise BadEntry(f"{len(heads)} heads and {len(columns)} columns")
     return runs, heads, columns, ids
-
-
-def _encode_ids(runs: Sequence[Run]) -> bytes | None:
-    if all(run.ids is None for run in runs):
-        return None
-    ids = list(
-        chain.from_iterable(repeat(None, len(run)) if run.ids is None else run.ids for run in runs)
-    )
-    return zstandard.compress(msgpack.packb(ids, unicode_errors="surrogatepass"), LEVEL)
 
 
 def _decode_ids(packed: bytes, events: int) -> list[str | None]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from itertools import accumulate
+from operator import sub
 from typing import Final
 
 import msgpack
 
-from alertd.store.columns import integers, pack, steps, unpack
+from alertd.store.columns import integers, pack, unpack
 from alertd.store.envelope import BadEntry, seal, unseal
 
 VERSION: Final = 1
@@ -61,13 +62,13 @@ class Directory:
 
     def encode(self) -> bytes:
         """Return the bytes of a directory with an entry at least."""
-        columns = [
-            steps(steps(self.positions)),
-            steps(steps(self.received_us)),
+        columns = (
+            integers(_steps(_steps(self.positions))),
+            integers(_steps(_steps(self.received_us))),
             self.counts,
             self.has_ids,
-        ]
-        content = msgpack.packb([pack(integers(column)) for column in columns])
+        )
+        content = msgpack.packb([pack(column) for column in columns])
         return seal(VERSION, 0, len(self.positions), [content])
 
     @classmethod
@@ -87,3 +88,7 @@ class Directory:
         directory.counts, directory.has_ids = counts, has_ids
         directory.ends = array("q", accumulate(counts))
         return directory
+
+
+def _steps(column: array[int] | list[int]) -> list[int]:
+    return [column[0], *map(sub, column[1:], column)]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import apsw
 import trio
@@ -27,9 +27,9 @@ from alertd.store.entry_codec import decode_batch
 from alertd.store.envelope import BadEntry
 from alertd.store.failures import corrupt
 from alertd.store.readers import Readers
-from alertd.store.segment_draft import PackedBlock, SegmentDraft
 from alertd.store.segment_reads import totals_of
 from alertd.store.segments import (
+    PackedBlock,
     Segment,
     count_block,
     delete_folded_entries,
@@ -40,6 +40,9 @@ from alertd.store.segments import (
     uncounted_blocks,
 )
 from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
+
+if TYPE_CHECKING:
+    from alertd.store.segment_draft import SegmentDraft
 
 READ_BYTES: Final = 1 << 20
 """So much of the log is read and sorted at a time."""
@@ -112,6 +115,9 @@ class Folding:
             await self._settle(rest)
 
     async def _gather(self, max_events: int, rest: Rest) -> SegmentDraft:
+        # Not imported before something is folded: a daemon that is at rest saves NumPy's memory.
+        from alertd.store.segment_draft import SegmentDraft
+
         draft = SegmentDraft()
         after = 0
         while draft.events < max_events:

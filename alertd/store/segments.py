@@ -19,8 +19,6 @@ from typing import NamedTuple
 
 import apsw
 
-from alertd.store.segment_draft import PackedBlock
-
 
 class Segment(NamedTuple):
     """A row of ``segments`` but for its directory."""
@@ -33,6 +31,17 @@ class Segment(NamedTuple):
     least_us: int
     """Event times."""
     greatest_us: int
+
+
+class PackedBlock(NamedTuple):
+    """A block as its row has it, but for its name."""
+
+    first_series: int
+    last_series: int
+    events: int
+    least_us: int
+    greatest_us: int
+    body: bytes
 
 
 class StoredBlock(NamedTuple):

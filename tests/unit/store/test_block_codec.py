@@ -7,14 +7,16 @@ from array import array
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alertd.store.block_codec import Block, Run, encode_block
+from alertd.store.block_codec import Block, Run
+from alertd.store.block_encoder import Columns, EncodedValues, encode_block, encode_values
 from alertd.store.columns import integers, pack, unpack
 from alertd.store.envelope import BadEntry
-from alertd.store.value_codec import RAW, decode_values, encode_values
+from alertd.store.value_codec import RAW, decode_values
 
 I64 = st.integers(-(1 << 63), (1 << 63) - 1)
 AWKWARD = (
@@ -28,6 +30,28 @@ FLOATS = st.one_of(
     st.decimals(-10_000, 10_000, places=3).map(float),
 )
 IDS = st.sampled_from((None, "", "a", "ä😀", "\ud800", "x" * 300))
+
+
+def encoded(runs: Sequence[Run]) -> bytes:
+    """Return the block that has these runs."""
+    ids = None
+    if any(run.ids is not None for run in runs):
+        ids = [each for run in runs for each in run.ids or [None] * len(run)]
+    return encode_block(
+        Columns(
+            series_ids=np.array([run.series_id for run in runs]),
+            counts=np.array([len(run) for run in runs]),
+            ordinals=np.concatenate([np.array(run.ordinals) for run in runs]),
+            times_us=np.concatenate([np.array(run.times_us) for run in runs]),
+            values=np.concatenate([np.array(run.values) for run in runs]),
+            ids=ids,
+        )
+    )
+
+
+def encoded_values(*runs: Sequence[float]) -> EncodedValues:
+    starts = [0, *accumulate(map(len, runs))][:-1]
+    return encode_values(np.concatenate([np.array(run) for run in runs]), np.array(starts))
 
 
 def same_bits(one: array[float], other: array[float]) -> bool:
@@ -56,7 +80,7 @@ def runs(draw: st.DrawFn) -> list[Run]:
 
 @given(runs())
 def test_a_block_decodes_to_the_runs_that_it_was_made_of(original: list[Run]) -> None:
-    block = Block(encode_block(original))
+    block = Block(encoded(original))
     assert list(block.series_ids) == [run.series_id for run in original]
     assert list(block.counts) == [len(run) for run in original]
     has_ids = any(run.ids is not None for run in original)
@@ -71,41 +95,52 @@ def test_a_block_decodes_to_the_runs_that_it_was_made_of(original: list[Run]) ->
             assert decoded.ids is None
 
 
-@given(st.lists(FLOATS, min_size=1, max_size=50))
-@example([0.0, -0.0])
-@example([1.5, -0.0, 2.5])
-@example([float(2**62), 1.0])
-@example([5e-324] * 3)
-@example([1e-9, 1e300])
-@example(list(AWKWARD))
-def test_values_decode_to_the_same_bits(values: list[float]) -> None:
-    original = array("d", values)
-    encoded = encode_values(original)
-    decoded = decode_values(
-        encoded.decimals, encoded.first, integers(encoded.steps), integers(encoded.corrections)
-    )
-    assert same_bits(decoded, original)
+@given(st.lists(st.lists(FLOATS, min_size=1, max_size=30), min_size=1, max_size=5))
+@example([[0.0, -0.0]])
+@example([[1.5, -0.0, 2.5], [-0.0]])
+@example([[float(2**62), 1.0]])
+@example([[5e-324] * 3, [1.0]])
+@example([[1e-9, 1e300], [0.5, 0.25]])
+@example([list(AWKWARD)])
+@example([[value] for value in AWKWARD])
+def test_values_decode_to_the_same_bits(runs: list[list[float]]) -> None:
+    found = encoded_values(*runs)
+    ends = [0, *accumulate(map(len, runs))]
+    for number, run in enumerate(runs):
+        part = slice(ends[number], ends[number + 1])
+        decoded = decode_values(
+            int(found.decimals[number]),
+            int(found.firsts[number]),
+            array("q", found.steps[part]),
+            array("q", found.corrections[part]),
+        )
+        assert same_bits(decoded, array("d", run))
 
 
 @given(st.integers(0, 6), st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=50))
 def test_decimal_fractions_need_no_corrections(decimals: int, digits: list[int]) -> None:
-    values = array("d", [number / 10**decimals for number in digits])
-    encoded = encode_values(values)
-    assert encoded.decimals <= decimals
-    assert not any(encoded.corrections)
+    found = encoded_values([number / 10**decimals for number in digits])
+    assert found.decimals[0] <= decimals
+    assert not found.corrections.any()
 
 
 def test_what_a_sender_computed_is_decimal_but_for_the_last_place() -> None:
-    encoded = encode_values(array("d", [51.846000000000004, 44.508, 30.88300000000001, 0.3]))
-    assert encoded.decimals == 3
-    assert any(encoded.corrections)
+    found = encoded_values([51.846000000000004, 44.508, 30.88300000000001, 0.3])
+    assert found.decimals[0] == 3
+    assert found.corrections.any()
 
 
 def test_values_that_are_no_decimal_fractions_are_raw() -> None:
     choose = random.Random(1)  # noqa: S311 - not a secret
-    assert encode_values(array("d", [choose.gauss(0, 1) for _ in range(9)])).decimals == RAW
-    # The exception is not among those that are looked at first.
-    assert encode_values(array("d", [1.0, 1.0, 1 / 3, *[1.0] * 9])).decimals == RAW
+    noise = [choose.gauss(0, 1) for _ in range(9)]
+    # In the second run the exception is not among those that are looked at first.
+    found = encoded_values(noise, [1.0, 1.0, 1 / 3, *[1.0] * 9], [1.0, 1.5])
+    assert list(found.decimals) == [RAW, RAW, 1]
+
+
+def test_one_value_of_more_digits_than_those_looked_at_makes_the_whole_run_scaled_finer() -> None:
+    found = encoded_values([1.0, 1.125, *[1.0] * 9], [2.0] * 20)
+    assert list(found.decimals) == [3, 0]
 
 
 @given(st.lists(st.one_of(I64, st.integers(-300, 300), st.just(0)), min_size=1, max_size=50))
@@ -145,7 +180,7 @@ def regular(series: int, events: int, *, ids: Sequence[str | None] | None = None
 
 
 def test_regular_traffic_costs_next_to_nothing() -> None:
-    assert len(encode_block(regular(series=10, events=800))) < 8000 * 0.1
+    assert len(encoded(regular(series=10, events=800))) < 8000 * 0.1
 
 
 def damaged(body: bytes, choose: random.Random) -> bytes:
@@ -158,7 +193,7 @@ def damaged(body: bytes, choose: random.Random) -> bytes:
 
 
 def test_every_damage_is_noticed() -> None:
-    body = encode_block(regular(series=3, events=4, ids=("a", None, "ü", "")))
+    body = encoded(regular(series=3, events=4, ids=("a", None, "ü", "")))
     choose = random.Random(5)  # noqa: S311 - not a secret
     for _ in range(2000):
         with pytest.raises(BadEntry):
