@@ -6,7 +6,7 @@ Owns the order of the steps, each a transaction short enough that no append wait
 2. Insert the blocks, in portions. Until 3. nobody sees them.
 3. In one small transaction the segment gets its row: from here on its blocks count and its entries
    in the log do not (``segments.py``).
-4. Add the blocks to the totals of their series, block by block.
+4. Add the blocks to the totals of their series, some blocks at a time.
 5. Delete the entries, in portions.
 
 Invariant: folding changes the form of what is stored, never the content. Stopped anywhere, by a
@@ -31,7 +31,8 @@ from alertd.store.segment_reads import totals_of
 from alertd.store.segments import (
     PackedBlock,
     Segment,
-    count_block,
+    SeriesTotals,
+    count_blocks,
     delete_folded_entries,
     delete_unowned_blocks,
     folded_position,
@@ -48,7 +49,9 @@ READ_BYTES: Final = 1 << 20
 """So much of the log is read and sorted at a time."""
 WRITE_BYTES: Final = 256 << 10
 """So much of blocks is inserted in one transaction."""
-DELETE_BYTES: Final = 1 << 20
+COUNT_SERIES: Final = 1000
+"""So many series get new totals in one transaction, or those of one block."""
+DELETE_BYTES: Final = 256 << 10
 DELETE_ENTRIES: Final = 1000
 DELETE_BLOCKS: Final = 32
 """So much is deleted in one transaction."""
@@ -166,11 +169,14 @@ class Folding:
     async def _settle(self, rest: Rest) -> None:
         await self._in_portions(partial(delete_unowned_blocks, DELETE_BLOCKS), rest)
         while blocks := await self._readers.run("read folded events", partial(uncounted_blocks, 8)):
+            totals: list[SeriesTotals] = []
             for block in blocks:
-                totals = await self._readers.compute(partial(totals_of, block, self._path))
-                await self._writer.run(
-                    "count folded events", partial(count_block, block.id, totals)
-                )
+                totals += await self._readers.compute(partial(totals_of, block, self._path))
+                if len(totals) >= COUNT_SERIES or block is blocks[-1]:
+                    await self._writer.run(
+                        "count folded events", partial(count_blocks, block.id, totals)
+                    )
+                    totals = []
                 await rest()
         await self._in_portions(partial(delete_folded_entries, DELETE_ENTRIES, DELETE_BYTES), rest)
 

@@ -158,15 +158,17 @@ def uncounted_blocks(limit: int, connection: apsw.Connection) -> list[StoredBloc
     return list(map(StoredBlock._make, rows))
 
 
-def count_block(block: int, totals: Iterable[SeriesTotals], connection: apsw.Connection) -> None:
-    """Add ``totals``, those of ``block``, which is the next one, to its series."""
+def count_blocks(
+    last_block: int, totals: Iterable[SeriesTotals], connection: apsw.Connection
+) -> None:
+    """Add ``totals``, those of the next blocks up to ``last_block``, to their series."""
     connection.executemany(
         "UPDATE series SET event_count = event_count + ?2, "
         "first_us = min(ifnull(first_us, ?3), ?3), last_us = max(ifnull(last_us, ?4), ?4) "
         "WHERE id = ?1",
         totals,
     )
-    _set_meta(connection, "counted_block", block)
+    _set_meta(connection, "counted_block", last_block)
 
 
 def delete_unowned_blocks(limit: int, connection: apsw.Connection) -> int:
@@ -181,15 +183,18 @@ def delete_unowned_blocks(limit: int, connection: apsw.Connection) -> int:
 
 def delete_folded_entries(max_entries: int, max_bytes: int, connection: apsw.Connection) -> int:
     """Delete some entries of the log that are rubbish, and return how many those were."""
-    last: int | None = connection.execute(
-        "SELECT max(position) FROM (SELECT position, "
-        "sum(length(body)) OVER (ORDER BY position) - length(body) AS bytes_before "
-        "FROM event_log WHERE position <= ? AND kind = 'events' ORDER BY position LIMIT ?) "
-        "WHERE bytes_before < ?",
-        (folded_position(connection), max_entries, max_bytes),
-    ).get
-    if last is None:
-        return 0
+    rows = connection.execute(
+        "SELECT position, length(body) FROM event_log "
+        "WHERE position <= ? AND kind = 'events' ORDER BY position LIMIT ?",
+        (folded_position(connection), max_entries),
+    )
+    last = size_bytes = 0
+    for position, body_bytes in rows:
+        last = position
+        size_bytes += body_bytes
+        if size_bytes >= max_bytes:
+            rows.close(True)
+            break
     connection.execute("DELETE FROM event_log WHERE position <= ? AND kind = 'events'", (last,))
     return connection.changes()
 

@@ -48,6 +48,7 @@ def _small_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segment_draft, "BLOCK_RUNS", 3)
     monkeypatch.setattr(folding, "READ_BYTES", 300)
     monkeypatch.setattr(folding, "WRITE_BYTES", 500)
+    monkeypatch.setattr(folding, "COUNT_SERIES", 4)
     monkeypatch.setattr(folding, "DELETE_ENTRIES", 5)
     monkeypatch.setattr(folding, "DELETE_BYTES", 500)
     monkeypatch.setattr(folding, "DELETE_BLOCKS", 2)
@@ -196,7 +197,7 @@ async def test_a_folding_that_stops_between_two_transactions_leaves_the_content_
         if is_over:
             break
         assert stop_at < 300, "it never comes through"
-    assert stop_at > 20
+    assert stop_at > 12
 
 
 async def test_a_read_and_a_replay_see_everything_once_while_it_is_folded(
