@@ -14,7 +14,7 @@ from rich.console import Console
 from bench import curves, engine, ingest, latency, memory, storage
 from bench.machine import describe
 from bench.report import show
-from bench.results import Results
+from bench.results import Results, StorageFigures, WaitFigures
 
 PARTS = ("ingest", "latency", "engine", "curves", "memory", "storage")
 
@@ -52,7 +52,8 @@ def main(
     tell = Console(stderr=True).print
     machine = describe(folder)
     ingested, delays, engine_costs, drawn, states = [], [], [], [], []
-    kept, waits = [], []
+    kept: list[StorageFigures] = []
+    waits: list[WaitFigures] = []
     if "ingest" in chosen:
         for workload in ingest.WORKLOADS:
             if only in workload.name:
