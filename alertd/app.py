@@ -30,6 +30,7 @@ from alertd.http.services import Limits, Services
 from alertd.live_channels import LiveChannels
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S
+from alertd.notifier import load_policy
 from alertd.notify.announce import Announcer
 from alertd.recovery import Recovered, recover
 from alertd.reload import Reloader
@@ -73,6 +74,7 @@ class _Daemon:
                 config.server.base_url,
                 group_by=config.notify.group_by,
                 timing=config.notify.timing,
+                policy=await load_policy(store, config),
             )
             sdnotify.status("recovering")
             recovered = await recover(
@@ -113,6 +115,7 @@ class _Daemon:
             rules=core.rulebook,
             incidents=store.incidents,
             outbox=store.outbox,
+            silences=store.silences,
             notifier=core.notifier,
             status=status,
             reloader=reloader,

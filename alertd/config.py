@@ -26,9 +26,11 @@ from alertd.config_errors import ConfigError
 from alertd.errors import Problem
 from alertd.model import Timing
 from alertd.notify.announce import DEFAULT_GROUP_BY
+from alertd.notify.settings import InhibitSpec, MuteSpec
 from alertd.rules import RuleSetting, seconds_to_us
 from alertd.toml_channels import read_channels
 from alertd.toml_document import Document
+from alertd.toml_policy import read_tables
 from alertd.toml_rules import TomlRule, read_rules
 
 MAX_INCLUDED_FILES: Final = 1000
@@ -196,6 +198,8 @@ class Config(Struct, frozen=True, kw_only=True):
     host_metrics: HostMetricsConfig = HostMetricsConfig()
     channels: dict[str, ChannelConfig] = msgspec.field(default_factory=dict)
     rules: tuple[TomlRule, ...] = ()
+    mute: tuple[MuteSpec, ...] = ()
+    inhibit: tuple[InhibitSpec, ...] = ()
     include: tuple[str, ...] = ()
     """Patterns of further files, relative to the file that names them."""
 
@@ -209,6 +213,7 @@ SECTIONS: Final[Mapping[str, type[_Section]]] = {
     "host_metrics": HostMetricsConfig,
 }
 
+_MAIN_ONLY: Final = {"include": None, "mute": None, "inhibit": None}
 _INCLUDABLE: Final = {"channels": None, "rules": None}
 
 
@@ -219,10 +224,12 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     with every mistake in every file.
     """
     main = Document(path)
-    main.refuse_unknown((), main.table, {**SECTIONS, **_INCLUDABLE, "include": None})
+    main.refuse_unknown((), main.table, {**SECTIONS, **_INCLUDABLE, **_MAIN_ONLY})
     # Any: each section has its own type; ``Config`` is built from them by name.
     sections: dict[str, Any] = {name: _section(main, name) for name in SECTIONS}
     _check_queue(main, sections["server"], sections["engine"])
+    mute = read_tables(main, "mute", MuteSpec)
+    inhibit = read_tables(main, "inhibit", InhibitSpec)
     include = _patterns(main)
     documents = [main, *_included(main, include)]
     channels, channel_names = read_channels(documents, environ)
@@ -230,7 +237,9 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     problems = [problem for document in documents for problem in document.problems]
     if problems:
         raise ConfigError(problems)
-    return Config(**sections, channels=channels, rules=rules, include=include)
+    return Config(
+        **sections, channels=channels, rules=rules, mute=mute, inhibit=inhibit, include=include
+    )
 
 
 def _section(main: Document, name: str) -> _Section:

@@ -35,6 +35,7 @@ from alertd.pipeline import Pipeline
 from alertd.quarantine import Quarantine
 from alertd.reconciler import Reconciler
 from alertd.recovery import Recovered
+from alertd.reminders import Reminders
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleRecord, RuleSetting, seconds_to_us
 from alertd.series import SeriesRegistry
@@ -100,7 +101,24 @@ class Core:
             list_url=f"{config.server.base_url}/api/incidents?state=firing",
             random=chance.random,
         )
-        self.notifier = Notifier(store.outbox, clock.now_us, metrics, self.dispatcher.wake)
+        self.reminders = Reminders(
+            store.waiting,
+            announcer.policy,
+            config.notify.timing,
+            clock.now_us,
+            self.dispatcher.wake,
+        )
+        self.notifier = Notifier(
+            outbox=store.outbox,
+            silences=store.silences,
+            incidents=store.incidents,
+            policy=announcer.policy,
+            now_us=clock.now_us,
+            metrics=metrics,
+            wake_dispatch=self.dispatcher.wake,
+            wake_reminders=self.reminders.wake,
+            random_bits=chance.getrandbits,
+        )
         self.pipeline = Pipeline(
             events=store.events,
             rules=store.rules,
@@ -113,7 +131,7 @@ class Core:
             metrics=metrics,
             max_queued_events=engine.max_queue_events,
             applied=recovered.applied,
-            on_recorded=self.dispatcher.wake,
+            on_recorded=self._recorded,
         )
         self.rulebook = RuleBook(
             rules,
@@ -189,6 +207,7 @@ class Core:
             await first()
             nursery.start_soon(self.snapshotter.run)
             nursery.start_soon(self.reconciler.run)
+            nursery.start_soon(self.reminders.run)
             nursery.start_soon(self.quarantine.run)
             nursery.start_soon(self.housekeeper.run)
             nursery.start_soon(self.folder.run)
@@ -201,6 +220,10 @@ class Core:
             await self.snapshotter.take()
             await self.dispatcher.drain(self._config.notify.shutdown_deadline_secs)
             nursery.cancel_scope.cancel()
+
+    def _recorded(self) -> None:
+        self.dispatcher.wake()
+        self.reminders.wake()
 
     def _group_states(self, rule_id: str) -> dict[str, int]:
         """Return how many groups of a rule are in each state, every state named."""

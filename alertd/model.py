@@ -352,6 +352,26 @@ class Timing(Struct, frozen=True):
     """Whether an end may travel in the same message as its beginning."""
 
 
+class HoldReason(StrEnum):
+    """Why a notification is held back."""
+
+    INHIBITED = "inhibited"
+    SILENCED = "silenced"
+    MUTED = "muted"
+
+
+class Hold(Struct, frozen=True):
+    """Something that holds a notification back."""
+
+    reason: HoldReason
+    ref: str
+    """What holds it: the id of a silence or of an incident, the name of a mute schedule."""
+    until_us: int
+    """When to ask again."""
+    detail: str
+    """For a person, on the incident's timeline."""
+
+
 class Notification(Struct, frozen=True, kw_only=True):
     """What one target is to be told of one incident, once."""
 
@@ -368,6 +388,10 @@ class Notification(Struct, frozen=True, kw_only=True):
     view: bytes
     """The ``IncidentView`` as JSON, as it was when the transition was recorded."""
     created_us: int
+    repeat_us: int = 0
+    """How long after it the same is told again while it is still true; 0 for never."""
+    hold: Hold | None = None
+    """What holds it back, if anything does."""
 
 
 class Outgoing(Struct, frozen=True, kw_only=True):

@@ -28,7 +28,9 @@ from alertd.live_channels import LiveChannels
 from alertd.rulebook import RuleBook
 
 WATCH_EVERY_S: Final = 2.0
-_READ_AT_START: Final = ("server", "store", "engine", "notify", "logging", "host_metrics")
+_READ_AT_START: Final = (
+    *("server", "store", "engine", "notify", "logging", "host_metrics", "mute", "inhibit"),
+)
 
 log = structlog.get_logger(__name__)
 

@@ -5,7 +5,6 @@ Owns the words of the command and what it prints. The query is the one behind ``
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -23,6 +22,7 @@ from rich.text import Text
 
 from alertd.blocking import Threads
 from alertd.cli.configuration import config_option
+from alertd.cli.lengths import length_s
 from alertd.cli.store_file import failing, find_store, store_option
 from alertd.cli.terminal import is_terminal
 from alertd.http.stored_items import EventItem, event_item
@@ -50,9 +50,6 @@ Exit codes:
   4  the database is damaged
 """
 
-_AGO = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-
 
 class _Instant(click.ParamType[int]):
     """A moment, in microseconds."""
@@ -63,9 +60,8 @@ class _Instant(click.ParamType[int]):
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> int:
         text = str(value)
-        ago = _AGO.fullmatch(text)
-        if ago is not None:
-            seconds = int(ago[1]) * _UNITS_S[ago[2]]
+        seconds = length_s(text)
+        if seconds is not None:
             return time.time_ns() // 1000 - seconds * US_PER_S
         try:
             return written_us(text)

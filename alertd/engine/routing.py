@@ -17,8 +17,8 @@ from alertd.engine.bucketed import BucketedGroup
 from alertd.engine.continuous import ContinuousGroup
 from alertd.engine.group import Group
 from alertd.engine.plan import Plan
-from alertd.model import Labels, Matcher, MatchOperator, Rule, Series
-from alertd.patterns import compile_pattern
+from alertd.matching import predicate
+from alertd.model import Labels, MatchOperator, Rule, Series
 
 Route = tuple[Group, ...]
 
@@ -31,7 +31,7 @@ class RuleGroups:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.by_labels: dict[Labels, Group] = {}
-        self._matches = [_predicate(matcher) for matcher in plan.rule.matchers]
+        self._matches = [predicate(matcher) for matcher in plan.rule.matchers]
         self.watch_silence()
 
     def watch_silence(self) -> None:
@@ -198,22 +198,6 @@ def _handle_of(rule: Rule) -> _Handle:
         if matcher.operator is MatchOperator.EQUAL and matcher.pattern:
             return rule.metric_name, (matcher.label, matcher.pattern)
     return rule.metric_name, None
-
-
-def _predicate(matcher: Matcher) -> Callable[[dict[str, str]], bool]:
-    """Return what decides one matcher on a label set; a missing label is the empty string."""
-    name, pattern = matcher.label, matcher.pattern
-    match matcher.operator:
-        case MatchOperator.EQUAL:
-            return lambda labels: labels.get(name, "") == pattern
-        case MatchOperator.NOT_EQUAL:
-            return lambda labels: labels.get(name, "") != pattern
-        case MatchOperator.REGEX:
-            fullmatch = compile_pattern(pattern).fullmatch
-            return lambda labels: fullmatch(labels.get(name, "")) is not None
-        case MatchOperator.NOT_REGEX:
-            differs = compile_pattern(pattern).fullmatch
-            return lambda labels: differs(labels.get(name, "")) is None
 
 
 def same_windows(old: Rule, new: Rule) -> bool:

@@ -22,6 +22,7 @@ from alertd.http.operations import OperationRoutes
 from alertd.http.quarantine import QuarantineRoutes
 from alertd.http.rules import RuleRoutes
 from alertd.http.services import Metrics, Services
+from alertd.http.silences import SilenceRoutes
 from alertd.http.stored_events import StoredEventRoutes
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -38,6 +39,7 @@ def make_app(services: Services) -> QuartTrio:
         RuleRoutes,
         IncidentRoutes,
         NotificationRoutes,
+        SilenceRoutes,
         OperationRoutes,
     ):
         app.register_blueprint(routes(services).blueprint())

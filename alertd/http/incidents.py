@@ -5,14 +5,35 @@ Owns the parameters of the queries. Leaves reading to the store and what is show
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
 from quart import Blueprint, Response, request
 
-from alertd.errors import InvalidInput, NotFound
-from alertd.http import wire
+from alertd.errors import InvalidInput, NotFound, Problem
+from alertd.http import strict, wire
+from alertd.http.body import read_body
 from alertd.http.query import InvalidParameters, Parameters
 from alertd.http.services import Services
 from alertd.model import DeliveryStatus
 from alertd.store.history import HistoryQuery, IncidentState
+
+MAX_ACK_BYTES: Final = 4096
+MAX_BY_CHARS: Final = 200
+
+
+class AckMedia(StrEnum):
+    """Content types of an acknowledgement."""
+
+    JSON = "application/json"
+
+
+class AckBody(Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What may be said with an acknowledgement."""
+
+    by: str = ""
+    """Who has seen it."""
 
 
 class IncidentRoutes:
@@ -20,6 +41,7 @@ class IncidentRoutes:
 
     def __init__(self, services: Services) -> None:
         self._incidents = services.incidents
+        self._notifier = services.notifier
         self._rules = services.rules
 
     def blueprint(self) -> Blueprint:
@@ -30,7 +52,21 @@ class IncidentRoutes:
         routes.add_url_rule("/api/history", "history", self.history, methods=["GET"])
         routes.add_url_rule("/api/incidents", "list", self.history, methods=["GET"])
         routes.add_url_rule("/api/incidents/<incident_id>", "get", self.get, methods=["GET"])
+        ack = "/api/incidents/<incident_id>/ack"
+        routes.add_url_rule(ack, "acknowledge", self.acknowledge, methods=["POST"])
         return routes
+
+    async def acknowledge(self, incident_id: str) -> Response:
+        """Stop repeating an incident; the body may say who asks."""
+        Parameters(request.args).check()
+        by = ""
+        if await request.get_data(cache=True):
+            body, _ = await read_body(AckMedia, max_bytes=MAX_ACK_BYTES)
+            by = strict.to_struct(strict.parse(strict.to_text(body)), AckBody).by
+        if len(by) > MAX_BY_CHARS or (by and not by.isprintable()):
+            raise InvalidInput([Problem("/by", f"must be at most {MAX_BY_CHARS} characters")])
+        await self._notifier.acknowledge(incident_id, by)
+        return await self.get(incident_id)
 
     async def history(self) -> Response:
         """List the incidents of all rules, the newest first."""

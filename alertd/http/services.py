@@ -16,6 +16,7 @@ from prometheus_client import Counter, Histogram
 from alertd.http.event_input import SeriesLookup
 from alertd.idempotency import RequestId
 from alertd.intake import Answer, Draft, Receipt
+from alertd.notify.silence import Silence
 from alertd.rules import RuleRecord, RuleSpec
 from alertd.store.deliveries import Delivery, DeliveryQuery
 from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
@@ -135,8 +136,36 @@ class Outbox(Protocol):
 class Notifier(Protocol):
     """What people may change of notifications: ``alertd.notifier.Notifier``."""
 
+    def now_us(self) -> int:
+        """Return the time by the daemon's clock."""
+        ...
+
     async def requeue(self, message_id: str) -> None:
         """Send a failed message again. Raises ``NotFound`` and ``Conflict``."""
+        ...
+
+    async def acknowledge(self, incident_id: str, by: str) -> None:
+        """Stop repeating an incident. Raises ``NotFound`` and ``Conflict``."""
+        ...
+
+    async def silence(self, silence: Silence) -> Silence:
+        """Add a silence. Raises ``InvalidInput`` and ``Conflict``."""
+        ...
+
+    async def expire_silence(self, silence_id: str) -> Silence:
+        """End a silence now. Raises ``NotFound``."""
+        ...
+
+
+class Silences(Protocol):
+    """The silences: ``alertd.store.silences.SilenceTable``."""
+
+    async def get(self, silence_id: str) -> Silence | None:
+        """Return one, None if there is none of that id."""
+        ...
+
+    async def newest(self) -> list[Silence]:
+        """Return silences, over or not, those that end last first."""
         ...
 
 
@@ -188,6 +217,7 @@ class Services:
     incidents: Incidents
     outbox: Outbox
     notifier: Notifier
+    silences: Silences
     status: Status
     reloader: Reloader
     metrics: Metrics

@@ -196,6 +196,8 @@ class TimelineReply(Struct, frozen=True, kw_only=True, rename="camel"):
 class IncidentReply(HistoryReply, frozen=True, kw_only=True, rename="camel"):
     """One incident with its timeline, the oldest line first."""
 
+    acknowledged_at: str | None
+    acknowledged_by: str | None
     timeline: tuple[TimelineReply, ...]
 
 
@@ -296,6 +298,8 @@ def incident_reply(detail: IncidentDetail) -> IncidentReply:
     """Return an incident with its timeline."""
     return IncidentReply(
         **msgspec.structs.asdict(history_reply(detail.item)),
+        acknowledged_at=_optional_time(detail.acked_us),
+        acknowledged_by=detail.acked_by,
         timeline=tuple(
             TimelineReply(
                 at=format_us(entry.at_us),

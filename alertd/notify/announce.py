@@ -3,8 +3,8 @@
 Owns the wording of one incident in one line, the view of it that receivers get, and the ids of
 notifications. It observes the engine's transitions on behalf of the channels; it sends nothing.
 
-Invariant: the same transition always gives the same announcement, ids included, so that
-recording it twice is harmless.
+Invariant: the same transition always gives the same notifications, ids included, so that recording
+it twice is harmless. What holds them back is decided when they are first recorded.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from alertd.model import (
     NAMESPACE,
     US_PER_S,
     Announcement,
+    Hold,
     Incident,
     Notification,
     Rule,
@@ -31,6 +32,7 @@ from alertd.model import (
     Transition,
     TransitionKind,
 )
+from alertd.notify.policy import Policy, subject_labels
 
 _TOLD = {
     TransitionKind.FIRING: MessageKind.FIRING,
@@ -50,6 +52,7 @@ class Announcer:
         *,
         group_by: Sequence[str] = DEFAULT_GROUP_BY,
         timing: Timing = Timing(),  # noqa: B008  # immutable
+        policy: Policy | None = None,
     ) -> None:
         """``group_by`` names what the notifications of one message have in common.
 
@@ -58,6 +61,8 @@ class Announcer:
         self._public_url = public_url.rstrip("/")
         self._group_by = tuple(group_by)
         self._timing = timing
+        self.policy = Policy() if policy is None else policy
+        """What holds notifications back now."""
 
     def announce(self, transition: Transition) -> Announcement | None:
         """Return what to record and whom to tell of ``transition``; None without an incident."""
@@ -68,6 +73,7 @@ class Announcer:
             return Announcement(transition=transition, summary=summarise(rule, incident))
         view = msgspec.json.encode(self._view(rule, incident, transition.value))
         group_key = _group_key(self._group_by, rule, incident)
+        hold = self._hold(kind, rule, incident, transition.detected_us)
         return Announcement(
             transition=transition,
             summary=summarise(rule, incident),
@@ -82,10 +88,21 @@ class Announcer:
                     timing=self._timing,
                     view=view,
                     created_us=transition.detected_us,
+                    repeat_us=rule.repeat_interval_us,
+                    hold=hold,
                 )
                 for target in rule.targets
             ),
         )
+
+    def _hold(self, kind: MessageKind, rule: Rule, incident: Incident, now_us: int) -> Hold | None:
+        """Return what holds this transition back; it may hold others back from now on."""
+        labels = subject_labels(rule.name, rule.severity.value, dict(incident.group))
+        if kind is MessageKind.FIRING:
+            self.policy.sources.begin(incident.id, labels)
+        else:
+            self.policy.sources.end(incident.id, labels)
+        return self.policy.hold(incident.id, labels, now_us)
 
     def _view(self, rule: Rule, incident: Incident, value: float | None) -> IncidentView:
         ended_us = incident.ended_us

@@ -118,6 +118,9 @@ class IncidentDetail(Struct, frozen=True):
 
     item: HistoryItem
     timeline: tuple[TimelineEntry, ...]
+    acked_us: int | None = None
+    """When somebody said that they had seen it."""
+    acked_by: str | None = None
 
 
 def check_query(query: HistoryQuery) -> None:
@@ -154,7 +157,11 @@ def read_incident(incident_id: str, connection: apsw.Connection) -> IncidentDeta
     if not rows:
         return None
     (item,) = _items(connection, rows)
-    return IncidentDetail(item, timeline.read(connection, incident_id))
+    acked = connection.execute(
+        "SELECT acked_us, acked_by FROM incidents WHERE id = ?", (incident_id,)
+    ).fetchone()
+    acked_us, acked_by = msgspec.convert(acked, tuple[int | None, str | None])
+    return IncidentDetail(item, timeline.read(connection, incident_id), acked_us, acked_by)
 
 
 def group_text(group: Labels) -> str:

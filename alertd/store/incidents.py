@@ -8,11 +8,13 @@ announcements again, as a replay does, changes nothing. Leaves reading to ``hist
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import apsw
+import msgspec
+from msgspec import Struct
 
 from alertd.model import Announcement, Incident, Labels, TransitionKind
 from alertd.store import timeline
@@ -40,6 +42,22 @@ _UPSERT: Final = (
     f"VALUES ({', '.join('?' * len(INCIDENT_COLUMNS))}) ON CONFLICT (id) DO UPDATE SET "
     + ", ".join(f"{column} = excluded.{column}" for column in INCIDENT_COLUMNS[1:])
 )
+
+
+class OpenIncident(Struct, frozen=True):
+    """An incident that is on."""
+
+    id: str
+    rule_name: str
+    severity: str
+    group: Mapping[str, str]
+
+
+class Acknowledgement(Struct, frozen=True):
+    """How far an incident was when somebody acknowledged it."""
+
+    ended_us: int | None
+    acked_us: int | None
 
 
 class IncidentStore:
@@ -81,6 +99,20 @@ class IncidentStore:
         work = partial(read_group, rule_id, group_text(group), since_us)
         return await self._readers.run("read a group's incidents", work)
 
+    async def open(self) -> list[OpenIncident]:
+        """Return every incident that is on, as matchers see it."""
+        return await self._readers.run("read the open incidents", _open)
+
+    async def acknowledge(self, incident_id: str, by: str, now_us: int) -> Acknowledgement | None:
+        """Note that somebody has seen an incident that is on; it is not repeated any more.
+
+        Returns what was the case before, None if there is none of that id; an incident that has
+        ended, or was acknowledged before, stays as it is.
+        """
+        return await self._writer.run(
+            "acknowledge an incident", partial(_acknowledge, incident_id, by, now_us)
+        )
+
     async def applied(self) -> int:
         """Return the position in the log up to which everything found is recorded."""
         return await self._readers.run("read the applied position", _applied)
@@ -97,6 +129,16 @@ def _record(
             notification
             for announcement in announcements
             for notification in announcement.notifications
+        ],
+    )
+    connection.executemany(
+        "UPDATE notifications SET look_us = ? "
+        "WHERE held_ref = ? AND message_seq IS NULL AND look_us IS NOT NULL",
+        [
+            (announcement.transition.detected_us, announcement.transition.incident.id)
+            for announcement in announcements
+            if announcement.transition.kind is TransitionKind.RESOLVED
+            and announcement.transition.incident is not None
         ],
     )
     connection.execute(
@@ -158,6 +200,39 @@ def _resolved(incident: Incident, announcement: Announcement) -> TimelineEntry:
     at_us = announcement.transition.at_us if incident.ended_us is None else incident.ended_us
     reason = "" if incident.end_reason is None else incident.end_reason.value
     return TimelineEntry(at_us, TimelineEvent.RESOLVED, reason)
+
+
+def _open(connection: apsw.Connection) -> list[OpenIncident]:
+    rows = connection.execute(
+        "SELECT id, rule_name, severity, group_labels FROM incidents WHERE ended_us IS NULL"
+    )
+    return [
+        OpenIncident(own_id, rule_name, severity, msgspec.json.decode(labels, type=dict[str, str]))
+        for own_id, rule_name, severity, labels in rows
+    ]
+
+
+def _acknowledge(
+    incident_id: str, by: str, now_us: int, connection: apsw.Connection
+) -> Acknowledgement | None:
+    row = connection.execute(
+        "SELECT ended_us, acked_us FROM incidents WHERE id = ?", (incident_id,)
+    ).fetchone()
+    if row is None:
+        return None
+    before = msgspec.convert(row, tuple[int | None, int | None])
+    if before == (None, None):
+        connection.execute(
+            "UPDATE incidents SET acked_us = ?, acked_by = ? WHERE id = ?",
+            (now_us, by, incident_id),
+        )
+        connection.execute(
+            "UPDATE notifications SET look_us = ? WHERE incident_id = ? AND look_us IS NOT NULL",
+            (now_us, incident_id),
+        )
+        line = TimelineEntry(now_us, TimelineEvent.ACKNOWLEDGED, by)
+        timeline.write(connection, [(incident_id, line)])
+    return Acknowledgement(*before)
 
 
 def _applied(connection: apsw.Connection) -> int:

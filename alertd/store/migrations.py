@@ -274,6 +274,23 @@ CREATE INDEX notifications_of_message ON notifications (message_seq, seq);
 CREATE INDEX notifications_to_look_at ON notifications (look_us) WHERE look_us IS NOT NULL;
 """
 
+_SILENCES: Final = """
+CREATE TABLE silences (
+    id         TEXT PRIMARY KEY,
+    matchers   TEXT NOT NULL, -- JSON
+    starts_us  INTEGER NOT NULL,
+    ends_us    INTEGER NOT NULL,
+    created_us INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    comment    TEXT NOT NULL
+) STRICT;
+CREATE INDEX silences_by_end ON silences (ends_us);
+CREATE INDEX notifications_held ON notifications (held_ref)
+    WHERE message_seq IS NULL AND look_us IS NOT NULL;
+ALTER TABLE incidents ADD COLUMN acked_us INTEGER;
+ALTER TABLE incidents ADD COLUMN acked_by TEXT;
+"""
+
 MIGRATIONS: Final = (
     _INITIAL,
     _EVENT_TIMES,
@@ -281,6 +298,7 @@ MIGRATIONS: Final = (
     _SERIES_TOTALS,
     _SEGMENTS,
     _MESSAGES,
+    _SILENCES,
 )
 
 

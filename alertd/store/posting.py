@@ -1,7 +1,9 @@
 """Notifications on their way into messages, in the transaction that records their transitions.
 
 Owns the rows of new notifications, and of ``messages`` what grouping needs; the decisions are
-``notify/grouping.py``'s. Invariants: a notification is posted once, however often it is recorded.
+``notify/grouping.py``'s. One that is held back has a row and no message: ``release`` gives it one.
+Invariants: a notification is posted once, however often it is recorded. Of an incident whose
+beginning is still held back the end is not told either.
 An incident stays in the group in which its target first heard of it, whatever is configured
 meanwhile, so that its end can never overtake its beginning.
 
@@ -18,6 +20,7 @@ import msgspec
 
 from alertd.model import DeliveryStatus, Notification, Target
 from alertd.notify.grouping import LastMessage, Placement, place
+from alertd.notify.review import RESOLVED
 from alertd.store import timeline
 from alertd.store.timeline import TimelineEntry, TimelineEvent
 
@@ -29,6 +32,16 @@ def post(connection: apsw.Connection, notifications: Sequence[Notification]) -> 
     fresh = _fresh(connection, notifications)
     if fresh:
         _Post(connection, _told_before(connection, fresh)).take(fresh)
+
+
+def release(connection: apsw.Connection, notification: Notification, why: str) -> None:
+    """Have a notification that is still held back told; ``created_us`` is now."""
+    waits = connection.execute(
+        "SELECT 1 FROM notifications WHERE id = ? AND message_seq IS NULL AND look_us IS NOT NULL",
+        (notification.id,),
+    ).get
+    if waits is not None:
+        _Post(connection, _told_before(connection, [notification])).release(notification, why)
 
 
 def _fresh(
@@ -50,6 +63,8 @@ class _Telling:
 
     group_key: str
     messages: set[int]
+    held: dict[str, str]
+    """What of it is held back still: ids of notifications, and the reasons."""
 
 
 def _told_before(
@@ -57,15 +72,20 @@ def _told_before(
 ) -> dict[tuple[str, Target], _Telling]:
     incidents = {notification.incident_id for notification in notifications}
     found: dict[tuple[str, Target], _Telling] = {}
-    for incident_id, channel, endpoint, group_key, message_seq in connection.execute(
-        "SELECT incident_id, channel, endpoint, group_key, message_seq FROM notifications "
-        "WHERE incident_id IN (SELECT value FROM json_each(?)) ORDER BY seq",
-        (_json_array(incidents),),
+    for incident_id, channel, endpoint, group_key, seq, own_id, held_by, look_us in list(
+        connection.execute(
+            "SELECT incident_id, channel, endpoint, group_key, message_seq, id, held_by, look_us "
+            "FROM notifications WHERE incident_id IN (SELECT value FROM json_each(?)) "
+            "ORDER BY seq",
+            (_json_array(incidents),),
+        )
     ):
         key = (incident_id, Target(channel, endpoint))
-        telling = found.setdefault(key, _Telling(group_key, set()))
-        if message_seq is not None:
-            telling.messages.add(message_seq)
+        telling = found.setdefault(key, _Telling(group_key, set(), {}))
+        if seq is not None:
+            telling.messages.add(seq)
+        elif look_us is not None:
+            telling.held[own_id] = held_by
     return found
 
 
@@ -85,24 +105,61 @@ class _Post:
 
     def take(self, notifications: Sequence[Notification]) -> None:
         """Place all, then write all."""
-        rows, lines = [], []
+        rows, lines, withheld = [], [], list[str]()
         for notification in notifications:
             telling = self._tellings.setdefault(
                 (notification.incident_id, notification.target),
-                _Telling(notification.group_key, set()),
+                _Telling(notification.group_key, set(), {}),
             )
-            seq, placement = self._place(notification, telling)
-            telling.messages.add(seq)
-            rows.append(_row(notification, telling.group_key, seq))
-            lines.append((notification.incident_id, _line(notification, placement)))
-        execute = self._connection.executemany
-        execute(_INSERT_MESSAGE, self._made)
-        execute(
+            if notification.kind == RESOLVED and telling.held:
+                reason = next(iter(telling.held.values()))
+                withheld += telling.held
+                telling.held.clear()
+                rows.append(_row(notification, telling.group_key, None, held_by=reason))
+                detail = f"it ended while it was {reason}"
+                lines.append(_line(notification, TimelineEvent.WITHHELD, detail))
+            elif (hold := notification.hold) is not None:
+                telling.held[notification.id] = hold.reason.value
+                rows.append(
+                    _row(
+                        *(notification, telling.group_key, None),
+                        held_by=hold.reason.value,
+                        held_ref=hold.ref,
+                        look_us=hold.until_us,
+                    )
+                )
+                lines.append(_line(notification, TimelineEvent(hold.reason.value), hold.detail))
+            else:
+                seq, placement = self._place(notification, telling)
+                telling.messages.add(seq)
+                look_us = _repeat_at_us(notification)
+                rows.append(_row(notification, telling.group_key, seq, look_us=look_us))
+                lines.append(_line(notification, TimelineEvent.QUEUED, placement.reason.value))
+        self._connection.executemany(_INSERT_NOTIFICATION, rows)
+        self._connection.executemany(
+            "UPDATE notifications SET look_us = NULL WHERE id = ?", [(one,) for one in withheld]
+        )
+        self._write_messages()
+        timeline.write(self._connection, lines)
+
+    def release(self, notification: Notification, why: str) -> None:
+        """Give one that was held back the message that tells it."""
+        telling = self._tellings[notification.incident_id, notification.target]
+        seq, placement = self._place(notification, telling)
+        self._connection.execute(
+            "UPDATE notifications SET message_seq = ?, look_us = ? WHERE id = ?",
+            (seq, _repeat_at_us(notification), notification.id),
+        )
+        self._write_messages()
+        detail = f"{why}; {placement.reason.value}"
+        timeline.write(self._connection, [_line(notification, TimelineEvent.QUEUED, detail)])
+
+    def _write_messages(self) -> None:
+        self._connection.executemany(_INSERT_MESSAGE, self._made)
+        self._connection.executemany(
             "UPDATE messages SET parts = ? WHERE seq = ?",
             [(parts, seq) for seq, parts in self._parts.items()],
         )
-        execute(_INSERT_NOTIFICATION, rows)
-        timeline.write(self._connection, lines)
 
     def _place(self, notification: Notification, telling: _Telling) -> tuple[int, Placement]:
         """Return the ``seq`` of the message that tells ``notification``, and why it does."""
@@ -159,7 +216,8 @@ _INSERT_MESSAGE = (
 )
 _INSERT_NOTIFICATION = (
     "INSERT INTO notifications (id, incident_id, rule_id, kind, channel, endpoint, group_key, "
-    "created_us, message_seq, repeat_us, view) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?)"
+    "created_us, message_seq, held_by, held_ref, look_us, repeat_us, view) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -174,7 +232,15 @@ def _message_row(
     )
 
 
-def _row(notification: Notification, group_key: str, message_seq: int) -> tuple[object, ...]:
+def _row(
+    notification: Notification,
+    group_key: str,
+    message_seq: int | None,
+    *,
+    held_by: str | None = None,
+    held_ref: str | None = None,
+    look_us: int | None = None,
+) -> tuple[object, ...]:
     return (
         notification.id,
         notification.incident_id,
@@ -185,17 +251,30 @@ def _row(notification: Notification, group_key: str, message_seq: int) -> tuple[
         group_key,
         notification.created_us,
         message_seq,
+        held_by,
+        held_ref,
+        look_us,
+        notification.repeat_us,
         notification.view.decode(),
     )
 
 
-def _line(notification: Notification, placement: Placement) -> TimelineEntry:
-    return TimelineEntry(
+def _repeat_at_us(notification: Notification) -> int | None:
+    if notification.kind == RESOLVED or not notification.repeat_us:
+        return None
+    return notification.created_us + notification.repeat_us
+
+
+def _line(
+    notification: Notification, what: TimelineEvent, detail: str
+) -> tuple[str, TimelineEntry]:
+    entry = TimelineEntry(
         at_us=notification.created_us,
-        what=TimelineEvent.QUEUED,
-        detail=f"{notification.target.channel}: {placement.reason.value}",
+        what=what,
+        detail=f"{notification.target.channel}: {detail}",
         notification_id=notification.id,
     )
+    return notification.incident_id, entry
 
 
 def _json_array(texts: Iterable[str]) -> str:

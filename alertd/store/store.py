@@ -37,6 +37,8 @@ from alertd.store.requests import RequestTable
 from alertd.store.reserve import RESERVE_BYTES, Reserve
 from alertd.store.restore import finish_restore
 from alertd.store.rules import RuleTable
+from alertd.store.silences import SilenceTable
+from alertd.store.waiting import WaitingList
 from alertd.store.wal import Wal
 from alertd.store.writer import Writer
 
@@ -55,6 +57,8 @@ class Store:
     rules: RuleTable
     incidents: IncidentStore
     outbox: Outbox
+    waiting: WaitingList
+    silences: SilenceTable
     requests: RequestTable
     quarantine: QuarantineTable
     writer: Writer
@@ -101,6 +105,8 @@ async def open_store(
                 rules=RuleTable(writer, readers, str(path)),
                 incidents=IncidentStore(writer, readers),
                 outbox=Outbox(writer, readers),
+                waiting=WaitingList(writer, readers),
+                silences=SilenceTable(writer, readers),
                 requests=RequestTable(writer, readers),
                 quarantine=QuarantineTable(writer, readers),
                 writer=writer,

@@ -109,10 +109,35 @@ notifications = ["ops", { channel = "EMAIL", endpoint = "a@example.org" }]
 
 
 MISTAKES = [
+    ('[[mute]]\nstart = "22:00"\nend = "6:00"\nname = "n"', "3: mute[0].end: expected a time like"),
+    (
+        '[[mute]]\nname = "n"\nstart = "24:00"\nend = "06:00"',
+        "3: mute[0].start: expected a time like \"22:00\", got '24:00'",
+    ),
+    (
+        '[[mute]]\nname = "n"\nstart = "22:00"\nend = "06:00"\ntime_zone = "Europe/Bonn"',
+        "5: mute[0].time_zone: expected a zone like \"Europe/Berlin\", got 'Europe/Bonn'",
+    ),
+    (
+        '[[mute]]\nname = "n"\nstart = "22:00"\nend = "06:00"\nweekdays = ["mon", "Tue"]',
+        "5: mute[0].weekdays[1]: expected mon, tue,",
+    ),
+    ('[[mute]]\nname = "n"\nend = "06:00"', "1: mute[0].start: is missing; expected a string"),
+    ("[mute]\nx = 1", "1: mute: expected an array of tables: write [[mute]] above each"),
+    (
+        '[[inhibit]]\nsource = {a = "=~("}\ntarget = {a = "b"}',
+        "2: inhibit[0].source.a: '(' is not a regular expression for RE2",
+    ),
+    ('[[inhibit]]\nsource = {}\ntarget = {a = "b"}', "2: inhibit[0].source: expected at least one"),
+    ('[notify]\ngroup_by = ["a", "a"]', "2: notify.group_by[1]: expected each name once"),
+    (
+        '[channels.ops]\ntype = "webhook"\nurl = "http://a/"\nmax_per_minute = 0',
+        "4: channels.ops.max_per_minute: must be between 1 and 10000",
+    ),
     # what is written, and the line of the report
     ("server = 1", "1: server: expected a table, got a whole number"),
     ("[stor]\nx = 1", "1: stor: unknown key; did you mean 'store'?"),
-    ("[auth]", "1: auth: unknown key; known are channels, engine, host_metrics, include, logging,"),
+    ("[auth]", "1: auth: unknown key; known are channels, engine, host_metrics, include, inhibit,"),
     ("\n[server]\nbnd = 1", "3: server.bnd: unknown key; did you mean 'bind'?"),
     ("[server]\nbind = 9470", "2: server.bind: expected a string, got a whole number"),
     ('[server]\nbind = "9470"', "2: server.bind: expected host:port, like 127.0.0.1:9470 or"),

@@ -15,6 +15,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"alertd"}),
     frozenset({"errors", "model"}),
     frozenset({"patterns"}),
+    frozenset({"matching"}),
     frozenset(
         {
             *("blocking", "clock", "config_errors", "dedup", "idempotency", "metrics", "rules"),
@@ -27,14 +28,25 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("folder", "housekeeping", "live_channels", "quarantine", "rulebook", "toml_channels"),
-            "toml_rules",
+            *("toml_policy", "toml_rules"),
         }
     ),
     frozenset({"config"}),
     frozenset({"backfill"}),
     frozenset({"pipeline"}),
     frozenset({"config_files"}),
-    frozenset({"dispatch", "notifier", "host_metrics", "http", "logs", "reload", "snapshotter"}),
+    frozenset(
+        {
+            "dispatch",
+            "notifier",
+            "reminders",
+            "host_metrics",
+            "http",
+            "logs",
+            "reload",
+            "snapshotter",
+        }
+    ),
     frozenset({"reconciler", "recovery"}),
     frozenset({"core", "status"}),
     frozenset({"app"}),
@@ -44,7 +56,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 """Top-level modules and packages; each may import from the layers before its own, and itself."""
 
 ENGINE_MAY_IMPORT = frozenset({"alertd", "msgspec", "sortedcontainers"})
-NOTIFY_MAY_IMPORT = frozenset({"alertd", "jinja2", "msgspec"})
+NOTIFY_MAY_IMPORT = frozenset({"alertd", "msgspec"})
 IMPURE = frozenset(
     {
         *("asyncio", "datetime", "io", "logging", "os", "pathlib", "random", "secrets", "select"),

@@ -13,6 +13,7 @@ import pytest
 
 from alertd.config import SECTIONS, Config, load
 from alertd.host_metrics import read, sample
+from alertd.notify.settings import InhibitSpec, MuteSpec
 from alertd.rules import RuleSpec
 from alertd.toml_channels import CHANNEL_TYPES
 
@@ -47,6 +48,8 @@ STRUCTS = {
     "channels.ops": CHANNEL_TYPES["webhook"],
     "channels.team": CHANNEL_TYPES["slack"],
     "channels.ops-email": CHANNEL_TYPES["email"],
+    "mute": MuteSpec,
+    "inhibit": InhibitSpec,
     "rules": RuleSpec,
 }
 
@@ -68,7 +71,9 @@ def test_every_key_is_shown_and_no_other(table: str) -> None:
 def test_every_table_is_shown_and_no_other() -> None:
     assert shown().keys() == {"", *STRUCTS}
     assert shown()[""].keys() == {"include"}
-    assert SECTIONS.keys() | {"channels", "rules", "include"} == set(Config.__struct_fields__)
+    assert SECTIONS.keys() | {"channels", "rules", "mute", "inhibit", "include"} == set(
+        Config.__struct_fields__
+    )
 
 
 @pytest.mark.parametrize("table", STRUCTS)

@@ -21,8 +21,8 @@ from alertd.http.services import Limits, Services
 from alertd.idempotency import AnsweredRequest, KeyedRequest, RequestKeys
 from alertd.intake import Intake
 from alertd.metrics import Metrics
-from alertd.model import US_PER_S, DeliveryStatus, EventBatch
-from alertd.notifier import Notifier
+from alertd.model import US_PER_S, EventBatch
+from alertd.notify.silence import Silence
 from alertd.quarantine import Quarantine
 from alertd.reload import Changes, ReloadReport
 from alertd.rulebook import RuleBook
@@ -170,17 +170,56 @@ class MemoryDeliveries:
 
     items: list[Delivery] = field(default_factory=list)
     queries: list[DeliveryQuery] = field(default_factory=list)
-    requeued: list[str] = field(default_factory=list)
 
     async def page(self, query: DeliveryQuery) -> Page[Delivery]:
         await trio.lowlevel.checkpoint()
         self.queries.append(query)
         return Page(tuple(self.items), None)
 
-    async def requeue(self, message_id: str, now_us: int) -> DeliveryStatus | None:
+
+@dataclass
+class MemoryNotifier:
+    """Does what it is asked in memory, or fails as a test wants it."""
+
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+    found: dict[str, Silence] = field(default_factory=dict)
+    failure: AlertdError | None = None
+
+    def now_us(self) -> int:
+        return 1_751_295_600_000_000
+
+    async def _note(self, *asked: str) -> None:
         await trio.lowlevel.checkpoint()
-        self.requeued.append(message_id)
-        return next((item.status for item in self.items if item.id == message_id), None)
+        self.asked.append(asked)
+        if self.failure is not None:
+            raise self.failure
+
+    async def requeue(self, message_id: str) -> None:
+        await self._note("requeue", message_id)
+
+    async def acknowledge(self, incident_id: str, by: str) -> None:
+        await self._note("acknowledge", incident_id, by)
+
+    async def silence(self, silence: Silence) -> Silence:
+        await self._note("silence")
+        added = msgspec.structs.replace(silence, id=f"s{len(self.found)}")
+        self.found[added.id] = added
+        return added
+
+    async def expire_silence(self, silence_id: str) -> Silence:
+        await self._note("expire", silence_id)
+        self.found[silence_id] = msgspec.structs.replace(
+            self.found[silence_id], ends_us=self.now_us()
+        )
+        return self.found[silence_id]
+
+    async def get(self, silence_id: str) -> Silence | None:
+        await trio.lowlevel.checkpoint()
+        return self.found.get(silence_id)
+
+    async def newest(self) -> list[Silence]:
+        await trio.lowlevel.checkpoint()
+        return list(self.found.values())
 
 
 class Report(Struct):
@@ -225,6 +264,7 @@ class Site:
         self.incidents = MemoryIncidents()
         self.stored = MemoryEvents()
         self.outbox = MemoryDeliveries()
+        self.notifier = MemoryNotifier()
         self.status = FixedStatus()
         self.metrics = Metrics()
         self.quarantined = MemoryQuarantine()
@@ -258,7 +298,8 @@ class Site:
             rules=self.rules,
             incidents=self.incidents,
             outbox=self.outbox,
-            notifier=Notifier(self.outbox, clock.now_us, self.metrics, lambda: None),
+            notifier=self.notifier,
+            silences=self.notifier,
             status=self.status,
             reloader=self.reloader,
             metrics=self.metrics,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from msgspec import structs
 
+from alertd.errors import Conflict, NotFound
 from alertd.model import DeliveryStatus, Target
 from alertd.store.deliveries import Delivery, DeliveryQuery
 from tests.unit.http.fakes import Site
@@ -64,14 +64,83 @@ async def test_a_filter_that_is_wrong_is_an_error_and_not_ignored(query: str) ->
     assert list(answer.errors) == [f"/{query.partition('=')[0]}"]
 
 
-async def test_only_what_has_failed_can_be_sent_again() -> None:
+async def test_a_failed_message_is_sent_again_on_request() -> None:
     site = Site()
-    site.outbox.items = [FAILED]
     answer = await site.send("POST", "/api/notifications/m1/requeue")
     assert (answer.status, answer.body) == (202, {"id": "m1", "status": "RETRY_PENDING"})
-    assert (await site.send("POST", "/api/notifications/m2/requeue")).status == 404
-    site.outbox.items = [structs.replace(FAILED, status=DeliveryStatus.SUCCESS)]
-    refused = await site.send("POST", "/api/notifications/m1/requeue")
-    assert refused.status == 409
-    assert "SUCCESS" in refused.body["detail"]
-    assert "alertd_notifications_requeued_total 1.0" in site.metrics.render().decode()
+    assert site.notifier.asked == [("requeue", "m1")]
+    site.notifier.failure = Conflict("it is SUCCESS")
+    assert (await site.send("POST", "/api/notifications/m1/requeue")).status == 409
+    site.notifier.failure = NotFound("there is none")
+    assert (await site.send("POST", "/api/notifications/m1/requeue")).status == 404
+
+
+INCIDENT_PATH = "/api/incidents/i1/ack"
+
+
+async def test_an_incident_is_acknowledged_with_or_without_a_name() -> None:
+    site = Site()
+    assert (await site.send("POST", INCIDENT_PATH, {"by": "ann"})).status == 404
+    await site.send("POST", INCIDENT_PATH, content_type=None)
+    assert site.notifier.asked == [("acknowledge", "i1", "ann"), ("acknowledge", "i1", "")]
+
+
+@pytest.mark.parametrize(
+    ("body", "path"),
+    [
+        ({"by": 1}, "/by"),
+        ({"who": "ann"}, "/who"),
+        ({"by": "a\nb"}, "/by"),
+        ({"by": "a" * 201}, "/by"),
+    ],
+)
+async def test_an_acknowledgement_that_is_wrong_says_where(
+    body: dict[str, object], path: str
+) -> None:
+    site = Site()
+    answer = await site.send("POST", INCIDENT_PATH, body)
+    assert answer.status in (400, 422)
+    assert list(answer.errors) == [path]
+    assert site.notifier.asked == []
+
+
+SILENCE = {
+    "matchers": {"ruleName": "High Error Count", "host": "=~web-.*", "zone": "!=eu"},
+    "endsAt": "2025-06-30T17:00:00Z",
+    "createdBy": "ann",
+    "comment": "deploy",
+}
+
+
+async def test_a_silence_is_made_listed_and_ended() -> None:
+    site = Site()
+    made = await site.send("POST", "/api/silences", SILENCE)
+    assert (made.status, made.headers["Location"]) == (201, "/api/silences/s0")
+    assert made.body == {
+        "id": "s0",
+        "state": "active",
+        "startsAt": "2025-06-30T15:00:00.000000Z",
+        "createdAt": "2025-06-30T15:00:00.000000Z",
+        **SILENCE,
+        "endsAt": "2025-06-30T17:00:00.000000Z",
+    }
+    assert (await site.send("GET", "/api/silences/s0")).body == made.body
+    assert (await site.send("GET", "/api/silences")).body["items"] == [made.body]
+    ended = await site.send("DELETE", "/api/silences/s0")
+    assert (ended.status, ended.body["state"]) == (200, "expired")
+    assert (await site.send("GET", "/api/silences/none")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"endsAt": "tomorrow"}, "/endsAt"),
+        ({"startsAt": "0"}, "/startsAt"),
+        ({"matchers": None}, "/matchers"),
+        ({"until": "x"}, "/until"),
+    ],
+)
+async def test_a_silence_that_is_wrong_says_where(change: dict[str, object], path: str) -> None:
+    answer = await Site().send("POST", "/api/silences", SILENCE | change)
+    assert answer.status in (400, 422)
+    assert list(answer.errors) == [path]

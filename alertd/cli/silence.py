@@ -1,0 +1,133 @@
+"""``alertd silence``: what nobody wants to be told of for a while.
+
+Owns the words of the commands and what they print. A running daemon does the work.
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alertd.cli.daemon_api import ask, url_option
+from alertd.cli.lengths import length_s
+from alertd.cli.terminal import is_terminal
+from alertd.clock import format_us
+from alertd.model import US_PER_S
+
+EPILOG: Final = """\b
+Examples:
+  alertd silence add --for 2h --comment "deploy" service=payment 'host=~web-.*'
+  alertd silence list
+  alertd silence expire 6f1c2d4e-0000-4000-8000-000000000001
+
+\b
+Exit codes:
+  0  done
+  2  the command was not understood
+  3  the daemon could not be reached, or refused; standard error says why
+"""
+
+_MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
+
+
+class _Length(click.ParamType[int]):
+    """A length of time, in seconds."""
+
+    name = "length"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        seconds = length_s(str(value))
+        if seconds is None:
+            self.fail(f"{value!r} is not a length of time; write it like 30m, 2h or 7d", param, ctx)
+        return seconds
+
+
+class _Matcher(click.ParamType[tuple[str, str]]):
+    """A label and its matcher, as the API takes it."""
+
+    name = "matcher"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        match = _MATCHER.fullmatch(str(value))
+        if match is None:
+            self.fail(f"{value!r} is not LABEL=VALUE, !=, =~ or !~", param, ctx)
+        return match[1], f"{match[2]}{match[3]}"
+
+
+@click.group(epilog=EPILOG)
+def silence() -> None:
+    """Keep a running daemon quiet about what matches, for a while.
+
+    Matching incidents are recorded as always, and not told; what still fires when the silence
+    ends is told then.
+    """
+
+
+@silence.command()
+@click.argument("matchers", nargs=-1, required=True, type=_Matcher(), metavar="LABEL=VALUE...")
+@click.option("--for", "for_s", type=_Length(), required=True, metavar="TIME", help="30m, 2h, 7d.")
+@click.option("--comment", default="", metavar="TEXT", help="Why; it is shown with the incidents.")
+@click.option("--by", metavar="NAME", help="Who asks. Default: you.")
+@url_option
+def add(
+    matchers: tuple[tuple[str, str], ...], for_s: int, comment: str, by: str | None, url: str
+) -> None:
+    """Add a silence that begins now.
+
+    LABEL is a label of the incident, ruleName or severity; all must hold. =, !=, =~ and !~ mean
+    what they do in a rule.
+    """
+    ends_us = time.time_ns() // 1000 + for_s * US_PER_S
+    body = {
+        "matchers": dict(matchers),
+        "endsAt": format_us(ends_us),
+        "createdBy": getpass.getuser() if by is None else by,
+        "comment": comment,
+    }
+    _show([ask(url, "POST", "/api/silences", body)])
+
+
+@silence.command("list")
+@click.option("--all", "with_expired", is_flag=True, help="Those that are over, too.")
+@url_option
+def list_(with_expired: bool, url: str) -> None:
+    """List silences, those that end last first."""
+    found = ask(url, "GET", "/api/silences")["items"]
+    _show([one for one in found if with_expired or one["state"] != "expired"])
+
+
+@silence.command()
+@click.argument("silence_id", metavar="ID")
+@url_option
+def expire(silence_id: str, url: str) -> None:
+    """End a silence now; what still fires is told."""
+    _show([ask(url, "DELETE", f"/api/silences/{silence_id}")])
+
+
+# Any: items as the API answers them.
+def _show(silences: list[Mapping[str, Any]]) -> None:
+    if not is_terminal():
+        click.echo(msgspec.json.format(msgspec.json.encode(silences), indent=2))
+        return
+    table = Table(box=SIMPLE_HEAD)
+    for title in ("id", "state", "matchers", "until", "by", "comment"):
+        table.add_column(title, overflow="fold")
+    for one in silences:
+        matchers = ", ".join(f"{label} {text}" for label, text in one["matchers"].items())
+        shown = (one["id"], one["state"], matchers, one["endsAt"], one["createdBy"], one["comment"])
+        table.add_row(*(Text(str(cell)) for cell in shown))
+    Console().print(table)

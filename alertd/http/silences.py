@@ -1,0 +1,157 @@
+"""``/api/silences``: what nobody wants to be told of for a while.
+
+Owns the form of a silence on the wire. Leaves its meaning to ``notify/silence.py``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Final
+
+from msgspec import Struct
+from quart import Blueprint, Response, request
+
+from alertd.clock import format_us
+from alertd.errors import InvalidInput, NotFound, Problem
+from alertd.http import strict
+from alertd.http.body import read_body
+from alertd.http.query import Parameters
+from alertd.http.services import Services
+from alertd.http.timestamp import instant_us
+from alertd.http.wire import json_response
+from alertd.model import MatchOperator
+from alertd.notify.silence import Silence
+from alertd.rules import parse_matcher
+
+MAX_SILENCE_BYTES: Final = 64 * 1024
+
+
+class SilenceMedia(StrEnum):
+    """Content types of a silence."""
+
+    JSON = "application/json"
+
+
+class SilenceBody(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A silence as a client sends it."""
+
+    matchers: dict[str, str]
+    """As in a rule, on ``ruleName``, ``severity`` and the labels of the group."""
+    ends_at: str
+    starts_at: str | None = None
+    """Default: now."""
+    created_by: str = ""
+    comment: str = ""
+
+
+class SilenceReply(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A silence as it is shown."""
+
+    id: str
+    state: str
+    """``pending``, ``active`` or ``expired``."""
+    matchers: dict[str, str]
+    starts_at: str
+    ends_at: str
+    created_at: str
+    created_by: str
+    comment: str
+
+
+class SilenceList(Struct, frozen=True, rename="camel"):
+    """Silences, those that end last first; never more than 1,000, so there is one page."""
+
+    items: tuple[SilenceReply, ...]
+    next_cursor: None = None
+
+
+class SilenceRoutes:
+    """The handlers, with what they need."""
+
+    def __init__(self, services: Services) -> None:
+        self._silences = services.silences
+        self._notifier = services.notifier
+
+    def blueprint(self) -> Blueprint:
+        """Return the routes."""
+        routes = Blueprint("silences", __name__)
+        one = "/api/silences/<silence_id>"
+        routes.add_url_rule("/api/silences", "list", self.list, methods=["GET"])
+        routes.add_url_rule("/api/silences", "create", self.create, methods=["POST"])
+        routes.add_url_rule(one, "get", self.get, methods=["GET"])
+        routes.add_url_rule(one, "delete", self.delete, methods=["DELETE"])
+        return routes
+
+    async def list(self) -> Response:
+        """List silences, over or not."""
+        Parameters(request.args).check()
+        found = await self._silences.newest()
+        return json_response(SilenceList(tuple(self._reply(silence) for silence in found)))
+
+    async def create(self) -> Response:
+        """Add a silence; it holds at once if it has begun."""
+        Parameters(request.args).check()
+        body, _ = await read_body(SilenceMedia, max_bytes=MAX_SILENCE_BYTES)
+        sent = strict.to_struct(strict.parse(strict.to_text(body)), SilenceBody)
+        added = await self._notifier.silence(_silence(sent, self._notifier.now_us()))
+        location = {"Location": f"/api/silences/{added.id}"}
+        return json_response(self._reply(added), HTTPStatus.CREATED, location)
+
+    async def get(self, silence_id: str) -> Response:
+        """Show one silence."""
+        Parameters(request.args).check()
+        silence = await self._silences.get(silence_id)
+        if silence is None:
+            raise NotFound(f"there is no silence with the id {silence_id[:100]!r}")
+        return json_response(self._reply(silence))
+
+    async def delete(self, silence_id: str) -> Response:
+        """End a silence now. It stays listed, as expired."""
+        Parameters(request.args).check()
+        return json_response(self._reply(await self._notifier.expire_silence(silence_id)))
+
+    def _reply(self, silence: Silence) -> SilenceReply:
+        now_us = self._notifier.now_us()
+        is_over, has_begun = silence.ends_us <= now_us, silence.starts_us <= now_us
+        return SilenceReply(
+            id=silence.id,
+            state="expired" if is_over else "active" if has_begun else "pending",
+            matchers={
+                matcher.label: _spelled(matcher.operator, matcher.pattern)
+                for matcher in silence.matchers
+            },
+            starts_at=format_us(silence.starts_us),
+            ends_at=format_us(silence.ends_us),
+            created_at=format_us(silence.created_us),
+            created_by=silence.created_by,
+            comment=silence.comment,
+        )
+
+
+def _silence(sent: SilenceBody, now_us: int) -> Silence:
+    """Return the silence that ``sent`` means. Raises ``InvalidInput`` for times that are none."""
+    problems: list[Problem] = []
+    times = {"startsAt": now_us, "endsAt": now_us}
+    for name, text in (("startsAt", sent.starts_at), ("endsAt", sent.ends_at)):
+        if text is not None:
+            try:
+                times[name] = instant_us(text)
+            except ValueError as error:
+                problems.append(Problem(f"/{name}", str(error)))
+    if problems:
+        raise InvalidInput(problems)
+    return Silence(
+        id="",
+        matchers=tuple(parse_matcher(label, text) for label, text in sent.matchers.items()),
+        starts_us=times["startsAt"],
+        ends_us=times["endsAt"],
+        created_us=now_us,
+        created_by=sent.created_by,
+        comment=sent.comment,
+    )
+
+
+def _spelled(operator: MatchOperator, pattern: str) -> str:
+    is_plain = operator is MatchOperator.EQUAL and pattern[:1] not in ("=", "!")
+    return pattern if is_plain else f"{operator.value}{pattern}"

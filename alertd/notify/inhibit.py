@@ -1,0 +1,73 @@
+"""Inhibition: an incident that another one explains is not told as long as that one is on.
+
+"While the data centre is down, do not tell me of its hosts." Owns what an inhibition is, which of
+the incidents that are on are its sources, and the decision. Cost of the decision: one look at a
+dictionary for each inhibition, however many incidents are on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from alertd.matching import Predicate
+from alertd.model import US_PER_S, Hold, HoldReason
+
+ASK_AGAIN_US: Final = 10 * US_PER_S
+"""When to look whether the source is still on, should nobody have said that it ended."""
+
+
+class Inhibition(Struct, frozen=True, kw_only=True):
+    """One rule: a source that is on holds targets back that have the same ``equal`` labels."""
+
+    is_source: Predicate
+    is_target: Predicate
+    equal: tuple[str, ...]
+
+    def key(self, labels: Mapping[str, str]) -> tuple[str, ...]:
+        """Return the values that source and target must have in common."""
+        return tuple(labels.get(name, "") for name in self.equal)
+
+
+class Sources:
+    """The incidents that are on and hold others back."""
+
+    def __init__(self, inhibitions: Iterable[Inhibition]) -> None:
+        self._inhibitions = tuple(inhibitions)
+        self._on: list[dict[tuple[str, ...], dict[str, None]]] = [{} for _ in self._inhibitions]
+
+    def begin(self, incident_id: str, labels: Mapping[str, str]) -> None:
+        """An incident has begun, or was on at start."""
+        for inhibition, on in zip(self._inhibitions, self._on, strict=True):
+            if inhibition.is_source(labels):
+                on.setdefault(inhibition.key(labels), {})[incident_id] = None
+
+    def end(self, incident_id: str, labels: Mapping[str, str]) -> bool:
+        """It has ended; return whether it was a source of anything."""
+        was_source = False
+        for inhibition, on in zip(self._inhibitions, self._on, strict=True):
+            key = inhibition.key(labels)
+            incidents = on.get(key, {})
+            if incident_id in incidents:
+                was_source = True
+                del incidents[incident_id]
+                if not incidents:
+                    del on[key]
+        return was_source
+
+    def inhibited(self, incident_id: str, labels: Mapping[str, str], now_us: int) -> Hold | None:
+        """Return the hold of the first source of this incident, None if there is none.
+
+        What is a source and a target of one inhibition does not hold itself back, nor its equals:
+        two such incidents would silence each other.
+        """
+        for inhibition, on in zip(self._inhibitions, self._on, strict=True):
+            if not inhibition.is_target(labels) or inhibition.is_source(labels):
+                continue
+            for source in on.get(inhibition.key(labels), {}):
+                if source != incident_id:
+                    detail = f"incident {source}, which explains it, is on"
+                    return Hold(HoldReason.INHIBITED, source, now_us + ASK_AGAIN_US, detail)
+        return None

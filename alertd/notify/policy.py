@@ -1,0 +1,53 @@
+"""Whether a notification is held back, by what, and until when.
+
+Owns the present state that decides it, and the order of the reasons: an incident that another one
+explains (``inhibit``), a silence that somebody set (``silence``), a time in which nobody wants to
+be told (``mute``). The first that holds is recorded; when it is over, the others are asked. Each
+decision is a function of that state and of ``now``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from alertd.model import Hold
+from alertd.notify.inhibit import Inhibition, Sources
+from alertd.notify.mute import Mute, muted
+from alertd.notify.silence import ActiveSilence, Silence, silenced
+
+
+def subject_labels(rule_name: str, severity: str, group: Mapping[str, str]) -> dict[str, str]:
+    """Return what the matchers of silences, mutes and inhibitions see of an incident."""
+    return {**group, "ruleName": rule_name, "severity": severity}
+
+
+class Policy:
+    """The silences, mute schedules and inhibitions of now."""
+
+    def __init__(self, mutes: Iterable[Mute] = (), inhibitions: Iterable[Inhibition] = ()) -> None:
+        self._mutes = tuple(mutes)
+        self._silences: dict[str, ActiveSilence] = {}
+        self.sources = Sources(inhibitions)
+
+    def silences(self) -> list[Silence]:
+        """Return the silences that are on or to come."""
+        return [active.silence for active in self._silences.values()]
+
+    def put_silence(self, silence: Silence) -> None:
+        """Add a silence, or change one."""
+        self._silences[silence.id] = ActiveSilence(silence)
+
+    def forget_silences(self, now_us: int) -> list[Silence]:
+        """Forget those that are over, and return them."""
+        over = [silence for silence in self.silences() if silence.ends_us <= now_us]
+        for silence in over:
+            del self._silences[silence.id]
+        return over
+
+    def hold(self, incident_id: str, labels: Mapping[str, str], now_us: int) -> Hold | None:
+        """Return what holds notifications of this incident back now, None if nothing does."""
+        return (
+            self.sources.inhibited(incident_id, labels, now_us)
+            or silenced(self._silences.values(), labels, now_us)
+            or muted(self._mutes, labels, now_us)
+        )

@@ -1,0 +1,80 @@
+"""What becomes of a notification that waits: one that is held back, or whose repeat is due.
+
+Owns the decision, a function of what is known of it, of what holds it back now, and of ``now``.
+Leaves the rows to ``store/waiting.py`` and the clock to ``reminders.py``.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+from alertd.model import US_PER_S, DeliveryStatus, Hold, Labels, Target
+
+RESOLVED: Final = "resolved"
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """A notification whose time to be looked at has come, with its incident as it is."""
+
+    seq: int
+    id: str
+    incident_id: str
+    rule_id: str
+    kind: str
+    target: Target
+    group_key: str
+    view: bytes
+    repeat_us: int
+    status: DeliveryStatus | None
+    """Of the message that tells it; None while it is held back."""
+    held_by: str | None
+    held_ref: str | None
+    rule_name: str
+    severity: str
+    group: Labels
+    ended_us: int | None
+    acked_us: int | None
+
+
+class Action(StrEnum):
+    """What to do with it."""
+
+    RELEASE = "release"
+    """Tell it now."""
+    REPEAT = "repeat"
+    """Tell it again."""
+    HOLD = "hold"
+    """Look at it again when what holds it back may be over."""
+    WAIT = "wait"
+    """Look at it again later: it has not been told yet."""
+    REST = "rest"
+    """Never look at it again."""
+
+
+class Verdict(Struct, frozen=True):
+    """The decision, and why."""
+
+    action: Action
+    reason: str
+    look_us: int | None = None
+    hold: Hold | None = None
+
+
+def review(waiting: Waiting, hold: Hold | None, now_us: int) -> Verdict:
+    """Return what to do with ``waiting``; ``hold`` is what holds its incident back now, if any."""
+    if waiting.kind != RESOLVED:
+        # Of an end nobody has to know only if nobody was told of the beginning.
+        if waiting.ended_us is not None:
+            return Verdict(Action.REST, "it ended before it could be told")
+        if waiting.acked_us is not None:
+            return Verdict(Action.REST, "it was acknowledged")
+    if hold is not None:
+        return Verdict(Action.HOLD, hold.detail, max(hold.until_us, now_us + US_PER_S), hold)
+    if waiting.status is None:
+        return Verdict(Action.RELEASE, f"no longer {waiting.held_by}")
+    if waiting.status is DeliveryStatus.RETRY_PENDING:
+        return Verdict(Action.WAIT, "it is not delivered yet", now_us + waiting.repeat_us)
+    return Verdict(Action.REPEAT, "it is still on and nobody has acknowledged it")

@@ -1,0 +1,138 @@
+"""Notifications that wait for their time: held back, or to be repeated.
+
+Owns the columns ``look_us`` and ``held_…`` of the table once a row is in it. Leaves the decisions
+to ``notify/review.py``. Invariant: what is decided is done only if the row still waits, so a
+decision that comes too late changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import apsw
+import msgspec
+
+from alertd.model import DeliveryStatus, Notification, Target
+from alertd.notify.review import Action, Verdict, Waiting
+from alertd.store import timeline
+from alertd.store.posting import post, release
+from alertd.store.readers import Readers
+from alertd.store.timeline import TimelineEntry, TimelineEvent
+from alertd.store.writer import Writer
+
+_DUE: Final = """
+    SELECT n.seq, n.id, n.incident_id, n.rule_id, n.kind, n.channel, n.endpoint, n.group_key,
+           n.view, n.repeat_us, m.status, n.held_by, n.held_ref, i.rule_name, i.severity,
+           i.group_labels, i.ended_us, i.acked_us
+    FROM notifications n
+    JOIN incidents i ON i.id = n.incident_id
+    LEFT JOIN messages m ON m.seq = n.message_seq
+    WHERE n.look_us <= ? ORDER BY n.look_us, n.seq LIMIT ?"""
+
+_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
+
+
+class WaitingList:
+    """The notifications that wait."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    async def due(self, now_us: int, *, limit: int) -> list[Waiting]:
+        """Return up to ``limit`` whose time to be looked at has come, the longest due first."""
+        return await self._readers.run("read what waits", partial(_due, now_us, limit))
+
+    async def next_look_us(self) -> int | None:
+        """Return when the next is to be looked at; None if none waits."""
+        return await self._readers.run("read what waits", _next_look_us)
+
+    async def apply(
+        self,
+        decided: Sequence[tuple[Waiting, Verdict]],
+        told: Sequence[Notification],
+        now_us: int,
+    ) -> None:
+        """Do what was decided, in one transaction.
+
+        ``told`` are the notifications to tell for it: those that are released, and repeats.
+        """
+        await self._writer.run("release notifications", partial(_apply, decided, told, now_us))
+
+
+def _due(now_us: int, limit: int, connection: apsw.Connection) -> list[Waiting]:
+    found = []
+    for seq, notification_id, incident_id, rule_id, kind, channel, endpoint, *rest in list(
+        connection.execute(_DUE, (now_us, limit))
+    ):
+        group_key, view, repeat_us, status, held_by, held_ref, *incident = rest
+        rule_name, severity, labels, ended_us, acked_us = incident
+        found.append(
+            Waiting(
+                seq=seq,
+                id=notification_id,
+                incident_id=incident_id,
+                rule_id=rule_id,
+                kind=kind,
+                target=Target(channel, endpoint),
+                group_key=group_key,
+                view=view.encode(),
+                repeat_us=repeat_us,
+                status=None if status is None else DeliveryStatus(status),
+                held_by=held_by,
+                held_ref=held_ref,
+                rule_name=rule_name,
+                severity=severity,
+                group=tuple(sorted(_decode_labels(labels).items())),
+                ended_us=ended_us,
+                acked_us=acked_us,
+            )
+        )
+    return found
+
+
+def _next_look_us(connection: apsw.Connection) -> int | None:
+    next_us: int | None = connection.execute(
+        "SELECT min(look_us) FROM notifications WHERE look_us IS NOT NULL"
+    ).get
+    return next_us
+
+
+def _apply(
+    decided: Sequence[tuple[Waiting, Verdict]],
+    told: Sequence[Notification],
+    now_us: int,
+    connection: apsw.Connection,
+) -> None:
+    told_by_id = {notification.id: notification for notification in told}
+    for waiting, verdict in decided:
+        hold = verdict.hold
+        if verdict.action is Action.RELEASE:
+            release(connection, told_by_id.pop(waiting.id), verdict.reason)
+        elif waiting.status is None and hold is not None:
+            connection.execute(
+                "UPDATE notifications SET look_us = ?, held_by = ?, held_ref = ? "
+                "WHERE seq = ? AND look_us IS NOT NULL",
+                (verdict.look_us, hold.reason.value, hold.ref, waiting.seq),
+            )
+            if (hold.reason.value, hold.ref) != (waiting.held_by, waiting.held_ref):
+                _note(connection, waiting, TimelineEvent(hold.reason.value), hold.detail, now_us)
+        else:
+            connection.execute(
+                "UPDATE notifications SET look_us = ? WHERE seq = ? AND look_us IS NOT NULL",
+                (verdict.look_us, waiting.seq),
+            )
+            if waiting.status is None and verdict.action is Action.REST:
+                _note(connection, waiting, TimelineEvent.WITHHELD, verdict.reason, now_us)
+    post(connection, list(told_by_id.values()))
+
+
+def _note(
+    connection: apsw.Connection, waiting: Waiting, what: TimelineEvent, detail: str, at_us: int
+) -> None:
+    text = f"{waiting.target.channel}: {detail}"
+    timeline.write(
+        connection, [(waiting.incident_id, TimelineEntry(at_us, what, text, waiting.id))]
+    )

@@ -1,0 +1,144 @@
+"""What people do about incidents, against a real daemon: silence, acknowledge, send again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.daemon import Daemon
+from tests.receivers import Answer, HttpReceiver, http_receiver
+
+RULE = {
+    "type": "SIMPLE_COUNT",
+    "metricName": "logins",
+    "threshold": 1,
+    "windowDurationSecs": 3600,
+    "groupBy": ["service"],
+    "notifications": [{"channel": "hook"}],
+}
+NOTIFY = """
+[notify]
+group_interval_secs = 0
+[channels.hook]
+type = "webhook"
+url = "{url}"
+"""
+
+
+@pytest.fixture
+def hook() -> Iterator[HttpReceiver]:
+    with http_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def daemon(tmp_path: Path, hook: HttpReceiver) -> Iterator[Daemon]:
+    with Daemon(tmp_path, NOTIFY.format(url=hook.url())) as running:
+        yield running
+
+
+def fire(daemon: Daemon, service: str = "payment") -> None:
+    daemon.post_events([{"metricName": "logins", "labels": {"service": service}}] * 2)
+    daemon.wait_until_judged()
+
+
+def alertd(daemon: Daemon, *arguments: str, exit_code: int = 0) -> Any:
+    """Run a command against the daemon as a script would; return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "alertd", *arguments, "--url", daemon.url],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == exit_code, done.stderr
+    return json.loads(done.stdout) if done.stdout else done.stderr
+
+
+def kinds(hook: HttpReceiver) -> list[str]:
+    return [json.loads(request.body)["kind"] for request in hook.received]
+
+
+def test_a_silence_from_the_command_line_holds_over_a_restart_until_it_is_ended(
+    daemon: Daemon, hook: HttpReceiver
+) -> None:
+    daemon.post_rule(name="Logins", **RULE)
+    [silence] = alertd(
+        *(daemon, "silence", "add", "--for", "2h", "--by", "ann", "--comment", "deploy"),
+        *("service=~pay.*", "ruleName=Logins"),
+    )
+    assert silence["matchers"] == {"service": "=~pay.*", "ruleName": "Logins"}
+    fire(daemon)
+    fire(daemon, "search")
+    hook.wait_for(1)
+    daemon.stop()
+    daemon.start()
+    [incident] = [i for i in daemon.history() if i["groupLabels"] == {"service": "payment"}]
+    lines = daemon.get(f"/api/incidents/{incident['id']}")["timeline"]
+    assert [line["what"] for line in lines] == ["fired", "silenced"]
+    assert "by ann: deploy" in lines[1]["detail"]
+    assert [one["state"] for one in alertd(daemon, "silence", "list")] == ["active"]
+    alertd(daemon, "silence", "expire", silence["id"])
+    hook.wait_for(2)
+    assert alertd(daemon, "silence", "list") == []
+    assert [one["state"] for one in alertd(daemon, "silence", "list", "--all")] == ["expired"]
+    told = [json.loads(request.body)["incidents"][0]["groupLabels"] for request in hook.received]
+    assert told == [{"service": "search"}, {"service": "payment"}]
+
+
+def test_what_the_command_cannot_do_it_says(daemon: Daemon) -> None:
+    refused = alertd(daemon, "silence", "expire", "nothing", exit_code=3)
+    assert "no silence with the id" in refused
+    assert "RE2" in alertd(daemon, "silence", "add", "--for", "1h", "a=~(", exit_code=3)
+    assert "30m, 2h or 7d" in alertd(daemon, "silence", "add", "--for", "1", "a=b", exit_code=2)
+    daemon.stop()
+    assert "is it running" in alertd(daemon, "silence", "list", exit_code=3)
+    daemon.start()
+
+
+def test_an_incident_is_repeated_until_somebody_acknowledges_it(
+    daemon: Daemon, hook: HttpReceiver
+) -> None:
+    daemon.post_rule(name="Logins", repeatIntervalSecs=0.2, **RULE)
+    fire(daemon)
+    hook.wait_for(3)
+    assert kinds(hook)[:3] == ["firing", "repeat", "repeat"]
+    [incident] = daemon.history()
+    path = f"/api/incidents/{incident['id']}"
+    answer = daemon.client.post(f"{path}/ack", json={"by": "ann"})
+    assert (answer.status_code, answer.json()["acknowledgedBy"]) == (200, "ann")
+    assert daemon.client.post(f"{path}/ack").status_code == 200
+    daemon.wait_until_told()
+    told = len(hook.received)
+    [line] = [line for line in daemon.get(path)["timeline"] if line["what"] == "acknowledged"]
+    assert line["detail"] == "ann"
+    assert daemon.client.post("/api/incidents/nothing/ack").status_code == 404
+    fire(daemon, "search")
+    hook.wait_for(told + 2)
+    services = [json.loads(r.body)["incidents"][0]["groupLabels"] for r in hook.received[told:]]
+    assert {"service": "payment"} not in services
+
+
+def test_a_message_that_failed_is_listed_and_sent_again_on_request(
+    daemon: Daemon, hook: HttpReceiver
+) -> None:
+    hook.otherwise = Answer(status=410)
+    daemon.post_rule(name="Logins", **RULE)
+    fire(daemon)
+    daemon.wait_until_told()
+    [failed] = daemon.get("/api/notifications", status="FAILED")["items"]
+    assert (failed["channel"], failed["attempts"], failed["kinds"]) == ("hook", 1, ["firing"])
+    assert "410" in failed["lastError"]
+    hook.otherwise = Answer()
+    requeue = f"/api/notifications/{failed['id']}/requeue"
+    assert daemon.client.post(requeue).status_code == 202
+    daemon.wait_until(lambda: daemon.history(status="SUCCESS"), "it is told")
+    assert daemon.get("/api/notifications", status="FAILED")["items"] == []
+    keys = {request.headers["idempotency-key"] for request in hook.received}
+    assert keys == {failed["id"]}
+    assert daemon.client.post(requeue).status_code == 409
