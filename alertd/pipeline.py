@@ -101,6 +101,8 @@ class Pipeline:
         self.engine = engine
         self.applied = applied
         """Position of the last entry whose effects are recorded."""
+        self.transitions = 0
+        """How many there have been; with ``applied`` it tells whether anything has changed."""
         self._events = events
         self._rules = rules
         self._incidents = incidents
@@ -403,12 +405,24 @@ class Pipeline:
         await self._record(transitions, self.applied)
         return len(transitions)
 
+    async def mark_applied(self, position: int) -> None:
+        """Note in the store that everything found up to ``position`` is recorded.
+
+        ``applied`` was ``position`` while the caller held ``between_steps``. A store that cannot
+        write is passed over: a replay then records a little more again.
+        """
+        try:
+            await self._incidents.record((), applied=position)
+        except StoreUnavailable as error:
+            log.warning("the applied position is not noted", error=str(error))
+
     async def _record(self, transitions: list[Transition], position: int) -> None:
         """Record what was found, however long the store needs; meanwhile nothing is judged.
 
         Raises ``StoreUnavailable`` after ``hurry``.
         """
         announcements = []
+        self.transitions += len(transitions)
         for transition in transitions:
             self._metrics.transitions.labels(transition.kind.value).inc()
             announcement = self._announcer.announce(transition)

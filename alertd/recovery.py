@@ -1,8 +1,9 @@
 """Start-up: from what is on disk to the state as it was.
 
 Owns the order: the series, the newest good snapshot, then the log behind its position, through
-the same engine and the same recording as live. Incident and notification ids are functions of
-their content, so what was recorded before the stop is recorded again without effect.
+the same engine and the same recording as live. What the log up to ``meta.applied_position`` led to
+was recorded in its time, and may have been forgotten since: it is not recorded again. Of what lies
+behind, ids are functions of content: what had been recorded before the stop stays as it is.
 
 Invariant: afterwards the engine has seen every position up to ``applied``, each once.
 """
@@ -73,6 +74,23 @@ async def recover(
     recovered = await _load_snapshot(store, snapshots, new_state, files)
     recovered.received_us = (await store.events.end()).received_us
     await _replay(recovered, store, announcer, on_progress)
+    recorded = await store.incidents.applied()
+    pending: list[Transition] = []
+    reported = 0
+    async for entry in store.events.replay(recovered.applied):
+        found = await _apply(recovered, store, entry)
+        if entry.position > recorded:
+            pending += found
+        recovered.applied = entry.position
+        recovered.replayed_entries += 1
+        if len(pending) >= RECORD_EVERY:
+            await _record(store, announcer, pending, recovered.applied)
+        if recovered.replayed_events - reported >= PROGRESS_EVERY_EVENTS:
+            reported = recovered.replayed_events
+            on_progress(f"replaying the log: {reported} events")
+            log.info("replaying the log", events=reported, position=entry.position)
+        await trio.lowlevel.checkpoint()
+    await _record(store, announcer, pending, recovered.applied)
     log.info(
         "recovered",
         snapshot=recovered.snapshot_position,

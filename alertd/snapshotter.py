@@ -40,7 +40,7 @@ class SnapshotUnusable(AlertdError):
 
 
 class Snapshotter:
-    """Takes a snapshot every ``interval_s`` if anything was applied since the last one."""
+    """Takes a snapshot every ``interval_s`` if anything has happened since the last one."""
 
     def __init__(
         self,
@@ -67,6 +67,8 @@ class Snapshotter:
         self._blocking = blocking
         self._has_room = has_room
         self._interval_s = interval_s
+        self._transitions = 0
+        """How many the pipeline had seen when the newest snapshot was taken."""
         self._taking = trio.Lock()  # the last one, at the end, may meet one of ``run``'s
 
     async def run(self) -> None:
@@ -76,9 +78,10 @@ class Snapshotter:
             await self.take()
 
     async def take(self) -> None:
-        """Take a snapshot now, unless the newest one is at this position already.
+        """Take a snapshot now, unless nothing has happened since the newest one.
 
-        One that cannot be written is logged and does no harm: the log behind the older ones
+        What was found when no event came, by the clock alone, is told once because a snapshot has
+        it. One that cannot be written is logged and does no harm: the log behind the older ones
         is longer then. On a full disk none is tried: it could take the room of what must go on.
         """
         if not self._has_room():
@@ -90,19 +93,21 @@ class Snapshotter:
     async def _take(self) -> None:
         began_s = trio.current_time()
         async with self._pipeline.between_steps:
-            position = self._pipeline.applied
-            if position == self.position:
+            position, transitions = self._pipeline.applied, self._pipeline.transitions
+            if (position, transitions) == (self.position, self._transitions):
                 return
             chunks = []
             for chunk in pack_state(self._pipeline.engine, self._dedup):
                 chunks.append(chunk)
                 await trio.lowlevel.checkpoint()
+        await self._pipeline.mark_applied(position)
         try:
             await self._blocking.run(partial(write_snapshot, self._folder, position, chunks))
         except OSError as error:
             log.warning("snapshot not written; the older ones and the log remain", error=str(error))
             return
         self.position, self.taken_us = position, self._clock.now_us()
+        self._transitions = transitions
         size_bytes = sum(map(len, chunks))
         self._metrics.snapshot_bytes.set(size_bytes)
         log.debug(

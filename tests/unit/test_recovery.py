@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import apsw
 import pytest
 import trio
 
@@ -179,3 +180,60 @@ async def test_what_is_overdue_is_part_of_a_snapshot(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         assert parts.recovered.replayed_events == 0
         assert parts.pipeline.engine.overdue() == overdue
+
+
+async def test_what_was_recorded_and_forgotten_is_not_told_again_by_a_replay(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await parts.until_judged()
+        assert await parts.history()
+        await snapshotter_of(parts).take()
+        await parts.store.writer.run("forget", forget_incidents)
+    for file in (tmp_path / "snapshots").glob("state-*"):
+        file.unlink()
+    async with running(tmp_path) as parts:
+        assert parts.recovered.snapshot_position == 0
+        assert parts.recovered.replayed_events == 5
+        assert await parts.history() == []
+        assert await parts.store.outbox.next_due_us() is None
+
+
+async def test_what_was_found_but_not_recorded_before_a_crash_is_told_after_it(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await parts.until_judged()
+        incidents = await parts.history()
+        await parts.store.writer.run("forget", forget_incidents)
+        await parts.store.writer.run("forget", forget_position)
+    async with running(tmp_path) as parts:
+        assert await parts.history() == incidents
+
+
+async def test_what_the_clock_alone_brought_about_is_in_the_next_snapshot(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(window_duration_secs=0.2),))
+        await parts.pipeline.append(parts.batch(-0.02, -0.01, 0))
+        await parts.until_judged()
+        snapshotter = snapshotter_of(parts)
+        await snapshotter.take()
+        with trio.fail_after(5):
+            while (await parts.history())[0].incident.ended_us is None:
+                await trio.sleep(0.01)  # the window drains, and no entry of the log says so
+        await snapshotter.take()
+        await parts.store.writer.run("forget", forget_incidents)
+    async with running(tmp_path) as parts:
+        assert parts.recovered.snapshot_position == 2
+        await trio.sleep(0.1)
+        assert await parts.history() == []
+
+
+def forget_incidents(connection: apsw.Connection) -> None:
+    connection.execute("DELETE FROM incidents")
+
+
+def forget_position(connection: apsw.Connection) -> None:
+    connection.execute("UPDATE meta SET value = 0 WHERE key = 'applied_position'")
