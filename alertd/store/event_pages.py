@@ -29,9 +29,9 @@ from alertd.store.protocols import StoredEvents, TimeSpan
 from alertd.store.readers import Readers
 from alertd.store.series_table import (
     SeriesFilter,
+    SeriesFinder,
     Totals,
     find_series,
-    read_series,
     read_totals,
 )
 
@@ -137,6 +137,7 @@ class EventPages:
     def __init__(self, events: EventReads, readers: Readers, path: str) -> None:
         self._events = events
         self._readers = readers
+        self._series = SeriesFinder(readers, path)
         self._path = path
 
     async def events(self, query: EventQuery) -> Page[StoredEvent]:
@@ -147,9 +148,7 @@ class EventPages:
         start = None if query.cursor is None else _Place.of(query.cursor)
         found, width_us = await self._first_events(query, start)
         page, rest = found[: query.limit], found[query.limit :]
-        series_ids = {each.series_id for each in page}
-        work = partial(read_series, self._path, series_ids)
-        series = await self._readers.run("read the series", work) if page else {}
+        series = await self._series.named({each.series_id for each in page})
         items = tuple(
             StoredEvent(
                 series=series[each.series_id],
@@ -188,7 +187,7 @@ class EventPages:
         span = await self._events.span()
         if span is None:
             return [], width_us
-        series_ids = await self._series_ids(query)
+        series_ids = await self._series.numbers(query)
         after_us = span.least_us - 1 if query.from_us is None else query.from_us - 1
         after_us = max(after_us, span.least_us - 1)
         if start is not None:
@@ -238,16 +237,6 @@ class EventPages:
                 await trio.lowlevel.checkpoint()
         found.sort()
         return found[:room]
-
-    async def _series_ids(self, wanted: SeriesFilter) -> Collection[int]:
-        """Return the numbers of all series that are meant."""
-        numbers: list[int] = []
-        after: int | None = -1
-        while after is not None:
-            find = partial(find_series, self._path, wanted, after)
-            found, after = await self._readers.run("find series", find)
-            numbers += [series.id for series in found]
-        return frozenset(numbers)
 
 
 def _behind(start: _Place | None, position: int, batch: EventBatch) -> Iterator[_Found]:

@@ -291,6 +291,27 @@ ALTER TABLE incidents ADD COLUMN acked_us INTEGER;
 ALTER TABLE incidents ADD COLUMN acked_by TEXT;
 """
 
+_ROLLUPS: Final = """
+-- Segments that retention has removed. What counts, and until when, is in alertd/store/rollups.py.
+CREATE TABLE rolled_up (
+    segment       INTEGER PRIMARY KEY, -- its first position
+    last_position INTEGER NOT NULL,
+    events        INTEGER NOT NULL,
+    least_us      INTEGER NOT NULL, -- event times
+    greatest_us   INTEGER NOT NULL
+) STRICT;
+CREATE TABLE rollups (
+    id           INTEGER PRIMARY KEY,
+    segment      INTEGER NOT NULL, -- it may have no row yet, or no more
+    first_series INTEGER NOT NULL,
+    last_series  INTEGER NOT NULL,
+    first_minute INTEGER NOT NULL, -- since the Unix epoch
+    last_minute  INTEGER NOT NULL,
+    body         BLOB NOT NULL -- see alertd/store/rollup_codec.py
+) STRICT;
+CREATE INDEX rollups_by_series ON rollups (segment, last_series);
+"""
+
 MIGRATIONS: Final = (
     _INITIAL,
     _EVENT_TIMES,
@@ -299,6 +320,7 @@ MIGRATIONS: Final = (
     _SEGMENTS,
     _MESSAGES,
     _SILENCES,
+    _ROLLUPS,
 )
 
 

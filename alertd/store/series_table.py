@@ -12,6 +12,7 @@ for totals one over the entries of the log (about 50 ns an event, 150 where it i
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import apsw
@@ -23,6 +24,7 @@ from alertd.store.entry_codec import decode_chosen
 from alertd.store.envelope import BadEntry
 from alertd.store.event_reads import Wanted
 from alertd.store.failures import corrupt
+from alertd.store.readers import Readers
 from alertd.store.segment_reads import totals_of
 from alertd.store.segments import ALL, folded_position, uncounted_blocks
 
@@ -73,6 +75,32 @@ class SeriesChunk(NamedTuple):
     """The number behind which to go on; None if there are no more."""
 
 
+class SeriesFinder:
+    """Finds the series that a query is about, and their names again."""
+
+    def __init__(self, readers: Readers, path: str) -> None:
+        self._readers = readers
+        self._path = path
+
+    async def numbers(self, wanted: SeriesFilter) -> list[int]:
+        """Return the numbers of all series that are meant, ascending."""
+        numbers: list[int] = []
+        after: int | None = -1
+        while after is not None:
+            find = partial(find_series, self._path, wanted, after)
+            found, after = await self._readers.run("find series", find)
+            numbers += [series.id for series in found]
+        return numbers
+
+    async def named(self, numbers: Collection[int]) -> dict[int, Series]:
+        """Return the series of these numbers, by number."""
+        if not numbers:
+            return {}
+        return await self._readers.run(
+            "read the series", partial(_read_series, self._path, numbers)
+        )
+
+
 def find_series(
     path: str,
     wanted: SeriesFilter,
@@ -104,10 +132,9 @@ def find_series(
     return SeriesChunk(found, series.id if len(rows) == CHUNK_SERIES else None)
 
 
-def read_series(
+def _read_series(
     path: str, numbers: Collection[int], connection: apsw.Connection
 ) -> dict[int, Series]:
-    """Return the series of these numbers, by number. Raises ``StoreCorrupt``."""
     rows = connection.execute(
         f"{SELECT_SERIES} WHERE id IN (SELECT value FROM json_each(?))",  # noqa: S608  # a constant
         (msgspec.json.encode(list(numbers)).decode(),),

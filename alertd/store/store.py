@@ -36,6 +36,8 @@ from alertd.store.readers import Readers
 from alertd.store.requests import RequestTable
 from alertd.store.reserve import RESERVE_BYTES, Reserve
 from alertd.store.restore import finish_restore
+from alertd.store.retention import EventRetention
+from alertd.store.rollup_pages import RollupPages
 from alertd.store.rules import RuleTable
 from alertd.store.silences import SilenceTable
 from alertd.store.waiting import WaitingList
@@ -53,7 +55,9 @@ class Store:
 
     events: EventLog
     pages: EventPages
+    rollup_pages: RollupPages
     folding: Folding
+    retention: EventRetention
     rules: RuleTable
     incidents: IncidentStore
     outbox: Outbox
@@ -97,11 +101,14 @@ async def open_store(
         readers = Readers(path, blocking)
         _log.info("store opened", path=str(path), durability=durability.value)
         events = EventLog(writer, readers, str(path))
+        folding = Folding(writer, readers, str(path))
         try:
             yield Store(
                 events=events,
                 pages=EventPages(events, readers, str(path)),
-                folding=Folding(writer, readers, str(path)),
+                rollup_pages=RollupPages(events, readers, str(path)),
+                folding=folding,
+                retention=EventRetention(folding, writer, readers, str(path)),
                 rules=RuleTable(writer, readers, str(path)),
                 incidents=IncidentStore(writer, readers),
                 outbox=Outbox(writer, readers),
