@@ -112,6 +112,7 @@ class _Daemon:
             requests=core.requests,
             quarantine=store.quarantine,
             stored=store.pages,
+            rollups=store.rollup_pages,
             rules=core.rulebook,
             incidents=store.incidents,
             outbox=store.outbox,

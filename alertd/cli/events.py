@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,13 +25,16 @@ from alertd.cli.configuration import config_option
 from alertd.cli.lengths import length_s
 from alertd.cli.store_file import failing, find_store, store_option
 from alertd.cli.terminal import is_terminal
-from alertd.http.stored_items import EventItem, event_item
+from alertd.http.query import MAX_RESOLUTION_S, MINUTE_S
+from alertd.http.stored_items import BucketItem, EventItem, bucket_item, event_item
 from alertd.http.timestamp import written_us
 from alertd.model import US_PER_S
 from alertd.store.event_log import LogReader
 from alertd.store.event_pages import EventPages, EventQuery
 from alertd.store.existing import opened, refuse_other_schema
+from alertd.store.history import Page
 from alertd.store.readers import Readers
+from alertd.store.rollup_pages import RollupPages, RollupQuery
 
 PAGE_EVENTS: Final = 1000
 DEFAULT_LIMIT: Final = 100
@@ -40,6 +43,7 @@ EPILOG: Final = """\b
 Examples:
   alertd events --metric error_count --label service=payment --from 1h
   alertd events --metric latency_ms --from 7d --limit 0 > latency.ndjson
+  alertd events --metric latency_ms --from 90d --resolution 3600
 
 \b
 Exit codes:
@@ -83,6 +87,25 @@ class _Label(click.ParamType[tuple[str, str]]):
         return name, text
 
 
+class _Resolution(click.ParamType[int]):
+    """A number of seconds that is whole minutes."""
+
+    name = "seconds"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        text = str(value)
+        seconds = int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+        if not 0 < seconds <= MAX_RESOLUTION_S or seconds % MINUTE_S:
+            self.fail(f"{text!r} is not a multiple of 60 up to {MAX_RESOLUTION_S}", param, ctx)
+        return seconds
+
+
+_Item = EventItem | BucketItem
+_Read = Callable[[EventQuery], Awaitable[Page[_Item]]]
+
+
 @click.command(epilog=EPILOG)
 @click.option("--metric", metavar="NAME", help="Only events of this metric.")
 @click.option(
@@ -103,6 +126,14 @@ class _Label(click.ParamType[tuple[str, str]]):
     metavar="N",
     help="At most so many, the earliest first; 0 for all.",
 )
+@click.option(
+    "--resolution",
+    "resolution_s",
+    type=_Resolution(),
+    metavar="SECONDS",
+    help="Sum events up by series and time: count, sum, min and max of each bucket that begins "
+    "within the range. A multiple of 60. Reaches further back than single events are kept.",
+)
 @store_option
 @config_option
 def events(
@@ -111,6 +142,7 @@ def events(
     from_us: int | None,
     to_us: int | None,
     limit: int,
+    resolution_s: int | None,
     store_path: Path | None,
     config_path: Path | None,
 ) -> None:
@@ -127,50 +159,79 @@ def events(
         with opened(path, "read events") as connection:
             refuse_other_schema(connection, path)
         query = EventQuery(metric_name=metric, labels=labels, from_us=from_us, to_us=to_us)
+        if resolution_s is not None:
+            resolution_us = resolution_s * US_PER_S
+            query = RollupQuery(resolution_us=resolution_us, **msgspec.structs.asdict(query))
         trio.run(partial(_show, path, query, limit))
 
 
 async def _show(path: Path, query: EventQuery, limit: int) -> None:
-    """Print the first ``limit`` events, all if it is 0, page by page."""
-    tell = _print_table if is_terminal() else _print_lines
+    """Print the first ``limit`` items, all if it is 0, page by page."""
     readers = Readers(path, Threads())
+    stored = (LogReader(readers, str(path)), readers, str(path))
     try:
-        pages = EventPages(LogReader(readers, str(path)), readers, str(path))
-        async for items, is_cut in _pages(pages, query, limit):
-            tell(items)
+        async for items, is_cut in _pages(_reading(stored, query), query, limit):
+            if is_terminal():
+                _print_table(items)
+            else:
+                for item in items:
+                    click.echo(msgspec.json.encode(item))
             if is_cut:
                 click.secho(f"there are more than {limit}; see --limit", err=True, fg="yellow")
     finally:
         readers.close()
 
 
+def _reading(stored: tuple[LogReader, Readers, str], query: EventQuery) -> _Read:
+    """Return what reads a page of what ``query`` is about."""
+    if isinstance(query, RollupQuery):
+        rollups = RollupPages(*stored)
+
+        async def read_buckets(query: EventQuery) -> Page[_Item]:
+            assert isinstance(query, RollupQuery)
+            page = await rollups.buckets(query)
+            return Page(tuple(map(bucket_item, page.items)), page.next_cursor)
+
+        return read_buckets
+    pages = EventPages(*stored)
+
+    async def read_events(query: EventQuery) -> Page[_Item]:
+        page = await pages.events(query)
+        return Page(tuple(map(event_item, page.items)), page.next_cursor)
+
+    return read_events
+
+
 async def _pages(
-    pages: EventPages, query: EventQuery, limit: int
-) -> AsyncIterator[tuple[list[EventItem], bool]]:
-    """Yield events in portions, and with each whether it is the last and not all."""
+    read: _Read, query: EventQuery, limit: int
+) -> AsyncIterator[tuple[Sequence[_Item], bool]]:
+    """Yield items in portions, and with each whether it is the last and not all."""
     left = limit or sys.maxsize
     while left:
-        size = min(left, PAGE_EVENTS)
-        page = await pages.events(msgspec.structs.replace(query, limit=size))
+        page = await read(msgspec.structs.replace(query, limit=min(left, PAGE_EVENTS)))
         left -= len(page.items)
-        yield [event_item(event) for event in page.items], not left and bool(page.next_cursor)
+        yield page.items, not left and page.next_cursor is not None
         if page.next_cursor is None:
             return
         query = msgspec.structs.replace(query, cursor=page.next_cursor)
 
 
-def _print_lines(items: list[EventItem]) -> None:
-    for item in items:
-        click.echo(msgspec.json.encode(item))
-
-
-def _print_table(items: list[EventItem]) -> None:
+def _print_table(items: Sequence[_Item]) -> None:
     table = Table(box=SIMPLE_HEAD)
-    for heading in ("time", "metric", "labels", "id"):
-        table.add_column(heading)
-    table.add_column("value", justify="right")
+    numbers: tuple[str, ...] = ("count", "sum", "min", "max")
+    names: tuple[str, ...] = ("time", "metric", "labels")
+    if items and isinstance(items[0], EventItem):
+        names, numbers = (*names, "id"), ("value",)
+    for name in names:
+        table.add_column(name)
+    for name in numbers:
+        table.add_column(name, justify="right")
     for item in items:
         labels = ", ".join(f"{name}={value}" for name, value in item.labels.items())
-        columns = (item.timestamp, item.metric_name, labels, item.id or "", f"{item.value:g}")
+        columns = [item.timestamp, item.metric_name, labels]
+        if isinstance(item, EventItem):
+            columns += [item.id or "", f"{item.value:g}"]
+        else:
+            columns += [f"{number:g}" for number in (item.count, item.sum, item.min, item.max)]
         table.add_row(*map(Text, columns))  # as Text, because brackets would be markup
     Console().print(table if items else "no such event")

@@ -16,6 +16,7 @@ from werkzeug.datastructures import MultiDict
 from alertd.errors import InvalidInput, Problem
 from alertd.http import strict
 from alertd.http.timestamp import written_us
+from alertd.model import US_PER_S
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -23,6 +24,8 @@ LABELS: Final = "labels."
 """Begins the name of a parameter that is about a label."""
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1000
+MINUTE_S: Final = 60
+MAX_RESOLUTION_S: Final = 366 * 86_400
 
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
 
@@ -77,6 +80,19 @@ class Parameters:
             return int(text)
         self._refuse("limit", f"must be a number from 1 to {MAX_LIMIT}")
         return DEFAULT_LIMIT
+
+    def resolution_us(self) -> int | None:
+        """Return how long a bucket is to be, None if events are not to be summed up."""
+        text = self._given.get("resolution")
+        if text is None:
+            return None
+        seconds = int(text) if _INTEGER.fullmatch(text) else 0
+        if 0 < seconds <= MAX_RESOLUTION_S and seconds % MINUTE_S == 0:
+            return seconds * US_PER_S
+        self._refuse(
+            "resolution", f"must be seconds, a multiple of {MINUTE_S}, at most {MAX_RESOLUTION_S}"
+        )
+        return None
 
     def flag(self, name: str) -> bool:
         """Return a switch, which is off if it is absent."""

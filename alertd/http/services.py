@@ -22,6 +22,7 @@ from alertd.store.deliveries import Delivery, DeliveryQuery
 from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
 from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery
+from alertd.store.rollup_pages import Bucket, RollupQuery
 
 
 class Intake(Protocol):
@@ -169,6 +170,14 @@ class Silences(Protocol):
         ...
 
 
+class Rollups(Protocol):
+    """The stored events, summed up by time: ``alertd.store.rollup_pages.RollupPages``."""
+
+    async def buckets(self, query: RollupQuery) -> Page[Bucket]:
+        """Return a page of buckets by time. Raises ``InvalidInput``."""
+        ...
+
+
 class Status(Protocol):
     """How the daemon is."""
 
@@ -213,6 +222,7 @@ class Services:
     requests: RequestKeys
     quarantine: Quarantine
     stored: Stored
+    rollups: Rollups
     rules: RuleBook
     incidents: Incidents
     outbox: Outbox

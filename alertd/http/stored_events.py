@@ -1,12 +1,15 @@
 """``GET /api/events`` and ``GET /api/series``: what has been stored.
 
 Owns the parameters. Without ``metricName`` every metric is meant; ``labels.NAME=VALUE`` is
-equality, a label that a series lacks is the empty string, and all that are given must hold.
-Leaves the order, the pages and their cost to the store.
+equality, a label that a series lacks is the empty string, and all that are given must hold. With
+``resolution`` (seconds, a multiple of 60) events are summed up by series and time; the buckets
+that begin within the range are listed whole. Leaves the order, the pages and their cost to the
+store.
 """
 
 from __future__ import annotations
 
+from msgspec import Struct, structs
 from quart import Blueprint, Response, request
 
 from alertd.errors import InvalidInput
@@ -14,6 +17,7 @@ from alertd.http import stored_items, wire
 from alertd.http.query import InvalidParameters, Parameters
 from alertd.http.services import Services
 from alertd.store.event_pages import EventQuery, SeriesQuery
+from alertd.store.rollup_pages import RollupQuery
 
 
 class StoredEventRoutes:
@@ -21,6 +25,7 @@ class StoredEventRoutes:
 
     def __init__(self, services: Services) -> None:
         self._stored = services.stored
+        self._rollups = services.rollups
 
     def blueprint(self) -> Blueprint:
         """Return the routes."""
@@ -30,11 +35,12 @@ class StoredEventRoutes:
         return routes
 
     async def events(self) -> Response:
-        """List stored events in the order of their times."""
+        """List stored events in the order of their times, or summed up by ``resolution``."""
         parameters = Parameters(
-            request.args, "metricName", "from", "to", "limit", "cursor", labels=True
+            request.args, "metricName", "from", "to", "resolution", "limit", "cursor", labels=True
         )
         from_us, to_us = parameters.span()
+        resolution_us = parameters.resolution_us()
         query = EventQuery(
             metric_name=parameters.text("metricName"),
             labels=parameters.labels(),
@@ -45,10 +51,14 @@ class StoredEventRoutes:
         )
         parameters.check()
         try:
-            page = await self._stored.events(query)
+            if resolution_us is None:
+                reply: Struct = stored_items.event_list(await self._stored.events(query))
+            else:
+                summing = RollupQuery(resolution_us=resolution_us, **structs.asdict(query))
+                reply = stored_items.bucket_list(await self._rollups.buckets(summing))
         except InvalidInput as error:
             raise InvalidParameters(error.problems) from error
-        return wire.json_response(stored_items.event_list(page))
+        return wire.json_response(reply)
 
     async def series(self) -> Response:
         """List series, each with the number of its events and the times of the first and last."""

@@ -10,6 +10,7 @@ from msgspec import Struct
 from alertd.clock import format_us
 from alertd.store.event_pages import SeriesTotals, StoredEvent
 from alertd.store.history import Page
+from alertd.store.rollup_pages import Bucket
 
 
 class EventItem(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -27,6 +28,25 @@ class EventList(Struct, frozen=True, rename="camel"):
     """A page of events, in the order of their times."""
 
     items: tuple[EventItem, ...]
+    next_cursor: str | None
+
+
+class BucketItem(Struct, frozen=True, kw_only=True, rename="camel"):
+    """The events of one series in a stretch of time that begins at ``timestamp``."""
+
+    metric_name: str
+    timestamp: str
+    labels: dict[str, str]
+    count: int
+    sum: float
+    min: float
+    max: float
+
+
+class BucketList(Struct, frozen=True, rename="camel"):
+    """A page of them, in the order of time."""
+
+    items: tuple[BucketItem, ...]
     next_cursor: str | None
 
 
@@ -62,6 +82,25 @@ def event_item(event: StoredEvent) -> EventItem:
 def event_list(page: Page[StoredEvent]) -> EventList:
     """Return a page of events as it is shown."""
     return EventList(tuple(map(event_item, page.items)), page.next_cursor)
+
+
+def bucket_item(bucket: Bucket) -> BucketItem:
+    """Return summed up events as they are shown."""
+    summary = bucket.summary
+    return BucketItem(
+        metric_name=bucket.series.metric_name,
+        timestamp=format_us(bucket.start_us),
+        labels=dict(bucket.series.labels),
+        count=summary.events,
+        sum=summary.total,
+        min=summary.least,
+        max=summary.greatest,
+    )
+
+
+def bucket_list(page: Page[Bucket]) -> BucketList:
+    """Return a page of summed up events as it is shown."""
+    return BucketList(tuple(map(bucket_item, page.items)), page.next_cursor)
 
 
 def series_list(page: Page[SeriesTotals]) -> SeriesList:

@@ -70,6 +70,16 @@ def test_filters_narrow_it_down(path: Path) -> None:
     assert len(listed(path, "--to", until)) == 9
 
 
+def test_events_are_summed_up_by_time(path: Path) -> None:
+    items = listed(path, "--metric", "errors", "--resolution", "3600", "--limit", "0")
+    assert set(items[0]) == {"metricName", "timestamp", "labels", "count", "sum", "min", "max"}
+    numbers = range(2, EVENTS, 3)
+    assert sum(int(str(item["count"])) for item in items) == len(numbers)
+    assert sum(float(str(item["sum"])) for item in items) == sum(numbers) / 4
+    code, text = at_a_terminal("events", "--store", path, "--resolution", "3600", "--from", "1h")
+    assert (code, "sum" in text) == (0, True)
+
+
 def test_what_is_left_out_is_told(path: Path) -> None:
     result = invoked("events", "--store", str(path), "--limit", "2")
     assert len(result.stdout.splitlines()) == 2
@@ -93,6 +103,7 @@ def test_a_terminal_gets_a_table(path: Path) -> None:
         (("--to", "1751295600123"), "milliseconds"),
         (("--label", "host"), "NAME=VALUE"),
         (("--limit", "-1"), "--limit"),
+        (("--resolution", "90"), "multiple of 60"),
     ],
 )
 def test_what_makes_no_sense_exits_2(path: Path, arguments: tuple[str, str], message: str) -> None:

@@ -32,6 +32,7 @@ from alertd.store.deliveries import Delivery, DeliveryQuery
 from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
 from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery, RefusedEvent
+from alertd.store.rollup_pages import Bucket, RollupQuery
 
 MAX_EVENTS = 2000
 MAX_BYTES = 512 * 1024
@@ -146,12 +147,17 @@ class MemoryEvents:
 
     event_page: Page[StoredEvent] = field(default_factory=lambda: Page((), None))
     series_page: Page[SeriesTotals] = field(default_factory=lambda: Page((), None))
+    bucket_page: Page[Bucket] = field(default_factory=lambda: Page((), None))
     queries: list[EventQuery | SeriesQuery] = field(default_factory=list)
     failure: AlertdError | None = None
 
     async def events(self, query: EventQuery) -> Page[StoredEvent]:
         await self._ask(query)
         return self.event_page
+
+    async def buckets(self, query: RollupQuery) -> Page[Bucket]:
+        await self._ask(query)
+        return self.bucket_page
 
     async def series(self, query: SeriesQuery) -> Page[SeriesTotals]:
         await self._ask(query)
@@ -295,6 +301,7 @@ class Site:
             ),
             quarantine=self.quarantined,
             stored=self.stored,
+            rollups=self.stored,
             rules=self.rules,
             incidents=self.incidents,
             outbox=self.outbox,

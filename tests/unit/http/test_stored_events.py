@@ -9,6 +9,8 @@ from alertd.model import Series
 from alertd.store.cursor import NOT_A_CURSOR
 from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
 from alertd.store.history import Page
+from alertd.store.rollup import Summary
+from alertd.store.rollup_pages import Bucket, RollupQuery
 from alertd.store.series_table import Totals
 from tests.unit.http.fakes import Site
 
@@ -94,6 +96,31 @@ async def test_parameters_reach_the_store() -> None:
     ]
 
 
+async def test_events_are_summed_up_by_resolution() -> None:
+    site = Site()
+    site.stored.bucket_page = Page(
+        (Bucket(series=SERIES, start_us=T, summary=Summary(3, 0.3, 1e-20, -1.0, 2.0)),), None
+    )
+    answer = await site.send("GET", "/api/events?metricName=m&resolution=120&from=0&limit=5")
+    assert answer.body == {
+        "items": [
+            {
+                "metricName": "error_count",
+                "timestamp": "2025-06-30T15:00:00.000000Z",
+                "labels": {"service": "payment"},
+                "count": 3,
+                "sum": 0.3,
+                "min": -1.0,
+                "max": 2.0,
+            }
+        ],
+        "nextCursor": None,
+    }
+    assert site.stored.queries == [
+        RollupQuery(metric_name="m", from_us=0, limit=5, resolution_us=120_000_000)
+    ]
+
+
 async def test_without_parameters_everything_is_listed() -> None:
     site = Site()
     assert (await site.send("GET", "/api/events")).body == {"items": [], "nextCursor": None}
@@ -112,6 +139,10 @@ async def test_without_parameters_everything_is_listed() -> None:
         ("to=1751295600123", "/to", "milliseconds"),
         ("from=2&to=1", "/to", "not be before"),
         ("limit=1001", "/limit", "from 1 to 1000"),
+        ("resolution=90", "/resolution", "a multiple of 60"),
+        ("resolution=0", "/resolution", "a multiple of 60"),
+        ("resolution=1h", "/resolution", "a multiple of 60"),
+        ("resolution=60000000", "/resolution", "at most 31622400"),
         ("cursor=a&cursor=b", "/cursor", "more than once"),
     ],
 )
