@@ -104,6 +104,7 @@ class _Daemon:
             snapshotter=core.snapshotter,
             recovered=recovered,
             rulebook=core.rulebook,
+            retention=core.retention,
             clock=clock,
             metrics=self._metrics,
         )

@@ -89,6 +89,8 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
     fold_after_secs: Seconds = 86_400
     """Fewer are folded when the oldest has waited for so long."""
     event_retention_days: Days = 30
+    rollup_retention_days: Days = 365
+    """Sums by minute of events that are gone; at least ``event_retention_days``."""
     history_retention_days: Days = 90
     quarantine_retention_days: Days = 30
 
@@ -108,10 +110,16 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
         return Path(state_directory or "data") / "alertd.db"
 
     def problems(self) -> list[Problem]:
-        """Refuse a path that cannot name a file."""
+        """Refuse a path that cannot name a file, and rollups that would go before their events."""
+        problems = []
         if self.path is not None and (not self.path.strip() or "\0" in self.path):
-            return [Problem("/path", f"expected the path of a file, got {self.path!r}")]
-        return []
+            problems.append(Problem("/path", f"expected the path of a file, got {self.path!r}"))
+        if self.rollup_retention_days < self.event_retention_days:
+            message = f"expected at least event_retention_days ({self.event_retention_days:g})"
+            problems.append(
+                Problem("/rollup_retention_days", f"{message}, got {self.rollup_retention_days:g}")
+            )
+        return problems
 
 
 class EngineConfig(_Section, frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ from alertd.quarantine import Quarantine
 from alertd.reconciler import Reconciler
 from alertd.recovery import Recovered
 from alertd.reminders import Reminders
+from alertd.retention import Retention
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleRecord, RuleSetting, seconds_to_us
 from alertd.series import SeriesRegistry
@@ -174,6 +175,15 @@ class Core:
             horizon_us=dedup_horizon_us,
             on_repeat=metrics.requests_repeated.inc,
         )
+        self.retention = Retention(
+            store.retention,
+            store.events,
+            store.space,
+            clock.now_us,
+            metrics,
+            events_us=config.store.event_retention_us,
+            rollups_us=seconds_to_us(config.store.rollup_retention_days * 86_400),
+        )
         self.housekeeper = Housekeeper(
             store.requests,
             store.quarantine,
@@ -211,6 +221,7 @@ class Core:
             nursery.start_soon(self.quarantine.run)
             nursery.start_soon(self.housekeeper.run)
             nursery.start_soon(self.folder.run)
+            nursery.start_soon(self.retention.run)
 
             yield
 

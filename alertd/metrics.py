@@ -126,6 +126,16 @@ class Metrics:
         self.commit_events = self._histogram(
             "commit_events", "Events in one commit.", buckets=_EVENT_BUCKETS
         )
+        self.store_bytes = self._gauge("store_size_bytes", "Size of the database.")
+        self.store_free_bytes = self._gauge(
+            "store_free_bytes", "How much of the database is free for what comes."
+        )
+        self.events_rolled_up = self._counter(
+            "events_rolled_up", "Old events of which only rollups are left."
+        )
+        self.retention_stopped = self._gauge(
+            "retention_stopped", "1 if nothing is rolled up any more because a segment is damaged."
+        )
         self.wal_bytes = self._gauge("store_wal_bytes", "Size of the write-ahead log.")
         self.events_folded = self._counter(
             "events_folded", "Events moved from the log to segments."

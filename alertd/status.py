@@ -22,6 +22,7 @@ from alertd.metrics import Metrics
 from alertd.model import US_PER_S, DeliveryStatus
 from alertd.pipeline import Pipeline
 from alertd.recovery import Recovered
+from alertd.retention import Retention
 from alertd.rulebook import RuleBook
 from alertd.snapshotter import Snapshotter
 from alertd.store.store import Store
@@ -49,9 +50,13 @@ class StoreStatus(Struct, rename="camel"):
 
     path: str
     size_bytes: int
+    free_bytes: int
+    """Of ``size_bytes``, for what comes; what is far beyond is given back to the file system."""
     wal_bytes: int
     unfolded_events: int
     """In the log, as they came; older ones are in segments."""
+    oldest_event: str | None
+    """Time of the oldest event that is kept as it came; what is older is summed up by minute."""
 
 
 class RecoveryStatus(Struct, rename="camel"):
@@ -104,6 +109,7 @@ class Status:
         snapshotter: Snapshotter,
         recovered: Recovered,
         rulebook: RuleBook,
+        retention: Retention,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -112,6 +118,7 @@ class Status:
         self._snapshotter = snapshotter
         self._recovered = recovered
         self._rulebook = rulebook
+        self._retention = retention
         self._clock = clock
         self._metrics = metrics
         self._started_us = clock.now_us()
@@ -177,7 +184,7 @@ class Status:
         """Return the present state for ``/api/status``."""
         now_us, reason = self._clock.now_us(), self.readiness()
         pipeline, snapshotter, recovered = self._pipeline, self._snapshotter, self._recovered
-        path = self._store.path
+        path, kept = self._store.path, self._retention.kept
         return StatusReport(
             version=__version__,
             ready=reason is None,
@@ -202,6 +209,10 @@ class Status:
             store=StoreStatus(
                 path=str(path),
                 size_bytes=path.stat().st_size,
+                free_bytes=kept.usage.free_bytes,
+                oldest_event=None
+                if kept.oldest_event_us is None
+                else format_us(kept.oldest_event_us),
                 wal_bytes=self._store.writer.wal_bytes,
                 unfolded_events=self._store.folding.unfolded_events,
             ),

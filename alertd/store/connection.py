@@ -107,6 +107,7 @@ def open_writable(path: Path, durability: Durability) -> apsw.Connection:
         try:
             refuse_foreign(connection, path)
             _set_common(connection, WRITER_CACHE_KIB)
+            connection.pragma("auto_vacuum", "INCREMENTAL")  # of a new file; see space.py
             if connection.pragma("journal_mode", "wal") != "wal":
                 raise StoreOpenError(
                     f"{path} is on a file system without shared memory, which WAL mode needs; "

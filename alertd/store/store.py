@@ -41,6 +41,7 @@ from alertd.store.rollup_pages import RollupPages
 from alertd.store.rules import RuleTable
 from alertd.store.silences import SilenceTable
 from alertd.store.waiting import WaitingList
+from alertd.store.space import Space, rewrite_if_rigid
 from alertd.store.wal import Wal
 from alertd.store.writer import Writer
 
@@ -58,6 +59,7 @@ class Store:
     rollup_pages: RollupPages
     folding: Folding
     retention: EventRetention
+    space: Space
     rules: RuleTable
     incidents: IncidentStore
     outbox: Outbox
@@ -109,6 +111,7 @@ async def open_store(
                 rollup_pages=RollupPages(events, readers, str(path)),
                 folding=folding,
                 retention=EventRetention(folding, writer, readers, str(path)),
+                space=Space(writer, readers),
                 rules=RuleTable(writer, readers, str(path)),
                 incidents=IncidentStore(writer, readers),
                 outbox=Outbox(writer, readers),
@@ -150,6 +153,7 @@ def _try_open(
             refuse_damaged(connection, path)
         with telling(connection, on_progress, "migrating the database"):
             migrate(connection, path)
+            rewrite_if_rigid(connection, path)
         return connection, Wal(connection, path, reserve)
     except BaseException as error:
         abandon(connection)

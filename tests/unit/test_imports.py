@@ -29,6 +29,8 @@ LAYERS: tuple[frozenset[str], ...] = (
         {
             *("folder", "housekeeping", "live_channels", "quarantine", "rulebook", "toml_channels"),
             *("toml_policy", "toml_rules"),
+            *("folder", "housekeeping", "live_channels", "quarantine", "retention", "rulebook"),
+            *("toml_channels", "toml_rules"),
         }
     ),
     frozenset({"config"}),

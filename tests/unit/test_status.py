@@ -11,12 +11,13 @@ import trio.testing
 
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
+from alertd.retention import Retention
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleSetting
 from alertd.snapshotter import Snapshotter
 from alertd.status import Status
 from alertd.store.outbox import Outbox
-from tests.unit.parts import Parts, running
+from tests.unit.parts import SECOND, Parts, running
 
 
 class UnreadableOutbox:
@@ -51,6 +52,15 @@ def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
         snapshotter=snapshotter,
         recovered=parts.recovered,
         rulebook=RuleBook((), parts.pipeline, parts.clock.now_us, RuleSetting, lambda rule_id: {}),
+        retention=Retention(
+            parts.store.retention,
+            parts.store.events,
+            parts.store.space,
+            parts.clock.now_us,
+            metrics,
+            events_us=SECOND,
+            rollups_us=SECOND,
+        ),
         clock=parts.clock,
         metrics=metrics,
     )
