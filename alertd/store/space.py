@@ -87,6 +87,8 @@ def rewrite_if_rigid(
     try:
         connection.pragma("auto_vacuum", INCREMENTAL)
         connection.execute("VACUUM")
+    except apsw.FullError as error:
+        _log.warning("the database is not rewritten: the disk is full", error=str(error))
     finally:
         connection.pragma("temp_store", "MEMORY")
 
