@@ -99,6 +99,15 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
         """``event_retention_days`` in microseconds."""
         return seconds_to_us(self.event_retention_days * 86_400)
 
+    @property
+    def history_retention_us(self) -> int:
+        """How long ended incidents are kept, in microseconds: at least as long as events.
+
+        What is judged again, from the store, is held against what was told of it.
+        """
+        days = max(self.history_retention_days, self.event_retention_days)
+        return seconds_to_us(days * 86_400)
+
     def resolve_path(self, environ: Mapping[str, str] = os.environ) -> Path:
         """Return where the database is.
 

@@ -187,11 +187,13 @@ class Core:
         self.housekeeper = Housekeeper(
             store.requests,
             store.quarantine,
+            store.incidents,
             clock.now_us,
             metrics,
             request_horizon_us=dedup_horizon_us,
             max_requests=engine.max_remembered_requests,
             quarantine_retention_us=seconds_to_us(config.store.quarantine_retention_days * 86_400),
+            history_retention_us=config.store.history_retention_us,
         )
 
         self.folder = Folder(

@@ -1,4 +1,4 @@
-"""Forgetting what has had its time: keys of requests, and events in quarantine.
+"""Forgetting what has had its time: ended incidents, keys of requests, events in quarantine.
 
 Owns when and in which portions: a little at a time, each portion a transaction of its own, so
 that events never wait for more than one of them. Leaves what a portion deletes to the tables.
@@ -14,7 +14,8 @@ import trio
 
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
-from alertd.store import quarantine, requests
+from alertd.store import pruning, quarantine, requests
+from alertd.store.incidents import IncidentStore
 from alertd.store.quarantine import QuarantineTable
 from alertd.store.requests import RequestTable
 
@@ -32,20 +33,24 @@ class Housekeeper:
         self,
         request_table: RequestTable,
         quarantine_table: QuarantineTable,
+        incidents: IncidentStore,
         now_us: Callable[[], int],
         metrics: Metrics,
         *,
         request_horizon_us: int,
         max_requests: int,
         quarantine_retention_us: int,
+        history_retention_us: int,
     ) -> None:
         self._requests = request_table
         self._quarantine = quarantine_table
+        self._incidents = incidents
         self._now_us = now_us
         self._metrics = metrics
         self._request_horizon_us = request_horizon_us
         self._max_requests = max_requests
         self._quarantine_retention_us = quarantine_retention_us
+        self._history_retention_us = history_retention_us
 
     async def run(self) -> None:
         """Prune every ``PRUNE_EVERY_S`` until cancelled."""
@@ -61,6 +66,9 @@ class Housekeeper:
         await _in_portions(self._prune_requests, requests.PRUNE_STEP_ROWS)
         if await _in_portions(self._prune_quarantine, quarantine.PRUNE_STEP_ROWS):
             self._metrics.quarantine_events.set(await self._quarantine.count())
+        forgotten = await _in_portions(self._prune_incidents, pruning.STEP_INCIDENTS)
+        self._metrics.incidents_forgotten.inc(forgotten)
+        await _in_portions(self._prune_messages, pruning.STEP_MESSAGES)
 
     async def _prune_requests(self) -> int:
         pruned = await self._requests.prune(
@@ -78,6 +86,14 @@ class Housekeeper:
     async def _prune_quarantine(self) -> int:
         return await self._quarantine.prune(
             before_us=self._now_us() - self._quarantine_retention_us
+        )
+
+    async def _prune_incidents(self) -> int:
+        return await self._incidents.prune(before_us=self._now_us() - self._history_retention_us)
+
+    async def _prune_messages(self) -> int:
+        return await self._incidents.prune_messages(
+            before_us=self._now_us() - self._history_retention_us
         )
 
 

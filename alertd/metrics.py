@@ -126,6 +126,9 @@ class Metrics:
         self.commit_events = self._histogram(
             "commit_events", "Events in one commit.", buckets=_EVENT_BUCKETS
         )
+        self.incidents_forgotten = self._counter(
+            "incidents_forgotten", "Ended incidents older than store.history_retention_days, gone."
+        )
         self.store_bytes = self._gauge("store_size_bytes", "Size of the database.")
         self.store_free_bytes = self._gauge(
             "store_free_bytes", "How much of the database is free for what comes."

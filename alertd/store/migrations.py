@@ -312,6 +312,10 @@ CREATE TABLE rollups (
 CREATE INDEX rollups_by_series ON rollups (segment, last_series);
 """
 
+_ENDED_INCIDENTS: Final = """
+CREATE INDEX incidents_ended ON incidents (ended_us) WHERE ended_us IS NOT NULL;
+"""
+
 MIGRATIONS: Final = (
     _INITIAL,
     _EVENT_TIMES,
@@ -321,6 +325,7 @@ MIGRATIONS: Final = (
     _MESSAGES,
     _SILENCES,
     _ROLLUPS,
+    _ENDED_INCIDENTS,
 )
 
 

@@ -194,11 +194,13 @@ async def test_housekeeping_forgets_what_expired_and_counts_what_went_early(
             return Housekeeper(
                 parts.store.requests,
                 parts.store.quarantine,
+                parts.store.incidents,
                 lambda: now_us + later_us,
                 metrics,
                 request_horizon_us=HORIZON_US,
                 max_requests=max_requests,
                 quarantine_retention_us=HORIZON_US,
+                history_retention_us=HORIZON_US,
             )
 
         await housekeeper(later_us=0, max_requests=2000).prune()

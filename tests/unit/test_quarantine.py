@@ -90,11 +90,13 @@ async def test_housekeeping_forgets_what_is_older_than_the_retention(tmp_path: P
         housekeeper = Housekeeper(
             store.requests,
             store.quarantine,
+            store.incidents,
             lambda: NOW_US + 1000,
             metrics,
             request_horizon_us=1000,
             max_requests=10,
             quarantine_retention_us=1000,
+            history_retention_us=1000,
         )
         await housekeeper.prune()
         assert metrics.quarantine_events._value.get() == await store.quarantine.count() == 2
