@@ -1,9 +1,9 @@
 """Is what is stored whole? Everything in a database is read and decoded once.
 
 Owns the list of what must hold: SQLite finds its structure sound, no row refers to one that is
-not there, every entry of the log decodes and none is missing between two others, series, rules
-and messages decode, and the rules are those that the log made. Invariant: it changes nothing, and
-it reads through the same code as the daemon does.
+not there, every entry of the log decodes and none is missing between two others, series, rules,
+rollups and messages decode, and the rules are those that the log made. Invariant: it changes
+nothing, and it reads through the same code as the daemon does.
 
 Cost: the whole file is read twice, some 100 MB/s. A daemon may go on writing meanwhile.
 """
@@ -22,11 +22,14 @@ from msgspec import Struct
 
 from alertd.blocking import Threads
 from alertd.rules import RuleChange, RuleRecord
+from alertd.store.envelope import BadEntry
 from alertd.store.event_log import LogReader
 from alertd.store.existing import Progress, WalGuard, guarded, opened, refuse_other_schema, silent
 from alertd.store.failures import StoreCorrupt
 from alertd.store.protocols import LogEntry
 from alertd.store.readers import Readers
+from alertd.store.rollup_codec import decode_rollups
+from alertd.store.rollups import rollups_of_id_behind
 from alertd.store.rules import read_rules
 
 MAX_FINDINGS: Final = 20
@@ -138,6 +141,7 @@ class _Contents:
             await self._check_log(LogReader(readers, str(self._path)), on_progress)
             if self.rules == await read():  # nobody changed them meanwhile
                 self._compare_rules()
+            await self._check_rollups(readers)
         except StoreCorrupt as error:
             self.findings.append(error.finding)
         finally:
@@ -152,6 +156,19 @@ class _Contents:
                 break
             self._see(entry)
             on_progress("decoding the log", entry.position, end)
+
+    async def _check_rollups(self, readers: Readers) -> None:
+        """Decode the rollups, a block at a time."""
+        after = 0
+        while block := await readers.run("read rollups", partial(rollups_of_id_behind, after)):
+            after, body = block
+            try:
+                numbers = [run.series_id for run in decode_rollups(body)]
+            except (BadEntry, IndexError) as error:
+                self.findings.append(f"rollups {after}: {error}")
+            else:
+                if max(numbers) >= self.series:
+                    self.findings.append(f"rollups {after} are about an unknown series")
 
     def _see(self, entry: LogEntry) -> None:
         self.entries += 1

@@ -121,6 +121,14 @@ def rolled_up_state(connection: apsw.Connection) -> RolledUpState:
     return RolledUpState(span, segments, newest)
 
 
+def rollups_of_id_behind(after: int, connection: apsw.Connection) -> tuple[int, bytes] | None:
+    """Return the name and the body of the next block behind the name ``after``, whoever owns it."""
+    row = connection.execute(
+        "SELECT id, body FROM rollups WHERE id > ? ORDER BY id LIMIT 1", (after,)
+    ).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
 def rollups_behind(
     after: int,
     series_ids: Sequence[int],

@@ -188,9 +188,10 @@ class Death:
             return
         copy_files(self.path, self.left.parent)
         copy_files(self.path, self.left_by_half.parent)
-        with (self.left_by_half.parent / Path(call.path).name).open("r+b") as file:
-            file.seek(call.offset)
-            file.write(call.data[: len(call.data) // 2])
+        if call.path:  # a temporary file has no name, and nobody sees it after the process's death
+            with (self.left_by_half.parent / Path(call.path).name).open("r+b") as file:
+                file.seek(call.offset)
+                file.write(call.data[: len(call.data) // 2])
         self.before_it = copy.deepcopy(self.story)
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 
 from alertd.errors import InvalidInput
 from alertd.model import EventBatch
 from alertd.rules import RuleChange
 from alertd.store import retention, rollup_pages, segment_draft
+from alertd.store.check import check_store
 from alertd.store.connection import Durability
 from alertd.store.event_pages import EventQuery, SeriesQuery
 from alertd.store.failures import StoreCorrupt
@@ -280,3 +282,5 @@ async def test_damaged_rollups_are_named(tmp_path: Path) -> None:
         await damage(store, "UPDATE rollups SET body = zeroblob(length(body)) WHERE id = 2")
         with pytest.raises(StoreCorrupt, match="rollups 2"):
             await listed(store, EVERYTHING)
+        report = await trio.to_thread.run_sync(check_store, store.path)
+        assert [finding.split(":")[0] for finding in report.findings] == ["rollups 2"]
