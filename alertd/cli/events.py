@@ -36,7 +36,8 @@ from alertd.store.history import Page
 from alertd.store.readers import Readers
 from alertd.store.rollup_pages import RollupPages, RollupQuery
 
-PAGE_EVENTS: Final = 1000
+PAGE_EVENTS: Final = 20_000
+"""So many are read at a time, some 20 MB: a page of many series costs much however small it is."""
 DEFAULT_LIMIT: Final = 100
 
 EPILOG: Final = """\b

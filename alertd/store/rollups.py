@@ -15,6 +15,7 @@ from typing import NamedTuple
 import apsw
 
 from alertd.store.protocols import TimeSpan
+from alertd.store.rollup import MINUTE_US
 from alertd.store.rollup_codec import RollupRun, encode_rollups
 from alertd.store.segments import Segment
 
@@ -143,9 +144,18 @@ def rollups_behind(
     rows = connection.execute(
         "SELECT id, rollups.segment, first_series, last_series FROM rolled_up "
         "JOIN rollups ON rollups.segment = rolled_up.segment "
-        "WHERE rolled_up.segment > ? AND last_series >= ? AND last_minute >= ? "
-        "AND first_minute <= ? ORDER BY rolled_up.segment, last_series",
-        (after, series_ids[0], first_minute, last_minute),
+        "WHERE rolled_up.segment > ? AND least_us < ? AND greatest_us >= ? "
+        "AND last_series >= ? AND first_series <= ? AND last_minute >= ? AND first_minute <= ? "
+        "ORDER BY rolled_up.segment, last_series",
+        (
+            after,
+            (last_minute + 1) * MINUTE_US,
+            first_minute * MINUTE_US,
+            series_ids[0],
+            series_ids[-1],
+            first_minute,
+            last_minute,
+        ),
     )
     segment: int | None = None
     found: list[int] = []

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.daemon import Daemon, to_us
+from tests.e2e.daemon import GIVE_UP_S, Daemon, to_us
 
 
 def pushed(start_s: int) -> list[dict[str, Any]]:
@@ -54,6 +57,19 @@ def test_stored_events_and_series_are_read_back_after_a_kill(tmp_path: Path) -> 
             daemon, "/api/events", 1000, **{"from": str(start_s + 10), "to": str(start_s + 20)}
         )
         assert len(middle) == sum(10 <= event["timestamp"] - start_s < 20 for event in events)
+        summed = listed(daemon, "/api/events", 2, metricName="requests", resolution="60")
+        assert sum(item["count"] for item in summed) == len(events)
+        assert sum(item["sum"] for item in summed) == sum(range(len(events)))
+        command = [sys.executable, "-m", "alertd", "events", "--config", str(daemon.config_path)]
+        printed = subprocess.run(
+            [*command, "--label", "service=s1"],
+            env=daemon.environ,
+            cwd=tmp_path,
+            capture_output=True,
+            check=True,
+            timeout=GIVE_UP_S,
+        ).stdout
+        assert [json.loads(line) for line in printed.splitlines()] == shown
         series = listed(daemon, "/api/series", 2, metricName="requests")
         assert {item["labels"]["service"]: item["count"] for item in series} == {
             "s0": 67, "s1": 67, "s2": 66
