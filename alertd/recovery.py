@@ -74,23 +74,6 @@ async def recover(
     recovered = await _load_snapshot(store, snapshots, new_state, files)
     recovered.received_us = (await store.events.end()).received_us
     await _replay(recovered, store, announcer, on_progress)
-    recorded = await store.incidents.applied()
-    pending: list[Transition] = []
-    reported = 0
-    async for entry in store.events.replay(recovered.applied):
-        found = await _apply(recovered, store, entry)
-        if entry.position > recorded:
-            pending += found
-        recovered.applied = entry.position
-        recovered.replayed_entries += 1
-        if len(pending) >= RECORD_EVERY:
-            await _record(store, announcer, pending, recovered.applied)
-        if recovered.replayed_events - reported >= PROGRESS_EVERY_EVENTS:
-            reported = recovered.replayed_events
-            on_progress(f"replaying the log: {reported} events")
-            log.info("replaying the log", events=reported, position=entry.position)
-        await trio.lowlevel.checkpoint()
-    await _record(store, announcer, pending, recovered.applied)
     log.info(
         "recovered",
         snapshot=recovered.snapshot_position,
@@ -105,12 +88,15 @@ async def recover(
 async def _replay(
     recovered: Recovered, store: Store, announcer: Announcer, on_progress: Callable[[str], None]
 ) -> None:
-    """Take what is behind the snapshot in the log, and record what is found."""
+    """Take what is behind the snapshot in the log, and record what is not recorded yet."""
+    recorded = await store.incidents.applied()
     pending: list[Transition] = []
     reported = 0
     async with aclosing(store.events.replay(recovered.applied)) as entries:
         async for entry in entries:
-            pending += await _apply(recovered, store, entry)
+            found = await _apply(recovered, store, entry)
+            if entry.position > recorded:
+                pending += found
             recovered.applied = entry.position
             recovered.replayed_entries += 1
             if len(pending) >= RECORD_EVERY:

@@ -113,6 +113,7 @@ class IncidentStore:
         return await self._writer.run(
             "acknowledge an incident", partial(_acknowledge, incident_id, by, now_us)
         )
+
     async def prune(self, *, before_us: int) -> int:
         """Delete some incidents that ended before ``before_us``, with all that was told of them.
 

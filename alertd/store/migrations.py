@@ -291,7 +291,7 @@ ALTER TABLE incidents ADD COLUMN acked_us INTEGER;
 ALTER TABLE incidents ADD COLUMN acked_by TEXT;
 """
 
-_ROLLUPS: Final = """
+_RETENTION: Final = """
 -- Segments that retention has removed. What counts, and until when, is in alertd/store/rollups.py.
 CREATE TABLE rolled_up (
     segment       INTEGER PRIMARY KEY, -- its first position
@@ -310,9 +310,6 @@ CREATE TABLE rollups (
     body         BLOB NOT NULL -- see alertd/store/rollup_codec.py
 ) STRICT;
 CREATE INDEX rollups_by_series ON rollups (segment, last_series);
-"""
-
-_ENDED_INCIDENTS: Final = """
 CREATE INDEX incidents_ended ON incidents (ended_us) WHERE ended_us IS NOT NULL;
 """
 
@@ -324,8 +321,7 @@ MIGRATIONS: Final = (
     _SEGMENTS,
     _MESSAGES,
     _SILENCES,
-    _ROLLUPS,
-    _ENDED_INCIDENTS,
+    _RETENTION,
 )
 
 

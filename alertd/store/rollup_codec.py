@@ -3,9 +3,8 @@
 Owns the format of ``rollups.body``: the header of ``envelope.py`` with the number of rollups, then
 a msgpack array. First the number of series; then, packed as in ``columns.py``, two columns with one
 integer a series (its number, how many rollups it has), each as the difference to the one before;
-two with one integer a rollup (its minute, likewise as a difference; its count); last the columns of
-sums, rests, least and greatest values, each as ``value_codec.py`` has it: decimals, first scaled
-value, packed steps, packed corrections.
+two with one integer a rollup (its minute, likewise as a difference; its count); last four of sums,
+rests, least and greatest values, of each its bit pattern XOR the one before.
 
 Invariant: what decodes is what was encoded: a damaged body raises.
 """
@@ -15,20 +14,19 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Final, NamedTuple, TypeAlias
+from operator import sub, xor
+from typing import Final, NamedTuple
 
 import msgpack
 
-from alertd.store.columns import Planes, integers, pack, steps, unpack
+from alertd.store.columns import Planes, integers, pack, unpack
 from alertd.store.envelope import BadEntry, seal, unseal
 from alertd.store.rollup import Rollup, Summary
-from alertd.store.value_codec import decode_values, encode_values
+from alertd.store.value_codec import RAW, decode_values
 
 VERSION: Final = 1
 
 _FLOATS: Final = 4
-
-_PackedFloats: TypeAlias = "tuple[int, int, Planes, Planes]"
 
 
 class RollupRun(NamedTuple):
@@ -44,9 +42,9 @@ def encode_rollups(runs: Sequence[RollupRun]) -> bytes:
     summaries = [rollup.summary for rollup in rollups]
     content = [
         len(runs),
-        pack(integers(steps([run.series_id for run in runs]))),
-        pack(integers(steps([len(run.rollups) for run in runs]))),
-        pack(integers(steps([rollup.minute for rollup in rollups]))),
+        _pack_steps([run.series_id for run in runs]),
+        _pack_steps([len(run.rollups) for run in runs]),
+        _pack_steps([rollup.minute for rollup in rollups]),
         pack(integers([summary.events for summary in summaries])),
         [
             _pack_floats(array("d", column))
@@ -80,16 +78,15 @@ def decode_rollups(body: bytes) -> Iterator[RollupRun]:
         start = end
 
 
-def _pack_floats(column: array[float]) -> _PackedFloats:
-    encoded = encode_values(column)
-    return (
-        encoded.decimals,
-        encoded.first,
-        pack(integers(encoded.steps)),
-        pack(integers(encoded.corrections)),
-    )
+def _pack_steps(numbers: list[int]) -> Planes:
+    return pack(integers([numbers[0], *map(sub, numbers[1:], numbers)]))
 
 
-def _unpack_floats(packed: _PackedFloats, count: int) -> array[float]:
-    decimals, first, value_steps, corrections = packed
-    return decode_values(decimals, first, unpack(value_steps, count), unpack(corrections, count))
+def _pack_floats(column: array[float]) -> Planes:
+    bits = array("q")
+    bits.frombytes(column.tobytes())
+    return pack(array("q", [bits[0], *map(xor, bits[1:], bits)]))
+
+
+def _unpack_floats(packed: Planes, count: int) -> array[float]:
+    return decode_values(RAW, 0, array("q"), unpack(packed, count))

@@ -40,8 +40,8 @@ from alertd.store.retention import EventRetention
 from alertd.store.rollup_pages import RollupPages
 from alertd.store.rules import RuleTable
 from alertd.store.silences import SilenceTable
-from alertd.store.waiting import WaitingList
 from alertd.store.space import Space, rewrite_if_rigid
+from alertd.store.waiting import WaitingList
 from alertd.store.wal import Wal
 from alertd.store.writer import Writer
 

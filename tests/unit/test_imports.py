@@ -27,10 +27,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"store"}),
     frozenset(
         {
-            *("folder", "housekeeping", "live_channels", "quarantine", "rulebook", "toml_channels"),
-            *("toml_policy", "toml_rules"),
             *("folder", "housekeeping", "live_channels", "quarantine", "retention", "rulebook"),
-            *("toml_channels", "toml_rules"),
+            *("toml_channels", "toml_policy", "toml_rules"),
         }
     ),
     frozenset({"config"}),
