@@ -74,6 +74,7 @@ class _Daemon:
                 config.server.base_url,
                 group_by=config.notify.group_by,
                 timing=config.notify.timing,
+                routes=config.routes(),
                 policy=await load_policy(store, config),
             )
             sdnotify.status("recovering")

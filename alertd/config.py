@@ -26,11 +26,12 @@ from alertd.config_errors import ConfigError
 from alertd.errors import Problem
 from alertd.model import Timing
 from alertd.notify.announce import DEFAULT_GROUP_BY
-from alertd.notify.settings import InhibitSpec, MuteSpec
-from alertd.rules import RuleSetting, seconds_to_us
+from alertd.notify.route import Defaults, Route
+from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
+from alertd.rules import EMAIL, RuleSetting, seconds_to_us
 from alertd.toml_channels import read_channels
 from alertd.toml_document import Document
-from alertd.toml_policy import read_tables
+from alertd.toml_policy import read_routes, read_tables
 from alertd.toml_rules import TomlRule, read_rules
 
 MAX_INCLUDED_FILES: Final = 1000
@@ -215,10 +216,22 @@ class Config(Struct, frozen=True, kw_only=True):
     host_metrics: HostMetricsConfig = HostMetricsConfig()
     channels: dict[str, ChannelConfig] = msgspec.field(default_factory=dict)
     rules: tuple[TomlRule, ...] = ()
+    route: tuple[RouteSpec, ...] = ()
     mute: tuple[MuteSpec, ...] = ()
     inhibit: tuple[InhibitSpec, ...] = ()
     include: tuple[str, ...] = ()
     """Patterns of further files, relative to the file that names them."""
+
+    @property
+    def defaults(self) -> Defaults:
+        """How what a rule names is told."""
+        return Defaults(self.notify.group_by, self.notify.timing)
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes as the decisions take them."""
+        return tuple(
+            spec.compiled(number, self.defaults) for number, spec in enumerate(self.route, start=1)
+        )
 
 
 SECTIONS: Final[Mapping[str, type[_Section]]] = {
@@ -230,7 +243,7 @@ SECTIONS: Final[Mapping[str, type[_Section]]] = {
     "host_metrics": HostMetricsConfig,
 }
 
-_MAIN_ONLY: Final = {"include": None, "mute": None, "inhibit": None}
+_MAIN_ONLY: Final = {"include": None, "route": None, "mute": None, "inhibit": None}
 _INCLUDABLE: Final = {"channels": None, "rules": None}
 
 
@@ -250,12 +263,19 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     include = _patterns(main)
     documents = [main, *_included(main, include)]
     channels, channel_names = read_channels(documents, environ)
+    route = read_routes(main, channel_names - {EMAIL})
     rules = read_rules(documents, RuleSetting(channel_names, sections["store"].event_retention_us))
     problems = [problem for document in documents for problem in document.problems]
     if problems:
         raise ConfigError(problems)
     return Config(
-        **sections, channels=channels, rules=rules, mute=mute, inhibit=inhibit, include=include
+        **sections,
+        channels=channels,
+        rules=rules,
+        route=route,
+        mute=mute,
+        inhibit=inhibit,
+        include=include,
     )
 
 

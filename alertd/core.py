@@ -105,7 +105,7 @@ class Core:
         self.reminders = Reminders(
             store.waiting,
             announcer.policy,
-            config.notify.timing,
+            announcer.timing_of,
             clock.now_us,
             self.dispatcher.wake,
         )

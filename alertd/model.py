@@ -358,6 +358,8 @@ class HoldReason(StrEnum):
     INHIBITED = "inhibited"
     SILENCED = "silenced"
     MUTED = "muted"
+    ESCALATES = "escalates"
+    """It is told only if nobody acknowledges the incident in time."""
 
 
 class Hold(Struct, frozen=True):
@@ -390,6 +392,8 @@ class Notification(Struct, frozen=True, kw_only=True):
     created_us: int
     repeat_us: int = 0
     """How long after it the same is told again while it is still true; 0 for never."""
+    via: str = ""
+    """What names its target, if not the rule: a route."""
     hold: Hold | None = None
     """What holds it back, if anything does."""
 

@@ -29,7 +29,8 @@ from alertd.rulebook import RuleBook
 
 WATCH_EVERY_S: Final = 2.0
 _READ_AT_START: Final = (
-    *("server", "store", "engine", "notify", "logging", "host_metrics", "mute", "inhibit"),
+    *("server", "store", "engine", "notify", "logging", "host_metrics", "route", "mute"),
+    "inhibit",
 )
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ Owns when to look. What becomes of each is decided by ``notify/review.py`` and d
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -15,7 +15,7 @@ import trio
 
 from alertd.channels.message import MessageKind
 from alertd.errors import StoreUnavailable
-from alertd.model import NAMESPACE, US_PER_S, Notification, Timing
+from alertd.model import NAMESPACE, US_PER_S, Notification, Target, Timing
 from alertd.notify.policy import Policy, subject_labels
 from alertd.notify.review import Action, Verdict, Waiting, review
 
@@ -55,13 +55,13 @@ class Reminders:
         self,
         waiting: WaitingList,
         policy: Policy,
-        timing: Timing,
+        timing_of: Callable[[Target, Mapping[str, str]], Timing],
         now_us: Callable[[], int],
         on_told: Callable[[], None],
     ) -> None:
         self._waiting = waiting
         self._policy = policy
-        self._timing = timing
+        self._timing_of = timing_of
         self._now_us = now_us
         self._on_told = on_told
         self._woken = trio.Event()
@@ -109,8 +109,8 @@ class Reminders:
                 self._on_told()
 
     def _decide(self, waiting: Waiting, now_us: int) -> Verdict:
-        labels = subject_labels(waiting.rule_name, waiting.severity, dict(waiting.group))
-        return review(waiting, self._policy.hold(waiting.incident_id, labels, now_us), now_us)
+        hold = self._policy.hold(waiting.incident_id, _labels(waiting), now_us)
+        return review(waiting, hold, now_us)
 
     def _notification(self, waiting: Waiting, verdict: Verdict, now_us: int) -> Notification:
         is_repeat = verdict.action is Action.REPEAT
@@ -122,8 +122,12 @@ class Reminders:
             kind=MessageKind.REPEAT.value if is_repeat else waiting.kind,
             target=waiting.target,
             group_key=waiting.group_key,
-            timing=self._timing,
+            timing=self._timing_of(waiting.target, _labels(waiting)),
             view=waiting.view,
             created_us=now_us,
             repeat_us=waiting.repeat_us,
         )
+
+
+def _labels(waiting: Waiting) -> dict[str, str]:
+    return subject_labels(waiting.rule_name, waiting.severity, dict(waiting.group))

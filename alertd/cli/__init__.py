@@ -14,6 +14,7 @@ from alertd import __version__
 from alertd.cli.daemon import check, run, version
 from alertd.cli.db import db
 from alertd.cli.events import events
+from alertd.cli.route import route
 from alertd.cli.silence import silence
 
 EXIT_CODES: Final = """\b
@@ -32,5 +33,5 @@ def main() -> None:
     """Watch pushed events and tell people when something is wrong."""
 
 
-for command in (run, check, db, events, silence, version):
+for command in (run, check, db, events, route, silence, version):
     main.add_command(command)

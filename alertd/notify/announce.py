@@ -10,7 +10,7 @@ it twice is harmless. What holds them back is decided when they are first record
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -23,6 +23,7 @@ from alertd.model import (
     US_PER_S,
     Announcement,
     Hold,
+    HoldReason,
     Incident,
     Notification,
     Rule,
@@ -33,6 +34,7 @@ from alertd.model import (
     TransitionKind,
 )
 from alertd.notify.policy import Policy, subject_labels
+from alertd.notify.route import BY_RULE, Defaults, Destination, Route, destinations
 
 _TOLD = {
     TransitionKind.FIRING: MessageKind.FIRING,
@@ -52,6 +54,7 @@ class Announcer:
         *,
         group_by: Sequence[str] = DEFAULT_GROUP_BY,
         timing: Timing = Timing(),  # noqa: B008  # immutable
+        routes: Iterable[Route] = (),
         policy: Policy | None = None,
     ) -> None:
         """``group_by`` names what the notifications of one message have in common.
@@ -59,8 +62,8 @@ class Announcer:
         These are labels of the incident, ``ruleName`` and ``severity``.
         """
         self._public_url = public_url.rstrip("/")
-        self._group_by = tuple(group_by)
-        self._timing = timing
+        self._defaults = Defaults(tuple(group_by), timing)
+        self._routes = tuple(routes)
         self.policy = Policy() if policy is None else policy
         """What holds notifications back now."""
 
@@ -69,40 +72,50 @@ class Announcer:
         kind, incident, rule = _TOLD.get(transition.kind), transition.incident, transition.rule
         if incident is None:
             return None
+        summary = summarise(rule, incident)
+        labels = subject_labels(rule.name, rule.severity.value, dict(incident.group))
+        self._note_source(incident, labels)
         if kind is None:
-            return Announcement(transition=transition, summary=summarise(rule, incident))
+            return Announcement(transition=transition, summary=summary)
+        now_us = transition.detected_us
         view = msgspec.json.encode(self._view(rule, incident, transition.value))
-        group_key = _group_key(self._group_by, rule, incident)
-        hold = self._hold(kind, rule, incident, transition.detected_us)
+        hold = self.policy.hold(incident.id, labels, now_us)
+        told = destinations(
+            self._routes, labels, rule.targets, rule.repeat_interval_us, self._defaults
+        )
         return Announcement(
             transition=transition,
-            summary=summarise(rule, incident),
+            summary=summary,
             notifications=tuple(
                 Notification(
-                    id=notification_id(incident.id, kind, target),
+                    id=notification_id(incident.id, kind, destination.target),
                     incident_id=incident.id,
                     rule_id=rule.id,
                     kind=kind.value,
-                    target=target,
-                    group_key=group_key,
-                    timing=self._timing,
+                    target=destination.target,
+                    group_key=_group_key(destination.group_by, labels),
+                    timing=destination.timing,
                     view=view,
-                    created_us=transition.detected_us,
-                    repeat_us=rule.repeat_interval_us,
-                    hold=hold,
+                    created_us=now_us,
+                    repeat_us=destination.repeat_us,
+                    via="" if destination.via == BY_RULE else destination.via,
+                    hold=_escalation(kind, destination, now_us) or hold,
                 )
-                for target in rule.targets
+                for destination in told
             ),
         )
 
-    def _hold(self, kind: MessageKind, rule: Rule, incident: Incident, now_us: int) -> Hold | None:
-        """Return what holds this transition back; it may hold others back from now on."""
-        labels = subject_labels(rule.name, rule.severity.value, dict(incident.group))
-        if kind is MessageKind.FIRING:
+    def timing_of(self, target: Target, labels: Mapping[str, str]) -> Timing:
+        """Return when notifications of incidents with these labels may leave for ``target``."""
+        told = destinations(self._routes, labels, (target,), 0, self._defaults)
+        return next(one.timing for one in told if one.target == target)
+
+    def _note_source(self, incident: Incident, labels: Mapping[str, str]) -> None:
+        """While it is on, the incident may hold others back."""
+        if incident.ended_us is None:
             self.policy.sources.begin(incident.id, labels)
         else:
             self.policy.sources.end(incident.id, labels)
-        return self.policy.hold(incident.id, labels, now_us)
 
     def _view(self, rule: Rule, incident: Incident, value: float | None) -> IncidentView:
         ended_us = incident.ended_us
@@ -155,6 +168,14 @@ def notification_id(incident_id: str, kind: MessageKind, target: Target) -> str:
     return str(uuid.uuid5(NAMESPACE, identity))
 
 
-def _group_key(group_by: Sequence[str], rule: Rule, incident: Incident) -> str:
-    labels = {**dict(incident.group), "ruleName": rule.name, "severity": rule.severity.value}
+def _escalation(kind: MessageKind, destination: Destination, now_us: int) -> Hold | None:
+    """Return what holds the beginning back from someone who is told only if nobody reacts."""
+    if kind is not MessageKind.FIRING or not destination.after_us:
+        return None
+    length = duration_text(destination.after_us / US_PER_S)
+    detail = f"it is told in {length} if nobody acknowledges it"
+    return Hold(HoldReason.ESCALATES, "", now_us + destination.after_us, detail)
+
+
+def _group_key(group_by: Sequence[str], labels: Mapping[str, str]) -> str:
     return msgspec.json.encode({name: labels.get(name, "") for name in group_by}).decode()

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from alertd.model import US_PER_S, DeliveryStatus, Hold, Labels, Target
+from alertd.model import US_PER_S, DeliveryStatus, Hold, HoldReason, Labels, Target
 
 RESOLVED: Final = "resolved"
 
@@ -74,7 +74,13 @@ def review(waiting: Waiting, hold: Hold | None, now_us: int) -> Verdict:
     if hold is not None:
         return Verdict(Action.HOLD, hold.detail, max(hold.until_us, now_us + US_PER_S), hold)
     if waiting.status is None:
-        return Verdict(Action.RELEASE, f"no longer {waiting.held_by}")
+        return Verdict(Action.RELEASE, _why_released(waiting))
     if waiting.status is DeliveryStatus.RETRY_PENDING:
         return Verdict(Action.WAIT, "it is not delivered yet", now_us + waiting.repeat_us)
     return Verdict(Action.REPEAT, "it is still on and nobody has acknowledged it")
+
+
+def _why_released(waiting: Waiting) -> str:
+    if waiting.held_by == HoldReason.ESCALATES.value:
+        return "nobody has acknowledged it"
+    return f"no longer {waiting.held_by}"

@@ -1,13 +1,13 @@
-"""What a person configures of whom to tell: mute schedules and inhibitions.
+"""What a person configures of whom to tell: routes, mute schedules and inhibitions.
 
-Owns the keys of ``[[mute]]`` and ``[[inhibit]]``, what makes one wrong, and their form for the
-decisions. Leaves reading the file to ``toml_policy.py``.
+Owns the keys of ``[[route]]``, ``[[mute]]`` and ``[[inhibit]]``, what makes one wrong, and their
+form for the decisions. Leaves reading the file to ``toml_policy.py``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,13 +16,15 @@ from msgspec import Struct
 
 from alertd.errors import Problem
 from alertd.matching import Predicate, all_of
-from alertd.model import MatchOperator
+from alertd.model import MatchOperator, Target, Timing
 from alertd.notify.inhibit import Inhibition
 from alertd.notify.mute import WEEKDAYS, Mute
+from alertd.notify.route import Defaults, Route
 from alertd.patterns import BadPattern, compile_pattern
-from alertd.rules import parse_matcher
+from alertd.rules import parse_matcher, seconds_to_us
 
 MAX_NAME_CHARS: Final = 100
+MAX_SECS: Final = 366 * 86_400
 
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 
@@ -78,6 +80,94 @@ class MuteSpec(Struct, frozen=True, kw_only=True):
             end_minute=_minute(self.end),
             zone=zone,
         )
+
+
+class RouteSpec(Struct, frozen=True, kw_only=True):
+    """``[[route]]``: whom matching incidents are told, beside what their rules name."""
+
+    matchers: dict[str, str] = msgspec.field(default_factory=dict)
+    """On ``ruleName``, ``severity`` and labels of the group; none: everything."""
+    channels: tuple[str, ...] = ()
+    goes_on: bool = msgspec.field(default=False, name="continue")
+    """Whether later routes are tried as well."""
+    group_by: tuple[str, ...] | None = None
+    group_wait_secs: float | None = None
+    group_interval_secs: float | None = None
+    repeat_interval_secs: float | None = None
+    escalate_after_secs: float | None = None
+    """Until then somebody has to acknowledge it, or ``escalate_to`` is told as well."""
+    escalate_to: tuple[str, ...] = ()
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with it; paths are JSON pointers into the table."""
+        problems = _matcher_problems("matchers", self.matchers)
+        if not self.channels and not self.escalate_to:
+            problems.append(Problem("/channels", "expected at least one channel"))
+        for key in ("group_wait_secs", "group_interval_secs", "repeat_interval_secs"):
+            seconds = getattr(self, key)
+            if seconds is not None and not 0 <= seconds <= MAX_SECS:
+                problems.append(Problem(f"/{key}", "expected 0 seconds to 366 days"))
+        if (self.escalate_after_secs is None) != (not self.escalate_to):
+            problems.append(
+                Problem("/escalate_to", "expected both escalate_after_secs and escalate_to")
+            )
+        elif self.escalate_after_secs is not None and not 0 < self.escalate_after_secs <= MAX_SECS:
+            problems.append(
+                Problem("/escalate_after_secs", "expected more than 0 seconds, up to 366 days")
+            )
+        for index, name in enumerate(self.escalate_to):
+            if name in self.channels:
+                message = f"expected another channel, {name!r} is told at once"
+                problems.append(Problem(f"/escalate_to/{index}", message))
+        return problems
+
+    def compiled(self, number: int, defaults: Defaults) -> Route:
+        """Return it as the decisions take it. It must have no problems."""
+        timing = defaults.timing
+        wait, interval = self.group_wait_secs, self.group_interval_secs
+        escalate, repeat = self.escalate_after_secs, self.repeat_interval_secs
+        return Route(
+            name=f"route {number}",
+            matches=_predicate(self.matchers),
+            targets=tuple(Target(name) for name in self.channels),
+            goes_on=self.goes_on,
+            group_by=defaults.group_by if self.group_by is None else self.group_by,
+            timing=Timing(
+                wait_us=timing.wait_us if wait is None else seconds_to_us(wait),
+                interval_us=timing.interval_us if interval is None else seconds_to_us(interval),
+                collapse=timing.collapse,
+            ),
+            repeat_us=None if repeat is None else seconds_to_us(repeat),
+            escalate_us=None if escalate is None else seconds_to_us(escalate),
+            escalate_to=tuple(Target(name) for name in self.escalate_to),
+        )
+
+
+def route_problems(
+    routes: Sequence[RouteSpec], known_channels: Collection[str]
+) -> list[tuple[int, Problem]]:
+    """Return what is wrong with routes among each other, each with the index of the route."""
+    problems = []
+    closed: dict[frozenset[tuple[str, str]], int] = {}
+    for index, route in enumerate(routes):
+        matchers = frozenset(route.matchers.items())
+        for earlier, number in closed.items():
+            if earlier <= matchers:
+                message = (
+                    f"is never reached: what it matches ends at route {number + 1}; "
+                    "put it before that one, or let that one continue"
+                )
+                problems.append((index, Problem("/matchers", message)))
+                break
+        if not route.goes_on:
+            closed.setdefault(matchers, index)
+        for key, names in (("channels", route.channels), ("escalate_to", route.escalate_to)):
+            for place, name in enumerate(names):
+                if name not in known_channels:
+                    known = ", ".join(sorted(known_channels)) or "none"
+                    message = f"{name!r} is not a configured channel ({known})"
+                    problems.append((index, Problem(f"/{key}/{place}", message)))
+    return problems
 
 
 class InhibitSpec(Struct, frozen=True, kw_only=True):

@@ -271,10 +271,14 @@ def _line(
     entry = TimelineEntry(
         at_us=notification.created_us,
         what=what,
-        detail=f"{notification.target.channel}: {detail}",
+        detail=f"{notification.target.channel}{_via(notification)}: {detail}",
         notification_id=notification.id,
     )
     return notification.incident_id, entry
+
+
+def _via(notification: Notification) -> str:
+    return f" (by {notification.via})" if notification.via else ""
 
 
 def _json_array(texts: Iterable[str]) -> str:

@@ -24,6 +24,7 @@ class TimelineEvent(StrEnum):
     INHIBITED = "inhibited"
     SILENCED = "silenced"
     MUTED = "muted"
+    ESCALATES = "escalates"
     """Held back; the detail says by what. It is told when that is over, if it is still true."""
     WITHHELD = "withheld"
     """Held back for good: what it would have told was over before."""

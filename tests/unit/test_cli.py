@@ -153,3 +153,46 @@ def test_a_daemon_that_cannot_start_says_why_in_json_and_exits_3() -> None:
     assert result.returncode == 3
     last = json.loads(result.stderr.splitlines()[-1])
     assert (last["level"], last["event"]) == ("critical", "daemon_failed")
+
+
+ROUTED = """
+[channels.ops]
+type = "webhook"
+url = "http://127.0.0.1:8000/hook"
+[channels.boss]
+type = "webhook"
+url = "http://127.0.0.1:8000/boss"
+[[route]]
+matchers = { severity = "critical" }
+channels = ["ops"]
+escalate_after_secs = 900
+escalate_to = ["boss"]
+[[rules]]
+name = "Logins"
+type = "SIMPLE_COUNT"
+metric_name = "logins"
+threshold = 1
+window_duration_secs = 60
+severity = "critical"
+notifications = ["boss"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (["severity=critical"], [("ops", "route 1", 0), ("boss", "route 1", 900)]),
+        (["ruleName=Logins"], [("ops", "route 1", 0), ("boss", "the rule", 0)]),
+        (["ruleName=Logins", "severity=info"], [("boss", "the rule", 0)]),
+        ([], []),
+    ],
+)
+def test_route_says_whom_an_incident_would_be_told(
+    labels: list[str], told: list[tuple[str, str, int]]
+) -> None:
+    Path("a.toml").write_text(ROUTED)
+    result = invoked("route", "--config", "a.toml", *labels)
+    assert result.exit_code == 0
+    lines = json.loads(result.stdout)
+    assert [(line["channel"], line["via"], line["afterSecs"]) for line in lines] == told
+    assert invoked("route", "--config", "a.toml", "severity").exit_code == 2

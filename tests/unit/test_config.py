@@ -109,6 +109,8 @@ notifications = ["ops", { channel = "EMAIL", endpoint = "a@example.org" }]
 
 
 MISTAKES = [
+    ('[[route]]\nchannels = ["ops"]', "2: route[0].channels[0]: 'ops' is not a configured channel"),
+    ("[[route]]\ncontinue = true", "1: route[0].channels: expected at least one channel"),
     ('[[mute]]\nstart = "22:00"\nend = "6:00"\nname = "n"', "3: mute[0].end: expected a time like"),
     (
         '[[mute]]\nname = "n"\nstart = "24:00"\nend = "06:00"',

@@ -29,7 +29,7 @@ from alertd.model import (
 )
 from alertd.notifier import Notifier, load_policy
 from alertd.notify.announce import Announcer
-from alertd.notify.settings import InhibitSpec
+from alertd.notify.settings import InhibitSpec, RouteSpec
 from alertd.notify.silence import Silence
 from alertd.reminders import Reminders
 from alertd.rules import RuleRecord, compile_rule, parse_matcher
@@ -106,13 +106,15 @@ async def desk(folder: Path, config: Config | None = None) -> AsyncIterator[Desk
     config = config or Config()
     async with open_store(folder / "alertd.db") as store:
         policy = await load_policy(store, config)
-        announcer = Announcer("http://alertd.example", timing=PROMPT, policy=policy)
+        announcer = Announcer(
+            "http://alertd.example", timing=PROMPT, routes=config.routes(), policy=policy
+        )
         made: list[Desk] = []
 
         def now_us() -> int:
             return made[0].now_us
 
-        reminders = Reminders(store.waiting, policy, PROMPT, now_us, lambda: None)
+        reminders = Reminders(store.waiting, policy, announcer.timing_of, now_us, lambda: None)
         ids = iter(range(1000))
         notifier = Notifier(
             outbox=store.outbox,
@@ -331,6 +333,60 @@ async def test_what_a_source_explains_is_told_when_the_source_has_ended_first(
         assert await at.deliver() == [], "a source that was on before the start still is one"
         await at.tell(end(cause))
         assert sorted(await at.deliver()) == ["firing", "resolved"]
+
+
+ESCALATE = Config(
+    route=(
+        RouteSpec(
+            matchers={"ruleName": "High Error Count"},
+            channels=("ops",),
+            group_interval_secs=0,
+            repeat_interval_secs=0,
+            escalate_after_secs=900,
+            escalate_to=("boss",),
+        ),
+    )
+)
+
+
+async def test_the_boss_hears_of_what_nobody_acknowledged_in_time_and_of_its_end(
+    tmp_path: Path,
+) -> None:
+    begun = begin()
+    async with desk(tmp_path, ESCALATE) as at:
+        await at.tell(begun)
+        assert await at.deliver() == ["firing"]
+        at.at(899)
+        assert await at.deliver() == []
+        at.at(900)
+        assert await at.deliver() == ["firing"]
+        await at.tell(end(begun))
+        assert await at.deliver() == ["resolved", "resolved"]
+        detail = await at.store.incidents.get(id_of(begun))
+        assert detail is not None
+        lines = {entry.detail for entry in detail.timeline if "boss" in entry.detail}
+        assert lines >= {
+            "boss (by route 1): it is told in 15 min if nobody acknowledges it",
+            "boss: nobody has acknowledged it; first of its group",
+        }
+
+
+@pytest.mark.parametrize("acknowledges", [True, False])
+async def test_the_boss_hears_nothing_of_what_was_acknowledged_or_over_in_time(
+    tmp_path: Path, acknowledges: bool
+) -> None:
+    begun = begin()
+    async with desk(tmp_path, ESCALATE) as at:
+        await at.tell(begun)
+        assert await at.deliver() == ["firing"]
+        at.at(60)
+        if acknowledges:
+            await at.notifier.acknowledge(id_of(begun), "ann")
+            assert await at.deliver() == []
+        await at.tell(end(begun))
+        assert await at.deliver() == (["resolved", "resolved"] if acknowledges else ["resolved"])
+        at.at(10_000)
+        assert await at.deliver() == []
 
 
 async def test_recording_again_neither_tells_nor_holds_anything_twice(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from alertd.config import SECTIONS, Config, load
 from alertd.host_metrics import read, sample
-from alertd.notify.settings import InhibitSpec, MuteSpec
+from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
 from alertd.rules import RuleSpec
 from alertd.toml_channels import CHANNEL_TYPES
 
@@ -48,6 +48,7 @@ STRUCTS = {
     "channels.ops": CHANNEL_TYPES["webhook"],
     "channels.team": CHANNEL_TYPES["slack"],
     "channels.ops-email": CHANNEL_TYPES["email"],
+    "route": RouteSpec,
     "mute": MuteSpec,
     "inhibit": InhibitSpec,
     "rules": RuleSpec,
@@ -71,7 +72,7 @@ def test_every_key_is_shown_and_no_other(table: str) -> None:
 def test_every_table_is_shown_and_no_other() -> None:
     assert shown().keys() == {"", *STRUCTS}
     assert shown()[""].keys() == {"include"}
-    assert SECTIONS.keys() | {"channels", "rules", "mute", "inhibit", "include"} == set(
+    assert SECTIONS.keys() | {"channels", "rules", "route", "mute", "inhibit", "include"} == set(
         Config.__struct_fields__
     )
 

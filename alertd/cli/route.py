@@ -1,0 +1,127 @@
+"""``alertd route``: whom an incident would be told, by the configuration alone.
+
+Owns the words of the command and what it prints. The decision is the daemon's own.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+from msgspec import Struct
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alertd.channels.wording import duration_text
+from alertd.cli.configuration import config_option, load_configuration
+from alertd.cli.terminal import is_terminal
+from alertd.config import Config
+from alertd.model import US_PER_S, Severity, Target
+from alertd.notify.route import Destination, destinations
+from alertd.rules import RuleSpec, seconds_to_us
+
+EPILOG: Final = """\b
+Examples:
+  alertd route severity=critical service=payment
+  alertd route "ruleName=High Error Count" service=payment
+
+\b
+Exit codes:
+  0  done, also where nobody would be told
+  1  the configuration cannot be used
+  2  the command was not understood
+"""
+
+_LABEL = re.compile(r"([^=]+)=(.*)", re.DOTALL)
+
+
+class _Label(click.ParamType[tuple[str, str]]):
+    """A label and its value."""
+
+    name = "label"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        match = _LABEL.fullmatch(str(value))
+        if match is None:
+            self.fail(f"{value!r} is not LABEL=VALUE", param, ctx)
+        return match[1], match[2]
+
+
+class Line(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One target, as a program gets it."""
+
+    channel: str
+    via: str
+    after_secs: float
+    group_by: tuple[str, ...]
+    group_wait_secs: float
+    group_interval_secs: float
+    repeat_interval_secs: float
+
+
+@click.command(epilog=EPILOG)
+@click.argument("labels", nargs=-1, type=_Label(), metavar="LABEL=VALUE...")
+@config_option
+def route(labels: tuple[tuple[str, str], ...], config_path: Path | None) -> None:
+    """Show whom an incident with these labels would be told.
+
+    LABEL is a label of the incident's group, ruleName or severity. The notifications of a rule
+    that the configuration has under that ruleName count as well, and its severity is the default.
+    """
+    _, config = load_configuration(config_path)
+    told = _told(config, dict(labels))
+    if is_terminal():
+        _print_table(told)
+    else:
+        lines = [_line(one) for one in told]
+        click.echo(msgspec.json.format(msgspec.json.encode(lines), indent=2))
+
+
+def _told(config: Config, labels: dict[str, str]) -> list[Destination]:
+    named = [rule.spec for rule in config.rules if rule.spec.name == labels.get("ruleName")]
+    spec: RuleSpec | None = named[0] if named else None
+    severity = Severity.WARNING if spec is None else spec.severity
+    own: tuple[Target, ...] = () if spec is None else spec.notifications
+    repeat_secs = 14_400.0 if spec is None else spec.repeat_interval_secs
+    return destinations(
+        config.routes(),
+        {"ruleName": "", "severity": severity.value, **labels},
+        own,
+        seconds_to_us(repeat_secs),
+        config.defaults,
+    )
+
+
+def _line(one: Destination) -> Line:
+    return Line(
+        channel=one.target.channel,
+        via=one.via,
+        after_secs=one.after_us / US_PER_S,
+        group_by=one.group_by,
+        group_wait_secs=one.timing.wait_us / US_PER_S,
+        group_interval_secs=one.timing.interval_us / US_PER_S,
+        repeat_interval_secs=one.repeat_us / US_PER_S,
+    )
+
+
+def _print_table(told: list[Destination]) -> None:
+    if not told:
+        click.secho("nobody would be told", fg="yellow")
+        return
+    table = Table(box=SIMPLE_HEAD)
+    for title in ("channel", "by", "when", "grouped by", "repeated"):
+        table.add_column(title)
+    for one in told:
+        after = duration_text(one.after_us / US_PER_S)
+        when = f"after {after}, unless acknowledged" if one.after_us else "at once"
+        every = f"every {duration_text(one.repeat_us / US_PER_S)}" if one.repeat_us else "never"
+        cells = (one.target.channel, one.via, when, ", ".join(one.group_by), every)
+        table.add_row(*map(Text, cells))
+    Console().print(table)

@@ -1,0 +1,115 @@
+"""The decision table of routing: whom an incident is told, and by what."""
+
+from __future__ import annotations
+
+import pytest
+
+from alertd.model import US_PER_S, Target, Timing
+from alertd.notify.announce import DEFAULT_GROUP_BY
+from alertd.notify.policy import subject_labels
+from alertd.notify.route import Defaults, destinations
+from alertd.notify.settings import RouteSpec, route_problems
+
+S = US_PER_S
+DEFAULTS = Defaults(DEFAULT_GROUP_BY, Timing(0, 10 * S))
+CRITICAL = {"severity": "critical"}
+ROUTES = [
+    RouteSpec(matchers={"team": "=~db.*"}, channels=("db",), goes_on=True),
+    RouteSpec(
+        matchers=CRITICAL,
+        channels=("pager", "ops"),
+        group_by=("dc",),
+        group_wait_secs=3,
+        repeat_interval_secs=60,
+        escalate_after_secs=900,
+        escalate_to=("boss", "db"),
+    ),
+    RouteSpec(channels=("log",), group_interval_secs=300),
+]
+COMPILED = [spec.compiled(number, DEFAULTS) for number, spec in enumerate(ROUTES, start=1)]
+
+TABLE = [
+    # severity, group, the rule's own channels → (channel, by what, seconds until then)
+    ("info", {}, (), [("log", "route 3", 0)]),
+    ("info", {"team": "db-eu"}, (), [("db", "route 1", 0), ("log", "route 3", 0)]),
+    (
+        *("critical", {}, ()),
+        [("pager", "route 2", 0), ("ops", "route 2", 0), ("boss", "route 2", 900),
+         ("db", "route 2", 900)],
+    ),
+    (
+        *("critical", {"team": "db-us"}, ()),
+        [("db", "route 1", 0), ("pager", "route 2", 0), ("ops", "route 2", 0),
+         ("boss", "route 2", 900)],
+    ),
+    ("info", {}, ("mail",), [("log", "route 3", 0), ("mail", "the rule", 0)]),
+    ("info", {}, ("log",), [("log", "route 3", 0)]),
+    (
+        *("critical", {}, ("boss",)),
+        [("pager", "route 2", 0), ("ops", "route 2", 0), ("boss", "the rule", 0),
+         ("db", "route 2", 900)],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("severity", "group", "own", "expected"), TABLE)
+def test_the_decision_table(
+    severity: str,
+    group: dict[str, str],
+    own: tuple[str, ...],
+    expected: list[tuple[str, str, int]],
+) -> None:
+    labels = subject_labels("Any rule", severity, group)
+    found = destinations(COMPILED, labels, [Target(name) for name in own], 600 * S, DEFAULTS)
+    assert [(one.target.channel, one.via, one.after_us // S) for one in found] == expected
+
+
+def test_what_a_route_does_not_say_is_as_the_rule_and_the_defaults_say() -> None:
+    def told(severity: str) -> tuple[object, ...]:
+        labels = subject_labels("Any rule", severity, {})
+        first = destinations(COMPILED, labels, (), 600 * S, DEFAULTS)[0]
+        return first.group_by, first.timing.wait_us, first.timing.interval_us, first.repeat_us
+
+    assert told("critical") == (("dc",), 3 * S, 10 * S, 60 * S)
+    assert told("info") == (DEFAULT_GROUP_BY, 0, 300 * S, 600 * S)
+
+
+def test_without_routes_the_rule_alone_decides() -> None:
+    labels = subject_labels("Any rule", "info", {})
+    assert destinations((), labels, (), 0, DEFAULTS) == []
+    (only,) = destinations((), labels, (Target("ops"),), 7, DEFAULTS)
+    assert (only.target, only.repeat_us, only.timing) == (Target("ops"), 7, DEFAULTS.timing)
+
+
+def test_a_route_that_is_never_reached_or_leads_nowhere_is_refused() -> None:
+    def found(*routes: RouteSpec) -> list[tuple[int, str]]:
+        known = {"db", "pager", "ops", "boss", "log"}
+        return [(index, problem.path) for index, problem in route_problems(routes, known)]
+
+    everything = RouteSpec(channels=("ops",))
+    critical = RouteSpec(channels=("ops",), matchers=CRITICAL)
+    narrow = RouteSpec(channels=("ops",), matchers={**CRITICAL, "team": "db"})
+    assert found(*ROUTES) == []
+    assert found(everything, critical) == [(1, "/matchers")]
+    assert found(RouteSpec(channels=("ops",), goes_on=True), everything) == []
+    assert found(critical, narrow) == [(1, "/matchers")]
+    assert found(critical, critical) == [(1, "/matchers")]
+    assert found(narrow, critical, everything) == []
+    assert found(RouteSpec(channels=("opps",))) == [(0, "/channels/0")]
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        (RouteSpec(), "/channels"),
+        (RouteSpec(channels=("a",), matchers={"b": "=~("}), "/matchers/b"),
+        (RouteSpec(channels=("a",), group_wait_secs=-1), "/group_wait_secs"),
+        (RouteSpec(channels=("a",), escalate_to=("b",)), "/escalate_to"),
+        (RouteSpec(channels=("a",), escalate_after_secs=9), "/escalate_to"),
+        (RouteSpec(channels=("a",), escalate_after_secs=0, escalate_to=("b",)),
+         "/escalate_after_secs"),
+        (RouteSpec(channels=("a",), escalate_after_secs=9, escalate_to=("a",)), "/escalate_to/0"),
+    ],
+)  # fmt: skip
+def test_what_makes_a_route_wrong(spec: RouteSpec, path: str) -> None:
+    assert [problem.path for problem in spec.problems()] == [path]
