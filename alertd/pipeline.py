@@ -38,10 +38,14 @@ from alertd.store.protocols import EventStore, RuleStore
 MAX_QUEUED_REQUESTS: Final = 4_096
 MAX_GROUP_EVENTS: Final = 20_000
 """Events that one commit takes together; a single larger batch is committed alone."""
-MAX_UNJUDGED_GROUPS: Final = 4
-"""Committed groups that may wait for the evaluator before the appender waits for it."""
+MAX_UNJUDGED_EVENTS: Final = 80_000
+"""Committed events that may wait for the evaluator before the appender waits for it."""
+MAX_UNJUDGED_GROUPS: Final = 1_000
+"""The same in groups, of which a storm that is being recorded leaves many small ones."""
 SLICE_EVENTS: Final = 5_000
 """Events that the engine is given between two looks at other tasks."""
+RECORD_PORTION: Final = 50
+"""Transitions that one commit records: some 10 ms, for which events may have to wait."""
 LONGEST_SLEEP_S: Final = 1.0
 STORE_RETRY_S: Final = 1.0
 REFUSAL_FRESH_S: Final = 10.0
@@ -114,6 +118,8 @@ class Pipeline:
         self._max_queued_events = max_queued_events
         self._on_recorded = on_recorded
         self._queued_events = 0
+        self._unjudged_events = 0
+        self._judged = trio.Event()
         self._newest_received_us = 0
         self._refusal: tuple[int, str] | None = None
         self._is_ending = False
@@ -231,9 +237,16 @@ class Pipeline:
         async with self._judge_send:
             async for first in self._inbox:
                 for group in self._gather(first):
+                    await self._until_few_wait()
                     entries = await self._commit(group)
                     if entries:
+                        self._unjudged_events += sum(_size(entry.work) for entry in entries)
                         await self._judge_send.send(entries)
+
+    async def _until_few_wait(self) -> None:
+        while self._unjudged_events > MAX_UNJUDGED_EVENTS:
+            self._judged = trio.Event()
+            await self._judged.wait()
 
     def _gather(self, first: _Work) -> list[list[_Work]]:
         """Return what waits now, cut into groups that are committed together."""
@@ -364,6 +377,8 @@ class Pipeline:
             transitions += self.engine.step(rules_changed(entry.body))
             transitions += await self._start_warm(entry.body, entry.position)
         await self._record(transitions, entry.position)
+        self._unjudged_events -= _size(entry.work)
+        self._judged.set()
         del self._outstanding[entry.work]
         self.applied = entry.position
         entry.work.done.set()
@@ -419,8 +434,17 @@ class Pipeline:
     async def _record(self, transitions: list[Transition], position: int) -> None:
         """Record what was found, however long the store needs; meanwhile nothing is judged.
 
+        A storm is recorded in portions, so that commits of events come in between. Only the
+        last says that ``position`` is applied: a replay repeats the others without effect.
         Raises ``StoreUnavailable`` after ``hurry``.
         """
+        log_transitions(transitions)
+        for start in range(0, len(transitions), RECORD_PORTION):
+            end = start + RECORD_PORTION
+            applied = position if end >= len(transitions) else self.applied
+            await self._record_portion(transitions[start:end], applied)
+
+    async def _record_portion(self, transitions: list[Transition], applied: int) -> None:
         announcements = []
         self.transitions += len(transitions)
         for transition in transitions:
@@ -428,10 +452,9 @@ class Pipeline:
             announcement = self._announcer.announce(transition)
             if announcement is not None:
                 announcements.append(announcement)
-        log_transitions(transitions)
         while announcements:
             try:
-                await self._incidents.record(announcements, applied=position)
+                await self._incidents.record(announcements, applied=applied)
             except StoreUnavailable as error:
                 if self._is_ending:
                     raise
