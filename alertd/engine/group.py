@@ -35,6 +35,8 @@ class Group(Protocol):
 
     labels: Labels
     lifecycle: Lifecycle
+    sources: array[int]
+    """Numbers of the series that lead to it (typecode ``I``), for the router. Not its state."""
     wake_us: int
     ticket: int
 
@@ -114,10 +116,11 @@ class WindowGroup:
 
     __slots__ = ("_filled_us", "_first_us", "_heard_us", "_judged_us", "_known_from_us",
                  "_newest_us", "_plan", "_raised_us", "_warm_us", "_window", "labels",
-                 "lifecycle", "ticket", "wake_us")  # fmt: skip
+                 "lifecycle", "sources", "ticket", "wake_us")  # fmt: skip
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self.labels = labels
+        self.sources = array("I")
         self.lifecycle = Lifecycle(
             plan.rule, plan.active_us, plan.condition.initial_level, labels, plan.journal
         )

@@ -81,7 +81,6 @@ class Router:
         self._rules: dict[str, RuleGroups] = {}
         self._candidates: dict[_Handle, dict[str, RuleGroups]] = {}
         self._routes: list[Route | None] = []
-        self._sources: dict[Group, list[int]] = {}  # the series that lead to each group
         self._broken: dict[int, Route] = {}  # what is left of a route that has lost a group
 
     def __iter__(self) -> Iterator[RuleGroups]:
@@ -121,13 +120,19 @@ class Router:
         self._forget_routes_to(group)
 
     def _forget_routes(self) -> None:
-        self._routes, self._sources, self._broken = [], {}, {}
+        """O(groups) when there are routes, so once for all rules of a change."""
+        if self._routes:
+            self._routes, self._broken = [], {}
+            for groups in self:
+                for group in groups.by_labels.values():
+                    del group.sources[:]
 
     def _forget_routes_to(self, group: Group) -> None:
-        for series_id in self._sources.pop(group, ()):
+        for series_id in group.sources:
             route = self._routes[series_id] or self._broken[series_id]
             self._routes[series_id] = None
             self._broken[series_id] = tuple(other for other in route if other is not group)
+        del group.sources[:]
 
     def routes(self, series_ids: Sequence[int]) -> Iterator[Route]:
         """Return an iterator over the groups that see each of ``series_ids``.
@@ -157,7 +162,7 @@ class Router:
         remembered = self._broken.pop(series_id, ())
         for group in route:
             if group not in remembered:
-                self._sources.setdefault(group, []).append(series_id)
+                group.sources.append(series_id)
         return route
 
     def of_metrics(self, names: Collection[str], series_ids: Iterable[int]) -> Iterator[int]:

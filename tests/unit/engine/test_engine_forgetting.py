@@ -107,7 +107,7 @@ def test_matching_is_decided_again_for_the_series_of_a_dropped_group_and_for_no_
         assert matched.call_count == 3
     assert (driver.engine.group_count(), driver.engine.dropped_groups) == (4, 1)
     router = driver.engine._router
-    assert [sorted(router._sources[group]) for group in router._routes[1] or ()] == [
+    assert [sorted(group.sources) for group in router._routes[1] or ()] == [
         [0, 1],
         [1],
         [0, 1],
