@@ -5,11 +5,26 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from alertd.store import connection, reserve, wal
-from tests.faults.life import CACHE_KIB, CHECKPOINT_BYTES, RESERVE_BYTES
+from alertd.store import connection, folding, reserve, segment_draft, wal
+
+SMALL: Final = (
+    (connection, "WRITER_CACHE_KIB", 48),  # larger transactions write before they commit
+    (wal, "ROOM_STEP_BYTES", 256 << 10),
+    (wal, "CHECKPOINT_BYTES", 32 << 10),
+    (reserve, "RESERVE_BYTES", 2 << 20),
+    (segment_draft, "BLOCK_EVENTS", 500),
+    (segment_draft, "BLOCK_RUNS", 300),
+    (folding, "READ_BYTES", 16 << 10),
+    (folding, "WRITE_BYTES", 4 << 10),
+    (folding, "DELETE_BYTES", 16 << 10),
+    (folding, "DELETE_ENTRIES", 3),
+    (folding, "DELETE_BLOCKS", 2),
+)
+"""So small that a short life is one of many transactions and checkpoints."""
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +40,8 @@ def memory_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_steps() -> Iterator[None]:
-    """Have checkpoints come often and transactions outgrow the cache."""
+    """Have everything be done in small steps."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection, "WRITER_CACHE_KIB", CACHE_KIB)
-        patch.setattr(wal, "ROOM_STEP_BYTES", 256 << 10)
-        patch.setattr(wal, "CHECKPOINT_BYTES", CHECKPOINT_BYTES)
-        patch.setattr(reserve, "RESERVE_BYTES", RESERVE_BYTES)
+        for module, name, size in SMALL:
+            patch.setattr(module, name, size)
         yield

@@ -33,12 +33,13 @@ from tests.faults.life import (
     Story,
     append,
     copy_files,
+    fold,
     live,
     read_all,
 )
 from tests.unit.store.test_event_times_migration import ENTRIES, write_schema_1
 
-STRIDE: Final = int(os.environ.get("ALERTD_FAULT_STRIDE", "10"))
+STRIDE: Final = int(os.environ.get("ALERTD_FAULT_STRIDE", "20"))
 ONLY_PLACE: Final = int(os.environ.get("ALERTD_FAULT_PLACE", "0"))
 
 FAULTS: Final = {
@@ -59,7 +60,7 @@ FAULTS: Final = {
 HOT_STEPS: Final = 9
 """Steps of ``LIFE`` that a process had taken when it was killed."""
 
-SHORT_LIFE: Final = (append(3, new=3), append(1000), read_all, append(400, ids=True))
+SHORT_LIFE: Final = (append(3, known=0, new=3), append(1000), fold, read_all, append(400, ids=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def _killed(folder: Path) -> tuple[Path | None, Sequence[Step]]:
             return copy_files(path, folder / "left")
 
     (folder / "life").mkdir()
-    return trio.run(be_killed, folder / "life" / "alertd.db"), LIFE[HOT_STEPS : HOT_STEPS + 5]
+    return trio.run(be_killed, folder / "life" / "alertd.db"), LIFE[HOT_STEPS : HOT_STEPS + 12]
 
 
 def _old(folder: Path) -> tuple[Path | None, Sequence[Step]]:

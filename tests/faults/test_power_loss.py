@@ -38,6 +38,7 @@ from tests.faults.life import (
     append_answered,
     change_rule,
     content,
+    fold,
     forget,
     quarantine,
     record_end,
@@ -112,7 +113,8 @@ def live_randomly(
 ) -> Lived:
     """Let a store take random steps on ``files``; now and then a sync fails, and it ends early."""
     held = files or {"alertd.db": b""}
-    steps = [chance.choice(STEPS)(chance) for _ in range(STEPS_A_LIFE)]
+    steps = [append_some(chance)]  # there must be series before there are events
+    steps += [chance.choice(STEPS)(chance) for _ in range(1, STEPS_A_LIFE)]
     faults = frozenset({chance.randrange(1, 60)} if chance.random() < SYNC_FAILS else ())
     path = lay_out(held, folder / "life")
     journal = Journal({str(path.parent / name): len(held[name]) for name in held}, faults)
@@ -145,7 +147,7 @@ def append_some(chance: Random) -> Step:
 
     async def step(store: Store) -> None:
         known = len(await store.events.all_series())
-        await append(size, first_series=known, new=new, ids=ids < 0.3)(store)
+        await append(size, known=known, new=new if known else 3, ids=ids < 0.3)(store)
 
     return step
 
@@ -165,6 +167,7 @@ STEPS: Final[tuple[Callable[[Random], Step], ...]] = (
     append_some,
     append_some,
     record_some,
+    lambda chance: fold,
     lambda chance: append_answered(chance.randbytes(1)),
     lambda chance: change_rule(chance.randrange(9)),
     lambda chance: quarantine(chance.randrange(1, 9)),
