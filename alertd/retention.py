@@ -20,7 +20,7 @@ from alertd.store.failures import StoreCorrupt
 from alertd.store.retention import EventRetention
 from alertd.store.space import Space, Usage
 
-LOOK_EVERY_S: Final = 60.0
+LOOK_EVERY_S: Final = 10.0
 PAUSE_S: Final = 0.02
 """Between two transactions."""
 
