@@ -7,8 +7,8 @@ A late event shows on the pages to come if its place is there.
 
 Invariant: a page never holds more than a few times its limit in memory, and reads hardly more
 than that, whatever the range. The log is ordered by arrival, so the range is read in slices of
-time: each is four times as wide as the one before while there is little in them, and is given up
-and cut down when there is too much. How wide the last one was stands in the cursor.
+time: each is as wide as what was in the one before says, and is given up and cut down when there
+is too much in it. How wide the last one was stands in the cursor.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ from alertd.store.series_table import (
 )
 
 FIRST_SLICE_US: Final = 10 * US_PER_S
-WIDENING: Final = 4
+EMPTY_WIDENING: Final = 16
+MAX_WIDENING: Final = 64
+"""How much wider a slice may be than the one before, if that was empty, and if it was not."""
 SLICE_PAGES: Final = 20
 """A slice of time is given up when it has this many times a page's limit, and"""
 SLICE_EVENTS: Final = 10_000
@@ -206,7 +208,7 @@ class EventPages:
             if len(found) > query.limit:
                 break
             after_us = until_us
-            width_us *= WIDENING
+            width_us *= _widening(len(slice_), query.limit + 1 - len(found))
         return found, width_us
 
     async def _slice(
@@ -237,6 +239,13 @@ class EventPages:
                 await trio.lowlevel.checkpoint()
         found.sort()
         return found[:room]
+
+
+def _widening(found: int, missing: int) -> int:
+    """Return how much wider the next slice is to be: what is missing, and half as much again."""
+    if not found:
+        return EMPTY_WIDENING
+    return max(1, min(MAX_WIDENING, -(-3 * missing // (2 * found))))
 
 
 def _behind(start: _Place | None, position: int, batch: EventBatch) -> Iterator[_Found]:
