@@ -73,6 +73,14 @@ async def recover(
     """
     recovered = await _load_snapshot(store, snapshots, new_state, files)
     recovered.received_us = (await store.events.end()).received_us
+    missing = await store.retention.missing_behind(recovered.applied)
+    if missing:
+        log.warning(
+            "the log is replayed without what retention has removed: windows, groups and incidents "
+            "from before are not known; an incident that is still on may stay so in the history",
+            snapshot=recovered.snapshot_position,
+            missing_entries=missing,
+        )
     await _replay(recovered, store, announcer, on_progress)
     log.info(
         "recovered",

@@ -38,7 +38,7 @@ from alertd.store.rollups import (
     oldest_segment,
     pack_rollups,
 )
-from alertd.store.segments import Segment, StoredBlock
+from alertd.store.segments import Segment, StoredBlock, folded_position
 from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
 
 READ_BLOCKS: Final = 8
@@ -82,6 +82,10 @@ class EventRetention:
             forgotten += count
             await self._delete_unowned(rest)
         return forgotten
+
+    async def missing_behind(self, position: int) -> int:
+        """Return how many entries behind ``position`` in the log are gone."""
+        return await self._readers.run("measure the event log", partial(_missing, position))
 
     async def _insert_rollups(self, segment: Segment, rest: Rest) -> None:
         draft = _Draft()
@@ -150,6 +154,17 @@ class _Draft:
         runs, self._runs, self._count = self._runs, [], 0
         if runs:
             yield pack_rollups(runs)
+
+
+def _missing(position: int, connection: apsw.Connection) -> int:
+    """Count what is gone: what was folded and is in no segment, but for changes of rules."""
+    segment = oldest_segment(connection)
+    gone = folded_position(connection) if segment is None else segment.first_position - 1
+    left: int = connection.execute(
+        "SELECT count(*) FROM event_log WHERE position > ? AND position <= ? AND kind = 'rules'",
+        (position, gone),
+    ).get
+    return max(0, gone - position - left)
 
 
 def _read_blocks(

@@ -40,6 +40,8 @@ def test_old_events_become_sums_and_a_replay_begins_with_what_is_left(tmp_path: 
         daemon.post_events(events(now_s - 5 * HOUR_S, 300))
         daemon.post_events(events(now_s - 60, 3))
         daemon.wait_until_judged()
+        no_warning = [line["event"] for line in daemon.lines if line["level"] == "warning"]
+        assert no_warning == []
         (old,) = daemon.history()
         expected = summed(daemon)
         assert expected[0] == 303
@@ -59,6 +61,9 @@ def test_old_events_become_sums_and_a_replay_begins_with_what_is_left(tmp_path: 
         shutil.rmtree(tmp_path / "state" / "alertd.db.snapshots")
         daemon.start()
         assert daemon.get("/api/status")["recovery"]["replayedEvents"] == 3
+        assert [line["missing_entries"] for line in daemon.lines if "missing_entries" in line] == [
+            1
+        ]
         assert [item["id"] for item in daemon.history()] == [old["id"]]
         daemon.post_events(events(time.time() - 5, 5))
         daemon.wait_until_judged()

@@ -173,6 +173,10 @@ async def test_only_what_is_old_goes_and_always_from_the_beginning(tmp_path: Pat
         rules = [entry for entry in entries if isinstance(entry[1], RuleChange)]
         first = min(position for position, body in left if isinstance(body, EventBatch))
         assert first > 1
+        removed = len(entries) - len(left)
+        assert await store.retention.missing_behind(0) == removed
+        assert await store.retention.missing_behind(first - 1) == 0
+        assert await store.retention.missing_behind(entries[-1][0]) == 0
         assert left == sorted(
             [*(rule for rule in rules if rule[0] < first), *(e for e in entries if e[0] >= first)],
             key=lambda entry: entry[0],
