@@ -13,10 +13,10 @@ is too much in it. How wide the last one was stands in the cursor.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import aclosing
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import trio
 from msgspec import Struct
@@ -25,7 +25,7 @@ from alertd.errors import InvalidInput
 from alertd.model import US_PER_S, EventBatch, Series
 from alertd.store import cursor
 from alertd.store.history import Page
-from alertd.store.protocols import StoredEvents, TimeSpan
+from alertd.store.protocols import EventReads
 from alertd.store.readers import Readers
 from alertd.store.series_table import (
     SeriesFilter,
@@ -80,26 +80,6 @@ class SeriesTotals(Struct, frozen=True):
 
     series: Series
     totals: Totals
-
-
-class EventReads(Protocol):
-    """The stored events: ``alertd.store.event_log.LogReader``."""
-
-    async def span(self) -> TimeSpan | None:
-        """Return between which times there are events, None if there are none."""
-        ...
-
-    def read(
-        self,
-        series_ids: Collection[int],
-        from_us: int,
-        until_us: int,
-        *,
-        after: int = 0,
-        through: int | None = None,
-    ) -> AsyncGenerator[StoredEvents, None]:
-        """Yield events in log order: see ``EventStore.read``."""
-        ...
 
 
 class _Found(NamedTuple):

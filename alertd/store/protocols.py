@@ -38,30 +38,11 @@ class TimeSpan(NamedTuple):
     greatest_us: int
 
 
-class EventStore(Protocol):
-    """The append-only log, and the series that its events refer to."""
-
-    async def append(
-        self,
-        batches: Sequence[EventBatch],
-        new_series: Sequence[Series],
-        answered: Sequence[AnsweredRequest] = (),
-    ) -> int:
-        """Make ``batches`` durable in one transaction, with the series they use first.
-
-        ``answered`` are those of the requests they came in that had a key. Returns the position
-        of the first; they are consecutive. Once it has been called, a
-        cancelled caller does not undo it. Raises ``StoreUnavailable`` when nothing was written
-        and it may be tried again; any other failure is ambiguous and must end the process.
-        """
-        ...
+class EventReads(Protocol):
+    """The stored events, whoever may write more."""
 
     async def span(self) -> TimeSpan | None:
         """Return between which event times there are events, None if there are none."""
-        ...
-
-    def replay(self, after: int) -> AsyncGenerator[LogEntry, None]:
-        """Yield every entry behind position ``after``, in order."""
         ...
 
     def read(
@@ -87,6 +68,29 @@ class EventStore(Protocol):
         early. Raises ``StoreUnavailable``, after which it may be asked again, and
         ``StoreCorrupt``, naming the position, for an entry that is damaged.
         """
+        ...
+
+
+class EventStore(EventReads, Protocol):
+    """The append-only log, and the series that its events refer to."""
+
+    async def append(
+        self,
+        batches: Sequence[EventBatch],
+        new_series: Sequence[Series],
+        answered: Sequence[AnsweredRequest] = (),
+    ) -> int:
+        """Make ``batches`` durable in one transaction, with the series they use first.
+
+        ``answered`` are those of the requests they came in that had a key. Returns the position
+        of the first; they are consecutive. Once it has been called, a
+        cancelled caller does not undo it. Raises ``StoreUnavailable`` when nothing was written
+        and it may be tried again; any other failure is ambiguous and must end the process.
+        """
+        ...
+
+    def replay(self, after: int) -> AsyncGenerator[LogEntry, None]:
+        """Yield every entry behind position ``after``, in order."""
         ...
 
     async def all_series(self) -> list[Series]:

@@ -26,10 +26,10 @@ from alertd.errors import InvalidInput
 from alertd.model import Series
 from alertd.store import cursor
 from alertd.store.envelope import BadEntry
-from alertd.store.event_pages import EventQuery, EventReads
+from alertd.store.event_pages import EventQuery
 from alertd.store.failures import corrupt
 from alertd.store.history import Page
-from alertd.store.protocols import TimeSpan
+from alertd.store.protocols import EventReads, TimeSpan
 from alertd.store.readers import Readers
 from alertd.store.rollup import MINUTE_US, Summary, merge, summarise
 from alertd.store.rollup_codec import decode_rollups
