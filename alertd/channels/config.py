@@ -7,7 +7,7 @@ Owns the keys, their defaults and units. Leaves to others: what makes a combinat
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
@@ -32,6 +32,8 @@ class WebhookConfig(_Channel, frozen=True, kw_only=True, tag="webhook"):
     """Messages as JSON by HTTP POST (API.md, last section)."""
 
     url: str
+    format: Literal["alertd", "alertmanager"] = "alertd"
+    """The body: alertd's own, or that of version 4 of Alertmanager's webhook."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     secret_file: str | None = None
     """Key of the signature header; without one (or ``secret_env``) nothing is signed."""

@@ -11,12 +11,17 @@ of the configuration. So there is nothing to evict, however many endpoints rules
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
+import msgspec
+
+from alertd.channels import alertmanager
 from alertd.channels.check import channel_problems, url_problem
 from alertd.channels.config import ChannelConfig, EmailConfig, SlackConfig, WebhookConfig
 from alertd.channels.email import EmailChannel
 from alertd.channels.http_client import HttpClient
+from alertd.channels.message import Message
 from alertd.channels.protocol import Channel, SendingLimits
 from alertd.channels.secret import Secret, read_secret
 from alertd.channels.slack import SlackChannel
@@ -56,7 +61,9 @@ class ChannelFactory:
             raise InvalidInput(problems)
         self._endpoint_client = HttpClient(allow_private=allow_private_endpoints)
         self._mail_server: SmtpServer | None = None
-        self._channels = {name: self._make(config, environ) for name, config in configs.items()}
+        self._channels = {
+            name: self._make(name, config, environ) for name, config in configs.items()
+        }
         self._limits = {
             name: SendingLimits(config.concurrency, config.max_per_minute)
             for name, config in configs.items()
@@ -96,7 +103,7 @@ class ChannelFactory:
             await channel.aclose()
         await self._endpoint_client.aclose()
 
-    def _make(self, config: ChannelConfig, environ: Mapping[str, str]) -> Channel:
+    def _make(self, name: str, config: ChannelConfig, environ: Mapping[str, str]) -> Channel:
         match config:
             case WebhookConfig():
                 return WebhookChannel(
@@ -108,6 +115,7 @@ class ChannelFactory:
                     secret=read_secret(
                         file=config.secret_file, env=config.secret_env, environ=environ
                     ),
+                    encode=_encoder(name, config),
                 )
             case SlackConfig():
                 return SlackChannel(
@@ -140,6 +148,12 @@ class ChannelFactory:
         if kind == "WEBHOOK":
             return WebhookChannel(url, client, owns_client=False, timeout_s=timeout_s)
         raise UnknownChannel(f"{kind!r} with an endpoint is none of EMAIL, SLACK and WEBHOOK")
+
+
+def _encoder(name: str, config: WebhookConfig) -> Callable[[Message], bytes]:
+    if config.format == "alertmanager":
+        return partial(alertmanager.encode, receiver=name)
+    return msgspec.json.encode
 
 
 def _slack_url(config: SlackConfig, environ: Mapping[str, str]) -> Secret:

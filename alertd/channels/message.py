@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+import msgspec
 from msgspec import Struct
 
 
@@ -61,5 +62,7 @@ class Message(Struct, frozen=True, kw_only=True, rename="camel"):
     sent_at: str
     incidents: tuple[IncidentView, ...]
     """What fires first, the worst first; an incident that began and ended since is in it twice."""
+    group_labels: dict[str, str] = msgspec.field(default_factory=dict)
+    """What the incidents have in common: the values of ``notify.group_by``."""
     list_url: str = ""
     """Where all incidents that are on are listed."""

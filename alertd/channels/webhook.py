@@ -1,7 +1,8 @@
-"""The default webhook: a ``Message`` as JSON by HTTP POST, signed if a key is set.
+"""The webhook: a ``Message`` as JSON by HTTP POST, signed if a key is set.
 
-Owns the body, the headers and the signature (API.md, last section). Leaves the connection and
-the meaning of a status to ``http_client.py``.
+Owns the default body, the headers and the signature (API.md, last section); ``encode`` makes
+another body of the message. Leaves the connection and the meaning of a status to
+``http_client.py``.
 """
 
 from __future__ import annotations
@@ -43,15 +44,17 @@ class WebhookChannel(HttpChannel):
         timeout_s: float,
         headers: Mapping[str, str] | None = None,
         secret: Secret | None = None,
+        encode: Callable[[Message], bytes] = _encoder.encode,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(url, client, owns_client=owns_client, timeout_s=timeout_s, now_s=now_s)
         self._headers = dict(headers or {})
         self._secret = secret
+        self._encode = encode
 
     async def send(self, message: Message) -> Outcome:
         """Post ``message`` once."""
-        body = _encoder.encode(message)
+        body = self._encode(message)
         headers = self._headers | {
             "Content-Type": "application/json",
             "Idempotency-Key": message.idempotency_key,

@@ -14,6 +14,7 @@ from alertd import __version__
 from alertd.cli.daemon import check, run, version
 from alertd.cli.db import db
 from alertd.cli.events import events
+from alertd.cli.notify import notify
 from alertd.cli.route import route
 from alertd.cli.silence import silence
 
@@ -33,5 +34,5 @@ def main() -> None:
     """Watch pushed events and tell people when something is wrong."""
 
 
-for command in (run, check, db, events, route, silence, version):
+for command in (run, check, db, events, notify, route, silence, version):
     main.add_command(command)

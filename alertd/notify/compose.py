@@ -40,9 +40,17 @@ def compose(outgoing: Outgoing, *, sent_at: str, list_url: str) -> Message:
         kind=next(kind for kind in _KINDS if kind in kinds),
         sent_at=sent_at,
         incidents=tuple(views),
+        group_labels=_group_labels(outgoing.group_key),
         list_url=list_url,
     )
 
 
 def _place(view: IncidentView) -> tuple[bool, int]:
     return view.state == "resolved", _RANK.get(view.severity, len(_RANK))
+
+
+def _group_labels(group_key: str) -> dict[str, str]:
+    try:
+        return msgspec.json.decode(group_key, type=dict[str, str])
+    except msgspec.DecodeError:
+        return {}  # of a message that an older alertd made: the id of an incident

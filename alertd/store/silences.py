@@ -1,4 +1,4 @@
-"""Silences on disk: they survive restarts, and those that are over are kept as a record.
+"""Silences on disk: they survive restarts, and those that are over are kept for a while.
 
 Owns the table ``silences``. Leaves their meaning to ``notify/silence.py``.
 """
@@ -12,12 +12,14 @@ from typing import Final
 import apsw
 import msgspec
 
-from alertd.model import Matcher
+from alertd.model import US_PER_S, Matcher
 from alertd.notify.silence import Silence
 from alertd.store.readers import Readers
 from alertd.store.writer import Writer
 
 MAX_LISTED: Final = 1000
+KEPT_US: Final = 90 * 86_400 * US_PER_S
+"""How long one is kept after its end; what is older goes when another one is written."""
 
 _decode_matchers = msgspec.json.Decoder(tuple[Matcher, ...]).decode
 
@@ -58,6 +60,7 @@ _COLUMNS: Final = "id, matchers, starts_us, ends_us, created_us, created_by, com
 
 
 def _put(silence: Silence, connection: apsw.Connection) -> None:
+    connection.execute("DELETE FROM silences WHERE ends_us < ?", (silence.created_us - KEPT_US,))
     connection.execute(
         f"INSERT OR REPLACE INTO silences ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  # constants
         (

@@ -59,7 +59,9 @@ class WaitingList:
 
         ``told`` are the notifications to tell for it: those that are released, and repeats.
         """
-        await self._writer.run("release notifications", partial(_apply, decided, told, now_us))
+        await self._writer.run(
+            "release notifications", partial(_apply, decided, told, now_us), must_go_on=True
+        )
 
 
 def _due(now_us: int, limit: int, connection: apsw.Connection) -> list[Waiting]:

@@ -17,6 +17,7 @@ from alertd import __version__, app, cli
 from alertd.cli import configuration
 from alertd.config import Config
 from alertd.errors import AlertdError
+from tests.receivers import Answer, http_receiver
 
 GOOD = '[channels.ops]\ntype = "webhook"\nurl = "http://127.0.0.1:8000/hook"\n'
 BAD = '[server]\nbind = 1\ncolour = "red"\n'
@@ -196,3 +197,25 @@ def test_route_says_whom_an_incident_would_be_told(
     lines = json.loads(result.stdout)
     assert [(line["channel"], line["via"], line["afterSecs"]) for line in lines] == told
     assert invoked("route", "--config", "a.toml", "severity").exit_code == 2
+
+
+@pytest.mark.parametrize("form", ["alertd", "alertmanager"])
+def test_notify_test_sends_one_message_and_says_how_that_went(form: str) -> None:
+    with http_receiver() as receiver:
+        config = f'[channels.ops]\ntype = "webhook"\nurl = "{receiver.url()}"\nformat = "{form}"\n'
+        Path("a.toml").write_text(config)
+        sent = invoked("notify", "test", "ops", "--config", "a.toml")
+        assert (sent.exit_code, sent.stderr) == (0, "")
+        assert "took the test message" in sent.stdout
+        assert receiver.url() not in sent.stdout, "the path may be a secret"
+        [request] = receiver.received
+        assert b"nothing is wrong" in request.body
+        body = json.loads(request.body)
+        assert body["kind" if form == "alertd" else "receiver"] in ("test", "ops")
+        receiver.otherwise = Answer(status=404)
+        failed = invoked("notify", "test", "ops", "--config", "a.toml")
+        assert failed.exit_code == 3
+        assert "404" in failed.stderr
+    unknown = invoked("notify", "test", "opps", "--config", "a.toml")
+    assert unknown.exit_code == 2
+    assert "did you mean 'ops'" in unknown.stderr

@@ -239,6 +239,14 @@ async def test_what_one_silence_lets_go_another_may_hold(tmp_path: Path) -> None
         assert (await at.whats(id_of(begun))).count("silenced") == 1, "one a second and reason"
 
 
+async def test_silences_that_ended_long_ago_are_forgotten(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        await at.silence(60, service="payment")
+        at.at(91 * 86_400)
+        kept = await at.silence(92 * 86_400, service="payment")
+        assert await at.store.silences.newest() == [kept]
+
+
 async def test_a_bad_silence_is_refused_and_not_kept(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
         with pytest.raises(InvalidInput):

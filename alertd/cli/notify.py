@@ -1,0 +1,109 @@
+"""``alertd notify test``: does a channel work, before it is needed.
+
+Owns the words of the command, the sample incident and what is printed. The channel makes its one
+attempt as in the daemon; no daemon has to run.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Final
+
+import click
+import trio
+
+from alertd.channels.factory import ChannelFactory
+from alertd.channels.message import IncidentView, Message, MessageKind
+from alertd.channels.protocol import Delivered, Outcome
+from alertd.cli.configuration import config_option, load_configuration
+from alertd.clock import format_us
+from alertd.config import Config
+from alertd.config_errors import did_you_mean
+from alertd.model import US_PER_S, Target
+
+EXIT_NOT_DELIVERED: Final = 3
+
+EPILOG: Final = """\b
+Examples:
+  alertd notify test ops
+
+\b
+Exit codes:
+  0  the receiver took the message
+  1  the configuration cannot be used
+  2  the command was not understood, or there is no such channel
+  3  it was not delivered; standard error says why
+"""
+
+
+@click.group(epilog=EPILOG)
+def notify() -> None:
+    """Try the ways to tell people."""
+
+
+@notify.command()
+@click.argument("channel")
+@config_option
+def test(channel: str, config_path: Path | None) -> None:
+    """Send a test message over CHANNEL, a name of the configuration, and say how that went."""
+    _, config = load_configuration(config_path)
+    if channel not in config.channels:
+        known = ", ".join(sorted(config.channels)) or "none is configured"
+        hint = did_you_mean(channel, config.channels) or f"known are: {known}"
+        raise click.BadParameter(f"there is no channel {channel!r}; {hint}", param_hint="CHANNEL")
+    endpoint, outcome = trio.run(_send, config, channel)
+    if isinstance(outcome, Delivered):
+        click.secho(f"{channel}: {endpoint} took the test message", fg="green")
+        return
+    click.secho(f"{channel}: not delivered: {outcome.reason}", err=True, fg="red")
+    sys.exit(EXIT_NOT_DELIVERED)
+
+
+async def _send(config: Config, name: str) -> tuple[str, Outcome]:
+    factory = ChannelFactory(config.channels)
+    try:
+        channel = factory.for_target(Target(name))
+        return channel.redacted_endpoint, await channel.send(_sample(config))
+    finally:
+        await factory.aclose()
+
+
+def _sample(config: Config) -> Message:
+    now_us = time.time_ns() // 1000
+    now, earlier = format_us(now_us), format_us(now_us - 300 * US_PER_S)
+    own_id = str(uuid.uuid4())
+    incident = IncidentView(
+        id=own_id,
+        alert_id=own_id,
+        rule_name="alertd test",
+        severity="info",
+        state="firing",
+        reason=None,
+        group_labels={"test": "true"},
+        value=3.0,
+        threshold=2.0,
+        operator=">",
+        started_at=now,
+        fired_at=now,
+        ended_at=None,
+        window_start=earlier,
+        window_end=now,
+        event_time=now,
+        late_by=0.0,
+        detected_by="stream",
+        message="This is a test: nothing is wrong. If you can read it, the channel works.",
+        history_url=f"{config.server.base_url}/api/history",
+        runbook_url=None,
+    )
+    return Message(
+        notification_id=own_id,
+        idempotency_key=own_id,
+        kind=MessageKind.TEST,
+        sent_at=now,
+        incidents=(incident,),
+        group_labels={"ruleName": incident.rule_name},
+        list_url=f"{config.server.base_url}/api/incidents?state=firing",
+    )
