@@ -358,7 +358,7 @@ class Pipeline:
                     await self._judge(entry)
             if not entries:
                 async with self._between_steps:
-                    await self._tick()
+                    await self.tick()
 
     def _idle_s(self) -> float:
         """Return how long to wait for a batch before the clock must be looked at."""
@@ -403,10 +403,16 @@ class Pipeline:
                 log.error("new rules wait for the store", error=str(error))
                 await trio.sleep(STORE_RETRY_S)
 
-    async def _tick(self) -> None:
-        await self._record(self.engine.step(Tick(self.judged_until_us())), self.applied)
+    async def tick(self) -> int:
+        """Judge what the clock has made due; return how far it has gone.
 
-    def judged_until_us(self) -> int:
+        The caller holds ``between_steps``.
+        """
+        now_us = self._judged_until_us()
+        await self._record(self.engine.step(Tick(now_us)), self.applied)
+        return now_us
+
+    def _judged_until_us(self) -> int:
         """Return how far the clock may go: up to now, or to the oldest input not seen yet."""
         oldest_us = next(iter(self._outstanding.values()), None)
         return self._clock.now_us() if oldest_us is None else oldest_us

@@ -11,6 +11,7 @@ while a group is read. Incidents are matched by overlap, so doing it twice finds
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import aclosing
 from typing import Protocol
 
 import structlog
@@ -93,11 +94,12 @@ class Reconciler:
             stretch = pipeline.engine.stretch(overdue.rule_id, overdue.group)
             if stretch is None:
                 return  # the rule has gone meanwhile
+            now_us = await pipeline.tick()  # from here to the judging nobody is told anything
             events, before = await self._read(stretch, series_ids)
             told = await self._incidents.of_group(overdue.rule_id, overdue.group, stretch.from_us)
             found = await pipeline.reconsider(
                 Reconsider(
-                    now_us=pipeline.judged_until_us(),
+                    now_us=now_us,
                     stretch=stretch,
                     times_us=events.times_us,
                     values=events.values,
@@ -116,16 +118,17 @@ class Reconciler:
         read = self._events.read(
             series_ids, stretch.read_after_us, NEVER_US, through=self._pipeline.applied
         )
-        async for _, batch in read:
-            is_before = batch.received_us < stretch.received_from_us
-            for part in batch.slices(SLICE_EVENTS):
-                for time_us, value in zip(part.times_us, part.values, strict=True):
-                    if not is_before:
-                        events.add(time_us, value)
-                    elif time_us > stretch.warm_after_us:
-                        events.add(time_us, value)
-                        before.add(time_us, value)
-                await trio.lowlevel.checkpoint()
+        async with aclosing(read):
+            async for _, batch in read:
+                is_before = batch.received_us < stretch.received_from_us
+                for part in batch.slices(SLICE_EVENTS):
+                    for time_us, value in zip(part.times_us, part.values, strict=True):
+                        if not is_before:
+                            events.add(time_us, value)
+                        elif time_us > stretch.warm_after_us:
+                            events.add(time_us, value)
+                            before.add(time_us, value)
+                    await trio.lowlevel.checkpoint()
         for each in (events, before):
             for _ in each.sort():
                 await trio.lowlevel.checkpoint()

@@ -59,7 +59,8 @@ class Reconsider(Struct, frozen=True, kw_only=True):
     """Those of them that had been received before the rule became active."""
     before_values: array[float]
     told: tuple[Incident, ...]
-    """The group's incidents that overlap the stretch, by their start."""
+    """The group's incidents that overlap the stretch, by their start, as they were told last:
+    whatever a ``Tick`` of ``now_us`` has to tell was told before."""
 
 
 class LookBack(Struct, frozen=True):

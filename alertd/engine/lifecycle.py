@@ -179,18 +179,29 @@ class Lifecycle:
         if open_then:
             machine.resume(open_then[0].started_us, open_then[0].fired_us)
         kept = self._past = Past(machine)
-        kept.ended = [incident for incident in told if incident.ended_us is not None]
+        kept.ended = self._be_as_told(told)
         kept.passed = passed
-        self._be_as_told(told)
         self._correct(from_us, horizon_us + 1, levels, horizon_us, discovery, past)
 
-    def _be_as_told(self, told: Sequence[Incident]) -> None:
-        """Have that incident open which was told last and not ended, if there is one."""
-        still_open = next((each for each in reversed(told) if each.ended_us is None), None)
-        known = None if self.incident is None else self.incident.id
-        if known != (None if still_open is None else still_open.id):
-            self.incident = still_open
-            self.peak = None if still_open is None else still_open.peak_value
+    def _be_as_told(self, told: Sequence[Incident]) -> list[Incident]:
+        """Have that incident open which was told last and not ended; return those that have.
+
+        An earlier one that is open too was opened by a reconciliation before a crash, and later
+        events then began another without knowing of it: it ends where that one begins.
+        """
+        still_open = [incident for incident in told if incident.ended_us is None]
+        newest = still_open[-1] if still_open else None
+        if newest is None or self.incident is None or self.incident.id != newest.id:
+            self.incident = newest
+            self.peak = None if newest is None else newest.peak_value
+        ended = []
+        for incident in told:
+            if incident.ended_us is not None:
+                ended.append(incident)
+            elif newest is not None and incident is not newest:
+                at_us = max(incident.fired_us, newest.started_us)
+                ended.append(self._write_end(incident, at_us, EndReason.RECOVERED, None))
+        return ended
 
     def _correct(
         self,
@@ -361,9 +372,14 @@ class Lifecycle:
     def _end(
         self, incident: Incident, ended_us: int, reason: EndReason, value: float | None
     ) -> None:
+        self._kept().ended.append(self._write_end(incident, ended_us, reason, value))
+
+    def _write_end(
+        self, incident: Incident, ended_us: int, reason: EndReason, value: float | None
+    ) -> Incident:
         ended = msgspec.structs.replace(incident, ended_us=ended_us, end_reason=reason)
-        self._kept().ended.append(ended)
         self._write(TransitionKind.RESOLVED, ended_us, value, ended)
+        return ended
 
     def _write(
         self,

@@ -76,6 +76,23 @@ def test_an_incident_that_was_ended_before_a_crash_is_not_ended_again_after_it()
     assert [t.kind for t in after.told[told:]] in ([], [TransitionKind.CORRECTED])
 
 
+def test_what_was_opened_before_a_crash_ends_where_later_events_began_another() -> None:
+    driver = told_too_early()
+    after = restarted(driver)
+    reconsider(driver, 100, 101, 103, 108, at=132, told=driver.incidents)
+    told = driver.incidents
+    for time in (133, 134, 135):
+        after.send(time)
+    (another,) = after.engine.open_incidents()
+    assert another.id != told[-1].id
+    reconsider(
+        after, 100, 101, 103, 108, 133, 134, 135, at=136, told=[*told, another]
+    )  # what both told
+    ended = {incident.id: incident.ended_us for incident in after.incidents}
+    assert ended[told[-1].id] == another.started_us
+    assert [incident.id for incident in after.engine.open_incidents()] == [another.id]
+
+
 def test_an_event_behind_the_clock_is_late_whether_or_not_there_was_a_restart() -> None:
     rule = bucket_rule(
         window=2, bucket=1, aggregate="avg", operator=Operator.EQ, on_no_data=OnNoData.ALERT

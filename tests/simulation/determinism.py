@@ -1,0 +1,46 @@
+"""One thread, one clock that jumps, one order of tasks: what makes a run a function of its seed.
+
+trio picks at random which of several runnable tasks goes first. Its hook for hypothesis makes
+it shuffle them, in the order in which they were made, by a random generator of its own; seeded,
+that is a different but repeatable order for every seed. Blocking work is done on the spot: a
+clock that jumps while a worker thread runs would not be a function of anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import trio
+import trio.testing
+from trio._core import _run
+
+from alertd.blocking import Worker
+from tests.faults.inline import InlineWorker
+
+T = TypeVar("T")
+
+
+def run_seeded(main: Callable[[], Awaitable[T]], seed: int) -> T:
+    """Run ``main`` under a virtual clock, with the order of its tasks decided by ``seed``."""
+    _run._hypothesis_plugin_setup()
+    _run._r.seed(seed)
+    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+class Inline:
+    """A ``Blocking`` without threads."""
+
+    async def run(self, work: Callable[[], T], *, limiter: trio.CapacityLimiter | None = None) -> T:
+        """Do ``work`` on the spot, with a chance for other tasks before and after it.
+
+        As with a thread, a task that is cancelled behind the first of them finds it done.
+        """
+        await trio.lowlevel.checkpoint()
+        result = work()
+        await trio.lowlevel.cancel_shielded_checkpoint()
+        return result
+
+    def worker(self, name: str) -> Worker:
+        """Return a worker that does everything on the spot."""
+        return InlineWorker(lambda: None)

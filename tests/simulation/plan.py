@@ -1,0 +1,224 @@
+"""What is going to happen in one world, drawn from its seed before anything runs.
+
+Times of events are given as how far they lie behind the moment at which they are first sent; no
+two events of a world have the same time, so that each can be found again by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+import apsw
+import msgspec
+
+from alertd.model import Evaluate, OnNoData, Operator, RuleType, Target
+from alertd.rules import RuleSpec
+from tests.faults.disk import Kind
+from tests.simulation.receivers import NAMES, Mood
+
+METRIC: Final = "load"
+HOSTS: Final = ("a", "b", "c")
+BAD_AHEAD_S: Final = 3600.0
+"""How far an event is ahead of the clock that must be refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event that a client sends."""
+
+    host: str
+    behind_s: float
+    value: float
+    has_id: bool
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether it must be refused."""
+        return self.behind_s < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A client posts events, and goes on until it is answered."""
+
+    events: tuple[Event, ...]
+    has_key: bool
+    times: int = 1
+    """How often it posts them at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resend:
+    """A client that was answered posts the same again, if its events or the request are known."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class PutRule:
+    """Somebody makes a rule, or edits it; None deletes it."""
+
+    name: str
+    spec: RuleSpec | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetMood:
+    """A receiver becomes another."""
+
+    name: str
+    mood: Mood
+
+
+@dataclass(frozen=True, slots=True)
+class FailDisk:
+    """One call of the disk will fail."""
+
+    calls: int
+    kind: Kind
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class FillDisk:
+    """The disk becomes full, or has room again."""
+
+    is_full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """The daemon dies after so many changes of the disk, and is started again."""
+
+    calls: int
+    with_power_lost: bool
+    damages_snapshot: bool
+    clock_steps_s: float = 0.0
+    """How far the wall clock is off afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The daemon is stopped in order and started again."""
+
+
+Step = Send | Resend | PutRule | SetMood | FailDisk | FillDisk | Crash | Restart
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A world: what it begins with, and its steps, each with the seconds to wait before it."""
+
+    seed: int
+    rules: tuple[RuleSpec, ...]
+    """Rules that are there before any event, and that nobody edits."""
+    steps: tuple[tuple[float, Step], ...]
+    is_calm: bool
+    """Nothing fails in it: no disk, no receiver, no crash."""
+    collapses: bool
+    """Whether an incident that ended before it could be told is told in one message."""
+    group_interval_s: float
+    chance: Random = field(compare=False)
+    """For whatever is decided on the way."""
+
+    def another_chance(self) -> Random:
+        """Return a source of chance of its own for some part of the world."""
+        return Random(self.chance.random())  # noqa: S311  # not a secret
+
+
+def draw_plan(seed: int) -> Plan:
+    """Return the world of ``seed``."""
+    random = Random(seed)  # noqa: S311  # not a secret
+    is_calm = random.random() < 0.15
+    collapses, group_interval_s = random.random() < 0.5, random.choice((0.0, 1.0, 4.0))
+    is_tidy = random.random() < 0.3  # nothing comes later than the allowed lateness
+    rules = tuple(
+        draw_rule(random, f"fixed {number}") for number in range(random.choice((1, 2, 2, 3)))
+    )
+    steps: list[tuple[float, Step]] = []
+    for _ in range(random.randrange(8, 30)):
+        wait_s = random.choice((0.0, 0.0, 0.01, 0.2, 0.5, 1.0, 2.5))
+        steps.append((wait_s, _draw_step(random, steps, is_calm=is_calm, is_tidy=is_tidy)))
+    return Plan(seed, rules, tuple(steps), is_calm, collapses, group_interval_s, random)
+
+
+def _draw_step(
+    random: Random, steps: list[tuple[float, Step]], *, is_calm: bool, is_tidy: bool
+) -> Step:
+    number = random.random()
+    if number < 0.62:
+        return _draw_send(random, is_tidy=is_tidy)
+    if number < 0.68:
+        return Resend(random.randrange(1 + sum(isinstance(step, Send) for _, step in steps)))
+    if number < 0.78 or is_calm:
+        return _draw_rule_change(random)
+    if number < 0.85:
+        return SetMood(random.choice(NAMES), random.choice(list(Mood)))
+    if number < 0.89:
+        kinds = ((Kind.READ, apsw.SQLITE_IOERR_READ), (Kind.WRITE, apsw.SQLITE_IOERR_WRITE),
+                 (Kind.WRITE, apsw.SQLITE_FULL), (Kind.SYNC, apsw.SQLITE_IOERR_FSYNC))  # fmt: skip
+        return FailDisk(random.choice((0, 1, 3, 10)), *random.choice(kinds))
+    if number < 0.93:
+        return FillDisk(random.random() < 0.6)
+    if number < 0.98:
+        return Crash(
+            calls=random.choice((0, 1, 2, 3, 5, 8, 13, 30)),
+            with_power_lost=random.random() < 0.6,
+            damages_snapshot=random.random() < 0.3,
+            clock_steps_s=random.choice((0.0, 0.0, 0.0, 3.0, -20.0)),
+        )
+    return Restart()
+
+
+def _draw_send(random: Random, *, is_tidy: bool) -> Send:
+    behinds = (0.0, 0.0, 0.0, 0.1, 1.0) if is_tidy else (0.0, 0.0, 0.0, 0.5, 1.5, 4.0, 12.0, 40.0)
+    has_ids, behind_s = random.choice((True, True, False)), random.choice(behinds)
+    events = tuple(
+        Event(
+            host=random.choice(HOSTS),
+            behind_s=-BAD_AHEAD_S if random.random() < 0.02 else behind_s + random.random() * 0.4,
+            value=float(random.choice((0, 1, 1, 2, 3, 5, 9))),
+            has_id=has_ids,
+        )
+        for _ in range(random.choice((1, 1, 2, 3, 5, 8)))
+    )
+    return Send(events, random.random() < 0.4, random.choice((1, 1, 1, 1, 2)))
+
+
+def _draw_rule_change(random: Random) -> PutRule:
+    name = random.choice(("edited 1", "edited 2"))
+    if random.random() < 0.2:
+        return PutRule(name, None)
+    spec = draw_rule(random, name)
+    return PutRule(name, msgspec.structs.replace(spec, is_active=random.random() < 0.8))
+
+
+def draw_rule(random: Random, name: str) -> RuleSpec:
+    """Return a rule with short windows that these events make fire now and then."""
+    rule_type = random.choice(list(RuleType))
+    aggregate = random.choice(("count", "max", "max", "avg", "sum", "p90", "last"))
+    if rule_type is RuleType.SIMPLE_COUNT:
+        aggregate = "count"
+    bucket_s = random.choice((1.0, 2.0, 3.0))
+    is_bucketed = rule_type is RuleType.BUCKETED_WINDOW
+    operator = random.choice((Operator.GT, Operator.GT, Operator.GE, Operator.LT))
+    is_early = is_bucketed and operator is not Operator.LT and random.random() < 0.5
+    return RuleSpec(
+        name=name,
+        type=rule_type,
+        metric_name=METRIC,
+        aggregate=aggregate,
+        operator=operator,
+        threshold=float(random.choice((1, 2, 4))),
+        window_duration_secs=bucket_s * random.choice((1, 1, 2, 3)),
+        bucket_interval_secs=bucket_s if is_bucketed else None,
+        evaluate=Evaluate.EARLY if is_early else Evaluate.ON_CLOSE,
+        group_by=random.choice(((), ("host",), ("host",))),
+        for_secs=random.choice((0.0, 0.0, 0.0, 1.0)),
+        keep_firing_secs=random.choice((0.0, 0.0, 0.0, 2.0)),
+        allowed_lateness_secs=random.choice((0.0, 1.0, 2.0, 5.0)),
+        on_no_data=random.choice((OnNoData.RESOLVE, OnNoData.RESOLVE, OnNoData.KEEP)),
+        notifications=tuple(Target(channel) for channel in NAMES if random.random() < 0.8),
+    )
