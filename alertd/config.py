@@ -138,6 +138,8 @@ class EngineConfig(_Section, frozen=True, kw_only=True):
     max_future_skew_secs: SecondsOrZero = 60
     dedup_horizon_secs: SecondsOrZero = 86_400
     snapshot_interval_secs: Seconds = 30
+    snapshot_every_events: Count = 5_000_000
+    """A snapshot is taken before the interval is over when so many events have been judged."""
     reconcile_interval_secs: Seconds = 60
     max_queue_events: Count = 200_000
     """Accepted into the queue and not yet durable; at the bound requests are told 429."""

@@ -150,6 +150,7 @@ class Core:
             metrics,
             store.blocking,
             interval_s=engine.snapshot_interval_secs,
+            every_events=engine.snapshot_every_events,
             position=recovered.snapshot_position,
             has_room=lambda: store.writer.has_room,
         )

@@ -107,6 +107,8 @@ class Pipeline:
         """Position of the last entry whose effects are recorded."""
         self.transitions = 0
         """How many there have been; with ``applied`` it tells whether anything has changed."""
+        self.judged_events = 0
+        """Events that the engine was given since the start."""
         self._events = events
         self._rules = rules
         self._incidents = incidents
@@ -372,6 +374,7 @@ class Pipeline:
         if isinstance(entry.body, EventBatch):
             for part in entry.body.slices(SLICE_EVENTS):
                 transitions += self.engine.step(part)
+                self.judged_events += len(part)
                 await trio.lowlevel.checkpoint()
         else:
             transitions += self.engine.step(rules_changed(entry.body))

@@ -10,9 +10,9 @@ Invariant: afterwards the engine has seen every position up to ``applied``, each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import aclosing
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ import trio
 from alertd.backfill import start_warm
 from alertd.dedup import DedupIndex
 from alertd.engine.engine import Engine
-from alertd.model import Series, Transition
+from alertd.model import EventBatch, Series, Transition
 from alertd.notify.announce import Announcer
 from alertd.pipeline import rules_changed
 from alertd.rules import RuleChange
@@ -39,7 +39,19 @@ log = structlog.get_logger(__name__)
 
 RECORD_EVERY: Final = 1_000
 """Announcements that replay gathers before it records them."""
+PART_ENTRIES: Final = 64
+PART_EVENTS: Final = 5_000
+"""Replay takes so much between two looks at other tasks, or one entry that is larger."""
+PARTS_AHEAD: Final = 2
 PROGRESS_EVERY_EVENTS: Final = 1_000_000
+
+
+@dataclass(slots=True, frozen=True)
+class RejectedSnapshot:
+    """A snapshot that was not used, and why."""
+
+    file: str
+    reason: str
 
 
 @dataclass(slots=True)
@@ -53,6 +65,8 @@ class Recovered:
     received_us: int = 0
     """Receive time of the last entry of the log."""
     snapshot_position: int = 0
+    rejected: list[RejectedSnapshot] = field(default_factory=list)
+    """Newer snapshots that were passed over, the newest first."""
     replayed_entries: int = 0
     replayed_events: int = 0
 
@@ -100,21 +114,52 @@ async def _replay(
     recorded = await store.incidents.applied()
     pending: list[Transition] = []
     reported = 0
-    async with aclosing(store.events.replay(recovered.applied)) as entries:
-        async for entry in entries:
-            found = await _apply(recovered, store, entry)
-            if entry.position > recorded:
-                pending += found
-            recovered.applied = entry.position
-            recovered.replayed_entries += 1
-            if len(pending) >= RECORD_EVERY:
-                await _record(store, announcer, pending, recovered.applied)
+    async with _parts_of_log(store, recovered.applied) as parts:
+        async for part in parts:
+            for entry in part:
+                found = await _apply(recovered, store, entry)
+                if entry.position > recorded:
+                    pending += found
+                recovered.applied = entry.position
+                if len(pending) >= RECORD_EVERY:
+                    await _record(store, announcer, pending, recovered.applied)
+            recovered.replayed_entries += len(part)
             if recovered.replayed_events - reported >= PROGRESS_EVERY_EVENTS:
                 reported = recovered.replayed_events
                 on_progress(f"replaying the log: {reported} events")
-                log.info("replaying the log", events=reported, position=entry.position)
-            await trio.lowlevel.checkpoint()
+                log.info("replaying the log", events=reported, position=recovered.applied)
     await _record(store, announcer, pending, recovered.applied)
+
+
+@asynccontextmanager
+async def _parts_of_log(
+    store: Store, after: int
+) -> AsyncIterator[trio.MemoryReceiveChannel[list[LogEntry]]]:
+    """Have the log read ahead of whoever takes its parts; what goes wrong is raised as it is."""
+    send, parts = trio.open_memory_channel[list[LogEntry]](PARTS_AHEAD)
+    try:
+        async with trio.open_nursery() as nursery, parts:
+            nursery.start_soon(_read_ahead, store, after, send)
+            yield parts
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group  # the other task was cancelled for it
+
+
+async def _read_ahead(
+    store: Store, after: int, send: trio.MemorySendChannel[list[LogEntry]]
+) -> None:
+    """Read the log in parts, so that the next ones are decoded while one is judged."""
+    part: list[LogEntry] = []
+    events = 0
+    async with send, aclosing(store.events.replay(after)) as entries:
+        async for entry in entries:
+            part.append(entry)
+            events += len(entry.body) if isinstance(entry.body, EventBatch) else 0
+            if len(part) >= PART_ENTRIES or events >= PART_EVENTS:
+                await send.send(part)
+                part, events = [], 0
+        if part:
+            await send.send(part)
 
 
 async def _load_snapshot(
@@ -126,6 +171,7 @@ async def _load_snapshot(
     """Return the state of the newest snapshot that can be read, or an empty one."""
     all_series = await store.events.all_series()
     end = await store.events.end()
+    passed_over: list[RejectedSnapshot] = []
     older_than: Path | None = None
     while True:
         find = partial(
@@ -133,18 +179,24 @@ async def _load_snapshot(
         )
         found = await store.blocking.run(find)
         for rejected in found.rejected:
-            log.warning("snapshot rejected", file=rejected.path.name, reason=rejected.reason)
+            _pass_over(passed_over, rejected.path, rejected.reason)
         recovered, snapshot = _empty(all_series, new_state), found.snapshot
+        recovered.rejected = passed_over
         if snapshot is None:
             return recovered
         try:
             unpack_state(snapshot.chunks(), recovered.engine, recovered.dedup)
         except (SnapshotUnusable, StoreCorrupt, OSError) as error:
-            log.warning("snapshot not usable", file=snapshot.path.name, reason=str(error))
+            _pass_over(passed_over, snapshot.path, str(error))
             older_than = snapshot.path
         else:
             recovered.applied = recovered.snapshot_position = snapshot.position
             return recovered
+
+
+def _pass_over(passed_over: list[RejectedSnapshot], path: Path, reason: str) -> None:
+    log.warning("snapshot rejected", file=path.name, reason=reason)
+    passed_over.append(RejectedSnapshot(path.name, reason))
 
 
 def _empty(

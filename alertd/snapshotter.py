@@ -4,8 +4,9 @@ Owns the form of a snapshot's payload (a stream of msgpack items: the dedup inde
 engine's own dump) and the rhythm in which snapshots are taken. Leaves the file, its checksum
 and its durability to ``store/snapshots.py``, and the reading of it at start to ``recovery.py``.
 
-Invariant: a snapshot holds the state at one position of the log: the engine does not step
-while it is packed. Packing yields to other tasks, so requests are still served meanwhile.
+Invariant: a snapshot holds the state at one position of the log. Judging goes on while it is
+packed, a slice at a time (``engine/dump.py``); only where the rules change meanwhile it is packed
+again while nothing is judged, so that many changes in a row cannot put it off for ever.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import trio
 from alertd.blocking import Blocking
 from alertd.clock import Clock
 from alertd.dedup import DedupIndex
+from alertd.engine.dump import Dump, DumpEnded
 from alertd.engine.engine import Engine
 from alertd.errors import AlertdError
 from alertd.metrics import Metrics
@@ -31,6 +33,8 @@ from alertd.store.snapshots import write_snapshot
 
 PACK_SLICE_BYTES: Final = 128 * 1024
 """State that is packed between two looks at other tasks."""
+LOOK_EVERY_S: Final = 1.0
+"""How often it is looked how many events have come."""
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +44,11 @@ class SnapshotUnusable(AlertdError):
 
 
 class Snapshotter:
-    """Takes a snapshot every ``interval_s`` if anything has happened since the last one."""
+    """Takes a snapshot every ``interval_s`` if anything has happened since the last one.
+
+    After ``every_events`` events it is taken earlier: so many are replayed at a start at most, and
+    what came in a few seconds more.
+    """
 
     def __init__(
         self,
@@ -52,6 +60,7 @@ class Snapshotter:
         blocking: Blocking,
         *,
         interval_s: float,
+        every_events: int,
         position: int,
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
@@ -69,13 +78,22 @@ class Snapshotter:
         self._interval_s = interval_s
         self._transitions = 0
         """How many the pipeline had seen when the newest snapshot was taken."""
+        self._every_events = every_events
         self._taking = trio.Lock()  # the last one, at the end, may meet one of ``run``'s
 
     async def run(self) -> None:
         """Take snapshots until cancelled."""
         while True:
-            await trio.sleep(self._interval_s)
+            await self._until_due()
             await self.take()
+
+    async def _until_due(self) -> None:
+        due_s = trio.current_time() + self._interval_s
+        due_events = self._pipeline.judged_events + self._every_events
+        while (left_s := due_s - trio.current_time()) > 0:
+            if self._pipeline.judged_events >= due_events:
+                return
+            await trio.sleep(min(left_s, LOOK_EVERY_S))
 
     async def take(self) -> None:
         """Take a snapshot now, unless nothing has happened since the newest one.
@@ -96,10 +114,13 @@ class Snapshotter:
             position, transitions = self._pipeline.applied, self._pipeline.transitions
             if (position, transitions) == (self.position, self._transitions):
                 return
-            chunks = []
-            for chunk in pack_state(self._pipeline.engine, self._dedup):
-                chunks.append(chunk)
-                await trio.lowlevel.checkpoint()
+            dump = self._pipeline.engine.dump()
+        try:
+            chunks = await self._pack(dump)
+        except DumpEnded:
+            async with self._pipeline.between_steps:
+                position, transitions = self._pipeline.applied, self._pipeline.transitions
+                chunks = await self._pack(self._pipeline.engine.dump())
         await self._pipeline.mark_applied(position)
         try:
             await self._blocking.run(partial(write_snapshot, self._folder, position, chunks))
@@ -117,11 +138,19 @@ class Snapshotter:
             seconds=round(trio.current_time() - began_s, 3),
         )
 
+    async def _pack(self, dump: Dump) -> list[bytes]:
+        """Return the packed state. Raises ``DumpEnded``."""
+        chunks = []
+        for chunk in pack_state(dump, self._dedup):
+            chunks.append(chunk)
+            await trio.lowlevel.checkpoint()
+        return chunks
 
-def pack_state(engine: Engine, dedup: DedupIndex) -> Iterator[bytes]:
-    """Yield the state as msgpack, some ``PACK_SLICE_BYTES`` at a time."""
+
+def pack_state(dump: Dump, dedup: DedupIndex) -> Iterator[bytes]:
+    """Yield the state as msgpack, some ``PACK_SLICE_BYTES`` at a time. Raises ``DumpEnded``."""
     packer = msgpack.Packer(autoreset=False, use_bin_type=True)
-    for items in (dedup.dump(), engine.dump()):
+    for items in (dedup.dump(), dump):
         for item in items:
             packer.pack(item)
             if len(packer.getbuffer()) >= PACK_SLICE_BYTES:

@@ -21,7 +21,7 @@ from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, DeliveryStatus
 from alertd.pipeline import Pipeline
-from alertd.recovery import Recovered
+from alertd.recovery import Recovered, RejectedSnapshot
 from alertd.retention import Retention
 from alertd.rulebook import RuleBook
 from alertd.snapshotter import Snapshotter
@@ -63,6 +63,8 @@ class RecoveryStatus(Struct, rename="camel"):
     """How the present state was found at start."""
 
     snapshot_position: int
+    rejected_snapshots: tuple[RejectedSnapshot, ...]
+    """Newer ones that were damaged or not to be read: the state was found without them."""
     replayed_entries: int
     replayed_events: int
 
@@ -220,6 +222,7 @@ class Status:
             snapshot_at=None if snapshotter.taken_us is None else format_us(snapshotter.taken_us),
             recovery=RecoveryStatus(
                 snapshot_position=recovered.snapshot_position,
+                rejected_snapshots=tuple(recovered.rejected),
                 replayed_entries=recovered.replayed_entries,
                 replayed_events=recovered.replayed_events,
             ),

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain
 
 import msgspec
 
+from alertd.engine.dump import Dump
 from alertd.engine.group import Group
 from alertd.engine.inputs import (
     Backfill,
@@ -60,6 +62,7 @@ class Engine:
         self.dropped_groups = 0
         """Groups dropped because they had been quiet for their time, since the state began."""
         self._overdue: dict[tuple[str, Labels], int] = {}
+        self._dump: Dump | None = None
         self.look_backs: tuple[LookBack, ...] = ()
         """What the rules that the last ``RulesChanged`` made, or gave new windows, are to be
         told by a ``Backfill`` each before the next input. A rule that is not starts cold."""
@@ -142,6 +145,8 @@ class Engine:
     def _apply_events(self, batch: EventBatch) -> None:
         now_us = self._journal.now_us = batch.received_us
         self._wake(now_us)
+        if self._dump is not None:
+            self._keep(chain.from_iterable(set(self._router.routes(batch.series_ids))))
         routes = self._router.routes(batch.series_ids)
         for route, time_us, value in zip(routes, batch.times_us, batch.values, strict=True):
             for group in route:
@@ -201,6 +206,7 @@ class Engine:
             del self._overdue[key]
         if groups is None or group is None:
             return
+        self._keep((group,))
         plan, now_us = groups.plan, self._journal.now_us
         events, before = plan.new_window(), plan.new_window()
         events.times, events.values = event.times_us, event.values
@@ -220,7 +226,9 @@ class Engine:
 
         A group that is dropped is judged up to that time, whenever this is looked at.
         """
-        while (group := self._timers.pop_due(now_us)) is not None:
+        while (group := self._timers.due(now_us)) is not None:
+            self._keep((group,))
+            self._timers.cancel(group)
             if group.expires_us > now_us or self._is_overdue(group):
                 group.advance(now_us)
             groups = self._router.get(group.rule_id)
@@ -250,6 +258,9 @@ class Engine:
         return (group.rule_id, group.labels) in self._overdue
 
     def _apply_rules(self, change: RulesChanged) -> None:
+        if self._dump is not None:
+            self._dump.end()
+            self._dump = None
         self._apply_tick(change.at_us)
         for rule_id, reason in change.dropped:
             self._end_all(self._router.remove(rule_id), reason, change.at_us)
@@ -292,23 +303,36 @@ class Engine:
             lifecycle.resolve(ended_us, reason, None)
         self._timers.cancel(group)
 
-    def dump(self) -> Iterator[object]:
-        """Yield the whole state as plain data, a group at a time. Nothing may step meanwhile."""
-        yield (
-            "engine",
-            FORMAT,
-            self._journal.now_us,
-            self.overdue_events,
-            self.dropped_groups,
-            self._timers.last_ticket,
-        )
+    def dump(self) -> Dump:
+        """Return the whole state as it is now, as plain data, to be iterated over.
+
+        Steps may follow meanwhile, and change nothing about it; but a change of rules ends it. One
+        dump at a time: another takes the place of one that is not over.
+        """
+        head: list[object] = [
+            (
+                "engine",
+                FORMAT,
+                self._journal.now_us,
+                self.overdue_events,
+                self.dropped_groups,
+                self._timers.last_ticket,
+            )
+        ]
         for (rule_id, labels), least_us in self._overdue.items():
-            yield ("overdue", rule_id, labels, least_us)
-        for groups in self._router:
-            plan = groups.plan
-            yield ("rule", msgspec.to_builtins(plan.rule), plan.dump())
-            for group in groups.by_labels.values():
-                yield ("group", group.labels, group.dump())
+            head.append(("overdue", rule_id, labels, least_us))
+        if self._dump is not None:
+            self._dump.end()
+        self._dump = Dump(head, self._router)
+        return self._dump
+
+    def _keep(self, groups: Iterable[Group]) -> None:
+        """These groups are about to change: a dump that is under way needs them as they are."""
+        if self._dump is not None:
+            if self._dump.is_over:
+                self._dump = None
+            else:
+                self._dump.keep(groups)
 
     def load(self, items: Iterable[object]) -> None:
         """Take what ``dump`` yielded into an engine that has no state yet.

@@ -78,14 +78,10 @@ class Timers(Generic[SleeperT]):
             heapq.heappop(entries)
         return None
 
-    def pop_due(self, now_us: int) -> SleeperT | None:
-        """Return who is due next by ``now_us``, who has no entry from then on; or None."""
+    def due(self, now_us: int) -> SleeperT | None:
+        """Return who is to be woken next by ``now_us``, or None. Whoever wakes it cancels it."""
         due_us = self.next_us()
-        if due_us is None or due_us > now_us:
-            return None
-        sleeper = heapq.heappop(self._entries)[2]
-        self.cancel(sleeper)
-        return sleeper
+        return None if due_us is None or due_us > now_us else self._entries[0][2]
 
     def _sweep(self) -> None:
         """Drop replaced entries: those for a time far away would stay for long. Amortised O(1)."""

@@ -348,7 +348,7 @@ def recover_at(
                 on_progress=lambda phrase: None,
                 files=files,
             )
-            state = b"".join(pack_state(recovered.engine, recovered.dedup))
+            state = b"".join(pack_state(recovered.engine.dump(), recovered.dedup))
             return state, recovered.snapshot_position
 
     state, position = trio.run(run)

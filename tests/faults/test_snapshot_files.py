@@ -36,7 +36,7 @@ OLDER, OLD, NEW = 7, 8, 9
 
 def a_state() -> list[bytes]:
     """Return an engine's state with windows, open incidents and timers in it."""
-    return list(pack_state(busy().engine, new_state()[1]))
+    return list(pack_state(busy().engine.dump(), new_state()[1]))
 
 
 class OneFile(Files):

@@ -45,6 +45,7 @@ def snapshotter_of(parts: Parts) -> Snapshotter:
         Metrics(),
         parts.store.blocking,
         interval_s=3600,
+        every_events=1_000_000_000,
         position=parts.recovered.snapshot_position,
     )
 

@@ -8,6 +8,8 @@ import apsw
 import pytest
 import trio
 
+from alertd import snapshotter
+from alertd.engine.dump import Dump
 from alertd.engine.inputs import Tick
 from alertd.metrics import Metrics
 from alertd.recovery import recover
@@ -18,7 +20,7 @@ from tests.unit.parts import ANNOUNCER, Parts, dump_of, new_state, record_of, ru
 pytestmark = pytest.mark.usefixtures("form_of_the_log")
 
 
-def snapshotter_of(parts: Parts) -> Snapshotter:
+def snapshotter_of(parts: Parts, *, every_events: int = 1_000_000) -> Snapshotter:
     return Snapshotter(
         parts.pipeline,
         parts.recovered.dedup,
@@ -27,6 +29,7 @@ def snapshotter_of(parts: Parts) -> Snapshotter:
         Metrics(),
         parts.store.blocking,
         interval_s=3600,
+        every_events=every_events,
         position=parts.recovered.snapshot_position,
     )
 
@@ -100,15 +103,80 @@ async def test_a_damaged_snapshot_is_passed_over(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         assert parts.recovered.snapshot_position == 0
         assert parts.recovered.replayed_events == 5
+        (rejected,) = parts.recovered.rejected
+        assert rejected.file == file.name
+        assert "checksum" in rejected.reason
+
+
+async def test_judging_goes_on_while_a_snapshot_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshotter, "PACK_SLICE_BYTES", 1)
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await parts.until_judged()
+        position, judged = parts.pipeline.applied, 0
+        async with trio.open_nursery() as nursery:
+            taking = trio.Event()
+
+            async def take() -> None:
+                await snapshotter_of(parts).take()
+                taking.set()
+
+            nursery.start_soon(take)
+            while parts.pipeline.engine._dump is None:
+                await trio.lowlevel.checkpoint()
+            while not taking.is_set():
+                async with parts.pipeline.between_steps:
+                    parts.pipeline.engine.step(parts.batch(0, host=f"new {judged}"))
+                judged += 1
+                await trio.lowlevel.checkpoint()
+        assert judged > 5
+    async with running(tmp_path) as parts:
+        assert parts.recovered.snapshot_position == position
+        assert parts.recovered.replayed_entries == 0
+        hosts = {dict(i.group)["host"] for i in parts.recovered.engine.open_incidents()}
+        assert hosts <= {"a", "b"}
+        assert parts.recovered.engine.group_count() == 4
+
+
+async def test_a_change_of_rules_while_a_snapshot_is_taken_has_it_taken_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshotter, "PACK_SLICE_BYTES", 1)
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await parts.until_judged()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(snapshotter_of(parts).take)
+            await parts.pipeline.change_rules(put=(record_of("r3"),))
+    async with running(tmp_path) as parts:
+        assert parts.recovered.snapshot_position in (4, 5)
+        assert len(parts.recovered.engine.rules()) == 3
+
+
+async def test_a_snapshot_is_taken_early_when_many_events_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshotter, "LOOK_EVERY_S", 0.001)
+    async with running(tmp_path) as parts, trio.open_nursery() as nursery:
+        taker = snapshotter_of(parts, every_events=5)
+        nursery.start_soon(taker.run)
+        await fill(parts)
+        with trio.fail_after(5):
+            while taker.position < 3:
+                await trio.sleep(0.001)  # nothing tells of it
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_snapshot_of_another_format_is_passed_over(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
         await parts.until_judged()
-        snapshotter = snapshotter_of(parts)
-        parts.pipeline.engine.dump = lambda: iter([("engine", 999, 0, 0)])  # type: ignore[method-assign]
-        await snapshotter.take()
+        taker = snapshotter_of(parts)
+        other = Dump([("engine", 999, 0, 0)], ())
+        parts.pipeline.engine.dump = lambda: other  # type: ignore[method-assign]
+        await taker.take()
     async with running(tmp_path) as parts:
         assert parts.recovered.snapshot_position == 0
         assert len(await parts.history()) == 3
@@ -118,34 +186,34 @@ async def test_an_unchanged_state_is_not_written_again(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
         await parts.until_judged()
-        snapshotter = snapshotter_of(parts)
-        await snapshotter.take()
-        taken_us = snapshotter.taken_us
-        await snapshotter.take()
-        assert snapshotter.taken_us == taken_us
+        taker = snapshotter_of(parts)
+        await taker.take()
+        taken_us = taker.taken_us
+        await taker.take()
+        assert taker.taken_us == taken_us
 
 
 async def test_a_snapshot_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
         await parts.until_judged()
-        snapshotter = snapshotter_of(parts)
+        taker = snapshotter_of(parts)
         parts.snapshots.write_text("in the way")
-        await snapshotter.take()
-        assert (snapshotter.position, snapshotter.taken_us) == (0, None)
+        await taker.take()
+        assert (taker.position, taker.taken_us) == (0, None)
         parts.snapshots.unlink()
-        await snapshotter.take()
-        assert snapshotter.position == 4
+        await taker.take()
+        assert taker.position == 4
 
 
 async def test_snapshots_that_are_taken_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
         await parts.until_judged()
-        snapshotter = snapshotter_of(parts)
+        taker = snapshotter_of(parts)
         async with trio.open_nursery() as nursery:
             for _ in range(5):
-                nursery.start_soon(snapshotter.take)
+                nursery.start_soon(taker.take)
     async with running(tmp_path) as parts:
         assert parts.recovered.snapshot_position == 4
 

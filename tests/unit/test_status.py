@@ -44,6 +44,7 @@ def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
         metrics,
         parts.store.blocking,
         interval_s=3600,
+        every_events=1_000_000_000,
         position=0,
     )
     return Status(

@@ -22,7 +22,8 @@ def wakers(*names: str) -> tuple[Timers[Waker], list[Waker]]:
 def woken(timers: Timers[Waker], now_us: int) -> list[str]:
     """Wake everyone who is due, and let each ask again."""
     names = []
-    while (waker := timers.pop_due(now_us)) is not None:
+    while (waker := timers.due(now_us)) is not None:
+        timers.cancel(waker)
         names.append(waker.name)
         if waker.then:
             timers.ask(waker, waker.then.pop(0))

@@ -1,0 +1,69 @@
+"""The engine's state at one instant, handed out bit by bit while the engine goes on.
+
+Owns what a dump still needs of groups that change before their turn: whoever is about to change a
+group has it kept first, as it was (copy on write). So a snapshot of a large state holds up nobody
+for longer than it takes to dump the groups of one batch. A change of rules cannot wait for that:
+it ends the dump.
+
+Invariant: what a whole dump yields is what it would have yielded at once. Cost: a group that
+changes meanwhile is dumped at most once more than needed; nothing while no dump is under way.
+Rejected: a copy of everything at once (seconds, and twice the memory), a forked process (threads
+hold locks that the child would wait for), packing while nothing is judged (seconds).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from alertd.engine.group import Group
+from alertd.engine.plan import PlanDump
+from alertd.engine.routing import RuleGroups
+
+
+class DumpEnded(Exception):
+    """The rules changed before all of a dump was taken; what was taken of it is of no use."""
+
+
+class Dump:
+    """The state as it was when this was made. Iterate over it once."""
+
+    def __init__(self, head: Sequence[object], rules: Iterable[RuleGroups]) -> None:
+        """O(groups), but only a pointer each."""
+        self.is_over = False
+        """Whether nothing of it is needed any more."""
+        self._head = head
+        self._rules: list[tuple[RuleGroups, PlanDump, list[Group]]] = [
+            (groups, groups.plan.dump(), list(groups.by_labels.values())) for groups in rules
+        ]
+        self._kept: dict[Group, tuple[object, ...]] = {}
+        self._has_ended = False
+
+    def keep(self, groups: Iterable[Group]) -> None:
+        """Note the state of ``groups``, which are about to change."""
+        for group in groups:
+            if group not in self._kept:
+                self._kept[group] = group.dump()
+
+    def end(self) -> None:
+        """The rules change: whoever takes the dump is told so."""
+        self._has_ended = self.is_over = True
+
+    def __iter__(self) -> Iterator[object]:
+        """Yield the items, a group at a time. Raises ``DumpEnded``."""
+        try:
+            yield from self._head
+            for groups, plan, of_rule in self._rules:
+                self._refuse_if_ended()
+                yield ("rule", msgspec.to_builtins(groups.plan.rule), plan)
+                for group in of_rule:
+                    self._refuse_if_ended()
+                    state = self._kept.pop(group, None)
+                    yield ("group", group.labels, group.dump() if state is None else state)
+        finally:
+            self.is_over = True
+
+    def _refuse_if_ended(self) -> None:
+        if self._has_ended:
+            raise DumpEnded
