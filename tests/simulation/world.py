@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import structlog
 import trio
 
+from alertd import snapshotter
 from alertd.store.store import open_store
 from tests.faults.disk import watched_by
 from tests.simulation.checkers import findings, remains_of
@@ -62,7 +64,8 @@ class Simulation:
 
     async def _judge(self, plan: Plan, folder: Path) -> Verdict:
         world = World(plan, folder)
-        with watched_by(world.disk), world.disk.under_files():
+        small_slices = mock.patch.object(snapshotter, "PACK_SLICE_BYTES", 300)
+        with watched_by(world.disk), world.disk.under_files(), small_slices:
             story = await world.run()
         core = world.last
         assert core is not None, "the last life ended in order"
