@@ -11,12 +11,12 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import curves, engine, ingest, latency, memory, storage
+from bench import curves, engine, ingest, latency, memory, recovery, storage
 from bench.machine import describe
 from bench.report import show
 from bench.results import Results, StorageFigures, WaitFigures
 
-PARTS = ("ingest", "latency", "engine", "curves", "memory", "storage")
+PARTS = ("ingest", "latency", "engine", "curves", "memory", "storage", "recovery")
 
 
 @click.command()
@@ -47,7 +47,7 @@ def main(
     folder: Path,
     json_path: Path | None,
 ) -> None:
-    """Measure alertd: PARTS are ingest, latency, engine, curves, memory, storage; default: all."""
+    """Measure alertd: PARTS are named above; default: all of them."""
     chosen = parts or PARTS
     tell = Console(stderr=True).print
     machine = describe(folder)
@@ -72,6 +72,7 @@ def main(
     if "storage" in chosen:
         kept += storage.measure(folder, tell)
         waits += storage.measure_waits(folder, tell)
+    starts = recovery.measure_all(folder, tell) if "recovery" in chosen else ((), ())
     results = Results(
         machine=machine,
         ingest=tuple(ingested),
@@ -81,6 +82,8 @@ def main(
         memory=tuple(states),
         storage=tuple(kept),
         waits=tuple(waits),
+        replays=starts[0],
+        stalls=starts[1],
     )
     show(results)
     if json_path is not None:

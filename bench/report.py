@@ -15,8 +15,10 @@ from bench.results import (
     LatencyFigures,
     Machine,
     MemoryFigures,
+    ReplayFigures,
     Results,
     Round,
+    StallFigures,
     StorageFigures,
     WaitFigures,
 )
@@ -54,6 +56,13 @@ def _tables(results: Results) -> Iterator[tuple[str, Table]]:
         yield "Events on disk", _storage(results.storage)
     if results.waits:
         yield "Appends of 1000 events, 50 a second, until they are durable", _waits(results.waits)
+    if results.replays:
+        yield (
+            "Recovery from the log alone, 5,000 series with a rule each",
+            _replays(results.replays),
+        )
+    if results.stalls:
+        yield "Batches of 1000 events while a snapshot is taken", _stalls(results.stalls)
 
 
 def _machine(machine: Machine) -> str:
@@ -175,6 +184,24 @@ def _waits(found: Sequence[WaitFigures]) -> Table:
         append = figures.append
         milliseconds = (f"{ms:.1f}" for ms in (append.p50_ms, append.p99_ms, append.max_ms))
         table.add_row(figures.beside, f"{figures.appends}", *milliseconds)
+    return table
+
+
+def _replays(found: Sequence[ReplayFigures]) -> Table:
+    table = _table(("traffic", "events", "events/s", "events per CPU s"))
+    for figures in found:
+        numbers = (figures.events, figures.events_per_s, figures.events_per_cpu_s)
+        table.add_row(figures.traffic, *(f"{number:,.0f}" for number in numbers))
+    return table
+
+
+def _stalls(found: Sequence[StallFigures]) -> Table:
+    headings = ("judging p50 ms", "p99 ms", "max ms", "loop p50 ms", "p99 ms", "max ms")
+    table = _table(("beside", "groups", *headings))
+    for figures in found:
+        waits = (figures.judging, figures.loop)
+        milliseconds = [ms for each in waits for ms in (each.p50_ms, each.p99_ms, each.max_ms)]
+        table.add_row(figures.beside, f"{figures.groups:,}", *(f"{ms:.1f}" for ms in milliseconds))
     return table
 
 

@@ -146,6 +146,28 @@ class WaitFigures(Struct, frozen=True):
     append: Percentiles
 
 
+class ReplayFigures(Struct, frozen=True):
+    """How fast a log is recovered from without a snapshot: 5,000 series with a rule each."""
+
+    traffic: str
+    """``quiet``, where every group sleeps, or ``hot``, where none does and many fire."""
+    events: int
+    events_per_s: float
+    events_per_cpu_s: float
+
+
+class StallFigures(Struct, frozen=True):
+    """Who waits, and for how long, while batches of 1000 events are judged."""
+
+    beside: str
+    """What else is going on."""
+    groups: int
+    judging: Percentiles
+    """From the moment a batch is there until it has been judged."""
+    loop: Percentiles
+    """By how much a sleep of 1 ms is late."""
+
+
 class Machine(Struct, frozen=True):
     """Where the figures were made."""
 
@@ -170,6 +192,8 @@ class Results(Struct, frozen=True):
     memory: tuple[MemoryFigures, ...]
     storage: tuple[StorageFigures, ...]
     waits: tuple[WaitFigures, ...]
+    replays: tuple[ReplayFigures, ...]
+    stalls: tuple[StallFigures, ...]
 
 
 def percentiles(waits_s: Sequence[float]) -> Percentiles:
