@@ -15,7 +15,7 @@ newest entry is in no segment, and changes of rules stay for ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -31,12 +31,13 @@ from alertd.store.rollup import roll_up
 from alertd.store.rollup_codec import RollupRun
 from alertd.store.rollups import (
     PackedRollups,
-    delete_unowned_rollups,
+    delete_rollups,
     exchange,
     forget_rolled_up,
     insert_rollups,
     oldest_segment,
     pack_rollups,
+    unowned_segments,
 )
 from alertd.store.segments import Segment, StoredBlock, folded_position
 from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
@@ -64,11 +65,11 @@ class EventRetention:
         Returns how many events that were, 0 if there is no such segment: call it again until then.
         Raises ``StoreUnavailable``, after which it may be tried again, and ``StoreCorrupt``.
         """
-        await self._folding.settle(rest)  # what is removed must be in the totals of its series
-        await self._delete_unowned(rest)
         segment = await self._readers.run("find old events", oldest_segment)
         if segment is None or segment.greatest_us >= before_us:
             return 0
+        await self._folding.settle(rest)  # what is removed must be in the totals of its series
+        await self._delete_unowned(rest)
         await self._insert_rollups(segment, rest)
         await self._writer.run("exchange events for rollups", partial(exchange, segment))
         await self._folding.settle(rest)
@@ -126,9 +127,11 @@ class EventRetention:
             )
 
     async def _delete_unowned(self, rest: Rest) -> None:
-        delete: Callable[[apsw.Connection], int] = partial(delete_unowned_rollups, DELETE_BLOCKS)
-        while await self._writer.run("delete rollups", delete):
-            await rest()
+        """Delete what a roll-up that was interrupted, or forgetting, has left."""
+        for segment in await self._readers.run("find unused rollups", unowned_segments):
+            delete = partial(delete_rollups, segment, DELETE_BLOCKS)
+            while await self._writer.run("delete rollups", delete):
+                await rest()
 
 
 class _Draft:

@@ -95,12 +95,19 @@ def forget_rolled_up(before_us: int, limit: int, connection: apsw.Connection) ->
     return connection.changes()
 
 
-def delete_unowned_rollups(limit: int, connection: apsw.Connection) -> int:
-    """Delete up to ``limit`` blocks that are rubbish, and return how many those were."""
+def unowned_segments(connection: apsw.Connection) -> list[int]:
+    """Return the segments whose blocks are rubbish. Looks at every block's entry in the index."""
+    rows = connection.execute(
+        "SELECT DISTINCT segment FROM rollups WHERE segment NOT IN (SELECT segment FROM rolled_up)"
+    )
+    return [segment for (segment,) in rows]
+
+
+def delete_rollups(segment: int, limit: int, connection: apsw.Connection) -> int:
+    """Delete up to ``limit`` blocks of ``segment``, and return how many those were."""
     connection.execute(
-        "DELETE FROM rollups WHERE id IN (SELECT id FROM rollups "
-        "WHERE segment NOT IN (SELECT segment FROM rolled_up) LIMIT ?)",
-        (limit,),
+        "DELETE FROM rollups WHERE id IN (SELECT id FROM rollups WHERE segment = ? LIMIT ?)",
+        (segment, limit),
     )
     return connection.changes()
 
