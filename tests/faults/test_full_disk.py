@@ -37,6 +37,7 @@ snapshot_interval_secs = 0.2
 [notify]
 retry_first_secs = 0.05
 retry_max_secs = 0.05
+group_interval_secs = 0
 [channels.hook]
 type = "webhook"
 url = "{hook}"
@@ -121,8 +122,8 @@ async def test_on_a_full_disk_what_must_go_on_goes_on(disk: Disk) -> None:
         await store.events.append([batch()], [])
         assert (had_room, store.writer.has_room) == (False, True)
     held = content(path)
-    assert len(held["event_log"]) == stored + 1
-    assert len(held["timeline"]) == 201
+    assert len(held["log"]) == stored + 1
+    assert len(held["attempts"]) == 200
 
 
 async def test_a_store_opens_on_a_full_disk_and_refuses_events(disk: Disk) -> None:

@@ -102,7 +102,7 @@ def test_without_a_sync_at_each_commit_some_are_lost_or_nothing_is_tested_here(
             found = recover(left, memory_folder)
             assert lived.was_ever(found)
             lost += found not in lived.may_be_found(calls)
-    assert lost > 20
+    assert lost >= 5
 
 
 # ---- random lives
