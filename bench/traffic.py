@@ -5,15 +5,18 @@ Owns what the series of each workload are like: real traces or random walks, on 
 
 from __future__ import annotations
 
-import random
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
 
 from alertd.model import US_PER_S, EventBatch, Series
 from tests.e2e.traces import TRACES, load_traces
 
 BEGIN_US = 1_750_000_000 * US_PER_S
+DAY_US = 86_400 * US_PER_S
 SEED = 1
 _BATCH_EVENTS = 1000
 
@@ -81,24 +84,24 @@ def traces(series: int) -> Iterator[Tick]:
         number += 1
 
 
-def walks(digits: int | None, *, jitter_us: int = 0) -> Callable[[int], Iterator[Tick]]:
-    """Return random walks of a value every 10 s, rounded to ``digits`` unless that is None.
+def walks(
+    digits: int | None, *, every_us: int = 10 * US_PER_S, jitter_us: int = 0
+) -> Callable[[int], Iterator[Tick]]:
+    """Return random walks of a value ``every_us``, rounded to ``digits`` unless that is None.
 
-    Each series has its own second; each report is up to ``jitter_us`` late.
+    Each series has a moment of its own; each report is up to ``jitter_us`` late.
     """
 
     def ticks(series: int) -> Iterator[Tick]:
-        choose = random.Random(SEED)  # noqa: S311 - not a secret
-        level = [choose.uniform(0, 100) for _ in range(series)]
-        own_us = [choose.randrange(10 * US_PER_S) for _ in range(series)]
-        at_us = BEGIN_US
-        while True:
-            level = [value + choose.gauss(0, 1) for value in level]
-            values = level if digits is None else [round(value, digits) for value in level]
-            late = choose.choices(range(jitter_us + 1), k=series) if jitter_us else [0] * series
-            times_us = [at_us + us + late_us for us, late_us in zip(own_us, late, strict=True)]
-            yield array("q", times_us), array("d", values)
-            at_us += 10 * US_PER_S
+        choose = np.random.default_rng(SEED)
+        level = choose.uniform(0, 100, series)
+        own_us = choose.integers(every_us, size=series) + BEGIN_US
+        for number in count():
+            level += choose.normal(0, 1, series)
+            late_us = choose.integers(jitter_us + 1, size=series)
+            times_us = own_us + number * every_us + late_us
+            values = level if digits is None else level.round(digits)
+            yield array("q", times_us.tobytes()), array("d", values.tobytes())
 
     return ticks
 
@@ -111,3 +114,6 @@ def workloads() -> Iterator[Traffic]:
     yield Traffic("walks, 2 digits, 1 ms jitter", 5_000, 1_000_000, walks(2, jitter_us=1000))
     yield Traffic("walks, all bits", 5_000, 1_000_000, walks(None))
     yield Traffic("walks, 2 digits, many series", 100_000, 1_000_000, walks(2))
+    yield Traffic(
+        "walks, 2 digits, 30 days", 1_000, 20_000_000, walks(2, every_us=DAY_US * 30 // 20_000)
+    )

@@ -94,8 +94,9 @@ def _run_starts(sorted_ids: Integers) -> Integers:
     """Return where runs begin: where a series does, and within one every ``BLOCK_EVENTS``."""
     starts = np.flatnonzero(np.diff(sorted_ids, prepend=-1))
     ends = np.append(starts[1:], len(sorted_ids))
-    pieces = [np.arange(start, end, BLOCK_EVENTS) for start, end in zip(starts, ends, strict=True)]
-    return np.concatenate(pieces)
+    long = np.flatnonzero(ends - starts > BLOCK_EVENTS)
+    more = [np.arange(starts[run] + BLOCK_EVENTS, ends[run], BLOCK_EVENTS) for run in long]
+    return np.sort(np.concatenate([starts, *more]))
 
 
 def _cuts(counts: list[int]) -> Iterator[tuple[int, int]]:

@@ -7,10 +7,10 @@ the bit. It is pure; leaves which blocks to look at to ``segments.py``.
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import groupby, repeat
+from itertools import repeat
 
 from alertd.model import EventBatch
 from alertd.store.block_codec import Block, Run
@@ -97,21 +97,36 @@ class ChosenEvents:
                 for number, series_id in enumerate(block.series_ids):
                     if series_id in wanted.series_ids:
                         self._take(block.run(number))
+        self._sort()
 
     def __iter__(self) -> Iterator[StoredEvents]:
         """Yield them entry by entry, each made when it is its turn."""
         ordinals, directory = self._ordinals, self._directory
-        order = sorted(range(len(ordinals)), key=ordinals.__getitem__)
-        for entry, group in groupby(order, lambda place: directory.entry_of(ordinals[place])):
-            places = list(group)
+        start = 0
+        while start < len(ordinals):
+            entry = directory.entry_of(ordinals[start])
+            end = bisect_left(ordinals, directory.ends[entry], start)
             batch = EventBatch(
                 received_us=directory.received_us[entry],
-                series_ids=array("I", map(self._series_ids.__getitem__, places)),
-                times_us=array("q", map(self._times_us.__getitem__, places)),
-                values=array("d", map(self._values.__getitem__, places)),
-                ids=tuple(map(self._ids.__getitem__, places)) if directory.has_ids[entry] else None,
+                series_ids=self._series_ids[start:end],
+                times_us=self._times_us[start:end],
+                values=self._values[start:end],
+                ids=tuple(self._ids[start:end]) if directory.has_ids[entry] else None,
             )
             yield StoredEvents(directory.positions[entry], batch)
+            start = end
+
+    def _sort(self) -> None:
+        """Bring all columns into the order of the log."""
+        import numpy as np  # not before there is a segment; see columns.pack
+
+        order = np.argsort(np.asarray(self._ordinals))  # while it sorts, others have the GIL
+        for column in (self._ordinals, self._series_ids, self._times_us, self._values):
+            ordered = np.asarray(column)[order].tobytes()
+            del column[:]
+            column.frombytes(ordered)
+        if any(self._directory.has_ids):
+            self._ids = [self._ids[place] for place in order]
 
     def _take(self, run: Run) -> None:
         """Keep those events of ``run`` that are asked for."""
