@@ -1,6 +1,7 @@
 """Folding: entries of the log become a segment of compressed blocks.
 
-Owns the order of the steps, each a transaction short enough that no append waits long for it:
+Owns the order of the steps, each a transaction short enough that no append waits long for it, and
+none with an fsync of its own (the next append has one):
 
 1. Read entries, sort and encode their events; no transaction is open meanwhile.
 2. Insert the blocks, in portions. Until 3. nobody sees them.
@@ -157,6 +158,7 @@ class Folding:
             "fold the event log",
             partial(insert_segment, segment, directory),
             wal_bytes=DEFAULT_WAL_BYTES + len(directory),
+            may_be_redone=True,
         )
 
     async def _insert(self, segment: int, portion: list[PackedBlock]) -> None:
@@ -164,6 +166,7 @@ class Folding:
             "store folded events",
             partial(insert_blocks, segment, portion),
             wal_bytes=DEFAULT_WAL_BYTES + sum(len(block.body) for block in portion),
+            may_be_redone=True,
         )
 
     async def _settle(self, rest: Rest) -> None:
@@ -174,14 +177,18 @@ class Folding:
                 totals += await self._readers.compute(partial(totals_of, block, self._path))
                 if len(totals) >= COUNT_SERIES or block is blocks[-1]:
                     await self._writer.run(
-                        "count folded events", partial(count_blocks, block.id, totals)
+                        "count folded events",
+                        partial(count_blocks, block.id, totals),
+                        may_be_redone=True,
                     )
                     totals = []
                 await rest()
         await self._in_portions(partial(delete_folded_entries, DELETE_ENTRIES, DELETE_BYTES), rest)
 
     async def _in_portions(self, delete: Callable[[apsw.Connection], int], rest: Rest) -> None:
-        while await self._writer.run("delete what was folded", delete):
+        while await self._writer.run(
+            "delete what was folded", delete, must_go_on=True, may_be_redone=True
+        ):
             await rest()
 
 

@@ -50,6 +50,7 @@ class _Job(Generic[T]):
     work: Callable[[apsw.Connection], T]
     wal_bytes: int
     must_go_on: bool
+    may_be_redone: bool
     done: trio.Event = field(default_factory=trio.Event)
     result: list[T] = field(default_factory=list)
     error: BaseException | None = None
@@ -64,6 +65,7 @@ class Writer:
         self._wal = wal
         self._path = path
         self._worker = worker
+        self._synchronous: int = connection.pragma("synchronous")
         self._pending = 0
         self._failure: CommitUncertain | None = None
 
@@ -99,11 +101,14 @@ class Writer:
         *,
         wal_bytes: int = DEFAULT_WAL_BYTES,
         must_go_on: bool = False,
+        may_be_redone: bool = False,
     ) -> T:
         """Run ``work`` in a transaction of its own, in the writer thread, and commit it.
 
         ``operation`` completes "cannot …" in error messages; ``wal_bytes`` is about what it
-        writes. On a full disk only what ``must_go_on`` has room. A caller that is cancelled
+        writes. On a full disk only what ``must_go_on`` has room. What ``may_be_redone`` is not
+        fsynced for itself: after a loss of power it is there as a whole with everything before
+        it, or nobody has seen it. A caller that is cancelled
         already submits nothing; afterwards the wait is shielded. Raises ``StoreUnavailable`` when
         nothing was written and it may be tried again, ``CommitUncertain`` when the process must
         end, and whatever ``work`` raises.
@@ -113,7 +118,7 @@ class Writer:
             raise StoreUnavailable(
                 f"cannot {operation}: {MAX_PENDING} transactions wait for the disk already"
             )
-        job = _Job(operation, work, wal_bytes, must_go_on)
+        job = _Job(operation, work, wal_bytes, must_go_on, may_be_redone)
         self._pending += 1
         try:
             self._worker.submit(partial(self._execute, job), job.done.set)
@@ -133,7 +138,13 @@ class Writer:
 
     def _execute(self, job: _Job[T]) -> None:
         try:
-            job.result.append(self._transact(job))
+            if job.may_be_redone:
+                self._connection.pragma("synchronous", "NORMAL")
+            try:
+                job.result.append(self._transact(job))
+            finally:
+                if job.may_be_redone:
+                    self._connection.pragma("synchronous", self._synchronous)
         except BaseException as error:  # whatever it is, it belongs to the task that waits
             job.error = error
 

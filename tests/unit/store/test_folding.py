@@ -145,7 +145,7 @@ def interrupt(store: Store, monkeypatch: pytest.MonkeyPatch, at: int, *, before:
     numbers = count()
 
     async def run_or_fail(
-        operation: str, work: Callable[[apsw.Connection], object], *, wal_bytes: int = 0
+        operation: str, work: Callable[[apsw.Connection], object], **options: int
     ) -> object:
         is_last = next(numbers) == at
         if is_last and before:

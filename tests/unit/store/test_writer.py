@@ -67,6 +67,24 @@ async def test_a_full_disk_is_found_before_anything_is_written(tmp_path: Path) -
         assert await replayed(store) == [(1, batch()), (2, batch(2000))]
 
 
+async def test_only_what_may_be_redone_is_committed_without_an_fsync(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "alertd.db") as store:
+
+        def synchronous(connection: apsw.Connection) -> int:
+            return connection.pragma("synchronous")  # type: ignore[no-any-return]
+
+        def fail(connection: apsw.Connection) -> None:
+            raise ZeroDivisionError
+
+        full, normal = 2, 1  # https://sqlite.org/pragma.html#pragma_synchronous
+        assert await store.writer.run("look", synchronous) == full
+        assert await store.writer.run("look", synchronous, may_be_redone=True) == normal
+        assert await store.writer.run("look", synchronous) == full
+        with pytest.raises(ZeroDivisionError):
+            await store.writer.run("fail", fail, may_be_redone=True)
+        assert await store.writer.run("look", synchronous) == full
+
+
 async def test_an_error_in_commit_is_uncertain_and_final(tmp_path: Path) -> None:
     async with open_store(tmp_path / "alertd.db") as store:
         await store.events.append([batch()], series(3))
