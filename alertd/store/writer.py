@@ -44,6 +44,10 @@ class CommitUncertain(AlertdError):
     """
 
 
+_NORMAL: Final = 1
+"""Of ``PRAGMA synchronous``: no fsync at a commit, none left out at a checkpoint."""
+
+
 @dataclass(slots=True)
 class _Job(Generic[T]):
     operation: str
@@ -65,7 +69,8 @@ class Writer:
         self._wal = wal
         self._path = path
         self._worker = worker
-        self._synchronous: int = connection.pragma("synchronous")
+        self._opened_synchronous: int | None = None
+        self._synchronous: int | None = None
         self._pending = 0
         self._failure: CommitUncertain | None = None
 
@@ -138,13 +143,7 @@ class Writer:
 
     def _execute(self, job: _Job[T]) -> None:
         try:
-            if job.may_be_redone:
-                self._connection.pragma("synchronous", "NORMAL")
-            try:
-                job.result.append(self._transact(job))
-            finally:
-                if job.may_be_redone:
-                    self._connection.pragma("synchronous", self._synchronous)
+            job.result.append(self._transact(job))
         except BaseException as error:  # whatever it is, it belongs to the task that waits
             job.error = error
 
@@ -164,6 +163,7 @@ class Writer:
         except apsw.Error as error:
             raise self._uncertain(job.operation, error) from error
         try:
+            self._set_synchronous(may_be_redone=job.may_be_redone)
             self._connection.execute("BEGIN IMMEDIATE")
             result = job.work(self._connection)
         except BaseException as error:
@@ -178,6 +178,16 @@ class Writer:
         except apsw.Error as error:
             raise self._uncertain(job.operation, error) from error
         return result
+
+    def _set_synchronous(self, *, may_be_redone: bool) -> None:
+        """Have the next commit fsynced as the connection was opened for, or not."""
+        if self._opened_synchronous is None:
+            self._opened_synchronous = self._connection.pragma("synchronous")
+        wanted = _NORMAL if may_be_redone else self._opened_synchronous
+        if wanted != self._synchronous:
+            self._synchronous = None  # until it is certain: no commit may go by the wrong one
+            self._connection.pragma("synchronous", wanted)
+            self._synchronous = wanted
 
     def _roll_back(self, operation: str, cause: BaseException) -> None:
         """Undo the transaction, or raise ``CommitUncertain`` if that is not certain."""
