@@ -5,8 +5,8 @@ that ends at ``e`` is judged as soon as the horizon, which trails the newest eve
 allowed lateness, reaches ``e``. What it says holds until the next one is judged.
 
 Invariant: ``_judged_us`` is the end of the last window that was judged. A run of empty windows
-is judged once, not bucket by bucket. Cost of an event: amortised O(1) besides the aggregate's
-own, for hopping windows too.
+is judged once, not bucket by bucket. Cost of an event in order: amortised O(1) besides the
+aggregate's own, for hopping windows too, and a look for each bucket that ends while it is inside.
 """
 
 from __future__ import annotations

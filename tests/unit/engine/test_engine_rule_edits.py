@@ -165,3 +165,21 @@ def test_a_dead_mans_switch_turned_off_by_an_edit_no_longer_warms_up() -> None:
     driver.change(count_rule(), at=4)
     driver.send(5)
     assert driver.edges == [(5, 5, None, None)]
+
+
+def test_the_new_threshold_counts_for_late_data_too_from_the_edit_on() -> None:
+    laxer = Driver(count_rule(threshold=5.0, lateness=50))
+    for time in (20, 21, 42):
+        laxer.send(time)
+    laxer.change(count_rule(version=2, threshold=2.0, lateness=50), at=60)
+    assert laxer.edges == [], "what had come is not judged again"
+    laxer.send(22, at=61)
+    assert laxer.edges == [(22, 22, 30, EndReason.RECOVERED)]
+    assert laxer.incidents[0].rule_version == 2
+    stricter = Driver(count_rule(threshold=1.0, lateness=50))
+    stricter.send(20)
+    stricter.send(42)
+    stricter.change(count_rule(version=2, threshold=5.0, lateness=50), at=60)
+    stricter.send(22, at=61)
+    stricter.tick(200)
+    assert stricter.told == []
