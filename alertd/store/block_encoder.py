@@ -157,7 +157,8 @@ def _scaled(values: Floats, decimals: Integers) -> tuple[Integers, Integers, Boo
     powers = _POWERS[np.minimum(decimals, MAX_DECIMALS)]
     with np.errstate(over="ignore"):
         products = values * powers
-    fits = (np.abs(products) <= _LIMIT) & (decimals != RAW)
+    # Below and not at the limit: from one end to the other would be a step of 2**63.
+    fits = (np.abs(products) < _LIMIT) & (decimals != RAW)
     scaled = np.rint(np.where(fits, products, 0.0)).astype(np.int64)
     corrections = values.view(np.int64) - (scaled / powers).view(np.int64)
     # The sign of -0.0 is a correction that has no absolute value: abs leaves it negative, good.

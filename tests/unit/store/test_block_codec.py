@@ -99,6 +99,8 @@ def test_a_block_decodes_to_the_runs_that_it_was_made_of(original: list[Run]) ->
 @example([[0.0, -0.0]])
 @example([[1.5, -0.0, 2.5], [-0.0]])
 @example([[float(2**62), 1.0]])
+@example([[-float(2**62), float(2**62)]])
+@example([[-float(2**62 - 512), float(2**62 - 512)]])
 @example([[5e-324] * 3, [1.0]])
 @example([[1e-9, 1e300], [0.5, 0.25]])
 @example([list(AWKWARD)])
