@@ -116,7 +116,7 @@ class _Post:
                 withheld += telling.held
                 telling.held.clear()
                 rows.append(_row(notification, telling.group_key, None, held_by=reason))
-                detail = f"it ended while it was {reason}"
+                detail = f"it ended before it could be told ({reason})"
                 lines.append(_line(notification, TimelineEvent.WITHHELD, detail))
             elif (hold := notification.hold) is not None:
                 telling.held[notification.id] = hold.reason.value

@@ -185,7 +185,7 @@ async def test_what_ended_under_a_silence_is_never_told_and_the_timeline_says_wh
         assert detail is not None
         lines = {entry.what.value: entry.detail for entry in detail.timeline}
         assert lines["silenced"].startswith("ops: silence ")
-        assert lines["withheld"] == "ops: it ended while it was silenced"
+        assert lines["withheld"] == "ops: it ended before it could be told (silenced)"
         assert detail.item.status is DeliveryStatus.SUCCESS
 
 
