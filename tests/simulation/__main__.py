@@ -2,45 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import click
 
+from tests.simulation.many import empty_folder, judged
 from tests.simulation.world import Simulation, Verdict
-
-MEMORY = Path("/dev/shm")  # noqa: S108  # folders in it have random names
-
-_simulation: Simulation | None = None
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """Yield an empty folder, in memory where that can be."""
-    parent = MEMORY if MEMORY.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="alertd-simulation-", dir=parent) as folder:
-        yield Path(folder)
-
-
-def _begin(folder: Path) -> None:
-    """Prepare a process of the pool."""
-    global _simulation  # one a process
-    own = folder / str(os.getpid())
-    own.mkdir()
-    _simulation = Simulation(own)
-    _simulation.prepare()
-
-
-def _judge(seed: int) -> tuple[int, tuple[str, ...]]:
-    assert _simulation is not None
-    verdict = _simulation.judge(seed)
-    return seed, verdict.findings
 
 
 @click.command()
@@ -50,12 +19,12 @@ def _judge(seed: int) -> tuple[int, tuple[str, ...]]:
 @click.option("--jobs", default=os.cpu_count() or 1, show_default=True, help="Processes.")
 def main(seeds: int, first: int, seed: int | None, jobs: int) -> None:
     """Run worlds of the simulation; exit with 1 if anything is wrong in any of them."""
-    with _folder() as folder:
-        if seed is not None:
-            _begin(folder)
-            assert _simulation is not None
-            sys.exit(_show(_simulation.judge(seed)))
-        sys.exit(_run_many(folder, range(first, first + seeds), jobs))
+    if seed is None:
+        sys.exit(_run_many(range(first, first + seeds), jobs))
+    with empty_folder() as folder:
+        simulation = Simulation(folder)
+        simulation.prepare()
+        sys.exit(_show(simulation.judge(seed)))
 
 
 def _show(verdict: Verdict) -> int:
@@ -69,15 +38,13 @@ def _show(verdict: Verdict) -> int:
     return 1 if verdict.findings else 0
 
 
-def _run_many(folder: Path, seeds: range, jobs: int) -> int:
+def _run_many(seeds: range, jobs: int) -> int:
     began_s, bad = time.monotonic(), 0
     with (
-        multiprocessing.get_context("spawn").Pool(jobs, _begin, (folder,)) as pool,
-        click.progressbar(
-            pool.imap_unordered(_judge, seeds, chunksize=10), len(seeds), "worlds"
-        ) as verdicts,
+        judged(seeds, jobs) as verdicts,
+        click.progressbar(verdicts, len(seeds), "worlds") as shown,
     ):
-        for seed, findings in verdicts:
+        for seed, findings in shown:
             bad += bool(findings)
             for finding in findings:
                 click.secho(f"\nseed {seed}: {finding}", fg="red", err=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.simulation.many import empty_folder
 from tests.simulation.world import Simulation
 
 SEEDS = 300
@@ -18,10 +18,8 @@ TWICE = 11
 
 @pytest.fixture(scope="module")
 def simulation() -> Iterator[Simulation]:
-    memory = Path("/dev/shm")  # noqa: S108  # the name in it is random
-    parent = memory if memory.is_dir() else None
-    with tempfile.TemporaryDirectory(prefix="alertd-simulation-", dir=parent) as folder:
-        simulation = Simulation(Path(folder))
+    with empty_folder() as folder:
+        simulation = Simulation(folder)
         simulation.prepare()
         yield simulation
 
@@ -50,3 +48,15 @@ def test_a_seed_gives_the_same_trace_in_another_process(simulation: Simulation) 
         cwd=Path(__file__).parents[2],
     )
     assert f"trace {simulation.judge(3).digest}\n" in ended.stdout
+
+
+def test_many_worlds_are_run_by_several_processes() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--seeds", "4", "--jobs", "2"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert "4 worlds in " in ended.stdout
+    assert ended.stdout.endswith("0 went wrong\n")
