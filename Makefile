@@ -8,7 +8,7 @@ PYTEST ?= $(BIN)/pytest
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test properties fuzz sim crash lint format bench check-unit clean
+.PHONY: help run test properties fuzz sim kills crash lint format bench check-unit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,8 +25,12 @@ properties: $(VENV)/.installed-dev ## Try the engine's properties on 2,000 rando
 fuzz: $(VENV)/.installed-dev ## The same on 20,000 each, other ones in every run (an hour); EXAMPLES=n for more
 	ALERTD_HYPOTHESIS_EXAMPLES=$(or $(EXAMPLES),20000) $(PYTEST) tests/property --hypothesis-show-statistics
 
-crash: $(VENV)/.installed-dev ## Fail the disk at every call, fill it up, and lose power 100,000 times (10 min)
-	ALERTD_FAULT_STRIDE=1 ALERTD_POWER_SEEDS=500 ALERTD_RECOVERY_SEEDS=1000 $(PYTEST) tests/faults
+kills: $(VENV)/.installed-dev ## Kill the daemon 200 times under load (about 4 min); CYCLES=n for more
+	ALERTD_CRASH_CYCLES=$(or $(CYCLES),200) $(PYTEST) tests/crash
+
+crash: $(VENV)/.installed-dev ## Kill 1,000 times; fail the disk at every call, fill it, lose power 100,000 times (30 min)
+	ALERTD_CRASH_CYCLES=$(or $(CYCLES),1000) ALERTD_FAULT_STRIDE=1 ALERTD_POWER_SEEDS=500 \
+		ALERTD_RECOVERY_SEEDS=1000 $(PYTEST) tests/crash tests/faults
 
 sim: $(VENV)/.installed-dev ## Run the simulated daemon in 10,000 worlds (SEEDS=n FIRST=n), or in one (SEED=n)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)))

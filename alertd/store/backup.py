@@ -30,7 +30,7 @@ from msgspec import Struct
 from alertd.errors import Conflict, StoreUnavailable
 from alertd.store.check import CheckReport, check_store
 from alertd.store.existing import Progress, WalGuard, opened, refuse_other_schema, silent
-from alertd.store.failures import StoreCorrupt, StoreOpenError
+from alertd.store.failures import StoreCorrupt, StoreOpenError, translate
 from alertd.store.folders import sync_file, sync_folder
 from alertd.store.wal import CHECKPOINT_BYTES
 
@@ -101,6 +101,8 @@ def copy_database(
             copy.pragma("journal_mode", "DELETE")  # so that no -wal and -shm belong to it
         finally:
             copy.close(True)
+    except apsw.FullError as error:  # it is the copy's disk
+        raise translate(error, "write the copy", str(target)) or error from error
     finally:
         source.execute("ROLLBACK")
 

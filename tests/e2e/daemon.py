@@ -118,6 +118,11 @@ class Daemon:
 
     def start(self) -> None:
         """Start it and wait until it is ready."""
+        self.launch()
+        self.wait_until_listening()
+
+    def launch(self) -> None:
+        """Start it."""
         self.lines = []
         self._process = subprocess.Popen(
             [sys.executable, "-m", self._module, "run", "--config", str(self.config_path)],
@@ -128,6 +133,9 @@ class Daemon:
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,))
         self._reader.start()
+
+    def wait_until_listening(self) -> None:
+        """Wait until it is ready."""
         try:
             line = self.wait_for_log("listening")
         except BaseException:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import apsw
 import pytest
 
+from alertd.store import check, existing
 from alertd.store.check import check_store
+from alertd.store.existing import TookTooLong
 from alertd.store.failures import StoreOpenError
 from alertd.store.migrations import MIGRATIONS
 from tests.unit.store.store_samples import (
@@ -91,6 +94,16 @@ def test_it_changes_nothing(path: Path) -> None:
     before = path.read_bytes()
     check_store(path)
     assert path.read_bytes() == before
+
+
+def test_a_check_that_holds_up_the_write_ahead_log_for_too_long_is_given_up(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(existing, "PROGRESS_STEPS", 1)
+    monkeypatch.setattr(check, "WalGuard", partial(existing.WalGuard, limit_bytes=1000))
+    path.with_name("alertd.db-wal").write_bytes(bytes(1000))
+    with pytest.raises(TookTooLong, match="cannot check the structure"):
+        check_store(path)
 
 
 def test_a_database_of_another_schema_is_not_judged(path: Path) -> None:
