@@ -153,6 +153,7 @@ class Core:
             every_events=engine.snapshot_every_events,
             position=recovered.snapshot_position,
             has_room=lambda: store.writer.has_room,
+            make_durable=store.make_durable,
         )
         self.reconciler = Reconciler(
             self.pipeline,

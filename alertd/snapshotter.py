@@ -4,9 +4,10 @@ Owns the form of a snapshot's payload (a stream of msgpack items: the dedup inde
 engine's own dump) and the rhythm in which snapshots are taken. Leaves the file, its checksum
 and its durability to ``store/snapshots.py``, and the reading of it at start to ``recovery.py``.
 
-Invariant: a snapshot holds the state at one position of the log. Judging goes on while it is
+Invariants: a snapshot holds the state at one position of the log. Judging goes on while it is
 packed, a slice at a time (``engine/dump.py``); only where the rules change meanwhile it is packed
-again while nothing is judged, so that many changes in a row cannot put it off for ever.
+again while nothing is judged, so that many changes in a row cannot put it off for ever. What a
+snapshot rests on is on the disk before it is, with ``relaxed`` durability too.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Snapshotter:
         every_events: int,
         position: int,
         has_room: Callable[[], bool] = lambda: True,
+        make_durable: Callable[[], None] = lambda: None,
     ) -> None:
         self.position = position
         """Position of the newest snapshot."""
@@ -77,6 +79,7 @@ class Snapshotter:
         self._metrics = metrics
         self._blocking = blocking
         self._has_room = has_room
+        self._make_durable = make_durable
         self._interval_s = interval_s
         self._transitions = 0
         """How many the pipeline had seen when the newest snapshot was taken."""
@@ -125,7 +128,7 @@ class Snapshotter:
                 chunks = await self._pack(self._pipeline.engine.dump())
         await self._pipeline.mark_applied(position)
         try:
-            await self._blocking.run(partial(write_snapshot, self._folder, position, chunks))
+            await self._blocking.run(partial(self._write, position, chunks))
         except OSError as error:
             log.warning("snapshot not written; the older ones and the log remain", error=str(error))
             return
@@ -147,6 +150,12 @@ class Snapshotter:
             chunks.append(chunk)
             await trio.lowlevel.checkpoint()
         return chunks
+
+    def _write(self, position: int, chunks: Iterable[bytes]) -> None:
+        # It knows incidents that are recorded and ids that were accepted. If the power took
+        # those and left the snapshot, nobody would be told, and what is sent again be refused.
+        self._make_durable()
+        write_snapshot(self._folder, position, chunks)
 
 
 def pack_state(dump: Dump, dedup: DedupIndex) -> Iterator[bytes]:

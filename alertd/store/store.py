@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from alertd.store.connection import (
 from alertd.store.event_log import EventLog
 from alertd.store.event_pages import EventPages
 from alertd.store.failures import translate
+from alertd.store.folders import sync_file
 from alertd.store.folding import Folding
 from alertd.store.incidents import IncidentStore
 from alertd.store.migrations import migrate
@@ -71,6 +72,14 @@ class Store:
     blocking: Blocking
     path: Path
     """The real path of the database."""
+
+    def make_durable(self) -> None:
+        """Fsync what was committed, which ``relaxed`` durability leaves open. Blocks.
+
+        Raises ``OSError``.
+        """
+        with suppress(FileNotFoundError):
+            sync_file(self.path.with_name(f"{self.path.name}-wal"))
 
 
 def _tell_nobody(_what: str) -> None:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import apsw
 import trio
-
 from alertd.announce import Announcer
+
 from alertd.config import Config
 from alertd.core import new_state
 from alertd.engine.inputs import Tick

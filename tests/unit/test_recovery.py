@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import apsw
@@ -31,6 +32,7 @@ def snapshotter_of(parts: Parts, *, every_events: int = 1_000_000) -> Snapshotte
         interval_s=3600,
         every_events=every_events,
         position=parts.recovered.snapshot_position,
+        make_durable=parts.store.make_durable,
     )
 
 
@@ -191,6 +193,28 @@ async def test_an_unchanged_state_is_not_written_again(tmp_path: Path) -> None:
         taken_us = taker.taken_us
         await taker.take()
         assert taker.taken_us == taken_us
+
+
+async def test_what_a_snapshot_rests_on_is_on_the_disk_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With relaxed durability commits are not fsynced, and the power may take the last of them."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().suffix)
+        fsync(descriptor)
+
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await parts.until_judged()
+        monkeypatch.setattr(os, "fsync", noted)
+        await snapshotter_of(parts).take()
+    assert [suffix for suffix in synced if suffix in (".db-wal", ".unfinished")] == [
+        ".db-wal",
+        ".unfinished",
+    ]
 
 
 async def test_a_snapshot_that_cannot_be_written_is_no_reason_to_stop(tmp_path: Path) -> None:
