@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.receivers import Answer, HttpReceiver, Received
 
+Body = dict[str, Any]
 GOOD, FAILING, LOST = Answer(), Answer(status=503), Answer(drop=True)
 
 
@@ -23,10 +24,10 @@ class FlakyReceiver(HttpReceiver):
         super().__init__()
         self.taken: Counter[str] = Counter()
         """How often what came under a key was answered with success."""
-        self.seen: dict[str, dict[str, Any]] = {}
+        self.seen: dict[str, Body] = {}
         """The first body that came under a key, but for when it was sent."""
-        self.changed: list[str] = []
-        """Keys under which another body came later."""
+        self.changed: list[tuple[Body, Body]] = []
+        """That body, where another came under the same key, and the other."""
         self._random = random.Random(seed)  # noqa: S311  # a test
         self._lock = threading.Lock()
 
@@ -36,8 +37,9 @@ class FlakyReceiver(HttpReceiver):
         del body["sentAt"]
         key = request.headers["idempotency-key"]
         with self._lock:
-            if self.seen.setdefault(key, body) != body:
-                self.changed.append(key)
+            before = self.seen.setdefault(key, body)
+            if before != body:
+                self.changed.append((before, body))
             delay_s = self._random.choice((0, 0, 0.002, 0.02))
             answer = self._random.choices((GOOD, FAILING, LOST), (20, 2, 1))[0]
         time.sleep(delay_s)

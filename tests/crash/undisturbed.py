@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import apsw
 import trio
-from alertd.announce import Announcer
 
 from alertd.config import Config
 from alertd.core import new_state
 from alertd.engine.inputs import Tick
+from alertd.notify.announce import Announcer
 from alertd.recovery import recover
 from alertd.store.store import open_store
 
@@ -30,8 +30,10 @@ class Found(NamedTuple):
 
     incidents: dict[str, tuple[object, ...]]
     """By id, in the order of ``COLUMNS``."""
-    notifications: dict[str, tuple[object, ...]]
-    """By id: incident, kind, channel, and how it was settled."""
+    messages: dict[str, str]
+    """How each message was settled, by its idempotency key."""
+    collapsed: set[str]
+    """Incidents that are told together with their end."""
 
 
 def found_in(database: Path) -> Found:
@@ -39,11 +41,12 @@ def found_in(database: Path) -> Found:
     connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         incidents = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM incidents")  # noqa: S608
-        notifications = connection.execute(
-            "SELECT id, incident_id, kind, channel, status FROM notifications"
-        )
+        collapsed = connection.execute("SELECT incident_id FROM timeline WHERE what = 'collapsed'")
+        messages = connection.execute("SELECT id, status FROM messages")
         return Found(
-            {str(row[0]): row for row in incidents}, {str(row[0]): row[1:] for row in notifications}
+            {str(row[0]): row for row in incidents},
+            {str(key): str(status) for key, status in messages},
+            {str(incident_id) for (incident_id,) in collapsed},
         )
     finally:
         connection.close()
@@ -54,7 +57,8 @@ def undisturbed(database: Path, folder: Path, now_us: int) -> Found:
     copy = folder / "undisturbed.db"
     shutil.copy(database, copy)
     connection = apsw.Connection(str(copy))
-    connection.execute("DELETE FROM timeline; DELETE FROM notifications; DELETE FROM incidents")
+    for table in ("timeline", "notifications", "attempts", "messages", "incidents"):
+        connection.execute(f"DELETE FROM {table}")  # noqa: S608  # one of these
     connection.execute("UPDATE meta SET value = 0 WHERE key = 'applied_position'")
     connection.close()
     trio.run(_run, copy, now_us)
