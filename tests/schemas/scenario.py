@@ -15,6 +15,8 @@ CONFIG: Final = """
 [store]
 event_retention_days = 36500
 history_retention_days = 36500
+quarantine_retention_days = 36500
+rollup_retention_days = 36500
 [notify]
 retry_first_secs = 0.01
 retry_max_secs = 0.01

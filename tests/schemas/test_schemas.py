@@ -85,7 +85,6 @@ def test_the_daemon_knows_what_the_old_one_knew_and_goes_on(tmp_path: Path, sche
     assert knew["incidents"]
     with http_receiver() as hook, http_receiver() as down:
         config = scenario.CONFIG.format(hook=hook.url(), down=down.url())
-        config = config.replace("[notify]", "quarantine_retention_days = 36500\n[notify]")
         with Daemon(tmp_path, config) as daemon:
             for what, before in scenario.known(daemon).items():
                 # JSON knows no tuples. Time may have added to what was known.
