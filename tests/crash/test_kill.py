@@ -2,9 +2,9 @@
 
 Real daemons, started as a user starts them and ended by SIGKILL at random moments, some while they
 start: clients send plain events, events with ids and requests with a key, late and overdue ones
-among them; someone edits rules; alerts fire and resolve; snapshots are taken all the time; a
-receiver is slow and fails at times. Afterwards everything is held against what was acknowledged,
-against the same log run without a crash, and against brute force.
+among them; someone edits rules; alerts fire and resolve; snapshots are taken and the log is folded
+all the time; a receiver is slow and fails at times. Afterwards everything is held against what was
+acknowledged, against the same log run without a crash, and against brute force.
 
 ``ALERTD_CRASH_CYCLES`` says how often it is killed, ``ALERTD_CRASH_SEED`` what is sent and when;
 the seed is printed. (Which instruction a kill meets is the machine's choice.)
@@ -67,6 +67,8 @@ RULES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 CONFIG = """
+[store]
+fold_after_events = 100
 [engine]
 snapshot_interval_secs = 0.1
 reconcile_interval_secs = 0.3
