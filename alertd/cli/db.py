@@ -14,9 +14,11 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from alertd import logs
 from alertd.cli.configuration import config_option
 from alertd.cli.store_file import EXIT_DAMAGED, failing, find_store, store_option
 from alertd.cli.terminal import is_terminal, print_json, progress
+from alertd.config import LoggingConfig
 from alertd.store.backup import back_up
 from alertd.store.check import CheckReport, check_store
 from alertd.store.restore import restore as restore_store
@@ -39,6 +41,7 @@ def db() -> None:
     All of them but restore work while the daemon runs, and do not hold it up. At a terminal they
     answer in words; into a pipe or a file they write one JSON document.
     """
+    logs.configure(LoggingConfig(level="warning"))  # to standard error: the other is for answers
 
 
 @db.command(epilog=EXIT_CODES)

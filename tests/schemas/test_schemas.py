@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+import click.testing
 import pytest
+import structlog
 import trio
 
+from alertd.cli import main
 from alertd.model import EventBatch
 from alertd.store.check import check_store
 from alertd.store.migrations import MIGRATIONS
@@ -100,6 +103,18 @@ def test_the_daemon_knows_what_the_old_one_knew_and_goes_on(tmp_path: Path, sche
             )
             daemon.wait_until_judged()
             assert [item["currentValue"] for item in new_incidents(daemon)] == [3]
+
+
+@pytest.mark.parametrize("schema", RELEASED)
+def test_a_backup_of_it_is_restored(tmp_path: Path, schema: int) -> None:
+    rebuilt(schema, tmp_path / "old" / "backup.db")
+    store = tmp_path / "new" / "alertd.db"
+    arguments = ["db", "restore", str(tmp_path / "old" / "backup.db"), "--store", str(store)]
+    result = click.testing.CliRunner().invoke(main, arguments)
+    structlog.reset_defaults()
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["rules"] == 2
+    assert check_store(store).is_sound
 
 
 def told_ids(receiver: HttpReceiver) -> set[str]:

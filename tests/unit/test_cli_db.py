@@ -7,9 +7,11 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 import trio
 
 from alertd.cli import main
@@ -19,6 +21,12 @@ from tests.unit.store.store_samples import change_directly, make_store
 from tests.unit.test_cli import invoked
 
 COMMANDS = ("check", "backup", "restore", "stats")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture
