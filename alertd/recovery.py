@@ -63,7 +63,10 @@ class Recovered:
     dedup: DedupIndex
     applied: int = 0
     received_us: int = 0
-    """Receive time of the last entry of the log."""
+    """Receive time of the last entry of the log, or when the clock alone led to something later.
+
+    Time goes on from there: what was told then must not be undone by events received before.
+    """
     snapshot_position: int = 0
     rejected: list[RejectedSnapshot] = field(default_factory=list)
     """Newer snapshots that were passed over, the newest first."""
@@ -86,7 +89,8 @@ async def recover(
     in a phrase, how far it has come.
     """
     recovered = await _load_snapshot(store, snapshots, new_state, files)
-    recovered.received_us = (await store.events.end()).received_us
+    end = await store.events.end()
+    recovered.received_us = max(end.received_us, await store.incidents.told_us())
     missing = await store.retention.missing_behind(recovered.applied)
     if missing:
         log.warning(

@@ -133,6 +133,10 @@ class IncidentStore:
         """Return the position in the log up to which everything found is recorded."""
         return await self._readers.run("read the applied position", _applied)
 
+    async def told_us(self) -> int:
+        """Return the wall time at which the newest of what is recorded was found; 0 for nothing."""
+        return await self._readers.run("read when anything was told last", _told_us)
+
 
 def _record(
     announcements: Sequence[Announcement], applied: int, connection: apsw.Connection
@@ -159,6 +163,11 @@ def _record(
     )
     connection.execute(
         "UPDATE meta SET value = max(value, ?) WHERE key = 'applied_position'", (applied,)
+    )
+    connection.execute(
+        "INSERT INTO meta VALUES ('told_us', ?) "
+        "ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)",
+        (max((each.transition.detected_us for each in announcements), default=0),),
     )
 
 
@@ -249,6 +258,11 @@ def _acknowledge(
         line = TimelineEntry(now_us, TimelineEvent.ACKNOWLEDGED, by)
         timeline.write(connection, [(incident_id, line)])
     return Acknowledgement(*before)
+
+
+def _told_us(connection: apsw.Connection) -> int:
+    at_us: int | None = connection.execute("SELECT value FROM meta WHERE key = 'told_us'").get
+    return at_us or 0
 
 
 def _applied(connection: apsw.Connection) -> int:

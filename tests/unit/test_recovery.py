@@ -16,7 +16,7 @@ from alertd.metrics import Metrics
 from alertd.recovery import recover
 from alertd.snapshotter import Snapshotter
 from alertd.store.store import open_store
-from tests.unit.parts import ANNOUNCER, Parts, dump_of, new_state, record_of, running
+from tests.unit.parts import ANNOUNCER, SECOND, Parts, dump_of, new_state, record_of, running
 
 pytestmark = pytest.mark.usefixtures("form_of_the_log")
 
@@ -91,6 +91,21 @@ async def test_time_goes_on_from_the_end_of_the_log_though_nothing_has_to_be_rep
     async with running(tmp_path) as parts:
         assert parts.recovered.replayed_entries == 0
         assert parts.recovered.received_us == end.received_us > 0
+
+
+async def test_time_goes_on_from_what_the_clock_alone_has_led_to(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await parts.until_judged()
+        end_us = (await parts.store.events.end()).received_us
+        (*_, last) = parts.pipeline.engine.step(Tick(end_us + 60 * SECOND))
+        assert last.detected_us == end_us + 60 * SECOND
+        announcement = ANNOUNCER.announce(last)
+        assert announcement is not None
+        await parts.store.incidents.record([announcement], applied=parts.pipeline.applied)
+    async with running(tmp_path) as parts:
+        assert parts.recovered.received_us == end_us + 60 * SECOND
+        assert parts.clock.now_us() >= end_us + 60 * SECOND
 
 
 async def test_a_damaged_snapshot_is_passed_over(tmp_path: Path) -> None:
