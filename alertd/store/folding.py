@@ -179,6 +179,7 @@ class Folding:
                     await self._writer.run(
                         "count folded events",
                         partial(count_blocks, block.id, totals),
+                        must_go_on=True,
                         may_be_redone=True,
                     )
                     totals = []

@@ -10,7 +10,8 @@ Owns the order of the steps, each a transaction short enough that no append wait
 
 Invariant: each event counts once at any time, raw or rolled up; stopped anywhere it has left one
 of the two. Segments go in the order of the log, so that only its beginning is ever missing; its
-newest entry is in no segment, and changes of rules stay for ever.
+newest entry is in no segment, and changes of rules stay for ever. On a full disk it all goes on,
+by the reserve: it is what makes room.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ class EventRetention:
         await self._folding.settle(rest)  # what is removed must be in the totals of its series
         await self._delete_unowned(rest)
         await self._insert_rollups(segment, rest)
-        await self._writer.run("exchange events for rollups", partial(exchange, segment))
+        await self._writer.run(
+            "exchange events for rollups", partial(exchange, segment), must_go_on=True
+        )
         await self._folding.settle(rest)
         return segment.events
 
@@ -79,7 +82,7 @@ class EventRetention:
         """Delete rollups of segments that ended before ``before_us``; return how many segments."""
         forgotten = 0
         forget = partial(forget_rolled_up, before_us, FORGET_SEGMENTS)
-        while count := await self._writer.run("forget rollups", forget):
+        while count := await self._writer.run("forget rollups", forget, must_go_on=True):
             forgotten += count
             await self._delete_unowned(rest)
         return forgotten
@@ -124,13 +127,14 @@ class EventRetention:
                 "store rollups",
                 partial(insert_rollups, segment.first_position, [block]),
                 wal_bytes=DEFAULT_WAL_BYTES + len(block.body),
+                must_go_on=True,
             )
 
     async def _delete_unowned(self, rest: Rest) -> None:
         """Delete what a roll-up that was interrupted, or forgetting, has left."""
         for segment in await self._readers.run("find unused rollups", unowned_segments):
             delete = partial(delete_rollups, segment, DELETE_BLOCKS)
-            while await self._writer.run("delete rollups", delete):
+            while await self._writer.run("delete rollups", delete, must_go_on=True):
                 await rest()
 
 

@@ -53,7 +53,10 @@ class Space:
         Raises ``StoreUnavailable``.
         """
         return await self._writer.run(
-            "give back free space", _give_back, wal_bytes=2 * DEFAULT_WAL_BYTES
+            "give back free space",
+            _give_back,
+            wal_bytes=2 * DEFAULT_WAL_BYTES,
+            must_go_on=True,
         )
 
     async def usage(self) -> Usage:

@@ -9,15 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+from array import array
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Final
 
 import apsw
+import msgspec
 import pytest
 
 from alertd.errors import StoreUnavailable
 from alertd.model import DeliveryStatus
+from alertd.store import space
 from alertd.store.store import Store, open_store
 from tests.e2e.daemon import Daemon
 from tests.faults.life import content
@@ -94,10 +98,10 @@ async def fill_up(store: Store) -> int:
     """Append until the store refuses; return how many entries were acknowledged."""
     appended = 0
     with contextlib.suppress(StoreUnavailable):
-        while appended < 1000:
+        while appended < 10_000:
             await store.events.append([batch(200)], [])
             appended += 1
-    assert appended < 1000, "the disk does not fill up"
+    assert appended < 10_000, "the disk does not fill up"
     return appended
 
 
@@ -124,6 +128,27 @@ async def test_on_a_full_disk_what_must_go_on_goes_on(disk: Disk) -> None:
     held = content(path)
     assert len(held["log"]) == stored + 1
     assert len(held["attempts"]) == 200
+
+
+async def test_on_a_full_disk_retention_makes_room_for_events(
+    disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(space, "KEPT_PAGES", 8)
+    monkeypatch.setattr(space, "KEPT_SHARE", 1000)
+    async with open_store(disk.folder / "alertd.db") as store:
+        await store.events.append([batch()], series(3))
+        chance = Random(1)  # noqa: S311  # not a secret
+        for _ in range(150):
+            values = array("d", (chance.random() for _ in range(3000)))
+            await store.events.append([msgspec.structs.replace(batch(3000), values=values)], [])
+        await store.folding.fold(1 << 40)
+        disk.fill()
+        await fill_up(store)
+        await store.outbox.settle([])  # of what must go on, the first takes the reserve
+        assert await store.retention.roll_up(START_US + 1) > 0
+        while await store.space.give_back():
+            pass
+        await store.events.append([batch()], [])
 
 
 async def test_a_store_opens_on_a_full_disk_and_refuses_events(disk: Disk) -> None:
