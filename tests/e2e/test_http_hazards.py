@@ -43,7 +43,7 @@ SOON_S = 10.0
 
 LONG_RULE = json.dumps(
     {"name": "long", "type": "SIMPLE_COUNT", "metricName": "none", "threshold": 1,
-     "windowDurationSecs": 1, "description": "x" * 200_000}
+     "windowDurationSecs": 1, "description": "x" * 10_000}
 )  # fmt: skip
 """A rule that makes ``GET /api/alerts`` a large reply."""
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
