@@ -24,7 +24,7 @@ from alertd.channels.check import url_problem
 from alertd.channels.config import ChannelConfig
 from alertd.config_errors import ConfigError
 from alertd.errors import Problem
-from alertd.model import Timing
+from alertd.model import Limits, Timing
 from alertd.notify.announce import DEFAULT_GROUP_BY
 from alertd.notify.route import Defaults, Route
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
@@ -144,10 +144,21 @@ class EngineConfig(_Section, frozen=True, kw_only=True):
     max_queue_events: Count = 200_000
     """Accepted into the queue and not yet durable; at the bound requests are told 429."""
     max_series: Count = 1_000_000
+    max_groups_per_rule: Count = Limits().groups_per_rule
+    """Some 1 KB each; at the bound a new group's events are stored and not judged by the rule."""
+    max_events_per_group: Count = Limits().events_per_group
+    """That a rule's windows and lateness need, 16 bytes each; further ones as above."""
     max_remembered_ids: Count = 1_000_000
     """Event ids (some 100 bytes each); at the bound the oldest are forgotten early."""
     max_remembered_requests: Count = 1_000_000
     """Idempotency-Keys (some 300 bytes on disk each); the oldest go first, as above."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the engine keeps at most."""
+        return Limits(
+            groups_per_rule=self.max_groups_per_rule, events_per_group=self.max_events_per_group
+        )
 
 
 class NotifyConfig(_Section, frozen=True, kw_only=True):

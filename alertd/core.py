@@ -218,6 +218,7 @@ class Core:
             await nursery.start(self.dispatcher.run)
             judging_over = trio.Event()
             nursery.start_soon(_run_then_set, self.pipeline.run, judging_over)
+            await self.pipeline.limit(self._config.engine.limits)
             await first()
             nursery.start_soon(self.snapshotter.run)
             nursery.start_soon(self.reconciler.run)

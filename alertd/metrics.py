@@ -186,7 +186,14 @@ class Metrics:
             "Active rules that began without the events stored before (bound: 5,000,000 events).",
         )
         self.series = self._gauge("series", "Series known (bound: engine.max_series).")
-        self.groups = self._gauge("groups", "Groups of rules held in memory.")
+        self.groups = self._gauge(
+            "groups", "Groups of rules held in memory (bound: engine.max_groups_per_rule)."
+        )
+        self.events_not_judged = self._counter(
+            "events_not_judged",
+            "Events that are stored and that a rule did not judge, by the limit in [engine].",
+            "limit",
+        )
         self.groups_dropped = self._counter(
             "groups_dropped", "Groups forgotten because they were quiet for their rule's time."
         )

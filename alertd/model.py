@@ -290,6 +290,14 @@ class TransitionKind(StrEnum):
     """Late data has made an incident longer, or joined it to another. Recorded, never told."""
 
 
+class Limits(Struct, frozen=True, kw_only=True):
+    """How much the engine keeps of one rule. What would be more is stored and not judged."""
+
+    groups_per_rule: int = 1_000_000
+    events_per_group: int = 10_000_000
+    """Events that a group keeps because a window or a late event may need them; 16 bytes each."""
+
+
 class Transition(Struct, frozen=True, kw_only=True):
     """A change of state of one (rule, group), at an instant of event time.
 

@@ -29,7 +29,7 @@ from alertd.engine.inputs import Reconsider, RulesChanged, Tick
 from alertd.errors import AlertdError, Overloaded, StoreUnavailable
 from alertd.idempotency import AnsweredRequest, KeyedRequest
 from alertd.metrics import Metrics
-from alertd.model import US_PER_S, Announcement, EndReason, EventBatch, Transition
+from alertd.model import US_PER_S, Announcement, EndReason, EventBatch, Limits, Transition
 from alertd.notify.announce import Announcer
 from alertd.rules import RuleChange, RuleRecord, compile_rule
 from alertd.series import SeriesRegistry
@@ -186,6 +186,15 @@ class Pipeline:
         """
         change = RuleChange(at_us=self._clock.now_us(), put=put, deleted=deleted)
         await self._submit(_Work(change), change.at_us)
+
+    async def limit(self, limits: Limits) -> None:
+        """Have the engine keep no more than ``limits``, from here in the log on.
+
+        Raises ``Overloaded`` and ``StoreUnavailable`` as ``append`` does.
+        """
+        if limits != self.engine.limits:
+            change = RuleChange(at_us=self._clock.now_us(), limits=limits)
+            await self._submit(_Work(change), change.at_us)
 
     async def _submit(self, work: _Work, received_us: int) -> None:
         try:
@@ -498,6 +507,7 @@ def rules_changed(change: RuleChange) -> RulesChanged:
         at_us=change.at_us,
         put=tuple(compile_rule(record) for record in change.put if record.spec.is_active),
         dropped=(*deleted, *paused),
+        limits=change.limits,
     )
 
 

@@ -25,6 +25,7 @@ from alertd.model import (
     COMPARE,
     US_PER_S,
     Evaluate,
+    Limits,
     Matcher,
     MatchOperator,
     OnNoData,
@@ -113,11 +114,15 @@ class RuleRecord(Struct, frozen=True, kw_only=True):
 
 
 class RuleChange(Struct, frozen=True, kw_only=True):
-    """One atomic change of the rules: some made or edited, some deleted. An entry of the log."""
+    """One atomic change of what the engine judges by. An entry of the log.
+
+    Some rules are made or edited, some deleted, and other limits may count from here on.
+    """
 
     at_us: int
     put: tuple[RuleRecord, ...] = ()
     deleted: tuple[str, ...] = ()
+    limits: Limits | None = None
 
 
 def seconds_to_us(seconds: float) -> int:

@@ -46,6 +46,11 @@ class SeriesRegistry:
         self._spelling_count = 0
         self._spelling_bytes = 0
         self._unsaved: list[Series] = []
+        self.refused = 0
+        """How often a new series was refused because there are as many as there may be. An event
+        may be tried more than once; ``alertd_events_rejected_total`` counts events."""
+        self.latest_refused: tuple[str, Labels] | None = None
+        """The metric and the labels of the last of them."""
 
     def __len__(self) -> int:
         return len(self._series)
@@ -93,6 +98,8 @@ class SeriesRegistry:
         _check_names(metric_name, canonical)
         number = len(self._series)
         if number >= self._max_series:
+            self.refused += 1
+            self.latest_refused = metric_name, canonical
             raise Overloaded(
                 f"the limit of {self._max_series} series is reached and {metric_name!r} with these "
                 "labels is a new one; send fewer label combinations or raise engine.max_series",

@@ -18,6 +18,7 @@ from msgspec import Struct
 from alertd import __version__, sdnotify
 from alertd.clock import Clock, format_us
 from alertd.errors import StoreUnavailable
+from alertd.limit_watch import LimitWatch, ObservedGap, Refusal
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, DeliveryStatus
 from alertd.pipeline import Pipeline
@@ -93,6 +94,10 @@ class StatusReport(Struct, rename="camel"):
     """Events older than the lateness of a rule that sees them, since the state began."""
     overdue_groups: int
     """Groups whose past waits to be judged again because of them."""
+    refusals: list[Refusal]
+    """Limits that are reached, and whom they keep out."""
+    observed_gaps: list[ObservedGap]
+    """Rules whose senders push less often than the rule's ``allowedLatenessSecs``."""
     queues: QueueStatus
     store: StoreStatus
     snapshot_position: int
@@ -127,6 +132,7 @@ class Status:
         self._is_serving = False
         self._pending_notifications = 0
         self._dropped_groups = pipeline.engine.dropped_groups
+        self._limits = LimitWatch(pipeline.engine, recovered.registry, metrics)
 
     def ready(self) -> None:
         """Recovery is over and HTTP is open: tell systemd."""
@@ -174,6 +180,7 @@ class Status:
         metrics.groups.set(pipeline.engine.group_count())
         metrics.groups_dropped.inc(pipeline.engine.dropped_groups - self._dropped_groups)
         self._dropped_groups = pipeline.engine.dropped_groups
+        self._limits.look(trio.current_time())
         metrics.applied_position.set(pipeline.applied)
         metrics.wal_bytes.set(self._store.writer.wal_bytes)
 
@@ -203,6 +210,8 @@ class Status:
             cold_rules=[rule.id for rule in pipeline.engine.cold_rules()[:MAX_COLD_RULES]],
             overdue_events=pipeline.engine.overdue_events,
             overdue_groups=pipeline.engine.overdue_groups,
+            refusals=self._limits.refusals(),
+            observed_gaps=self._limits.gaps(),
             queues=QueueStatus(
                 events=pipeline.queued_events,
                 transactions=self._store.writer.pending,

@@ -34,19 +34,26 @@ class BucketedGroup(WindowGroup):
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply one event received at ``now_us``; False if it is older than the lateness."""
-        clock_us, reached_us = self._clock_us(now_us), time_us - self._plan.lateness_us
+        plan, newest_us = self._plan, self._newest_us
+        reached_us = time_us - plan.lateness_us
+        clock_us = reached_us + (newest_us - time_us) + (now_us - self._raised_us)
         if (
-            self._newest_us < time_us <= now_us
+            newest_us < time_us <= now_us
             and self._horizon_us < time_us > clock_us
             and reached_us < self._due_us > clock_us
+            and len(self._window.times) < plan.max_events
         ):
             # The usual case: the newest event so far, not late, and it closes no window.
+            if clock_us > newest_us:
+                self._note_gap(now_us)
             self._window.put(time_us, value)
             self._horizon_us = max(self._horizon_us, clock_us, reached_us)
             self._newest_us, self._raised_us = time_us, now_us
-            wake_us = now_us + (self._due_us - time_us) + self._plan.lateness_us
+            wake_us = now_us + (self._due_us - reached_us)
             if wake_us < self.wake_us:
-                self._plan.timers.ask(self, wake_us)
+                plan.timers.ask(self, wake_us)
+            return True
+        if self._refuses(now_us):
             return True
         counts = self._observe_closing(time_us, value, now_us)
         self._ask()

@@ -47,12 +47,17 @@ class ContinuousGroup(WindowGroup):
         """Apply one event received at ``now_us``; False if it is older than the lateness."""
         plan, window = self._plan, self._window
         if self._asleep and len(window.times) >= self._room:
+            if self._refuses(now_us):
+                return True
             self._make_room()
         if self._asleep:
             if (
                 self._judged_us <= time_us <= now_us
-                and self._newest_us + (now_us - self._raised_us) - plan.lateness_us < time_us
                 and not plan.is_loud(value)
+                and (
+                    now_us - self._raised_us < plan.lateness_us
+                    or self._is_ahead_after_gap(time_us, now_us)
+                )
             ):
                 window.times.append(time_us)
                 window.values.append(value)
@@ -98,6 +103,10 @@ class ContinuousGroup(WindowGroup):
             self._listen(time_us, value)
         super().rejudge(now_us)
 
+    def heed_limits(self) -> None:
+        """The plan has other limits than before: a sleeper is to be looked at when it is full."""
+        self._room = min(self._room, self._plan.max_events)
+
     def sight(self, at_us: int) -> Sight:
         """Return what the window holds now, seen as the window of the instant ``at_us``."""
         return self._window.sight(self._plan.condition, at_us)
@@ -116,6 +125,8 @@ class ContinuousGroup(WindowGroup):
 
     def _observe_awake(self, time_us: int, value: float, now_us: int) -> bool:
         window = self._window
+        if len(window.times) >= self._plan.max_events and self._refuses(now_us):
+            return True
         if self._is_open:
             if time_us == self._judged_us:
                 self._listen(time_us, value)
@@ -148,11 +159,20 @@ class ContinuousGroup(WindowGroup):
         """
         self._judge_until(time_us - 1)
         if time_us > self._newest_us:
+            if now_us - self._raised_us > self._plan.lateness_us:
+                self._note_gap(now_us)
             self._newest_us, self._raised_us = time_us, now_us
         self._window.move_to(time_us)
         self._judged_us = time_us
         self._is_open = True
         self._plan.journal.leave_open(self)
+
+    def _is_ahead_after_gap(self, time_us: int, now_us: int) -> bool:
+        """Return whether an event that came after a pause is one that the clock has not passed."""
+        if self._clock_us(now_us) >= time_us:
+            return False
+        self._note_gap(now_us)
+        return True
 
     def _listen(self, time_us: int, value: float) -> None:
         """Remember until when an event keeps the group awake."""
@@ -219,10 +239,12 @@ class ContinuousGroup(WindowGroup):
         window, max_quiet = self._window, self._plan.screen.max_quiet
         self._asleep = 4 * window.count < 3 * max_quiet
         self._room = window.low + min(max_quiet, max(_LEAST_ROOM, 2 * window.count))
+        self.heed_limits()
 
     def _see(self, time_us: int, raised_us: int) -> None:
         """Apply everything up to ``time_us``, an event that counts as received at ``raised_us``."""
-        self._hear(time_us, raised_us)
+        if time_us > self._newest_us:
+            self._newest_us, self._raised_us = time_us, raised_us
         self._judge_until(time_us)
 
     def _judge_until(self, until_us: int) -> None:

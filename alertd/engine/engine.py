@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import chain
 
 import msgspec
 
@@ -30,8 +29,9 @@ from alertd.engine.inputs import (
     Tick,
 )
 from alertd.engine.journal import Journal, SilentJournal
+from alertd.engine.observed import Observed
 from alertd.engine.plan import Plan, PlanDump
-from alertd.engine.routing import Router, RuleGroups, new_group, same_windows
+from alertd.engine.routing import Router, RuleGroups, Watcher, new_group, same_windows
 from alertd.engine.timers import Timers
 from alertd.engine.window import NEVER_US
 from alertd.model import (
@@ -40,12 +40,13 @@ from alertd.model import (
     GroupState,
     Incident,
     Labels,
+    Limits,
     Rule,
     Series,
     Transition,
 )
 
-FORMAT = 3
+FORMAT = 4
 """Version of the plain data that ``dump`` yields."""
 
 
@@ -61,6 +62,8 @@ class Engine:
         """Events older than the lateness of a rule that sees them, since the state began."""
         self.dropped_groups = 0
         """Groups dropped because they had been quiet for their time, since the state began."""
+        self.limits = Limits()
+        """What is kept at most. An input changes it, so that a replay refuses the same events."""
         self._overdue: dict[tuple[str, Labels], int] = {}
         self._dump: Dump | None = None
         self.look_backs: tuple[LookBack, ...] = ()
@@ -98,6 +101,9 @@ class Engine:
 
     def _backfill(self, groups: RuleGroups, stored: StoredGroup) -> Iterator[None]:
         """Judge stored events in a group apart from all others, then let it be one of them."""
+        if stored.labels not in groups.by_labels and not groups.has_room():
+            groups.plan.observed.newcomer(stored.labels, len(stored.times_us))
+            return
         silence = SilentJournal(self._journal.now_us)
         group: Group = new_group(groups.plan.apart(silence), stored.labels)
         yield from group.backfill(stored, self._journal.now_us)
@@ -121,6 +127,12 @@ class Engine:
     def cold_rules(self) -> list[Rule]:
         """Return the rules that were not told what was stored before they became active."""
         return [groups.plan.rule for groups in self._router if not groups.plan.is_warm]
+
+    def observed(self) -> Iterator[tuple[Rule, Observed]]:
+        """Yield the rules that have seen what their authors should know, and that. O(rules)."""
+        for groups in self._router:
+            if groups.plan.observed.is_news:
+                yield groups.plan.rule, groups.plan.observed
 
     def group_states(self, rule_id: str, now_us: int) -> dict[GroupState, int]:
         """Return how many groups of a rule are in each state. O(groups of the rule)."""
@@ -146,14 +158,14 @@ class Engine:
         now_us = self._journal.now_us = batch.received_us
         self._wake(now_us)
         if self._dump is not None:
-            self._keep(chain.from_iterable(set(self._router.routes(batch.series_ids))))
+            self._keep(self._router.groups_of(batch.series_ids))
         routes = self._router.routes(batch.series_ids)
         for route, time_us, value in zip(routes, batch.times_us, batch.values, strict=True):
             for group in route:
                 if not group.observe(time_us, value, now_us):
                     self._note_overdue(group, time_us)
 
-    def _note_overdue(self, group: Group, time_us: int) -> None:
+    def _note_overdue(self, group: Watcher, time_us: int) -> None:
         """Remember that the past of ``group`` has to be judged again from the store."""
         self.overdue_events += 1
         key = (group.rule_id, group.labels)
@@ -262,6 +274,8 @@ class Engine:
             self._dump.end()
             self._dump = None
         self._apply_tick(change.at_us)
+        if change.limits is not None:
+            self._limit(change.limits)
         for rule_id, reason in change.dropped:
             self._end_all(self._router.remove(rule_id), reason, change.at_us)
         look_backs = []
@@ -272,10 +286,23 @@ class Engine:
             else:
                 old = self._router.remove(rule.id)
                 self._end_all(old, EndReason.RULE_CHANGED, change.at_us)
-                plan = Plan(rule, change.at_us, self._journal, self._timers)
+                plan = self._new_plan(rule, change.at_us)
                 self._router.add(plan)
                 look_backs.append(LookBack(rule.id, plan.read_after_us, plan.lateness_us))
         self.look_backs = tuple(look_backs)
+
+    def _new_plan(self, rule: Rule, active_us: int) -> Plan:
+        plan = Plan(rule, active_us, self._journal, self._timers)
+        plan.heed(self.limits)
+        return plan
+
+    def _limit(self, limits: Limits) -> None:
+        """Refuse by other limits from now on. Nothing that is there is dropped by lower ones."""
+        self.limits = limits
+        for groups in self._router:
+            groups.plan.heed(limits)
+            for group in groups.by_labels.values():
+                group.heed_limits()
 
     def _adopt(self, known: RuleGroups, rule: Rule, now_us: int) -> None:
         """Judge a rule's present windows by its edited form, the past by the form it had."""
@@ -316,6 +343,7 @@ class Engine:
                 self._journal.now_us,
                 self.overdue_events,
                 self.dropped_groups,
+                msgspec.to_builtins(self.limits),
                 self._timers.last_ticket,
             )
         ]
@@ -344,8 +372,12 @@ class Engine:
         header = msgspec.convert(next(source, ()), tuple[object, ...])
         if header[:2] != ("engine", FORMAT):
             raise ValueError(f"engine state begins with {header[:2]}, expected format {FORMAT}")
-        counters = msgspec.convert(header[2:], tuple[int, int, int, int])
-        self._journal.now_us, self.overdue_events, self.dropped_groups, last_ticket = counters
+        now_us, *counters, limits, last_ticket = msgspec.convert(
+            header[2:], tuple[int, int, int, Limits, int]
+        )
+        self._journal.now_us = now_us
+        self.overdue_events, self.dropped_groups = counters
+        self.limits = limits
         for item in source:
             kind, *fields = msgspec.convert(item, tuple[object, ...])
             if kind == "overdue":
@@ -353,7 +385,7 @@ class Engine:
                 self._overdue[rule_id, labels] = least_us
             elif kind == "rule":
                 rule, state = msgspec.convert(fields, tuple[Rule, PlanDump])
-                plan = Plan(rule, state[0], self._journal, self._timers)
+                plan = self._new_plan(rule, state[0])
                 plan.load(state)
                 groups = self._router.add(plan)
             elif kind == "group" and groups is not None:

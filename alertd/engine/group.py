@@ -62,6 +62,10 @@ class Group(Protocol):
         """Return up to where a late event must find its events, if it is dropped at ``now_us``."""
         ...
 
+    def heed_limits(self) -> None:
+        """The plan has other limits than before."""
+        ...
+
     def advance(self, now_us: int) -> None:
         """Judge what the clock has made due, and ask to be woken for what comes next."""
         ...
@@ -150,6 +154,9 @@ class WindowGroup:
     def advance(self, now_us: int) -> None:
         """Judge what the clock has made due, and ask to be woken for what comes next."""
         raise NotImplementedError
+
+    def heed_limits(self) -> None:
+        """The plan has other limits than before; it is asked for them each time."""
 
     def state(self, now_us: int) -> GroupState:
         """Return where the group stands for a reader at ``now_us``, who moves nothing."""
@@ -240,9 +247,31 @@ class WindowGroup:
         """Return up to where events are overdue: their past is not known here any more."""
         return max(horizon_us - self._plan.lateness_us, self._known_from_us)
 
+    def _refuses(self, now_us: int) -> bool:
+        """Return whether an event received at ``now_us`` is one too many; count it then.
+
+        Only events that something may still ask for count. What has been kept longer than that
+        is known to nobody, so it may not decide. O(log n).
+        """
+        window, limit = self._window, self._plan.max_events
+        if len(window.times) < limit:
+            return False
+        needed_after_us = self._reach_us(self.horizon_us(now_us)) - window.span_us
+        if window.count_between(needed_after_us, NEVER_US) < limit:
+            return False
+        self._plan.observed.overflow(self.labels)
+        return True
+
+    def _note_gap(self, now_us: int) -> None:
+        """Count how long M has not been raised, if the clock has run ahead of it meanwhile."""
+        gap_us = now_us - self._raised_us
+        if gap_us > self._plan.lateness_us and self._raised_us != self._plan.active_us:
+            self._plan.observed.gap(gap_us)
+
     def _hear(self, time_us: int, now_us: int) -> None:
         """Let the clock go by an event that it has reached at ``now_us``."""
         if time_us > self._newest_us:
+            self._note_gap(now_us)
             self._newest_us, self._raised_us = time_us, now_us
         else:
             self._heard_us = now_us

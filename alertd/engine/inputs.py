@@ -6,7 +6,7 @@ from array import array
 
 from msgspec import Struct
 
-from alertd.model import EndReason, EventBatch, Incident, Labels, Rule
+from alertd.model import EndReason, EventBatch, Incident, Labels, Limits, Rule
 
 
 class Tick(Struct, frozen=True):
@@ -22,6 +22,8 @@ class RulesChanged(Struct, frozen=True, kw_only=True):
     put: tuple[Rule, ...] = ()
     dropped: tuple[tuple[str, EndReason], ...] = ()
     """Ids of rules that no longer watch, with the reason that their incidents end for."""
+    limits: Limits | None = None
+    """What is kept at most from now on, if that is another."""
 
 
 class Overdue(Struct, frozen=True):

@@ -13,16 +13,17 @@ from alertd.engine.aggregates import Aggregate, aggregate_factory
 from alertd.engine.condition import Condition, Level
 from alertd.engine.early import EarlyWindow
 from alertd.engine.journal import Journal
+from alertd.engine.observed import Observed, ObservedDump
 from alertd.engine.screen import Screen
 from alertd.engine.timers import Timers
 from alertd.engine.window import BEFORE_TIME_US, Window
-from alertd.model import Evaluate, Rule, RuleType
+from alertd.model import Evaluate, Limits, Rule, RuleType
 
 if TYPE_CHECKING:
     from alertd.engine.group import Group
 
 
-PlanDump = tuple[int, bool, int]
+PlanDump = tuple[int, bool, int, ObservedDump]
 """What a plan has learned, as plain data; see ``Plan.dump``."""
 
 
@@ -30,8 +31,8 @@ class Plan:
     """What the groups of one rule have in common."""
 
     __slots__ = ("active_us", "condition", "forgotten_until_us", "is_loud", "is_warm", "journal",
-                 "judges_on_close", "lateness_us", "new_aggregate", "rule", "screen", "timers",
-                 "window_us")  # fmt: skip
+                 "judges_on_close", "lateness_us", "limits", "max_events", "new_aggregate",
+                 "observed", "rule", "screen", "timers", "window_us")  # fmt: skip
 
     def __init__(self, rule: Rule, active_us: int, journal: Journal, timers: Timers[Group]) -> None:
         self.rule = rule
@@ -41,6 +42,8 @@ class Plan:
         """Whether its groups began with the events that were stored before."""
         self.forgotten_until_us = BEFORE_TIME_US
         """Up to here, in event time, there may have been events of groups that were dropped."""
+        self.heed(Limits())
+        self.observed = Observed()
         self.condition = Condition(rule)
         self.screen = Screen(rule, self.condition)
         self.is_loud = self.screen.is_loud
@@ -75,7 +78,9 @@ class Plan:
 
     def apart(self, journal: Journal) -> Plan:
         """Return a plan like this one that writes to ``journal``, and wakes nobody."""
-        return Plan(self.rule, self.active_us, journal, Timers())
+        plan = Plan(self.rule, self.active_us, journal, Timers())
+        plan.heed(self.limits)
+        return plan
 
     def new_window(self) -> Window:
         """Return an empty window of this rule."""
@@ -88,6 +93,12 @@ class Plan:
         probe = self.new_window()
         probe.share(events, position_us)
         return probe
+
+    def heed(self, limits: Limits) -> None:
+        """Keep no more than ``limits`` from now on."""
+        self.limits = limits
+        self.max_events = limits.events_per_group
+        """One step nearer for the hot path."""
 
     def adopt(self, rule: Rule) -> None:
         """Go on under an edited rule whose windows are the same."""
@@ -106,8 +117,9 @@ class Plan:
 
     def dump(self) -> PlanDump:
         """Return what is not the rule's as plain data for a snapshot."""
-        return self.active_us, self.is_warm, self.forgotten_until_us
+        return self.active_us, self.is_warm, self.forgotten_until_us, self.observed.dump()
 
     def load(self, state: PlanDump) -> None:
         """Take what ``dump`` returned."""
-        self.active_us, self.is_warm, self.forgotten_until_us = state
+        self.active_us, self.is_warm, self.forgotten_until_us, observed = state
+        self.observed.load(observed)

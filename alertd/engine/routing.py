@@ -10,6 +10,7 @@ them, and a group that goes those that lead to it.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import cast
 
@@ -19,8 +20,6 @@ from alertd.engine.group import Group
 from alertd.engine.plan import Plan
 from alertd.matching import predicate
 from alertd.model import Labels, MatchOperator, Rule, Series
-
-Route = tuple[Group, ...]
 
 
 class RuleGroups:
@@ -58,14 +57,55 @@ class RuleGroups:
             group = self.by_labels[labels] = new_group(self.plan, labels)
         return group
 
-    def admit(self, labels: Labels) -> Group:
-        """Return the group that an event goes to; a new one is to be dropped when it is quiet."""
+    def has_room(self, newcomers: int = 1) -> bool:
+        """Return whether the rule may have so many groups more."""
+        return len(self.by_labels) + newcomers <= self.plan.limits.groups_per_rule
+
+    def admit(self, labels: Labels, newcomers: int = 1) -> Group | None:
+        """Return the group that an event goes to; a new one is to be dropped when it is quiet.
+
+        None if it would be a new one, and the rule has no room for so many.
+        """
         group = self.by_labels.get(labels)
-        if group is None:
-            group = self.group(labels)
-            plan = self.plan
+        if group is None and self.has_room(newcomers):
+            group, plan = self.group(labels), self.plan
             plan.timers.ask(group, plan.journal.now_us + plan.rule.group_ttl_us)
         return group
+
+
+class Newcomer:
+    """Stands in for a group that the rule may have no room for; each event asks again."""
+
+    __slots__ = ("_groups", "labels", "sources")
+
+    def __init__(self, groups: RuleGroups, labels: Labels) -> None:
+        self._groups = groups
+        self.labels = labels
+        self.sources = array("I")
+
+    @property
+    def rule_id(self) -> str:
+        """The id of the rule."""
+        return self._groups.plan.rule.id
+
+    @property
+    def group(self) -> Group | None:
+        """The group, if it is there by now."""
+        return self._groups.by_labels.get(self.labels)
+
+    def observe(self, time_us: int, value: float, now_us: int) -> bool:
+        """Have the group observe it, if there is room for it; else only count it."""
+        group = self._groups.admit(self.labels)
+        if group is None:
+            self._groups.plan.observed.newcomer(self.labels)
+            return True
+        return group.observe(time_us, value, now_us)
+
+
+Watcher = Group | Newcomer
+"""Whatever takes the events of a series for one rule."""
+
+Route = tuple[Watcher, ...]
 
 
 def new_group(plan: Plan, labels: Labels) -> Group:
@@ -139,13 +179,21 @@ class Router:
 
         A list index for each, without any Python between them, once they are known.
         """
-        known = self._routes
-        for series_id in set(series_ids):
+        known, distinct = self._routes, set(series_ids)
+        for series_id in distinct:
             if series_id >= len(known):
                 known.extend([None] * (series_id + 1 - len(known)))
             if known[series_id] is None:
-                known[series_id] = self._route(series_id)
+                known[series_id] = self._route(series_id, len(distinct))
         return cast("Iterator[Route]", map(known.__getitem__, series_ids))
+
+    def groups_of(self, series_ids: Sequence[int]) -> Iterator[Group]:
+        """Yield the groups that are there and see any of ``series_ids``, some more than once."""
+        for route in set(self.routes(series_ids)):
+            for watcher in route:
+                group = watcher.group if isinstance(watcher, Newcomer) else watcher
+                if group is not None:
+                    yield group
 
     def watchers(self, series_id: int) -> list[tuple[str, Labels]]:
         """Return the rule and the labels of each group that sees a series, making no group."""
@@ -156,9 +204,9 @@ class Router:
             for groups in self._seeing(series, labels)
         ]
 
-    def _route(self, series_id: int) -> Route:
+    def _route(self, series_id: int, newcomers: int) -> Route:
         """Match a series, and remember which groups it leads to."""
-        route = self._match(self._series_of(series_id))
+        route = self._match(self._series_of(series_id), newcomers)
         remembered = self._broken.pop(series_id, ())
         for group in route:
             if group not in remembered:
@@ -171,11 +219,19 @@ class Router:
             if self._series_of(series_id).metric_name in names:
                 yield series_id
 
-    def _match(self, series: Series) -> Route:
-        """Return the groups that see ``series``, in the order of their rules' ids."""
+    def _match(self, series: Series, newcomers: int) -> Route:
+        """Return the groups that see ``series``, in the order of their rules' ids.
+
+        If there is no room for as many newcomers as the batch may have, who is let in is decided
+        in the order of the events.
+        """
         labels = dict(series.labels)
         seeing = self._seeing(series, labels)
-        return tuple(groups.admit(groups.labels_of(series, labels)) for groups in seeing)
+        return tuple(
+            groups.admit(of_group, newcomers) or Newcomer(groups, of_group)
+            for groups in seeing
+            for of_group in (groups.labels_of(series, labels),)
+        )
 
     def _seeing(self, series: Series, labels: dict[str, str]) -> list[RuleGroups]:
         """Return the rules that see ``series``, by id."""

@@ -27,8 +27,8 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"store"}),
     frozenset(
         {
-            *("folder", "housekeeping", "live_channels", "quarantine", "retention", "rulebook"),
-            *("toml_channels", "toml_policy", "toml_rules"),
+            *("folder", "housekeeping", "limit_watch", "live_channels", "quarantine", "retention"),
+            *("rulebook", "toml_channels", "toml_policy", "toml_rules"),
         }
     ),
     frozenset({"config"}),

@@ -13,6 +13,7 @@ from alertd import snapshotter
 from alertd.engine.dump import Dump
 from alertd.engine.inputs import Tick
 from alertd.metrics import Metrics
+from alertd.model import Limits
 from alertd.recovery import recover
 from alertd.snapshotter import Snapshotter
 from alertd.store.store import open_store
@@ -344,3 +345,24 @@ def forget_incidents(connection: apsw.Connection) -> None:
 
 def forget_position(connection: apsw.Connection) -> None:
     connection.execute("UPDATE meta SET value = 0 WHERE key = 'applied_position'")
+
+
+async def test_limits_count_from_their_place_in_the_log_whatever_is_configured_later(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.limit(Limits(events_per_group=1))
+        await parts.pipeline.change_rules(put=(record_of(),))
+        await parts.pipeline.append(parts.batch(-3, -2, -1))
+        await parts.pipeline.limit(Limits(events_per_group=5))
+        await parts.pipeline.limit(Limits(events_per_group=5))
+        await parts.until_judged()
+        before = dump_of(parts.pipeline.engine)
+        assert parts.pipeline.applied == 4, "what is no change is no entry"
+    async with running(tmp_path) as parts:
+        assert parts.recovered.replayed_events == 3
+        assert parts.recovered.engine.limits == Limits(events_per_group=5)
+        assert dump_of(parts.recovered.engine) == before
+        ((_, observed),) = parts.recovered.engine.observed()
+        assert observed.overflow_events == 2
+        assert await parts.history() == []
