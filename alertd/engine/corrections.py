@@ -50,12 +50,14 @@ def correct(
     found: Sequence[Found],
     still_holds: bool,
     reason_if_gone: EndReason,
+    covered_us: int,
 ) -> list[Correction]:
     """Return what has to change so that ``told`` and ``passed`` cover ``found``.
 
     All are in order of time; at most the last told and the last found are open. What lies
     within one of ``passed`` is nobody's news. ``still_holds`` says whether there is a breach at the
-    horizon; ``reason_if_gone`` is why an open incident ends of which nothing is left.
+    horizon; ``reason_if_gone`` is why an open incident ends of which nothing is left, and
+    ``covered_us`` up to where it was right about what is too long ago to be among ``found``.
 
     O(told + found) besides what is joined.
     """
@@ -77,7 +79,7 @@ def correct(
     for incident in told:
         longer = grown.get(incident.id, _as_told(incident))
         if incident.ended_us is None and not still_holds:
-            corrections.append(_over(longer, found, reason_if_gone))
+            corrections.append(_over(longer, found, reason_if_gone, covered_us))
         elif longer != _as_told(incident):
             corrections.append(longer)
     return corrections
@@ -128,11 +130,12 @@ def _ends(interval: Found, others: Sequence[Incident]) -> list[int]:
     return [other.started_us for other in others]
 
 
-def _over(grown: Grown, found: Sequence[Found], reason_if_gone: EndReason) -> Over:
+def _over(grown: Grown, found: Sequence[Found], reason_if_gone: EndReason, covered_us: int) -> Over:
     """Return how an open incident ends: with the last interval that touches it."""
     incident = grown.incident
+    ended_us, reason = max(covered_us, incident.fired_us), reason_if_gone
     for interval in reversed(found):
         if _touch(incident, interval) and interval.ended_us is not None:
-            ended_us = max(interval.ended_us, incident.fired_us)
-            return Over(incident, grown.started_us, ended_us, interval.reason or reason_if_gone)
-    return Over(incident, grown.started_us, incident.fired_us, reason_if_gone)
+            ended_us, reason = max(interval.ended_us, ended_us), interval.reason or reason_if_gone
+            break
+    return Over(incident, grown.started_us, ended_us, reason)

@@ -221,7 +221,7 @@ class Lifecycle:
             found = kept.find_all(horizon_us)  # what it ends with may lie far back
         told = [*kept.ended_near(found), *(() if self.incident is None else (self.incident,))]
         gone = EndReason.NO_DATA if self.level is Level.NO_DATA else EndReason.RECOVERED
-        for correction in correct(told, kept.passed, found, holds, gone):
+        for correction in correct(told, kept.passed, found, holds, gone, kept.covered_us):
             self._apply(correction, discovery, past)
         if self._machine.is_idle:
             self.peak = None

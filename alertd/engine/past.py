@@ -20,6 +20,7 @@ import msgspec
 
 from alertd.engine.condition import Level
 from alertd.engine.machine import Ended, Machine, MachineDump
+from alertd.engine.window import BEFORE_TIME_US
 from alertd.model import EndReason, Incident
 
 Change = tuple[int, Level]
@@ -29,7 +30,7 @@ Interval = tuple[int, int]
 """``[start, end)``."""
 
 PastDump = tuple[
-    MachineDump, tuple[tuple[int, int], ...], tuple[Incident, ...], tuple[Interval, ...]
+    MachineDump, int, tuple[tuple[int, int], ...], tuple[Incident, ...], tuple[Interval, ...]
 ]
 """A past as plain data; see ``Past.dump``."""
 
@@ -47,10 +48,12 @@ class Found(NamedTuple):
 class Past:
     """Levels since ``base``, ascending, and what has ended since."""
 
-    __slots__ = ("_states", "base", "changes", "ended", "passed")
+    __slots__ = ("_states", "base", "changes", "covered_us", "ended", "passed")
 
     def __init__(self, base: Machine) -> None:
         self.base = base
+        self.covered_us = BEFORE_TIME_US
+        """The end of the last breach interval that lies wholly before ``base``."""
         self.changes: list[Change] = []
         self._states: list[MachineDump] = []  # the machine's just before each of the changes
         self.ended: list[Incident] = []
@@ -157,13 +160,16 @@ class Past:
         )
 
     def forget_before(self, time_us: int) -> None:
-        """Move ``base`` up to just before ``time_us``, which no late event reaches any more."""
+        """Move ``base`` up to just before ``time_us``, which no late event reaches any more.
+
+        O(changes that are forgotten).
+        """
         kept = bisect_left(self.changes, time_us, key=_instant)
-        if kept:
-            at_us, level = self.changes[kept - 1]
-            self.base.load(self._states[kept - 1])
+        for at_us, level in self.changes[:kept]:
+            self._cover(_served(self.base, at_us - 1))
             self.base.change(at_us, level)
-        _served(self.base, time_us - 1)
+            self._cover(_served(self.base, at_us))
+        self._cover(_served(self.base, time_us - 1))
         del self.changes[:kept], self._states[:kept]
         # What base is still in the middle of may have been told already, and must be recognised.
         begun_us = self.base.started_us
@@ -175,15 +181,21 @@ class Past:
         ]
         self.passed = [each for each in self.passed if each[1] >= oldest_us]
 
+    def _cover(self, found: Sequence[Found]) -> None:
+        """Remember up to where a breach was, which nobody can read off the levels any more."""
+        for each in found:
+            if each.ended_us is not None:
+                self.covered_us = max(self.covered_us, each.ended_us)
+
     def dump(self) -> tuple[object, ...]:
         """Return the past as plain data for a snapshot."""
         changes = tuple((at_us, int(level)) for at_us, level in self.changes)
         ended = tuple(map(msgspec.to_builtins, self.ended))
-        return self.base.dump(), changes, ended, tuple(self.passed)
+        return self.base.dump(), self.covered_us, changes, ended, tuple(self.passed)
 
     def load(self, state: PastDump) -> None:
         """Take what ``dump`` returned. O(changes): the machine runs over them again."""
-        base, changes, ended, passed = state
+        base, self.covered_us, changes, ended, passed = state
         self.base.load(base)
         self.ended = list(ended)
         self.passed = list(passed)

@@ -11,7 +11,16 @@ import pytest
 from alertd.engine import plan
 from alertd.engine.aggregates import Aggregate, Sum
 from alertd.engine.machine import Machine
-from alertd.model import DetectedBy, EndReason, Evaluate, Operator, Rule, RuleType, TransitionKind
+from alertd.model import (
+    DetectedBy,
+    EndReason,
+    Evaluate,
+    OnNoData,
+    Operator,
+    Rule,
+    RuleType,
+    TransitionKind,
+)
 from tests.unit.engine.engine_driver import Driver, bucket_rule, count_rule, make_rule, us
 
 RECOVERED, NO_DATA = EndReason.RECOVERED, EndReason.NO_DATA
@@ -85,6 +94,27 @@ def test_an_open_incident_that_holds_no_more_ends_where_it_did_last() -> None:
     one_again.send(52, -100, at=70)
     one_again.send(62, -100, at=70)
     assert one_again.edges == [(10, 10, 52, RECOVERED)]
+
+
+def test_an_open_incident_of_which_nothing_is_left_keeps_what_was_right_long_ago() -> None:
+    """Its beginning, [3, 4), is older than the lateness when the rest turns out to be none."""
+    rule = make_rule(
+        aggregate="avg",
+        operator=Operator.LT,
+        threshold=0.0,
+        window=3,
+        lateness=3,
+        on_no_data=OnNoData.ALERT,
+    )
+    driver = Driver(rule)
+    driver.send(0, 0)
+    driver.send(6, -5)
+    driver.send(4, 0, at=6)
+    assert driver.edges == [(3, 3, None, None)]
+    driver.send(8, 0)
+    driver.restart()
+    driver.send(6, 5, at=8)
+    assert driver.edges == [(3, 3, 4, RECOVERED)]
 
 
 # ---- what it costs: the events of its window, never the whole buffer
