@@ -277,7 +277,7 @@ def test_every_answer_was_right_when_a_request_came_again_too(after: Aftermath) 
 
 def test_every_acknowledged_edit_of_a_rule_is_there(after: Aftermath) -> None:
     assert after.author.problems == []
-    assert after.author.edits > CYCLES / 4
+    assert after.author.edits > CYCLES / 20  # how many there are is the machine's matter
 
 
 def test_the_database_and_the_snapshots_are_sound(after: Aftermath) -> None:
