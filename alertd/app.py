@@ -21,23 +21,23 @@ import trio
 
 from alertd import __version__, sdnotify
 from alertd.clock import Clock
-from alertd.config import Config
+from alertd.config.settings import Config
 from alertd.core import Core, new_state
+from alertd.delivery.live_channels import LiveChannels
+from alertd.delivery.notifier import load_policy
 from alertd.host_metrics import HostMetrics
 from alertd.http.app import make_app, make_express
 from alertd.http.server import serve
 from alertd.http.services import Limits, Services
-from alertd.live_channels import LiveChannels
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S
-from alertd.notifier import load_policy
 from alertd.notify.announce import Announcer
-from alertd.recovery import Recovered, recover
 from alertd.reload import Reloader
 from alertd.status import Status
 from alertd.store.connection import Durability
 from alertd.store.snapshots import snapshots_folder
 from alertd.store.store import Store, open_store
+from alertd.upkeep.recovery import Recovered, recover
 
 log = structlog.get_logger(__name__)
 

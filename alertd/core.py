@@ -20,29 +20,29 @@ import trio
 
 from alertd.channels.protocol import Channel, SendingLimits
 from alertd.clock import Clock
-from alertd.config import Config
-from alertd.dedup import DedupIndex
-from alertd.dispatch import Dispatcher
-from alertd.folder import Folder
-from alertd.housekeeping import Housekeeper
-from alertd.idempotency import RequestKeys
-from alertd.intake import Intake
+from alertd.config.settings import Config
+from alertd.delivery.dispatch import Dispatcher
+from alertd.delivery.notifier import Notifier
+from alertd.delivery.reminders import Reminders
+from alertd.ingest.dedup import DedupIndex
+from alertd.ingest.idempotency import RequestKeys
+from alertd.ingest.intake import Intake
+from alertd.ingest.series import SeriesRegistry
 from alertd.metrics import Metrics
 from alertd.model import GroupState, Target
-from alertd.notifier import Notifier
 from alertd.notify.announce import Announcer
-from alertd.pipeline import Pipeline
-from alertd.quarantine import Quarantine
-from alertd.reconciler import Reconciler
-from alertd.recovery import Recovered
-from alertd.reminders import Reminders
-from alertd.retention import Retention
+from alertd.pipeline.pipeline import Pipeline
+from alertd.pipeline.quarantine import Quarantine
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleRecord, RuleSetting, seconds_to_us
-from alertd.series import SeriesRegistry
-from alertd.snapshotter import Snapshotter
 from alertd.store.snapshots import snapshots_folder
 from alertd.store.store import Store
+from alertd.upkeep.folder import Folder
+from alertd.upkeep.housekeeping import Housekeeper
+from alertd.upkeep.reconciler import Reconciler
+from alertd.upkeep.recovery import Recovered
+from alertd.upkeep.retention import Retention
+from alertd.upkeep.snapshotter import Snapshotter
 
 
 class Channels(Protocol):
@@ -143,7 +143,7 @@ class Core:
             lambda: uuid.UUID(int=chance.getrandbits(128), version=4),
         )
         self.snapshotter = Snapshotter(
-            self.pipeline,
+            self.pipeline.evaluator,
             recovered.dedup,
             snapshots_folder(store.path),
             clock,
@@ -156,7 +156,7 @@ class Core:
             make_durable=store.make_durable,
         )
         self.reconciler = Reconciler(
-            self.pipeline,
+            self.pipeline.evaluator,
             store.events,
             store.incidents,
             recovered.registry,

@@ -39,10 +39,10 @@ import psutil
 import structlog
 import trio
 
-from alertd.config import HostMetricsConfig
+from alertd.config.settings import HostMetricsConfig
 from alertd.errors import AlertdError
-from alertd.intake import Draft, Receipt
-from alertd.series import SeriesRegistry
+from alertd.ingest.intake import Draft, Receipt
+from alertd.ingest.series import SeriesRegistry
 
 MAX_LABELLED: Final = 64
 """At most so many mounts and so many interfaces are looked at, the first by name."""

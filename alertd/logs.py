@@ -20,7 +20,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from alertd.channels.redact import UNREADABLE, redact_address, redact_url
-from alertd.config import LoggingConfig
+from alertd.config.settings import LoggingConfig
 
 REDACTED: Final = "[redacted]"
 MAX_DEPTH: Final = 6

@@ -4,7 +4,7 @@ Owns: events and series, the rule as the engine judges it, incidents and their t
 Everything here is plain immutable data. Times are ``int`` microseconds since the Unix epoch
 (``_us``), durations are ``int`` microseconds too: no float ever decides a window's edge.
 What a user writes (seconds, camelCase) is translated at the borders: ``rules.py``,
-``http/wire.py``, ``config.py``.
+``http/wire.py``, ``config/settings.py``.
 """
 
 from __future__ import annotations

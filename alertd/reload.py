@@ -20,11 +20,11 @@ import trio
 from msgspec import Struct
 
 from alertd import sdnotify
-from alertd.config import Config, load
-from alertd.config_errors import ConfigError
-from alertd.config_files import ConfigFiles, Stamps
+from alertd.config.errors import ConfigError
+from alertd.config.files import ConfigFiles, Stamps
+from alertd.config.settings import Config, load
+from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import AlertdError, Overloaded, StoreUnavailable
-from alertd.live_channels import LiveChannels
 from alertd.rulebook import RuleBook
 
 WATCH_EVERY_S: Final = 2.0

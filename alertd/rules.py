@@ -2,7 +2,8 @@
 
 Owns the user's form of a rule (``RuleSpec``: seconds, defaults left out), every check that
 makes an invalid combination impossible later, and ``compile_rule``. Leaves to others: reading
-TOML (``config.py``), HTTP (``http/rules.py``), which rules there are now (``rulebook.py``).
+TOML (``config/rules.py``), HTTP (``http/rules.py``), which rules there are now
+(``rulebook.py``).
 
 Invariant: a ``RuleSpec`` that ``check_spec`` passed compiles, and the engine can judge it.
 """
@@ -73,7 +74,7 @@ class Source(StrEnum):
 class RuleSpec(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """A rule as its author wrote it; API.md names the fields and their meaning.
 
-    The wire names are camelCase; ``config.py`` reads the same fields in snake_case.
+    The wire names are camelCase; ``config/settings.py`` reads the same fields in snake_case.
     """
 
     name: str

@@ -18,15 +18,15 @@ from msgspec import Struct
 from alertd import __version__, sdnotify
 from alertd.clock import Clock, format_us
 from alertd.errors import StoreUnavailable
-from alertd.limit_watch import LimitWatch, ObservedGap, Refusal
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, DeliveryStatus
-from alertd.pipeline import Pipeline
-from alertd.recovery import Recovered, RejectedSnapshot
-from alertd.retention import Retention
+from alertd.pipeline.pipeline import Pipeline
 from alertd.rulebook import RuleBook
-from alertd.snapshotter import Snapshotter
 from alertd.store.store import Store
+from alertd.upkeep.limit_watch import LimitWatch, ObservedGap, Refusal
+from alertd.upkeep.recovery import Recovered, RejectedSnapshot
+from alertd.upkeep.retention import Retention
+from alertd.upkeep.snapshotter import Snapshotter
 
 _log = structlog.get_logger(__name__)
 

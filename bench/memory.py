@@ -18,8 +18,8 @@ import psutil
 
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import RulesChanged
+from alertd.ingest.series import SeriesRegistry
 from alertd.model import Evaluate, EventBatch, RuleType
-from alertd.series import SeriesRegistry
 from bench.results import MemoryFigures
 from bench.streams import BATCH, BEGIN_US, METRIC, QUIET, Options, in_turn, make_engine, make_rule
 

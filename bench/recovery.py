@@ -19,17 +19,17 @@ from tempfile import TemporaryDirectory
 import trio
 
 from alertd.blocking import Threads
-from alertd.config import Config
+from alertd.config.settings import Config
 from alertd.core import new_state
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import RulesChanged
 from alertd.model import US_PER_S, EventBatch, RuleType, Series
 from alertd.notify.announce import Announcer
-from alertd.recovery import recover
 from alertd.rules import RuleChange, RuleRecord, RuleSpec, Source, compile_rule
-from alertd.snapshotter import pack_state
 from alertd.store.snapshots import write_snapshot
 from alertd.store.store import open_store
+from alertd.upkeep.recovery import recover
+from alertd.upkeep.snapshotter import pack_state
 from bench.results import ReplayFigures, StallFigures, percentiles
 
 SERIES = 5_000

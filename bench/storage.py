@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 import apsw
 import trio
 
-from alertd.folder import Folder
 from alertd.metrics import Metrics
 from alertd.model import EventBatch
 from alertd.store.store import Store, open_store
+from alertd.upkeep.folder import Folder
 from bench.results import StorageFigures, WaitFigures, percentiles
 from bench.traffic import DAY_US, SEED, Traffic, walks, workloads
 

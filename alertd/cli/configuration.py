@@ -12,8 +12,8 @@ from typing import Final, NoReturn
 
 import click
 
-from alertd.config import Config, load
-from alertd.config_errors import ConfigError
+from alertd.config.errors import ConfigError
+from alertd.config.settings import Config, load
 
 EXIT_BAD_CONFIGURATION: Final = 1
 DEFAULT_PATHS: Final = (Path("etc/alertd.toml"), Path("/etc/alertd/alertd.toml"))

@@ -18,7 +18,7 @@ from alertd import logs
 from alertd.cli.configuration import config_option
 from alertd.cli.store_file import EXIT_DAMAGED, failing, find_store, store_option
 from alertd.cli.terminal import is_terminal, print_json, progress
-from alertd.config import LoggingConfig
+from alertd.config.settings import LoggingConfig
 from alertd.store.backup import back_up
 from alertd.store.check import CheckReport, check_store
 from alertd.store.restore import restore as restore_store

@@ -20,8 +20,8 @@ from alertd.channels.message import IncidentView, Message, MessageKind
 from alertd.channels.protocol import Delivered, Outcome
 from alertd.cli.configuration import config_option, load_configuration
 from alertd.clock import format_us
-from alertd.config import Config
-from alertd.config_errors import did_you_mean
+from alertd.config.errors import did_you_mean
+from alertd.config.settings import Config
 from alertd.model import US_PER_S, Target
 
 EXIT_NOT_DELIVERED: Final = 3

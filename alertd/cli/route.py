@@ -20,7 +20,7 @@ from rich.text import Text
 from alertd.channels.wording import duration_text
 from alertd.cli.configuration import config_option, load_configuration
 from alertd.cli.terminal import is_terminal
-from alertd.config import Config
+from alertd.config.settings import Config
 from alertd.model import US_PER_S, Severity, Target
 from alertd.notify.route import Destination, destinations
 from alertd.rules import RuleSpec, seconds_to_us

@@ -16,8 +16,8 @@ from __future__ import annotations
 from alertd.http.decode import EventDecoder, MediaType
 from alertd.http.services import Intake, RequestKeys
 from alertd.http.wire import MAX_ERRORS, EventReceipt, encode, error_items
-from alertd.idempotency import MAX_KEY_CHARS, identify
-from alertd.intake import Answer, Receipt
+from alertd.ingest.idempotency import MAX_KEY_CHARS, identify
+from alertd.ingest.intake import Answer, Receipt
 
 
 class Acceptance:

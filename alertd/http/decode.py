@@ -14,7 +14,7 @@ from alertd.http.event_input import SeriesLookup
 from alertd.http.json_events import decode_json
 from alertd.http.msgpack_columns import ColumnDecoder
 from alertd.http.msgpack_events import decode_maps, is_columnar
-from alertd.intake import Draft
+from alertd.ingest.intake import Draft
 
 
 class MediaType(StrEnum):

@@ -21,7 +21,7 @@ from msgspec import Struct
 from alertd.errors import InvalidInput, Overloaded, Problem
 from alertd.http import strict
 from alertd.http.timestamp import instant_us, instants_us
-from alertd.intake import Draft
+from alertd.ingest.intake import Draft
 from alertd.model import RefusalReason
 
 MAX_ID_CHARS: Final = 200

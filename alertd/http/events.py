@@ -17,7 +17,7 @@ from alertd.http.body import read_body
 from alertd.http.decode import MediaType
 from alertd.http.query import InvalidParameters, Parameters
 from alertd.http.services import Services
-from alertd.idempotency import MAX_KEY_CHARS
+from alertd.ingest.idempotency import MAX_KEY_CHARS
 
 PATH: Final = "/api/events"
 KEY_HEADER: Final = "Idempotency-Key"

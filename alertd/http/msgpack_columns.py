@@ -29,7 +29,7 @@ from msgspec import Struct
 from alertd.errors import InvalidInput, Overloaded, Problem
 from alertd.http.event_input import ID_REMEDY, SeriesLookup, TooManyEvents, ids_are_valid
 from alertd.http.strict import Undecodable
-from alertd.intake import Draft, in_columns
+from alertd.ingest.intake import Draft, in_columns
 from alertd.model import RefusalReason
 
 _REMEMBERED_BYTES: Final = 32 << 20

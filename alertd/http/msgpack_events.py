@@ -26,7 +26,7 @@ from alertd.http.event_input import (
     to_columns,
 )
 from alertd.http.strict import Undecodable
-from alertd.intake import Draft, alone
+from alertd.ingest.intake import Draft, alone
 from alertd.model import RefusalReason
 
 _MAX_ELEMENTS: Final = 1_000

@@ -1,6 +1,7 @@
 """``/api/notifications``: what was sent, what waits, and what was given up.
 
-Owns the parameters. Leaves the rows to the store, and what may be asked to ``notifier.py``.
+Owns the parameters. Leaves the rows to the store, and what may be asked to
+``delivery/notifier.py``.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from werkzeug.exceptions import (
 )
 from werkzeug.exceptions import NotFound as NoSuchRoute
 
-from alertd.config_errors import ConfigError, ConfigProblem
+from alertd.config.errors import ConfigError, ConfigProblem
 from alertd.errors import (
     AlertdError,
     Conflict,

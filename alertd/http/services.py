@@ -14,8 +14,8 @@ from msgspec import Struct
 from prometheus_client import Counter, Histogram
 
 from alertd.http.event_input import SeriesLookup
-from alertd.idempotency import RequestId
-from alertd.intake import Answer, Draft, Receipt
+from alertd.ingest.idempotency import RequestId
+from alertd.ingest.intake import Answer, Draft, Receipt
 from alertd.notify.silence import Silence
 from alertd.rules import RuleRecord, RuleSpec
 from alertd.store.deliveries import Delivery, DeliveryQuery

@@ -6,5 +6,5 @@ An event's second half, one stage a file, in the order in which they are passed:
 
 Each decision is a function of what is known and of ``now`` that returns a named reason, and the
 reason ends up on the incident's timeline. Leaves to ``store/outbox.py`` what must survive a
-restart, and to ``dispatch.py`` the sending.
+restart, and to ``delivery/dispatch.py`` the sending.
 """

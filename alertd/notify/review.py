@@ -1,7 +1,7 @@
 """What becomes of a notification that waits: one that is held back, or whose repeat is due.
 
 Owns the decision, a function of what is known of it, of what holds it back now, and of ``now``.
-Leaves the rows to ``store/waiting.py`` and the clock to ``reminders.py``.
+Leaves the rows to ``store/waiting.py`` and the clock to ``delivery/reminders.py``.
 """
 
 from __future__ import annotations

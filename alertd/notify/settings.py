@@ -1,7 +1,7 @@
 """What a person configures of whom to tell: routes, mute schedules and inhibitions.
 
 Owns the keys of ``[[route]]``, ``[[mute]]`` and ``[[inhibit]]``, what makes one wrong, and their
-form for the decisions. Leaves reading the file to ``toml_policy.py``.
+form for the decisions. Leaves reading the file to ``config/policy.py``.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from alertd.idempotency import AnsweredRequest
+from alertd.ingest.idempotency import AnsweredRequest
 from alertd.model import EventBatch, Series
 from alertd.rules import RuleChange
 from alertd.store import requests

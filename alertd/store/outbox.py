@@ -5,7 +5,7 @@ one group the messages are offered one at a time, in the order in which they wer
 nobody is told of an end before the beginning; one that keeps failing holds up only those that
 tell of the same incidents. A message that has been offered takes nothing more in. One that has
 ended is never offered again, unless somebody asks for it. Leaves making messages to
-``posting.py``, and retry times and sending to ``dispatch.py``.
+``posting.py``, and retry times and sending to ``delivery/dispatch.py``.
 """
 
 from __future__ import annotations

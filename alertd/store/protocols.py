@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from alertd.idempotency import AnsweredRequest
+from alertd.ingest.idempotency import AnsweredRequest
 from alertd.model import EventBatch, Series
 from alertd.rules import RuleChange, RuleRecord
 

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import apsw
 
-from alertd.idempotency import AnsweredRequest, RequestId
+from alertd.ingest.idempotency import AnsweredRequest, RequestId
 from alertd.store.readers import Readers
 from alertd.store.writer import Writer
 

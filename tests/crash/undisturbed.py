@@ -10,12 +10,12 @@ from typing import NamedTuple
 import apsw
 import trio
 
-from alertd.config import Config
+from alertd.config.settings import Config
 from alertd.core import new_state
 from alertd.engine.inputs import Tick
 from alertd.notify.announce import Announcer
-from alertd.recovery import recover
 from alertd.store.store import open_store
+from alertd.upkeep.recovery import recover
 
 COLUMNS = (
     *("id", "rule_id", "rule_version", "group_labels", "started_us", "fired_us", "ended_us"),

@@ -20,7 +20,7 @@ import msgspec
 import trio
 
 from alertd.errors import AlertdError, StoreUnavailable
-from alertd.idempotency import AnsweredRequest, RequestId
+from alertd.ingest.idempotency import AnsweredRequest, RequestId
 from alertd.model import DeliveryStatus, EventBatch, RefusalReason
 from alertd.store.connection import Durability
 from alertd.store.entry_codec import encode_batch, encode_change

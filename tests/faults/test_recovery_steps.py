@@ -23,7 +23,6 @@ import msgspec
 import pytest
 import trio
 
-from alertd import recovery
 from alertd.model import (
     DeliveryStatus,
     EventBatch,
@@ -33,14 +32,15 @@ from alertd.model import (
     Settlement,
     Target,
 )
-from alertd.recovery import recover
 from alertd.rules import RuleChange
-from alertd.snapshotter import pack_state
 from alertd.store.event_log import EventLog
 from alertd.store.files import FILES, Files
 from alertd.store.protocols import LogEntry
 from alertd.store.snapshots import snapshots_folder, write_snapshot
 from alertd.store.store import open_store
+from alertd.upkeep import recovery
+from alertd.upkeep.recovery import recover
+from alertd.upkeep.snapshotter import pack_state
 from tests.faults.inline import Inline, InlineWorker
 from tests.faults.life import Content, content, copy_files
 from tests.unit.parts import ANNOUNCER, SECOND, new_state, record_of

@@ -19,10 +19,10 @@ from typing import BinaryIO, Final, cast
 import apsw
 import pytest
 
-from alertd.snapshotter import pack_state
 from alertd.store.files import Files
 from alertd.store.folders import sync_folder
 from alertd.store.snapshots import newest_snapshot, write_snapshot
+from alertd.upkeep.snapshotter import pack_state
 from tests.faults.disk import Call, Kind
 from tests.faults.power import Done, Platter
 from tests.unit.engine.test_engine_snapshot import busy

@@ -16,14 +16,14 @@ from typing import Final, NamedTuple
 import apsw
 import msgspec
 
-from alertd.backfill import start_warm
 from alertd.engine.engine import Engine
 from alertd.engine.group import WindowGroup
 from alertd.engine.inputs import Tick
 from alertd.engine.rescan import Arrival, Episode, horizon, rescan
 from alertd.engine.window import BEFORE_TIME_US
 from alertd.model import EventBatch, Incident, Labels, OnNoData, Operator, Rule, Series
-from alertd.pipeline import rules_changed
+from alertd.pipeline.backfill import start_warm
+from alertd.pipeline.evaluator import rules_changed
 from alertd.rules import RuleChange, compile_rule
 from alertd.store.protocols import LogEntry
 from alertd.store.store import Store

@@ -17,7 +17,7 @@ import apsw
 import trio
 
 from alertd.clock import Clock, format_us
-from alertd.config import Config, EngineConfig, NotifyConfig
+from alertd.config.settings import Config, EngineConfig, NotifyConfig
 from alertd.core import Core, new_state
 from alertd.errors import AlertdError, InvalidInput, NotFound, Overloaded, StoreUnavailable
 from alertd.http.acceptance import Acceptance
@@ -25,10 +25,10 @@ from alertd.http.decode import MediaType
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S
 from alertd.notify.announce import Announcer
-from alertd.recovery import recover
 from alertd.store.snapshots import snapshots_folder
 from alertd.store.store import open_store
 from alertd.store.writer import CommitUncertain
+from alertd.upkeep.recovery import recover
 from tests.simulation.determinism import Inline
 from tests.simulation.disk import Disk, damage
 from tests.simulation.plan import (

@@ -14,8 +14,8 @@ from unittest import mock
 import structlog
 import trio
 
-from alertd import snapshotter
 from alertd.store.store import open_store
+from alertd.upkeep import snapshotter
 from tests.faults.disk import watched_by
 from tests.simulation.checkers import findings, remains_of
 from tests.simulation.determinism import Inline, run_seeded

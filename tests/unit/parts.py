@@ -12,17 +12,17 @@ from pathlib import Path
 import trio
 
 from alertd.clock import Clock
-from alertd.dedup import DedupIndex
 from alertd.engine.engine import Engine
+from alertd.ingest.dedup import DedupIndex
+from alertd.ingest.series import SeriesRegistry
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, EventBatch, RuleType
 from alertd.notify.announce import Announcer
-from alertd.pipeline import Pipeline
-from alertd.recovery import Recovered, recover
+from alertd.pipeline.pipeline import Pipeline
 from alertd.rules import RuleRecord, RuleSpec, Source
-from alertd.series import SeriesRegistry
 from alertd.store.history import HistoryItem, HistoryQuery
 from alertd.store.store import Store, open_store
+from alertd.upkeep.recovery import Recovered, recover
 
 FOLDS_MEANWHILE = False
 """Whether ``running`` folds the log before it recovers, and on and on; see ``conftest.py``."""

@@ -12,11 +12,11 @@ import pytest
 import structlog
 import trio
 
-from alertd.config import HostMetricsConfig
+from alertd.config.settings import HostMetricsConfig
 from alertd.errors import Overloaded
 from alertd.host_metrics import HostMetrics, Reading, Sample, read, sample
-from alertd.intake import Draft, Receipt
-from alertd.series import SeriesRegistry
+from alertd.ingest.intake import Draft, Receipt
+from alertd.ingest.series import SeriesRegistry
 
 GIB = 2**30
 

@@ -16,38 +16,13 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "model"}),
     frozenset({"patterns"}),
     frozenset({"matching"}),
-    frozenset(
-        {
-            *("blocking", "clock", "config_errors", "dedup", "idempotency", "metrics", "rules"),
-            *("sdnotify", "series", "sorted_events", "toml_places"),
-        }
-    ),
-    frozenset({"channels", "engine", "intake", "toml_document"}),
+    frozenset({"blocking", "clock", "metrics", "rules", "sdnotify"}),
+    frozenset({"channels", "engine", "ingest"}),
     frozenset({"notify"}),
     frozenset({"store"}),
-    frozenset(
-        {
-            *("folder", "housekeeping", "limit_watch", "live_channels", "quarantine", "retention"),
-            *("rulebook", "toml_channels", "toml_policy", "toml_rules"),
-        }
-    ),
-    frozenset({"config"}),
-    frozenset({"backfill"}),
-    frozenset({"pipeline"}),
-    frozenset({"config_files"}),
-    frozenset(
-        {
-            "dispatch",
-            "notifier",
-            "reminders",
-            "host_metrics",
-            "http",
-            "logs",
-            "reload",
-            "snapshotter",
-        }
-    ),
-    frozenset({"reconciler", "recovery"}),
+    frozenset({"config", "pipeline"}),
+    frozenset({"delivery", "host_metrics", "logs", "rulebook", "upkeep"}),
+    frozenset({"http", "reload"}),
     frozenset({"core", "status"}),
     frozenset({"app"}),
     frozenset({"cli"}),

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from alertd import logs
-from alertd.config import LoggingConfig
+from alertd.config.settings import LoggingConfig
 
 SLACK = "https://hooks.slack.com/services/T0/B0/very-secret"
 

@@ -12,11 +12,11 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from alertd.config import load
-from alertd.config_errors import ConfigError
-from alertd.config_files import ConfigFiles
+from alertd.config.errors import ConfigError
+from alertd.config.files import ConfigFiles
+from alertd.config.settings import load
+from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import Conflict, StoreUnavailable
-from alertd.live_channels import LiveChannels
 from alertd.reload import Changes, Reloader
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleSetting, Source

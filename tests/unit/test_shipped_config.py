@@ -11,11 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from alertd.config import SECTIONS, Config, load
+from alertd.config.channels import CHANNEL_TYPES
+from alertd.config.settings import SECTIONS, Config, load
 from alertd.host_metrics import read, sample
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
 from alertd.rules import RuleSpec
-from alertd.toml_channels import CHANNEL_TYPES
 
 SHIPPED = Path(__file__).parents[2] / "etc" / "alertd.toml"
 KEY_LINE = re.compile(r"(?P<off># )?(?P<key>[a-z_]+) = (?P<value>.+?)(?: +# (?P<comment>.*))?")

@@ -11,12 +11,12 @@ import trio.testing
 
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
-from alertd.retention import Retention
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleSetting
-from alertd.snapshotter import Snapshotter
 from alertd.status import Status
 from alertd.store.outbox import Outbox
+from alertd.upkeep.retention import Retention
+from alertd.upkeep.snapshotter import Snapshotter
 from tests.unit.parts import SECOND, Parts, running
 
 
@@ -37,7 +37,7 @@ class UnreadableOutbox:
 def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
     metrics = Metrics()
     snapshotter = Snapshotter(
-        parts.pipeline,
+        parts.pipeline.evaluator,
         parts.recovered.dedup,
         parts.snapshots,
         parts.clock,

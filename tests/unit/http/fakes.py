@@ -18,16 +18,16 @@ from alertd.clock import Clock
 from alertd.errors import AlertdError
 from alertd.http.app import make_app, make_express
 from alertd.http.services import Limits, Services
-from alertd.idempotency import AnsweredRequest, KeyedRequest, RequestKeys
-from alertd.intake import Intake
+from alertd.ingest.idempotency import AnsweredRequest, KeyedRequest, RequestKeys
+from alertd.ingest.intake import Intake
+from alertd.ingest.series import SeriesRegistry
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, EventBatch
 from alertd.notify.silence import Silence
-from alertd.quarantine import Quarantine
+from alertd.pipeline.quarantine import Quarantine
 from alertd.reload import Changes, ReloadReport
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleRecord, RuleSetting
-from alertd.series import SeriesRegistry
 from alertd.store.deliveries import Delivery, DeliveryQuery
 from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from alertd.http.decode import EventDecoder, MediaType
 from alertd.http.event_input import MAX_PROBLEMS, TooManyEvents
 from alertd.http.strict import Undecodable
-from alertd.intake import Draft
-from alertd.series import SeriesRegistry
+from alertd.ingest.intake import Draft
+from alertd.ingest.series import SeriesRegistry
 
 RECEIVED_US = 1_751_295_600_000_000
 MAX_EVENTS = 5000

@@ -13,9 +13,9 @@ from alertd.errors import InvalidInput
 from alertd.http.decode import EventDecoder, MediaType
 from alertd.http.event_input import TooManyEvents
 from alertd.http.strict import Undecodable
-from alertd.intake import Draft
+from alertd.ingest.intake import Draft
+from alertd.ingest.series import SeriesRegistry
 from alertd.model import RefusalReason
-from alertd.series import SeriesRegistry
 
 NOW_US = 1_751_295_600_000_000
 MAX_EVENTS = 100

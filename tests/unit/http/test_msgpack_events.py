@@ -12,8 +12,8 @@ from alertd.errors import InvalidInput
 from alertd.http.decode import EventDecoder, MediaType
 from alertd.http.event_input import TooManyEvents
 from alertd.http.strict import Undecodable
-from alertd.intake import Draft
-from alertd.series import SeriesRegistry
+from alertd.ingest.intake import Draft
+from alertd.ingest.series import SeriesRegistry
 
 RECEIVED_US = 1_751_295_600_000_000
 MAX_EVENTS = 100

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from werkzeug.exceptions import ImATeapot, RequestTimeout
 
-from alertd.config_errors import ConfigError, ConfigProblem
+from alertd.config.errors import ConfigError, ConfigProblem
 from alertd.errors import (
     AlertdError,
     Conflict,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from alertd.housekeeping import Housekeeper
 from alertd.metrics import Metrics
 from alertd.model import Announcement, DeliveryStatus
 from alertd.store import pruning
 from alertd.store.history import HistoryQuery
 from alertd.store.store import Store, open_store
+from alertd.upkeep.housekeeping import Housekeeper
 from tests.unit.store.store_samples import (
     OPS,
     SLACK,

@@ -1,0 +1,384 @@
+"""What a person can configure, and the reading of it from TOML.
+
+Owns the keys, their units, defaults and bounds, and the checks across sections and files.
+``etc/alertd.toml`` shows every key; a test holds the two together. Leaves the words of one
+channel to ``channels/config.py`` and of one rule to ``rules.py``.
+
+Invariant: a ``Config`` that ``load`` returned can be run: nothing in it has to be checked again.
+"""
+
+from __future__ import annotations
+
+import glob
+import ipaddress
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta, Struct
+
+from alertd.channels.check import url_problem
+from alertd.channels.config import ChannelConfig
+from alertd.config.channels import read_channels
+from alertd.config.document import Document
+from alertd.config.errors import ConfigError
+from alertd.config.policy import read_routes, read_tables
+from alertd.config.rules import TomlRule, read_rules
+from alertd.errors import Problem
+from alertd.model import Limits, Timing
+from alertd.notify.announce import DEFAULT_GROUP_BY
+from alertd.notify.route import Defaults, Route
+from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
+from alertd.rules import EMAIL, RuleSetting, seconds_to_us
+
+MAX_INCLUDED_FILES: Final = 1000
+MAX_LABEL_CHARS: Final = 100
+
+Bytes = Annotated[int, Meta(ge=1024, le=2**30)]
+Count = Annotated[int, Meta(ge=1, le=10_000_000)]
+Days = Annotated[float, Meta(ge=0.01, le=36_500)]
+Seconds = Annotated[float, Meta(ge=0.01, le=366 * 86_400)]
+SecondsOrZero = Annotated[float, Meta(ge=0, le=366 * 86_400)]
+
+
+class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file; every key has a default."""
+
+    def problems(self) -> list[Problem]:
+        """Return what no single bound can say; paths are JSON pointers into the table."""
+        return []
+
+
+class ServerConfig(_Section, frozen=True, kw_only=True):
+    """``[server]``: the HTTP listener."""
+
+    bind: str = "127.0.0.1:9470"
+    """``host:port`` or ``[ipv6]:port``; port 0 lets the kernel choose."""
+    public_url: str | None = None
+    """The address at which people reach the daemon; default ``http://`` and ``bind``."""
+    max_body_bytes: Bytes = 8 * 1024 * 1024
+    max_events_per_request: Count = 10_000
+    max_connections: Count = 1000
+    keep_alive_timeout_secs: Seconds = 75
+    send_timeout_secs: Seconds = 30
+    shutdown_grace_secs: SecondsOrZero = 5
+
+    @property
+    def base_url(self) -> str:
+        """The base of links in notifications, without a slash at its end."""
+        return (self.public_url or f"http://{self.bind}").rstrip("/")
+
+    def problems(self) -> list[Problem]:
+        """Return what is wrong with the addresses."""
+        problems = [Problem("/bind", message)] if (message := _bind_problem(self.bind)) else []
+        if self.public_url is not None and (message := url_problem(self.public_url)):
+            problems.append(Problem("/public_url", message))
+        return problems
+
+
+class StoreConfig(_Section, frozen=True, kw_only=True):
+    """``[store]``: the SQLite database."""
+
+    path: str | None = None
+    """The file; default ``$STATE_DIRECTORY/alertd.db``, else ``data/alertd.db``."""
+    durability: Literal["full", "relaxed"] = "full"
+    fold_after_events: Count = 1_000_000
+    """So many events make a segment."""
+    fold_after_secs: Seconds = 86_400
+    """Fewer are folded when the oldest has waited for so long."""
+    event_retention_days: Days = 30
+    rollup_retention_days: Days = 365
+    """Sums by minute of events that are gone; at least ``event_retention_days``."""
+    history_retention_days: Days = 90
+    quarantine_retention_days: Days = 30
+
+    @property
+    def event_retention_us(self) -> int:
+        """``event_retention_days`` in microseconds."""
+        return seconds_to_us(self.event_retention_days * 86_400)
+
+    @property
+    def history_retention_us(self) -> int:
+        """How long ended incidents are kept, in microseconds: at least as long as events.
+
+        What is judged again, from the store, is held against what was told of it.
+        """
+        days = max(self.history_retention_days, self.event_retention_days)
+        return seconds_to_us(days * 86_400)
+
+    def resolve_path(self, environ: Mapping[str, str] = os.environ) -> Path:
+        """Return where the database is.
+
+        systemd sets ``STATE_DIRECTORY`` (systemd.exec(5)): directories with colons in between.
+        """
+        if self.path is not None:
+            return Path(self.path)
+        state_directory = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+        return Path(state_directory or "data") / "alertd.db"
+
+    def problems(self) -> list[Problem]:
+        """Refuse a path that cannot name a file, and rollups that would go before their events."""
+        problems = []
+        if self.path is not None and (not self.path.strip() or "\0" in self.path):
+            problems.append(Problem("/path", f"expected the path of a file, got {self.path!r}"))
+        if self.rollup_retention_days < self.event_retention_days:
+            message = f"expected at least event_retention_days ({self.event_retention_days:g})"
+            problems.append(
+                Problem("/rollup_retention_days", f"{message}, got {self.rollup_retention_days:g}")
+            )
+        return problems
+
+
+class EngineConfig(_Section, frozen=True, kw_only=True):
+    """``[engine]``: what is admitted and kept in memory."""
+
+    max_future_skew_secs: SecondsOrZero = 60
+    dedup_horizon_secs: SecondsOrZero = 86_400
+    snapshot_interval_secs: Seconds = 30
+    snapshot_every_events: Count = 5_000_000
+    """A snapshot is taken before the interval is over when so many events have been judged."""
+    reconcile_interval_secs: Seconds = 60
+    max_queue_events: Count = 200_000
+    """Accepted into the queue and not yet durable; at the bound requests are told 429."""
+    max_series: Count = 1_000_000
+    max_groups_per_rule: Count = Limits().groups_per_rule
+    """Some 1 KB each; at the bound a new group's events are stored and not judged by the rule."""
+    max_events_per_group: Count = Limits().events_per_group
+    """That a rule's windows and lateness need, 16 bytes each; further ones as above."""
+    max_remembered_ids: Count = 1_000_000
+    """Event ids (some 100 bytes each); at the bound the oldest are forgotten early."""
+    max_remembered_requests: Count = 1_000_000
+    """Idempotency-Keys (some 300 bytes on disk each); the oldest go first, as above."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the engine keeps at most."""
+        return Limits(
+            groups_per_rule=self.max_groups_per_rule, events_per_group=self.max_events_per_group
+        )
+
+
+class NotifyConfig(_Section, frozen=True, kw_only=True):
+    """``[notify]``: how long and how often a notification is tried, and how many at a time."""
+
+    retry_first_secs: Seconds = 1
+    retry_max_secs: Seconds = 300
+    max_age_secs: Seconds = 86_400
+    max_attempts: Count = 1000
+    concurrency_per_channel: Annotated[int, Meta(ge=1, le=1000)] = 8
+    shutdown_deadline_secs: SecondsOrZero = 5
+    allow_private_endpoints: bool = False
+    """Whether endpoints set over HTTP may lead to loopback and private addresses."""
+    group_by: tuple[str, ...] = DEFAULT_GROUP_BY
+    """With the channel, what one message may hold: labels, ``ruleName`` and ``severity``."""
+    group_wait_secs: SecondsOrZero = 0
+    group_interval_secs: SecondsOrZero = 10
+    collapse: bool = True
+    """Whether an incident that ended before it could be told is told in one message."""
+
+    @property
+    def timing(self) -> Timing:
+        """When the notifications of a group may leave."""
+        return Timing(
+            wait_us=seconds_to_us(self.group_wait_secs),
+            interval_us=seconds_to_us(self.group_interval_secs),
+            collapse=self.collapse,
+        )
+
+    def problems(self) -> list[Problem]:
+        """Refuse waits that would shrink, and what cannot be grouped by."""
+        problems = [
+            Problem(f"/group_by/{index}", message)
+            for index, name in enumerate(self.group_by)
+            if (message := _label_problem(name, self.group_by[:index]))
+        ]
+        if self.retry_first_secs > self.retry_max_secs:
+            message = f"expected at most retry_max_secs ({self.retry_max_secs:g})"
+            problems.append(
+                Problem("/retry_first_secs", f"{message}, got {self.retry_first_secs:g}")
+            )
+        return problems
+
+
+class LoggingConfig(_Section, frozen=True, kw_only=True):
+    """``[logging]``: what is written to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = "auto"
+    """``auto`` is ``console`` on a terminal and ``json`` elsewhere."""
+
+
+class HostMetricsConfig(_Section, frozen=True, kw_only=True):
+    """``[host_metrics]``: events about this machine."""
+
+    enabled: bool = False
+    interval_secs: Annotated[float, Meta(ge=0.5, le=3600)] = 5
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """Everything that the files say, with the defaults of what they do not say."""
+
+    server: ServerConfig = ServerConfig()
+    store: StoreConfig = StoreConfig()
+    engine: EngineConfig = EngineConfig()
+    notify: NotifyConfig = NotifyConfig()
+    logging: LoggingConfig = LoggingConfig()
+    host_metrics: HostMetricsConfig = HostMetricsConfig()
+    channels: dict[str, ChannelConfig] = msgspec.field(default_factory=dict)
+    rules: tuple[TomlRule, ...] = ()
+    route: tuple[RouteSpec, ...] = ()
+    mute: tuple[MuteSpec, ...] = ()
+    inhibit: tuple[InhibitSpec, ...] = ()
+    include: tuple[str, ...] = ()
+    """Patterns of further files, relative to the file that names them."""
+
+    @property
+    def defaults(self) -> Defaults:
+        """How what a rule names is told."""
+        return Defaults(self.notify.group_by, self.notify.timing)
+
+    def routes(self) -> tuple[Route, ...]:
+        """Return the routes as the decisions take them."""
+        return tuple(
+            spec.compiled(number, self.defaults) for number, spec in enumerate(self.route, start=1)
+        )
+
+
+SECTIONS: Final[Mapping[str, type[_Section]]] = {
+    "server": ServerConfig,
+    "store": StoreConfig,
+    "engine": EngineConfig,
+    "notify": NotifyConfig,
+    "logging": LoggingConfig,
+    "host_metrics": HostMetricsConfig,
+}
+
+_MAIN_ONLY: Final = {"include": None, "route": None, "mute": None, "inhibit": None}
+_INCLUDABLE: Final = {"channels": None, "rules": None}
+
+
+def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
+    """Return the configuration in ``path`` and in the files that it includes.
+
+    Reads secret and certificate files too, to see that they are there. Raises ``ConfigError``
+    with every mistake in every file.
+    """
+    main = Document(path)
+    main.refuse_unknown((), main.table, {**SECTIONS, **_INCLUDABLE, **_MAIN_ONLY})
+    # Any: each section has its own type; ``Config`` is built from them by name.
+    sections: dict[str, Any] = {name: _section(main, name) for name in SECTIONS}
+    _check_queue(main, sections["server"], sections["engine"])
+    mute = read_tables(main, "mute", MuteSpec)
+    inhibit = read_tables(main, "inhibit", InhibitSpec)
+    include = _patterns(main)
+    documents = [main, *_included(main, include)]
+    channels, channel_names = read_channels(documents, environ)
+    route = read_routes(main, channel_names - {EMAIL})
+    rules = read_rules(documents, RuleSetting(channel_names, sections["store"].event_retention_us))
+    problems = [problem for document in documents for problem in document.problems]
+    if problems:
+        raise ConfigError(problems)
+    return Config(
+        **sections,
+        channels=channels,
+        rules=rules,
+        route=route,
+        mute=mute,
+        inhibit=inhibit,
+        include=include,
+    )
+
+
+def _section(main: Document, name: str) -> _Section:
+    """Return one section; what is wrong in it is noted, and the default stands in."""
+    section = SECTIONS[name]
+    table = main.subtable((name,), main.table.get(name, {}))
+    if table is None:
+        return section()
+    values, wrong = main.values((name,), table, section)
+    read = section(**values)
+    main.refuse_all(
+        (name,), table, (p for p in read.problems() if p.path.removeprefix("/") not in wrong)
+    )
+    return read
+
+
+def _check_queue(main: Document, server: ServerConfig, engine: EngineConfig) -> None:
+    if engine.max_queue_events < server.max_events_per_request:
+        main.refuse(
+            ("engine", "max_queue_events"),
+            "expected at least server.max_events_per_request "
+            f"({server.max_events_per_request}), or a full request would never fit, "
+            f"got {engine.max_queue_events}",
+        )
+
+
+def _patterns(main: Document) -> tuple[str, ...]:
+    entries = main.table.get("include", [])
+    if isinstance(entries, list) and all(isinstance(entry, str) for entry in entries):
+        return tuple(entries)
+    main.refuse(("include",), 'expected an array of file patterns, like ["rules.d/*.toml"]')
+    return ()
+
+
+def _included(main: Document, patterns: tuple[str, ...]) -> list[Document]:
+    """Return what the files that ``patterns`` name say, in their order."""
+    directory = main.path.parent
+    for index, pattern in enumerate(patterns):
+        if not glob.has_magic(pattern) and not included_files(directory, (pattern,)):
+            main.refuse(("include", index), f"expected a file, {pattern!r} is not there")
+    files = included_files(directory, patterns)
+    if len(files) > MAX_INCLUDED_FILES:
+        main.refuse(("include",), f"expected at most {MAX_INCLUDED_FILES} files, got {len(files)}")
+        return []
+    documents = [Document(file) for file in files]
+    for document in documents:
+        for key in document.table.keys() - _INCLUDABLE.keys():
+            document.refuse(
+                (key,), f"belongs in {main.path}; expected [[rules]] and [channels.*] only"
+            )
+    return documents
+
+
+def include_patterns(path: Path) -> tuple[str, ...]:
+    """Return what the main file at ``path`` includes; nothing where that cannot be read."""
+    return _patterns(Document(path))
+
+
+def included_files(directory: Path, patterns: Iterable[str]) -> list[Path]:
+    """Return the files that ``patterns`` name, each once, those of one pattern by name."""
+    found = (sorted(glob.glob(pattern, root_dir=directory)) for pattern in patterns)
+    return list(dict.fromkeys(directory / name for names in found for name in names))
+
+
+def _label_problem(name: str, earlier: Sequence[str]) -> str | None:
+    if not name.strip() or not name.isprintable() or len(name) > MAX_LABEL_CHARS:
+        return f"expected the name of a label, of 1 to {MAX_LABEL_CHARS} printable characters"
+    return f"expected each name once, got {name!r} again" if name in earlier else None
+
+
+def _bind_problem(bind: str) -> str | None:
+    """Return why ``bind`` cannot be listened on, None if it can."""
+    try:
+        parts = urlsplit(f"//{bind}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if host is None or port is None or "@" in bind or parts.netloc != bind:
+        return f"expected host:port, like 127.0.0.1:9470 or [::1]:9470, got {bind!r}"
+    if not _is_loopback(host):
+        return (
+            f"expected a loopback address (127.0.0.1, [::1], localhost), got {bind!r}: there is "
+            "no authentication yet; to be reached from elsewhere, put a proxy that has it in front"
+        )
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,1 @@
+"""What an event meets before it is stored: admission, its series, what was accepted before."""

@@ -1,0 +1,1 @@
+"""The one road of everything that changes the engine's state: append → step → record."""

@@ -1,0 +1,250 @@
+"""From the disk to the engine: each input judged in its order, and what follows recorded.
+
+Owns when the engine is given what: durable entries in order of position, ticks of the clock in
+between. Transitions become incidents and notifications in one commit with the position that they
+come from; while the store cannot take them nothing more is judged. Leaves the durability of the
+inputs to ``appender.py``, and what is said in a notification to ``notify/``.
+
+Invariants: positions reach the engine in order, each once, and no tick runs ahead of a batch
+that was received before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+import trio
+
+from alertd.clock import Clock
+from alertd.engine.engine import Engine
+from alertd.engine.inputs import Reconsider, RulesChanged, Tick
+from alertd.errors import StoreUnavailable
+from alertd.ingest.series import SeriesRegistry
+from alertd.metrics import Metrics
+from alertd.model import US_PER_S, Announcement, EndReason, EventBatch, Transition
+from alertd.notify.announce import Announcer
+from alertd.pipeline.backfill import start_warm
+from alertd.pipeline.work import Backlog, Entry
+from alertd.rules import RuleChange, compile_rule
+from alertd.store.protocols import EventStore
+
+SLICE_EVENTS: Final = 5_000
+"""Events that the engine is given between two looks at other tasks."""
+RECORD_PORTION: Final = 50
+"""Transitions that one commit records: some 10 ms, for which events may have to wait."""
+LONGEST_SLEEP_S: Final = 1.0
+STORE_RETRY_S: Final = 1.0
+MAX_LOGGED_TRANSITIONS: Final = 100
+"""Changes of state that one step logs in full; a storm's others are counted in one line."""
+
+log = structlog.get_logger(__name__)
+
+
+class IncidentSink(Protocol):
+    """Where transitions are recorded."""
+
+    async def record(self, announcements: Sequence[Announcement], *, applied: int) -> None:
+        """Record incidents and notifications in one transaction. Doing it twice is harmless."""
+        ...
+
+
+class Evaluator:
+    """Steps the engine, and records what it finds."""
+
+    def __init__(
+        self,
+        *,
+        engine: Engine,
+        events: EventStore,
+        incidents: IncidentSink,
+        registry: SeriesRegistry,
+        announcer: Announcer,
+        backlog: Backlog,
+        clock: Clock,
+        metrics: Metrics,
+        applied: int,
+        on_recorded: Callable[[], None],
+    ) -> None:
+        self.engine = engine
+        self.applied = applied
+        """Position of the last entry whose effects are recorded."""
+        self.transitions = 0
+        """How many there have been; with ``applied`` it tells whether anything has changed."""
+        self.judged_events = 0
+        """Events that the engine was given since the start."""
+        self.between_steps = trio.Lock()
+        """Held while the engine steps and records; hold it to see a state at one position."""
+        self._events = events
+        self._incidents = incidents
+        self._registry = registry
+        self._announcer = announcer
+        self._backlog = backlog
+        self._clock = clock
+        self._metrics = metrics
+        self._on_recorded = on_recorded
+        self._is_ending = False
+
+    def hurry(self) -> None:
+        """The process is to end soon: from now on nothing waits for a store that refuses.
+
+        It raises ``StoreUnavailable`` instead of recording again and again; recovery finds the
+        same transitions at the next start.
+        """
+        self._is_ending = True
+
+    async def run(self, to_judge: trio.MemoryReceiveChannel[list[Entry]]) -> None:
+        """Judge what comes, and what the clock makes due, until ``to_judge`` is closed."""
+        while True:
+            entries: list[Entry] = []
+            with trio.move_on_after(self._idle_s()):
+                try:
+                    entries = await to_judge.receive()
+                except trio.EndOfChannel:
+                    return
+            for entry in entries:
+                async with self.between_steps:
+                    await self._judge(entry)
+            if not entries:
+                async with self.between_steps:
+                    await self.tick()
+
+    def _idle_s(self) -> float:
+        """Return how long to wait for a batch before the clock must be looked at."""
+        wake_us = self.engine.next_wake_us()
+        if self._backlog or wake_us is None:
+            return LONGEST_SLEEP_S
+        return min(LONGEST_SLEEP_S, max(0.0, (wake_us - self._clock.now_us()) / US_PER_S))
+
+    async def _judge(self, entry: Entry) -> None:
+        transitions = []
+        if isinstance(entry.body, EventBatch):
+            for part in entry.body.slices(SLICE_EVENTS):
+                transitions += self.engine.step(part)
+                self.judged_events += len(part)
+                await trio.lowlevel.checkpoint()
+        else:
+            transitions += self.engine.step(rules_changed(entry.body))
+            transitions += await self._start_warm(entry.body, entry.position)
+        await self._record(transitions, entry.position)
+        self.applied = entry.position
+        self._backlog.judged(entry)
+
+    async def _start_warm(self, change: RuleChange, position: int) -> list[Transition]:
+        """Tell new rules what is stored, however long the store needs, as ``_record`` does.
+
+        Going on without would make the incidents depend on what the store could do just then.
+        """
+        while True:
+            try:
+                return await start_warm(
+                    self.engine,
+                    self._events,
+                    series_count=len(self._registry),
+                    at_us=change.at_us,
+                    position=position,
+                )
+            except StoreUnavailable as error:
+                if self._is_ending:
+                    raise
+                log.error("new rules wait for the store", error=str(error))
+                await trio.sleep(STORE_RETRY_S)
+
+    async def tick(self) -> int:
+        """Judge what the clock has made due; return how far it has gone.
+
+        The caller holds ``between_steps``.
+        """
+        now_us = self._backlog.judgeable_until_us
+        await self._record(self.engine.step(Tick(now_us)), self.applied)
+        return now_us
+
+    async def reconsider(self, event: Reconsider) -> int:
+        """Have the engine judge a stretch of the past again; return how many transitions follow.
+
+        The caller holds ``between_steps``.
+        """
+        transitions = self.engine.step(event)
+        await self._record(transitions, self.applied)
+        return len(transitions)
+
+    async def mark_applied(self, position: int) -> None:
+        """Note in the store that everything found up to ``position`` is recorded.
+
+        ``applied`` was ``position`` while the caller held ``between_steps``. A store that cannot
+        write is passed over: a replay then records a little more again.
+        """
+        try:
+            await self._incidents.record((), applied=position)
+        except StoreUnavailable as error:
+            log.warning("the applied position is not noted", error=str(error))
+
+    async def _record(self, transitions: list[Transition], position: int) -> None:
+        """Record what was found, however long the store needs; meanwhile nothing is judged.
+
+        A storm is recorded in portions, so that commits of events come in between. Only the
+        last says that ``position`` is applied: a replay repeats the others without effect.
+        Raises ``StoreUnavailable`` after ``hurry``.
+        """
+        log_transitions(transitions)
+        for start in range(0, len(transitions), RECORD_PORTION):
+            end = start + RECORD_PORTION
+            applied = position if end >= len(transitions) else self.applied
+            await self._record_portion(transitions[start:end], applied)
+
+    async def _record_portion(self, transitions: list[Transition], applied: int) -> None:
+        announcements = []
+        self.transitions += len(transitions)
+        for transition in transitions:
+            self._metrics.transitions.labels(transition.kind.value).inc()
+            announcement = self._announcer.announce(transition)
+            if announcement is not None:
+                announcements.append(announcement)
+        while announcements:
+            try:
+                await self._incidents.record(announcements, applied=applied)
+            except StoreUnavailable as error:
+                if self._is_ending:
+                    raise
+                log.error("incidents wait for the store", error=str(error), count=len(transitions))
+                await trio.sleep(STORE_RETRY_S)
+                continue
+            self._on_recorded()
+            return
+
+
+def rules_changed(change: RuleChange) -> RulesChanged:
+    """Return a change of rules as the engine takes it; an inactive rule does not watch."""
+    deleted = [(rule_id, EndReason.RULE_DELETED) for rule_id in change.deleted]
+    paused = [
+        (record.id, EndReason.RULE_CHANGED) for record in change.put if not record.spec.is_active
+    ]
+    return RulesChanged(
+        at_us=change.at_us,
+        put=tuple(compile_rule(record) for record in change.put if record.spec.is_active),
+        dropped=(*deleted, *paused),
+        limits=change.limits,
+    )
+
+
+_STATES = {"pending": "ok → pending", "cleared": "pending → ok", "firing": "pending → firing",
+           "resolved": "firing → resolved", "corrected": "corrected by late data"}  # fmt: skip
+
+
+def log_transitions(transitions: Sequence[Transition]) -> None:
+    """Log one line for each change of state, with its value."""
+    for transition in transitions[:MAX_LOGGED_TRANSITIONS]:
+        incident = transition.incident
+        reason = None if incident is None else incident.end_reason
+        log.info(
+            _STATES[transition.kind.value],
+            rule=transition.rule.name,
+            group=dict(transition.group),
+            value=transition.value,
+            threshold=f"{transition.rule.operator.value} {transition.rule.threshold:g}",
+            **({} if incident is None else {"incident": incident.id}),
+            **({} if reason is None else {"reason": reason.value}),
+        )
+    if len(transitions) > MAX_LOGGED_TRANSITIONS:
+        log.warning("more changes of state", count=len(transitions) - MAX_LOGGED_TRANSITIONS)

@@ -1,0 +1,1 @@
+"""What keeps the daemon going in the background: recovery, snapshots, late data, retention."""

@@ -1,0 +1,142 @@
+"""What is refused because a limit is reached, and what senders do that rules do not expect.
+
+Owns how that is told: by name in ``/api/status``, counted in ``/metrics``, and in the log with
+one line a minute. The refusing and the counting are the engine's (``engine/observed.py``) and
+the registry's; this reads their counts now and then, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from heapq import nlargest
+from typing import Final
+
+import structlog
+from msgspec import Struct
+
+from alertd.engine.engine import Engine
+from alertd.ingest.series import SeriesRegistry
+from alertd.metrics import Metrics
+from alertd.model import US_PER_S, Labels
+
+LOG_EVERY_S: Final = 60.0
+MAX_SHOWN: Final = 100
+
+_GROUPS: Final = "max_groups_per_rule"
+_EVENTS: Final = "max_events_per_group"
+_SERIES: Final = "max_series"
+
+log = structlog.get_logger(__name__)
+
+
+class Refusal(Struct, frozen=True, rename="camel"):
+    """What one limit keeps from one rule, or from everybody."""
+
+    limit: str
+    """The key of ``[engine]``."""
+    events: int | None
+    """Events stored and not judged by the rule since it became active. None with ``max_series``:
+    those are not stored, and counted with all that is refused on arrival."""
+    rule_id: str | None = None
+    rule_name: str | None = None
+    metric_name: str | None = None
+    latest: dict[str, str] | None = None
+    """The labels of the group, or the series, that was refused last; None after a restart."""
+
+
+class ObservedGap(Struct, frozen=True, rename="camel"):
+    """A rule whose groups get their events further apart than it allows them to be late."""
+
+    rule_id: str
+    rule_name: str
+    count: int
+    greatest_secs: float
+    allowed_lateness_secs: float
+
+
+class LimitWatch:
+    """Looks for refusals, and tells of those that are new."""
+
+    def __init__(self, engine: Engine, registry: SeriesRegistry, metrics: Metrics) -> None:
+        self._engine = engine
+        self._registry = registry
+        self._metrics = metrics
+        self._seen = {_key(refusal): self._count(refusal) for refusal in self._all()}
+        self._logged = dict(self._seen)
+        self._log_from_s = 0.0
+
+    def refusals(self) -> list[Refusal]:
+        """Return what is refused, the most first; at most ``MAX_SHOWN``. O(rules)."""
+        return nlargest(MAX_SHOWN, self._all(), key=self._count)
+
+    def gaps(self) -> list[ObservedGap]:
+        """Return the rules with gaps, the greatest first; at most ``MAX_SHOWN``. O(rules)."""
+        found = (
+            ObservedGap(
+                rule_id=rule.id,
+                rule_name=rule.name,
+                count=observed.gaps,
+                greatest_secs=observed.greatest_gap_us / US_PER_S,
+                allowed_lateness_secs=rule.allowed_lateness_us / US_PER_S,
+            )
+            for rule, observed in self._engine.observed()
+            if observed.gaps
+        )
+        return nlargest(MAX_SHOWN, found, key=lambda gap: gap.greatest_secs)
+
+    def look(self, now_s: float) -> None:
+        """Count what was refused since the last look; log it if a minute has passed. O(rules)."""
+        present = {_key(refusal): refusal for refusal in self._all()}
+        for key, refusal in present.items():
+            if refusal.events is not None:
+                more = _more(refusal.events, self._seen.get(key, 0))
+                self._metrics.events_not_judged.labels(refusal.limit).inc(more)
+        self._seen = {key: self._count(refusal) for key, refusal in present.items()}
+        if now_s < self._log_from_s:
+            return
+        news = {key: _more(n, self._logged.get(key, 0)) for key, n in self._seen.items()}
+        worst = max(news, key=lambda key: news[key], default=None)
+        if worst is not None and news[worst] > 0:
+            self._log(present[worst], news[worst], sum(n > 0 for n in news.values()) - 1)
+            self._logged, self._log_from_s = self._seen, now_s + LOG_EVERY_S
+
+    def _count(self, refusal: Refusal) -> int:
+        return self._registry.refused if refusal.events is None else refusal.events
+
+    def _log(self, refusal: Refusal, events: int, others: int) -> None:
+        of_rule = refusal.rule_name is not None
+        log.warning(
+            f"a limit is reached: events are {'stored and not judged' if of_rule else 'refused'}; "
+            f"raise engine.{refusal.limit}, or have fewer",
+            limit=refusal.limit,
+            **({"events": events} if of_rule else {}),
+            **({"rule": refusal.rule_name} if of_rule else {"metric": refusal.metric_name}),
+            **{"group" if of_rule else "labels": refusal.latest},
+            others_that_are_refused=others,
+        )
+
+    def _all(self) -> Iterator[Refusal]:
+        registry = self._registry
+        if registry.latest_refused is not None:
+            metric_name, labels = registry.latest_refused
+            yield Refusal(_SERIES, None, metric_name=metric_name, latest=_plain(labels))
+        for rule, observed in self._engine.observed():
+            for limit, events, latest in (
+                (_GROUPS, observed.newcomer_events, observed.latest_newcomer),
+                (_EVENTS, observed.overflow_events, observed.latest_full),
+            ):
+                if events:
+                    yield Refusal(limit, events, rule.id, rule.name, latest=_plain(latest))
+
+
+def _more(count: int, before: int) -> int:
+    """Return by how much a count has grown; it began anew if the rule has changed."""
+    return count - before if count >= before else count
+
+
+def _key(refusal: Refusal) -> tuple[str, str | None]:
+    return refusal.limit, refusal.rule_id
+
+
+def _plain(labels: Labels | None) -> dict[str, str] | None:
+    return None if labels is None else dict(labels)

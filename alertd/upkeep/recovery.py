@@ -1,0 +1,243 @@
+"""Start-up: from what is on disk to the state as it was.
+
+Owns the order: the series, the newest good snapshot, then the log behind its position, through
+the same engine and the same recording as live. What the log up to ``meta.applied_position`` led to
+was recorded in its time, and may have been forgotten since: it is not recorded again. Of what lies
+behind, ids are functions of content: what had been recorded before the stop stays as it is.
+
+Invariant: afterwards the engine has seen every position up to ``applied``, each once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import structlog
+import trio
+
+from alertd.engine.engine import Engine
+from alertd.ingest.dedup import DedupIndex
+from alertd.ingest.series import SeriesRegistry
+from alertd.model import EventBatch, Series, Transition
+from alertd.notify.announce import Announcer
+from alertd.pipeline.backfill import start_warm
+from alertd.pipeline.evaluator import rules_changed
+from alertd.rules import RuleChange
+from alertd.store.failures import StoreCorrupt
+from alertd.store.files import FILES, Files
+from alertd.store.protocols import LogEntry
+from alertd.store.snapshots import newest_snapshot
+from alertd.store.store import Store
+from alertd.upkeep.snapshotter import SnapshotUnusable, unpack_state
+
+log = structlog.get_logger(__name__)
+
+RECORD_EVERY: Final = 1_000
+"""Announcements that replay gathers before it records them."""
+PART_ENTRIES: Final = 64
+PART_EVENTS: Final = 5_000
+"""Replay takes so much between two looks at other tasks, or one entry that is larger."""
+PARTS_AHEAD: Final = 2
+PROGRESS_EVERY_EVENTS: Final = 1_000_000
+
+
+@dataclass(slots=True, frozen=True)
+class RejectedSnapshot:
+    """A snapshot that was not used, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Recovered:
+    """The state as it was, and how it was found; the numbers are shown in ``/api/status``."""
+
+    engine: Engine
+    registry: SeriesRegistry
+    dedup: DedupIndex
+    applied: int = 0
+    received_us: int = 0
+    """Receive time of the last entry of the log, or when the clock alone led to something later.
+
+    Time goes on from there: what was told then must not be undone by events received before.
+    """
+    snapshot_position: int = 0
+    rejected: list[RejectedSnapshot] = field(default_factory=list)
+    """Newer snapshots that were passed over, the newest first."""
+    replayed_entries: int = 0
+    replayed_events: int = 0
+
+
+async def recover(
+    store: Store,
+    announcer: Announcer,
+    *,
+    snapshots: Path,
+    new_state: Callable[[], tuple[SeriesRegistry, DedupIndex]],
+    on_progress: Callable[[str], None],
+    files: Files = FILES,
+) -> Recovered:
+    """Rebuild the state from ``store`` and the snapshots in the folder ``snapshots``.
+
+    ``new_state`` makes an empty registry and dedup index; ``on_progress`` is told now and then,
+    in a phrase, how far it has come.
+    """
+    recovered = await _load_snapshot(store, snapshots, new_state, files)
+    end = await store.events.end()
+    recovered.received_us = max(end.received_us, await store.incidents.told_us())
+    missing = await store.retention.missing_behind(recovered.applied)
+    if missing:
+        log.warning(
+            "the log is replayed without what retention has removed: windows, groups and incidents "
+            "from before are not known; an incident that is still on may stay so in the history",
+            snapshot=recovered.snapshot_position,
+            missing_entries=missing,
+        )
+    await _replay(recovered, store, announcer, on_progress)
+    log.info(
+        "recovered",
+        snapshot=recovered.snapshot_position,
+        position=recovered.applied,
+        replayed_events=recovered.replayed_events,
+        series=len(recovered.registry),
+        groups=recovered.engine.group_count(),
+    )
+    return recovered
+
+
+async def _replay(
+    recovered: Recovered, store: Store, announcer: Announcer, on_progress: Callable[[str], None]
+) -> None:
+    """Take what is behind the snapshot in the log, and record what is not recorded yet."""
+    recorded = await store.incidents.applied()
+    pending: list[Transition] = []
+    reported = 0
+    async with _parts_of_log(store, recovered.applied) as parts:
+        async for part in parts:
+            for entry in part:
+                found = await _apply(recovered, store, entry)
+                if entry.position > recorded:
+                    pending += found
+                recovered.applied = entry.position
+                if len(pending) >= RECORD_EVERY:
+                    await _record(store, announcer, pending, recovered.applied)
+            recovered.replayed_entries += len(part)
+            if recovered.replayed_events - reported >= PROGRESS_EVERY_EVENTS:
+                reported = recovered.replayed_events
+                on_progress(f"replaying the log: {reported} events")
+                log.info("replaying the log", events=reported, position=recovered.applied)
+    await _record(store, announcer, pending, recovered.applied)
+
+
+@asynccontextmanager
+async def _parts_of_log(
+    store: Store, after: int
+) -> AsyncIterator[trio.MemoryReceiveChannel[list[LogEntry]]]:
+    """Have the log read ahead of whoever takes its parts; what goes wrong is raised as it is."""
+    send, parts = trio.open_memory_channel[list[LogEntry]](PARTS_AHEAD)
+    try:
+        async with trio.open_nursery() as nursery, parts:
+            nursery.start_soon(_read_ahead, store, after, send)
+            yield parts
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from group  # the other task was cancelled for it
+
+
+async def _read_ahead(
+    store: Store, after: int, send: trio.MemorySendChannel[list[LogEntry]]
+) -> None:
+    """Read the log in parts, so that the next ones are decoded while one is judged."""
+    part: list[LogEntry] = []
+    events = 0
+    async with send, aclosing(store.events.replay(after)) as entries:
+        async for entry in entries:
+            part.append(entry)
+            events += len(entry.body) if isinstance(entry.body, EventBatch) else 0
+            if len(part) >= PART_ENTRIES or events >= PART_EVENTS:
+                await send.send(part)
+                part, events = [], 0
+        if part:
+            await send.send(part)
+
+
+async def _load_snapshot(
+    store: Store,
+    folder: Path,
+    new_state: Callable[[], tuple[SeriesRegistry, DedupIndex]],
+    files: Files,
+) -> Recovered:
+    """Return the state of the newest snapshot that can be read, or an empty one."""
+    all_series = await store.events.all_series()
+    end = await store.events.end()
+    passed_over: list[RejectedSnapshot] = []
+    older_than: Path | None = None
+    while True:
+        find = partial(
+            newest_snapshot, folder, not_after=end.position, older_than=older_than, files=files
+        )
+        found = await store.blocking.run(find)
+        for rejected in found.rejected:
+            _pass_over(passed_over, rejected.path, rejected.reason)
+        recovered, snapshot = _empty(all_series, new_state), found.snapshot
+        recovered.rejected = passed_over
+        if snapshot is None:
+            return recovered
+        try:
+            unpack_state(snapshot.chunks(), recovered.engine, recovered.dedup)
+        except (SnapshotUnusable, StoreCorrupt, OSError) as error:
+            _pass_over(passed_over, snapshot.path, str(error))
+            older_than = snapshot.path
+        else:
+            recovered.applied = recovered.snapshot_position = snapshot.position
+            return recovered
+
+
+def _pass_over(passed_over: list[RejectedSnapshot], path: Path, reason: str) -> None:
+    log.warning("snapshot rejected", file=path.name, reason=reason)
+    passed_over.append(RejectedSnapshot(path.name, reason))
+
+
+def _empty(
+    all_series: Iterable[Series], new_state: Callable[[], tuple[SeriesRegistry, DedupIndex]]
+) -> Recovered:
+    registry, dedup = new_state()
+    registry.load(all_series)
+    return Recovered(Engine(registry.get), registry, dedup)
+
+
+async def _apply(recovered: Recovered, store: Store, entry: LogEntry) -> list[Transition]:
+    body = entry.body
+    if isinstance(body, RuleChange):
+        return [
+            *recovered.engine.step(rules_changed(body)),
+            *await start_warm(
+                recovered.engine,
+                store.events,
+                series_count=len(recovered.registry),
+                at_us=body.at_us,
+                position=entry.position,
+            ),
+        ]
+    recovered.replayed_events += len(body)
+    recovered.dedup.remember(body, recovered.registry.get)
+    return recovered.engine.step(body)
+
+
+async def _record(
+    store: Store, announcer: Announcer, pending: list[Transition], applied: int
+) -> None:
+    """Record what replay found; what had been recorded before stays as it is."""
+    announcements = [
+        announcement
+        for transition in pending
+        if (announcement := announcer.announce(transition)) is not None
+    ]
+    pending.clear()
+    if announcements:
+        await store.incidents.record(announcements, applied=applied)

@@ -1,0 +1,221 @@
+"""The command line: what it prints where, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click.testing
+import pytest
+import structlog
+
+from alertd import __version__, app, cli
+from alertd.cli import configuration
+from alertd.config.settings import Config
+from alertd.errors import AlertdError
+from tests.receivers import Answer, http_receiver
+
+GOOD = '[channels.ops]\ntype = "webhook"\nurl = "http://127.0.0.1:8000/hook"\n'
+BAD = '[server]\nbind = 1\ncolour = "red"\n'
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ALERTD_CONFIG", raising=False)
+    yield
+    structlog.reset_defaults()
+
+
+def invoked(*arguments: str, environ: dict[str, str] | None = None) -> click.testing.Result:
+    return click.testing.CliRunner().invoke(cli.main, arguments, env=environ)
+
+
+def test_check_of_a_good_file_sums_it_up() -> None:
+    Path("a.toml").write_text(GOOD)
+    result = invoked("check", "--config", "a.toml")
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        0,
+        "a.toml: ok, 0 rules, 1 channel\n",
+        "",
+    )
+
+
+def test_check_of_a_bad_file_prints_every_mistake_and_exits_1() -> None:
+    Path("a.toml").write_text(BAD)
+    result = invoked("check", "--config", "a.toml")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        "a.toml:2: server.bind: expected a string, got a whole number",
+        "a.toml:3: server.colour: unknown key; known are bind, keep_alive_timeout_secs, "
+        "max_body_bytes, max_connections, max_events_per_request, public_url, send_timeout_secs, "
+        "shutdown_grace_secs",
+    ]
+
+
+def test_the_configuration_is_looked_for_in_the_stated_places() -> None:
+    Path("etc").mkdir()
+    Path("etc/alertd.toml").write_text(GOOD)
+    Path("b.toml").write_text("")
+    assert invoked("check").stdout.startswith("etc/alertd.toml: ok")
+    environ = {"ALERTD_CONFIG": "b.toml"}
+    assert invoked("check", environ=environ).stdout.startswith("b.toml: ok")
+    chosen = invoked("check", "--config", "etc/alertd.toml", environ=environ)
+    assert chosen.stdout.startswith("etc/alertd.toml: ok")
+
+
+@pytest.mark.skipif(
+    configuration.DEFAULT_PATHS[1].exists(), reason="alertd is configured on this machine"
+)
+def test_no_configuration_at_all_exits_1_and_says_where_it_was_looked_for() -> None:
+    result = invoked("check")
+    assert result.exit_code == 1
+    assert "neither etc/alertd.toml nor /etc/alertd/alertd.toml; name one with" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["chek"], ["check", "--confg", "x"], ["run", "x"]])
+def test_what_is_not_understood_exits_2(arguments: list[str]) -> None:
+    assert invoked(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["--version"]])
+def test_the_version_is_printed(arguments: list[str]) -> None:
+    assert invoked(*arguments).stdout == f"alertd {__version__}\n"
+
+
+def test_the_help_documents_the_exit_codes() -> None:
+    text = invoked("--help").stdout
+    assert [line.split()[0] for line in text.partition("Exit codes:")[2].splitlines() if line] == [
+        *("0", "1", "2", "3", "4")
+    ]
+
+
+def test_run_refuses_a_bad_file_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app, "run", lambda path, config: pytest.fail("started"))
+    Path("a.toml").write_text(BAD)
+    assert invoked("run", "--config", "a.toml").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (None, 0, ""),
+        (AlertdError("cannot listen on x"), 3, "cannot listen on x"),
+        (
+            ExceptionGroup("", [ExceptionGroup("", [AlertdError("no"), AlertdError("disk")])]),
+            3,
+            "disk",
+        ),
+        (ValueError("a defect"), 3, "ValueError: a defect"),
+        (ExceptionGroup("", [AlertdError("no"), ValueError("a defect")]), 3, "a defect"),
+    ],
+)
+def test_how_the_daemon_ended_is_logged_and_is_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch, error: Exception | None, code: int, text: str
+) -> None:
+    def run(path: Path, config: Config) -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(app, "run", run)
+    Path("a.toml").write_text("")
+    result = invoked("run", "--config", "a.toml")
+    assert result.exit_code == code
+    assert text in result.stderr
+    has_traceback = "Traceback" in result.stderr
+    assert has_traceback == ("defect" in text)
+
+
+def test_the_installed_command_works_without_a_terminal_and_without_colours() -> None:
+    Path("a.toml").write_text(BAD)
+    environ = {**os.environ, "ALERTD_CONFIG": "a.toml", "PYTHONWARNINGS": "error"}
+    result = subprocess.run(
+        [sys.executable, "-m", "alertd", "check"],
+        capture_output=True, text=True, env=environ, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.startswith("a.toml:2: server.bind: expected a string")
+    assert "\x1b" not in result.stderr
+
+
+def test_a_daemon_that_cannot_start_says_why_in_json_and_exits_3() -> None:
+    Path("file").write_text("")
+    Path("a.toml").write_text('[server]\nbind = "127.0.0.1:0"\n[store]\npath = "file/alertd.db"\n')
+    result = subprocess.run(
+        [sys.executable, "-m", "alertd", "run", "--config", "a.toml"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert result.returncode == 3
+    last = json.loads(result.stderr.splitlines()[-1])
+    assert (last["level"], last["event"]) == ("critical", "daemon_failed")
+
+
+ROUTED = """
+[channels.ops]
+type = "webhook"
+url = "http://127.0.0.1:8000/hook"
+[channels.boss]
+type = "webhook"
+url = "http://127.0.0.1:8000/boss"
+[[route]]
+matchers = { severity = "critical" }
+channels = ["ops"]
+escalate_after_secs = 900
+escalate_to = ["boss"]
+[[rules]]
+name = "Logins"
+type = "SIMPLE_COUNT"
+metric_name = "logins"
+threshold = 1
+window_duration_secs = 60
+severity = "critical"
+notifications = ["boss"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        (["severity=critical"], [("ops", "route 1", 0), ("boss", "route 1", 900)]),
+        (["ruleName=Logins"], [("ops", "route 1", 0), ("boss", "the rule", 0)]),
+        (["ruleName=Logins", "severity=info"], [("boss", "the rule", 0)]),
+        ([], []),
+    ],
+)
+def test_route_says_whom_an_incident_would_be_told(
+    labels: list[str], told: list[tuple[str, str, int]]
+) -> None:
+    Path("a.toml").write_text(ROUTED)
+    result = invoked("route", "--config", "a.toml", *labels)
+    assert result.exit_code == 0
+    lines = json.loads(result.stdout)
+    assert [(line["channel"], line["via"], line["afterSecs"]) for line in lines] == told
+    assert invoked("route", "--config", "a.toml", "severity").exit_code == 2
+
+
+@pytest.mark.parametrize("form", ["alertd", "alertmanager"])
+def test_notify_test_sends_one_message_and_says_how_that_went(form: str) -> None:
+    with http_receiver() as receiver:
+        config = f'[channels.ops]\ntype = "webhook"\nurl = "{receiver.url()}"\nformat = "{form}"\n'
+        Path("a.toml").write_text(config)
+        sent = invoked("notify", "test", "ops", "--config", "a.toml")
+        assert (sent.exit_code, sent.stderr) == (0, "")
+        assert "took the test message" in sent.stdout
+        assert receiver.url() not in sent.stdout, "the path may be a secret"
+        [request] = receiver.received
+        assert b"nothing is wrong" in request.body
+        body = json.loads(request.body)
+        assert body["kind" if form == "alertd" else "receiver"] in ("test", "ops")
+        receiver.otherwise = Answer(status=404)
+        failed = invoked("notify", "test", "ops", "--config", "a.toml")
+        assert failed.exit_code == 3
+        assert "404" in failed.stderr
+    unknown = invoked("notify", "test", "opps", "--config", "a.toml")
+    assert unknown.exit_code == 2
+    assert "did you mean 'ops'" in unknown.stderr

@@ -1,0 +1,416 @@
+"""What is held back is told when that is over, and what nobody acknowledges is told again.
+
+On a real store, with the clock in the test's hands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from alertd.config.settings import Config
+from alertd.delivery.notifier import Notifier, load_policy
+from alertd.delivery.reminders import Reminders
+from alertd.errors import Conflict, InvalidInput, NotFound
+from alertd.metrics import Metrics
+from alertd.model import (
+    US_PER_S,
+    Announcement,
+    DeliveryStatus,
+    Outgoing,
+    Settlement,
+    Target,
+    Timing,
+    Transition,
+    TransitionKind,
+)
+from alertd.notify.announce import Announcer
+from alertd.notify.settings import InhibitSpec, RouteSpec
+from alertd.notify.silence import Silence
+from alertd.rules import RuleRecord, compile_rule, parse_matcher
+from alertd.store.store import Store, open_store
+from tests.unit.store.store_samples import START_US, firing, record, resolved
+
+S = US_PER_S
+OPS = Target("ops")
+PROMPT = Timing(interval_us=0)
+
+
+@dataclass
+class Desk:
+    """A store, what decides about notifications, and a clock."""
+
+    store: Store
+    announcer: Announcer
+    reminders: Reminders
+    notifier: Notifier
+    now_us: int = START_US
+
+    def at(self, seconds: float) -> None:
+        self.now_us = START_US + round(seconds * S)
+
+    async def tell(self, transition: Transition) -> None:
+        """Record ``transition`` as found now."""
+        found = msgspec.structs.replace(transition, detected_us=self.now_us)
+        announcement = self.announcer.announce(found)
+        assert announcement is not None
+        await self.store.incidents.record([announcement], applied=1)
+
+    async def deliver(self) -> list[str]:
+        """Look at what waits, send what is due, and return the kinds of what was told."""
+        await self.reminders.look()
+        sent: list[Outgoing] = []
+        while found := await self.store.outbox.claim(self.now_us, limit=100):
+            sent += found
+            await self.store.outbox.settle(
+                [
+                    Settlement(
+                        id=one.id,
+                        status=DeliveryStatus.SUCCESS,
+                        attempts=1,
+                        next_attempt_us=self.now_us,
+                        last_error=None,
+                        at_us=self.now_us,
+                    )
+                    for one in found
+                ]
+            )
+        return [kind for one in sent for kind, _ in one.parts]
+
+    async def silence(self, ends_s: float, **matchers: str) -> Silence:
+        return await self.notifier.silence(
+            Silence(
+                id="",
+                matchers=tuple(parse_matcher(label, text) for label, text in matchers.items()),
+                starts_us=self.now_us,
+                ends_us=START_US + round(ends_s * S),
+                created_us=0,
+                created_by="ann",
+                comment="",
+            )
+        )
+
+    async def whats(self, incident_id: str) -> list[str]:
+        detail = await self.store.incidents.get(incident_id)
+        assert detail is not None
+        return [entry.what.value for entry in detail.timeline]
+
+
+@asynccontextmanager
+async def desk(folder: Path, config: Config | None = None) -> AsyncIterator[Desk]:
+    config = config or Config()
+    async with open_store(folder / "alertd.db") as store:
+        policy = await load_policy(store, config)
+        announcer = Announcer(
+            "http://alertd.example", timing=PROMPT, routes=config.routes(), policy=policy
+        )
+        made: list[Desk] = []
+
+        def now_us() -> int:
+            return made[0].now_us
+
+        reminders = Reminders(store.waiting, policy, announcer.timing_of, now_us, lambda: None)
+        ids = iter(range(1000))
+        notifier = Notifier(
+            outbox=store.outbox,
+            silences=store.silences,
+            incidents=store.incidents,
+            policy=policy,
+            now_us=now_us,
+            metrics=Metrics(),
+            wake_dispatch=lambda: None,
+            wake_reminders=reminders.wake,
+            random_bits=lambda bits: next(ids),
+        )
+        made.append(Desk(store, announcer, reminders, notifier))
+        yield made[0]
+
+
+def rule(name: str = "High Error Count", **changes: object) -> RuleRecord:
+    fields = {"notifications": (OPS,), "repeat_interval_secs": 600.0, **changes}
+    made = record(name)
+    return msgspec.structs.replace(made, spec=msgspec.structs.replace(made.spec, **fields))
+
+
+def begin(number: int = 0, *, of: RuleRecord | None = None) -> Transition:
+    of = of or rule()
+    begun = firing(START_US + number, rule=of).transition
+    return msgspec.structs.replace(begun, rule=compile_rule(of))
+
+
+def end(begun: Transition) -> Transition:
+    ended = resolved(Announcement(transition=begun, summary="")).transition
+    return msgspec.structs.replace(ended, rule=begun.rule)
+
+
+def id_of(transition: Transition) -> str:
+    assert transition.incident is not None
+    return transition.incident.id
+
+
+async def test_what_still_fires_when_a_silence_ends_is_told_then(tmp_path: Path) -> None:
+    begun = begin()
+    async with desk(tmp_path) as at:
+        await at.silence(60, service="payment")
+        await at.tell(begun)
+        assert await at.deliver() == []
+        at.at(59)
+        assert await at.deliver() == []
+        at.at(60)
+        assert await at.deliver() == ["firing"]
+        assert await at.deliver() == []
+        await at.tell(end(begun))
+        assert await at.deliver() == ["resolved"]
+        assert sorted(await at.whats(id_of(begun))) == [
+            *("fired", "queued", "queued", "resolved", "sent", "sent", "silenced"),
+        ]
+
+
+async def test_what_ended_under_a_silence_is_never_told_and_the_timeline_says_why(
+    tmp_path: Path,
+) -> None:
+    begun = begin()
+    async with desk(tmp_path) as at:
+        await at.silence(60, service="payment")
+        await at.tell(begun)
+        await at.tell(end(begun))
+        at.at(1000)
+        assert await at.deliver() == []
+        detail = await at.store.incidents.get(id_of(begun))
+        assert detail is not None
+        lines = {entry.what.value: entry.detail for entry in detail.timeline}
+        assert lines["silenced"].startswith("ops: silence ")
+        assert lines["withheld"] == "ops: it ended before it could be told (silenced)"
+        assert detail.item.status is DeliveryStatus.SUCCESS
+
+
+async def test_the_end_of_what_was_told_before_a_silence_is_told_after_it(tmp_path: Path) -> None:
+    begun = begin()
+    async with desk(tmp_path) as at:
+        await at.tell(begun)
+        assert await at.deliver() == ["firing"]
+        await at.silence(60, service="payment")
+        await at.tell(end(begun))
+        assert await at.deliver() == []
+        at.at(60)
+        assert await at.deliver() == ["resolved"]
+
+
+async def test_a_silence_that_is_ended_early_lets_go_at_once(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        silence = await at.silence(3600, service="payment")
+        await at.tell(begin())
+        assert await at.deliver() == []
+        at.at(5)
+        ended = await at.notifier.expire_silence(silence.id)
+        assert ended.ends_us == at.now_us
+        assert await at.deliver() == ["firing"]
+        with pytest.raises(NotFound):
+            await at.notifier.expire_silence("unknown")
+
+
+async def test_silences_and_what_they_hold_survive_a_restart(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        await at.silence(60, service="payment")
+        await at.tell(begin())
+    async with desk(tmp_path) as at:
+        assert await at.deliver() == []
+        await at.tell(begin(1))
+        assert await at.deliver() == []
+        at.at(60)
+        assert await at.deliver() == ["firing", "firing"]
+
+
+async def test_what_one_silence_lets_go_another_may_hold(tmp_path: Path) -> None:
+    begun = begin()
+    async with desk(tmp_path) as at:
+        first = await at.silence(60, service="payment")
+        await at.tell(begun)
+        await at.silence(90, ruleName="=~High.*")
+        await at.notifier.expire_silence(first.id)
+        assert await at.deliver() == []
+        at.at(90)
+        assert await at.deliver() == ["firing"]
+        assert (await at.whats(id_of(begun))).count("silenced") == 1, "one a second and reason"
+
+
+async def test_silences_that_ended_long_ago_are_forgotten(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        await at.silence(60, service="payment")
+        at.at(91 * 86_400)
+        kept = await at.silence(92 * 86_400, service="payment")
+        assert await at.store.silences.newest() == [kept]
+
+
+async def test_a_bad_silence_is_refused_and_not_kept(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        with pytest.raises(InvalidInput):
+            await at.silence(-1, service="payment")
+        assert await at.store.silences.newest() == []
+
+
+async def test_it_is_repeated_until_it_ends(tmp_path: Path) -> None:
+    begun = begin()
+    async with desk(tmp_path) as at:
+        await at.tell(begun)
+        told = []
+        for seconds in range(0, 3001, 100):
+            at.at(seconds)
+            if seconds == 2000:
+                await at.tell(end(begun))
+            told += [(seconds, kind) for kind in await at.deliver()]
+        assert told == [
+            *[(0, "firing"), (600, "repeat"), (1200, "repeat"), (1800, "repeat")],
+            (2000, "resolved"),
+        ]
+
+
+async def test_an_acknowledged_incident_is_not_repeated_and_its_end_is_told(
+    tmp_path: Path,
+) -> None:
+    begun = begin()
+    async with desk(tmp_path) as at:
+        await at.tell(begun)
+        assert await at.deliver() == ["firing"]
+        at.at(10)
+        await at.notifier.acknowledge(id_of(begun), "ann")
+        at.at(20)
+        await at.notifier.acknowledge(id_of(begun), "bob")
+        at.at(10_000)
+        assert await at.deliver() == []
+        detail = await at.store.incidents.get(id_of(begun))
+        assert detail is not None
+        assert (detail.acked_us, detail.acked_by) == (START_US + 10 * S, "ann")
+        await at.tell(end(begun))
+        assert await at.deliver() == ["resolved"]
+        with pytest.raises(Conflict):
+            await at.notifier.acknowledge(id_of(begun), "ann")
+        with pytest.raises(NotFound):
+            await at.notifier.acknowledge("unknown", "ann")
+
+
+async def test_a_repeat_waits_for_the_end_of_a_silence(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        await at.tell(begin())
+        assert await at.deliver() == ["firing"]
+        await at.silence(700, service="payment")
+        at.at(650)
+        assert await at.deliver() == []
+        at.at(700)
+        assert await at.deliver() == ["repeat"]
+
+
+async def test_without_an_interval_nothing_is_repeated(tmp_path: Path) -> None:
+    async with desk(tmp_path) as at:
+        await at.tell(begin(of=rule(repeat_interval_secs=0.0)))
+        assert await at.deliver() == ["firing"]
+        at.at(100_000)
+        assert await at.deliver() == []
+
+
+INHIBIT = Config(
+    inhibit=(
+        InhibitSpec(
+            source={"ruleName": "Payment is down"},
+            target={"ruleName": "High Error Count"},
+            equal=("service",),
+        ),
+    )
+)
+
+
+async def test_what_a_source_explains_is_told_when_the_source_has_ended_first(
+    tmp_path: Path,
+) -> None:
+    cause_rule = rule("Payment is down")
+    cause, effect = begin(of=cause_rule), begin(1)
+    async with desk(tmp_path, INHIBIT) as at:
+        await at.tell(cause)
+        assert await at.deliver() == ["firing"]
+        await at.tell(effect)
+        at.at(30)
+        assert await at.deliver() == []
+        assert (await at.whats(id_of(effect))).count("inhibited") == 1
+    async with desk(tmp_path, INHIBIT) as at:
+        at.at(60)
+        assert await at.deliver() == [], "a source that was on before the start still is one"
+        await at.tell(end(cause))
+        assert sorted(await at.deliver()) == ["firing", "resolved"]
+
+
+ESCALATE = Config(
+    route=(
+        RouteSpec(
+            matchers={"ruleName": "High Error Count"},
+            channels=("ops",),
+            group_interval_secs=0,
+            repeat_interval_secs=0,
+            escalate_after_secs=900,
+            escalate_to=("boss",),
+        ),
+    )
+)
+
+
+async def test_the_boss_hears_of_what_nobody_acknowledged_in_time_and_of_its_end(
+    tmp_path: Path,
+) -> None:
+    begun = begin()
+    async with desk(tmp_path, ESCALATE) as at:
+        await at.tell(begun)
+        assert await at.deliver() == ["firing"]
+        at.at(899)
+        assert await at.deliver() == []
+        at.at(900)
+        assert await at.deliver() == ["firing"]
+        await at.tell(end(begun))
+        assert await at.deliver() == ["resolved", "resolved"]
+        detail = await at.store.incidents.get(id_of(begun))
+        assert detail is not None
+        lines = {entry.detail for entry in detail.timeline if "boss" in entry.detail}
+        assert lines >= {
+            "boss (by route 1): it is told in 15 min if nobody acknowledges it",
+            "boss: nobody has acknowledged it; first of its group",
+        }
+
+
+@pytest.mark.parametrize("acknowledges", [True, False])
+async def test_the_boss_hears_nothing_of_what_was_acknowledged_or_over_in_time(
+    tmp_path: Path, acknowledges: bool
+) -> None:
+    begun = begin()
+    async with desk(tmp_path, ESCALATE) as at:
+        await at.tell(begun)
+        assert await at.deliver() == ["firing"]
+        at.at(60)
+        if acknowledges:
+            await at.notifier.acknowledge(id_of(begun), "ann")
+            assert await at.deliver() == []
+        await at.tell(end(begun))
+        assert await at.deliver() == (["resolved", "resolved"] if acknowledges else ["resolved"])
+        at.at(10_000)
+        assert await at.deliver() == []
+
+
+async def test_recording_again_neither_tells_nor_holds_anything_twice(tmp_path: Path) -> None:
+    """A replay finds the same transitions, perhaps under other silences."""
+    begun = begin()
+    async with desk(tmp_path) as at:
+        await at.tell(begun)
+        assert await at.deliver() == ["firing"]
+        await at.silence(60, service="payment")
+        await at.tell(begun)
+        at.at(100)
+        assert await at.deliver() == []
+        assert (await at.whats(id_of(begun))).count("silenced") == 0
+
+
+def test_the_samples_are_transitions_of_one_incident() -> None:
+    begun = begin()
+    assert begun.kind is TransitionKind.FIRING
+    assert id_of(end(begun)) == id_of(begun)

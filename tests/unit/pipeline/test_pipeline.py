@@ -1,0 +1,235 @@
+"""The pipeline on a real store: durable before answered, in order, each once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import apsw
+import pytest
+import trio
+import trio.testing
+
+from alertd.errors import Overloaded, StoreUnavailable
+from alertd.model import Announcement, DetectedBy, EndReason
+from alertd.store.connection import open_readonly
+from alertd.store.protocols import LogEntry
+from tests.unit.parts import Parts, record_of, running
+
+
+async def stored(parts: Parts) -> list[LogEntry]:
+    return [entry async for entry in parts.store.events.replay(0)]
+
+
+def stored_events(path: Path) -> int:
+    connection = open_readonly(path)
+    try:
+        count: int = connection.execute("SELECT coalesce(sum(count), 0) FROM event_log").get
+        return count
+    finally:
+        connection.close()
+
+
+async def test_an_answered_batch_is_visible_to_another_connection(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        for expected in (2, 4, 6):
+            assert await parts.pipeline.append(parts.batch(-1, 0)) == 0
+            assert stored_events(parts.store.path) == expected
+
+
+async def test_batches_that_wait_together_share_one_commit(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.append(parts.batch(0))
+        before = parts.pipeline.evaluator._metrics.commits._value.get()
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(parts.pipeline.append, parts.batch(0))
+        commits = parts.pipeline.evaluator._metrics.commits._value.get() - before
+        assert stored_events(parts.store.path) == 51
+        assert commits <= 5
+
+
+async def test_the_log_has_receive_times_that_never_decrease(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        async with trio.open_nursery() as nursery:
+            for _ in range(200):
+                nursery.start_soon(parts.pipeline.append, parts.batch(0))
+        times = [entry.body.received_us for entry in await stored(parts)]  # type: ignore[union-attr]
+        assert times == sorted(times)
+
+
+async def test_an_id_is_accepted_once_within_a_batch_a_group_and_later(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        assert await parts.pipeline.append(parts.batch(0, 0, 0, ids=["x", "x", None])) == 1
+        assert await parts.pipeline.append(parts.batch(0, 0, ids=["x", "y"])) == 1
+        assert await parts.pipeline.append(parts.batch(0, 0, ids=["x", "y"])) == 2
+        duplicates: list[int] = []
+
+        async def append() -> None:
+            duplicates.append(await parts.pipeline.append(parts.batch(0, ids=["z"])))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(append)
+        assert sorted(duplicates) == [0] + [1] * 9
+        assert stored_events(parts.store.path) == 4
+
+
+async def test_a_full_queue_refuses_at_once_and_takes_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path, max_queued_events=10) as parts:
+        refused = 0
+
+        async def append() -> None:
+            nonlocal refused
+            try:
+                await parts.pipeline.append(parts.batch(*[0] * 4))
+            except Overloaded as error:
+                refused += error.retry_after_s > 0
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(10):
+                nursery.start_soon(append)
+        assert refused > 0
+        assert stored_events(parts.store.path) == 4 * (10 - refused)
+        assert await parts.pipeline.append(parts.batch(0)) == 0
+
+
+async def test_a_batch_larger_than_the_queue_is_taken_when_nothing_waits(tmp_path: Path) -> None:
+    async with running(tmp_path, max_queued_events=10) as parts:
+        await parts.pipeline.append(parts.batch(*[0] * 50))
+        assert stored_events(parts.store.path) == 50
+
+
+async def test_while_the_store_is_full_nothing_is_answered_and_then_all_is_well_again(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.append(parts.batch(0, ids=["before"]))
+        pages = await parts.store.writer.run("measure", _page_count)
+        await parts.store.writer.run("fill", lambda c: _limit_pages(c, pages))
+        with pytest.raises(StoreUnavailable):
+            await parts.pipeline.append(parts.batch(*[0] * 5_000, ids=["retried"] + [None] * 4_999))
+        refusal = parts.pipeline.refusal
+        assert refusal is not None
+        assert stored_events(parts.store.path) == 1
+        await parts.store.writer.run("free", lambda c: _limit_pages(c, 1 << 30))
+        again = parts.batch(0, 0, host="new", ids=["retried", "before"])
+        assert await parts.pipeline.append(again) == 1, "an id that was refused is not a duplicate"
+        assert parts.pipeline.refusal is None
+        assert len(await parts.store.events.all_series()) == 2, "its series was stored with it"
+
+
+def _page_count(connection: apsw.Connection) -> int:
+    count: int = connection.pragma("page_count")
+    return count
+
+
+def _limit_pages(connection: apsw.Connection, pages: int) -> None:
+    connection.pragma("max_page_count", pages)
+
+
+async def test_a_client_that_leaves_does_not_undo_what_it_sent(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await parts.pipeline.append(parts.batch(0))
+        assert scope.cancelled_caught
+        await parts.pipeline.append(parts.batch(0))
+        assert stored_events(parts.store.path) == 2
+
+
+async def test_rules_start_with_exactly_the_events_before_them_in_the_log(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.append(parts.batch(-2, -1))
+        await parts.pipeline.change_rules(put=(record_of(),))
+        assert await parts.history() == []
+        await parts.pipeline.append(parts.batch(-0.5))
+        await parts.pipeline.change_rules(put=(record_of("r2"),))
+        await parts.pipeline.append(parts.batch(-0.4))
+        await parts.pipeline.change_rules(deleted=("r2",))
+        items = {item.rule_name: item.incident for item in await parts.history()}
+        assert (items["rule r1"].value, items["rule r1"].detected_by) == (3, DetectedBy.STREAM)
+        assert (items["rule r2"].value, items["rule r2"].detected_by) == (3, DetectedBy.BACKFILL)
+        assert items["rule r2"].end_reason is EndReason.RULE_DELETED
+
+
+async def test_deleting_a_rule_ends_its_incident_with_the_reason(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(),))
+        await parts.pipeline.append(parts.batch(-3, -2, -1))
+        await parts.pipeline.change_rules(deleted=("r1",))
+        (item,) = await parts.history()
+        assert item.incident.end_reason is EndReason.RULE_DELETED
+
+
+async def test_a_quiet_group_resolves_by_the_clock_alone(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(window_duration_secs=0.2),))
+        await parts.pipeline.append(parts.batch(-0.03, -0.02, -0.01))
+        await parts.until_judged()
+        (item,) = await parts.history()
+        started_us = item.incident.started_us
+        with trio.fail_after(5):
+            while item.incident.ended_us is None:
+                await trio.sleep(0.01)  # nothing tells of what is recorded
+                (item,) = await parts.history()
+        assert item.incident.ended_us == started_us + 180_000
+        assert item.incident.end_reason is EndReason.RECOVERED
+
+
+async def test_closing_judges_what_was_taken(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(),))
+        async with trio.open_nursery() as nursery:
+            for host in "abcde":
+                nursery.start_soon(parts.pipeline.append, parts.batch(-3, -2, -1, host=host))
+    async with running(tmp_path) as parts:
+        assert len(await parts.history()) == 5
+        parts.pipeline.close()
+        with pytest.raises(Overloaded):
+            await parts.pipeline.append(parts.batch(0))
+
+
+class FullOfIncidents:
+    """A store that takes no incident."""
+
+    def __init__(self) -> None:
+        self.asked = trio.Event()
+
+    async def record(self, announcements: Sequence[Announcement], *, applied: int) -> None:
+        self.asked.set()
+        raise StoreUnavailable("the disk is full")
+
+
+async def test_a_stop_does_not_wait_for_a_store_that_refuses_and_the_next_start_records(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async def stop_while_an_incident_cannot_be_recorded() -> None:
+        async with running(tmp_path) as parts:
+            await parts.pipeline.change_rules(put=(record_of(),))
+            parts.pipeline.evaluator._incidents = full = FullOfIncidents()
+            await parts.pipeline.append(parts.batch(-3, -2, -1))
+            await full.asked.wait()
+            parts.pipeline.hurry()
+
+    with pytest.RaisesGroup(pytest.RaisesExc(StoreUnavailable), flatten_subgroups=True):
+        await stop_while_an_incident_cannot_be_recorded()
+    async with running(tmp_path) as parts:
+        assert len(await parts.history()) == 1
+
+
+async def test_nobody_waits_for_ever_when_the_pipeline_dies(tmp_path: Path) -> None:
+    class Broken(Exception):
+        pass
+
+    def explode(_event: object) -> list[object]:
+        raise Broken
+
+    async def change_rules_in_a_broken_engine() -> None:
+        async with running(tmp_path) as parts:
+            parts.pipeline.engine.step = explode  # type: ignore[method-assign, assignment]
+            with trio.CancelScope(shield=True), pytest.raises(StoreUnavailable):
+                await parts.pipeline.change_rules(put=(record_of(),))
+
+    with pytest.RaisesGroup(pytest.RaisesExc(Broken), flatten_subgroups=True):
+        await change_rules_in_a_broken_engine()

@@ -1,0 +1,98 @@
+"""Events later than the allowed lateness are judged from the store, and nothing is missed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alertd.model import DetectedBy
+from alertd.upkeep.reconciler import Reconciler
+from tests.unit.parts import Parts, record_of, running
+
+pytestmark = pytest.mark.usefixtures("form_of_the_log")
+
+HOUR_S = 3600.0
+
+
+def reconciler_of(parts: Parts) -> Reconciler:
+    return Reconciler(
+        parts.pipeline.evaluator,
+        parts.store.events,
+        parts.store.incidents,
+        parts.recovered.registry,
+        interval_s=60,
+    )
+
+
+async def test_a_breach_an_hour_late_is_found_and_has_both_its_ends(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(),))
+        in_time = parts.batch(-HOUR_S, -1)
+        await parts.pipeline.append(in_time)
+        late = parts.batch(-HOUR_S + 2, -HOUR_S + 1)
+        await parts.pipeline.append(late)
+        await parts.until_judged()
+        assert await parts.history() == []
+        await reconciler_of(parts).reconcile()
+        (item,) = await parts.history()
+        incident = item.incident
+        assert incident.detected_by is DetectedBy.RECONCILE
+        assert incident.value == incident.peak_value == 3
+        assert incident.started_us == late.times_us[0]
+        assert incident.ended_us == in_time.times_us[0] + 10_000_000
+        assert incident.late_by_us >= (HOUR_S - 3) * 1_000_000
+        assert parts.pipeline.engine.overdue() == []
+
+
+async def test_an_incident_that_was_told_grows_in_silence(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(),))
+        start = -HOUR_S
+        await parts.pipeline.append(parts.batch(start, start + 1, start + 2))
+        await parts.pipeline.append(parts.batch(-1))
+        await parts.until_judged()
+        (before,) = await parts.history()
+        await parts.pipeline.append(parts.batch(start + 3))
+        await parts.until_judged()
+        await reconciler_of(parts).reconcile()
+        (after,) = await parts.history()
+        assert after.incident.id == before.incident.id
+        assert before.incident.ended_us is not None
+        assert after.incident.ended_us is not None
+        assert after.incident.ended_us > before.incident.ended_us
+        assert after.incident.peak_value == 4
+
+
+async def test_what_is_overdue_survives_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(),))
+        await parts.pipeline.append(parts.batch(-HOUR_S, -1))
+        await parts.pipeline.append(parts.batch(-HOUR_S + 2, -HOUR_S + 1))
+    async with running(tmp_path) as parts:
+        await reconciler_of(parts).reconcile()
+        assert len(await parts.history()) == 1
+        await reconciler_of(parts).reconcile()
+        assert len(await parts.history()) == 1
+
+
+async def test_only_the_groups_own_events_are_looked_at(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(),))
+        await parts.pipeline.append(parts.batch(-HOUR_S, -1, host="a"))
+        await parts.pipeline.append(parts.batch(-HOUR_S, -HOUR_S, -1, host="b"))
+        await parts.pipeline.append(parts.batch(-HOUR_S + 1, host="a"))
+        await parts.until_judged()
+        await reconciler_of(parts).reconcile()
+        assert await parts.history() == []
+
+
+async def test_events_from_before_the_rule_are_not_judged_by_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.append(parts.batch(-HOUR_S, -HOUR_S + 1, -HOUR_S + 2))
+        await parts.pipeline.change_rules(put=(record_of(),))
+        await parts.pipeline.append(parts.batch(-1))
+        await parts.pipeline.append(parts.batch(-HOUR_S + 3))
+        await parts.until_judged()
+        await reconciler_of(parts).reconcile()
+        assert await parts.history() == []
