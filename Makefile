@@ -4,7 +4,7 @@ PYTHON ?= python3
 CONFIG ?= etc/alertd.toml
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST ?= $(BIN)/pytest
+PYTEST ?= $(BIN)/pytest --numprocesses=auto --dist=worksteal
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
