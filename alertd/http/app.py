@@ -1,18 +1,19 @@
-"""The web application: every route, behind one counter and one handler of errors.
+"""The web application: every route of the table, behind one counter and one handler of errors.
 
 ``make_app`` is all that the daemon needs, with ``make_express`` for what need not go through it.
-One file a resource holds the handlers; this one knows only their names.
+``routes.py`` has the table, one file a resource the handlers; this one brings them together.
 """
 
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 from typing import Final
 
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
-from alertd.http import problem
+from alertd.http import problem, routes
 from alertd.http.events import EventRoutes, acceptance_of
 from alertd.http.express import Express
 from alertd.http.hardening import HardenedQuart
@@ -20,6 +21,7 @@ from alertd.http.incidents import IncidentRoutes
 from alertd.http.notifications import NotificationRoutes
 from alertd.http.operations import OperationRoutes
 from alertd.http.quarantine import QuarantineRoutes
+from alertd.http.routes import ROUTES, Handlers
 from alertd.http.rules import RuleRoutes
 from alertd.http.services import Metrics, Services
 from alertd.http.silences import SilenceRoutes
@@ -32,19 +34,13 @@ def make_app(services: Services) -> QuartTrio:
     """Return the application that serves ``services``."""
     app = HardenedQuart(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = services.limits.max_body_bytes
-    for routes in (
-        EventRoutes,
-        StoredEventRoutes,
-        QuarantineRoutes,
-        RuleRoutes,
-        IncidentRoutes,
-        NotificationRoutes,
-        SilenceRoutes,
-        OperationRoutes,
-    ):
-        app.register_blueprint(routes(services).blueprint())
-    problem.register(app)
+    handlers = _handlers(services)
+    for route in ROUTES:
+        handler = handlers[route.operation]
+        app.add_url_rule(route.path, route.operation, handler, methods=[route.method])
     _count_requests(app, services.metrics)
+    _deny_what_is_in_no_table(app)
+    problem.register(app)
     return app
 
 
@@ -53,6 +49,36 @@ def make_express(services: Services) -> Express:
     return Express(
         acceptance_of(services), services.metrics, max_body_bytes=services.limits.max_body_bytes
     )
+
+
+def _handlers(services: Services) -> Handlers:
+    """Return what answers each operation of the table."""
+    resources = (
+        EventRoutes,
+        StoredEventRoutes,
+        QuarantineRoutes,
+        RuleRoutes,
+        IncidentRoutes,
+        NotificationRoutes,
+        SilenceRoutes,
+        OperationRoutes,
+    )
+    return {
+        operation: handler
+        for resource in resources
+        for operation, handler in resource(services).handlers().items()
+    }
+
+
+def _deny_what_is_in_no_table(app: QuartTrio) -> None:
+    """Refuse requests for a route that somebody added past the table."""
+
+    async def deny() -> Response | None:
+        if request.url_rule is None or routes.find(request.endpoint) is not None:
+            return None
+        return problem.reply(HTTPStatus.FORBIDDEN, "this resource has no entry in the table")
+
+    app.before_request(deny)
 
 
 def _count_requests(app: QuartTrio, metrics: Metrics) -> None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from quart import Blueprint, Response, request
+from quart import Response, request
 
 from alertd.errors import Problem
 from alertd.http.acceptance import Acceptance, is_key
 from alertd.http.body import read_body
 from alertd.http.decode import MediaType
 from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.ingest.idempotency import MAX_KEY_CHARS
 
-PATH: Final = "/api/events"
 KEY_HEADER: Final = "Idempotency-Key"
 
 
@@ -29,11 +29,9 @@ class EventRoutes:
     def __init__(self, services: Services) -> None:
         self._acceptance = acceptance_of(services)
 
-    def blueprint(self) -> Blueprint:
-        """Return the routes."""
-        routes = Blueprint("events", __name__)
-        routes.add_url_rule(PATH, "post", self.post, methods=["POST"])
-        return routes
+    def handlers(self) -> Handlers:
+        """Return what answers each operation."""
+        return {"pushEvents": self.post}
 
     async def post(self) -> Response:
         """Take events: a JSON object, a JSON array, or NDJSON."""

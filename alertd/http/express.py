@@ -26,10 +26,12 @@ from typing import Final, NamedTuple
 from alertd.http import problem
 from alertd.http.acceptance import Acceptance, is_key
 from alertd.http.decode import MediaType
-from alertd.http.events import KEY_HEADER, PATH
+from alertd.http.events import KEY_HEADER
+from alertd.http.routes import PUSH_EVENTS
 from alertd.http.services import Metrics
 
-_REQUEST_LINE: Final = b"POST %b HTTP/1.1\r\n" % PATH.encode()
+_METHOD, _PATH = PUSH_EVENTS.method, PUSH_EVENTS.path
+_REQUEST_LINE: Final = f"{_METHOD} {_PATH} HTTP/1.1\r\n".encode()
 _MAX_HEAD_BYTES: Final = 4_096
 _REMEMBERED_HEADS: Final = 512
 _MAX_LENGTH_DIGITS: Final = 12
@@ -74,8 +76,8 @@ class Express:
         self._acceptance = acceptance
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
-        self._seconds = metrics.request_seconds.labels(PATH)
-        self._accepted = metrics.requests.labels("POST", PATH, HTTPStatus.ACCEPTED.value)
+        self._seconds = metrics.request_seconds.labels(_PATH)
+        self._accepted = metrics.requests.labels(_METHOD, _PATH, HTTPStatus.ACCEPTED.value)
 
     def recognise(self, data: bytes) -> PlainRequest | None:
         """Return the head of the request that ``data`` begins with, None unless it is plain."""
@@ -88,8 +90,8 @@ class Express:
         try:
             receipt = await self._acceptance.accept(body, request.media_type, key=request.key)
         except Exception as error:
-            refusal = problem.of_exception(error, "POST", PATH)
-            self._metrics.requests.labels("POST", PATH, refusal.status.value).inc()
+            refusal = problem.of_exception(error, _METHOD, _PATH)
+            self._metrics.requests.labels(_METHOD, _PATH, refusal.status.value).inc()
             reply = _refuse(refusal, close=close)
         else:
             self._accepted.inc()
@@ -100,7 +102,7 @@ class Express:
     def too_slow(self) -> bytes:
         """Return the reply to a request whose body did not come in time."""
         status = HTTPStatus.REQUEST_TIMEOUT
-        self._metrics.requests.labels("POST", PATH, status.value).inc()
+        self._metrics.requests.labels(_METHOD, _PATH, status.value).inc()
         return _refuse(problem.render(status, status.description), close=True)
 
 

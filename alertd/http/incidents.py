@@ -9,12 +9,13 @@ from enum import StrEnum
 from typing import Final
 
 from msgspec import Struct
-from quart import Blueprint, Response, request
+from quart import Response, request
 
 from alertd.errors import InvalidInput, NotFound, Problem
 from alertd.http import strict, wire
 from alertd.http.body import read_body
 from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.model import DeliveryStatus
 from alertd.store.history import HistoryQuery, IncidentState
@@ -44,17 +45,15 @@ class IncidentRoutes:
         self._notifier = services.notifier
         self._rules = services.rules
 
-    def blueprint(self) -> Blueprint:
-        """Return the routes."""
-        routes = Blueprint("incidents", __name__)
-        of_rule = "/api/alerts/<rule_id>/history"
-        routes.add_url_rule(of_rule, "history_of_rule", self.history_of_rule, methods=["GET"])
-        routes.add_url_rule("/api/history", "history", self.history, methods=["GET"])
-        routes.add_url_rule("/api/incidents", "list", self.history, methods=["GET"])
-        routes.add_url_rule("/api/incidents/<incident_id>", "get", self.get, methods=["GET"])
-        ack = "/api/incidents/<incident_id>/ack"
-        routes.add_url_rule(ack, "acknowledge", self.acknowledge, methods=["POST"])
-        return routes
+    def handlers(self) -> Handlers:
+        """Return what answers each operation."""
+        return {
+            "listHistoryOfRule": self.history_of_rule,
+            "listHistory": self.history,
+            "listIncidents": self.history,
+            "getIncident": self.get,
+            "acknowledgeIncident": self.acknowledge,
+        }
 
     async def acknowledge(self, incident_id: str) -> Response:
         """Stop repeating an incident; the body may say who asks."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from quart import Blueprint, Response, request
+from quart import Response, request
 
 from alertd.errors import InvalidInput
 from alertd.http import wire
 from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.model import DeliveryStatus
 from alertd.store.deliveries import DeliveryQuery
@@ -25,13 +26,12 @@ class NotificationRoutes:
         self._outbox = services.outbox
         self._notifier = services.notifier
 
-    def blueprint(self) -> Blueprint:
-        """Return the routes."""
-        routes = Blueprint("notifications", __name__)
-        routes.add_url_rule("/api/notifications", "list", self.list, methods=["GET"])
-        requeue = "/api/notifications/<message_id>/requeue"
-        routes.add_url_rule(requeue, "requeue", self.requeue, methods=["POST"])
-        return routes
+    def handlers(self) -> Handlers:
+        """Return what answers each operation."""
+        return {
+            "listNotifications": self.list,
+            "requeueNotification": self.requeue,
+        }
 
     async def list(self) -> Response:
         """List messages, the newest first; ``status``, ``channel``, ``limit`` and ``cursor``."""

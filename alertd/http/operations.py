@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from quart import Blueprint, Response, request
+from quart import Response, request
 
 from alertd.http import problem
 from alertd.http.query import Parameters
+from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.http.wire import json_response
 from alertd.metrics import CONTENT_TYPE
@@ -28,15 +29,15 @@ class OperationRoutes:
         self._status = services.status
         self._metrics = services.metrics
 
-    def blueprint(self) -> Blueprint:
-        """Return the routes."""
-        routes = Blueprint("operations", __name__)
-        routes.add_url_rule("/healthz", "healthz", self.healthz, methods=["GET"])
-        routes.add_url_rule("/readyz", "readyz", self.readyz, methods=["GET"])
-        routes.add_url_rule("/metrics", "metrics", self.metrics, methods=["GET"])
-        routes.add_url_rule("/api/status", "status", self.status, methods=["GET"])
-        routes.add_url_rule("/api/reload", "reload", self.reload, methods=["POST"])
-        return routes
+    def handlers(self) -> Handlers:
+        """Return what answers each operation."""
+        return {
+            "getHealth": self.healthz,
+            "getReadiness": self.readyz,
+            "getMetrics": self.metrics,
+            "getStatus": self.status,
+            "reload": self.reload,
+        }
 
     async def healthz(self) -> Response:
         """Answer, which is all that is asked."""

@@ -6,11 +6,12 @@ at once. Leaves what is kept, and for how long, to the quarantine.
 
 from __future__ import annotations
 
-from quart import Blueprint, Response, request
+from quart import Response, request
 
 from alertd.errors import InvalidInput
 from alertd.http import wire
 from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.model import RefusalReason
 from alertd.store.quarantine import QuarantineQuery
@@ -22,11 +23,9 @@ class QuarantineRoutes:
     def __init__(self, services: Services) -> None:
         self._quarantine = services.quarantine
 
-    def blueprint(self) -> Blueprint:
-        """Return the routes."""
-        routes = Blueprint("quarantine", __name__)
-        routes.add_url_rule("/api/events/quarantine", "list", self.list, methods=["GET"])
-        return routes
+    def handlers(self) -> Handlers:
+        """Return what answers each operation."""
+        return {"listQuarantine": self.list}
 
     async def list(self) -> Response:
         """List refused events, the newest first; ``reason``, ``limit`` and ``cursor``."""

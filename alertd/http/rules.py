@@ -15,12 +15,13 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
 
-from quart import Blueprint, Response, request
+from quart import Response, request
 
 from alertd.errors import Conflict, Problem, VersionMismatch
 from alertd.http import rule_input
 from alertd.http.body import read_body
 from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.http.wire import RuleList, json_response, rule_reply
 from alertd.rules import RuleRecord, RuleSpec
@@ -49,17 +50,16 @@ class RuleRoutes:
     def __init__(self, services: Services) -> None:
         self._rules = services.rules
 
-    def blueprint(self) -> Blueprint:
-        """Return the routes."""
-        routes = Blueprint("rules", __name__)
-        one = "/api/alerts/<rule_id>"
-        routes.add_url_rule("/api/alerts", "create", self.create, methods=["POST"])
-        routes.add_url_rule("/api/alerts", "list", self.list, methods=["GET"])
-        routes.add_url_rule(one, "get", self.get, methods=["GET"])
-        routes.add_url_rule(one, "put", self.put, methods=["PUT"])
-        routes.add_url_rule(one, "patch", self.patch, methods=["PATCH"])
-        routes.add_url_rule(one, "delete", self.delete, methods=["DELETE"])
-        return routes
+    def handlers(self) -> Handlers:
+        """Return what answers each operation."""
+        return {
+            "createRule": self.create,
+            "listRules": self.list,
+            "getRule": self.get,
+            "replaceRule": self.put,
+            "editRule": self.patch,
+            "deleteRule": self.delete,
+        }
 
     async def create(self) -> Response:
         """Make a rule: 201 with its address."""

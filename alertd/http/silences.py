@@ -10,13 +10,14 @@ from http import HTTPStatus
 from typing import Final
 
 from msgspec import Struct
-from quart import Blueprint, Response, request
+from quart import Response, request
 
 from alertd.clock import format_us
 from alertd.errors import InvalidInput, NotFound, Problem
 from alertd.http import strict
 from alertd.http.body import read_body
 from alertd.http.query import Parameters
+from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.http.timestamp import instant_us
 from alertd.http.wire import json_response
@@ -73,15 +74,14 @@ class SilenceRoutes:
         self._silences = services.silences
         self._notifier = services.notifier
 
-    def blueprint(self) -> Blueprint:
-        """Return the routes."""
-        routes = Blueprint("silences", __name__)
-        one = "/api/silences/<silence_id>"
-        routes.add_url_rule("/api/silences", "list", self.list, methods=["GET"])
-        routes.add_url_rule("/api/silences", "create", self.create, methods=["POST"])
-        routes.add_url_rule(one, "get", self.get, methods=["GET"])
-        routes.add_url_rule(one, "delete", self.delete, methods=["DELETE"])
-        return routes
+    def handlers(self) -> Handlers:
+        """Return what answers each operation."""
+        return {
+            "listSilences": self.list,
+            "createSilence": self.create,
+            "getSilence": self.get,
+            "expireSilence": self.delete,
+        }
 
     async def list(self) -> Response:
         """List silences, over or not."""

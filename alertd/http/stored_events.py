@@ -10,11 +10,12 @@ store.
 from __future__ import annotations
 
 from msgspec import Struct, structs
-from quart import Blueprint, Response, request
+from quart import Response, request
 
 from alertd.errors import InvalidInput
 from alertd.http import stored_items, wire
 from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.store.event_pages import EventQuery, SeriesQuery
 from alertd.store.rollup_pages import RollupQuery
@@ -27,12 +28,12 @@ class StoredEventRoutes:
         self._stored = services.stored
         self._rollups = services.rollups
 
-    def blueprint(self) -> Blueprint:
-        """Return the routes."""
-        routes = Blueprint("stored_events", __name__)
-        routes.add_url_rule("/api/events", "events", self.events, methods=["GET"])
-        routes.add_url_rule("/api/series", "series", self.series, methods=["GET"])
-        return routes
+    def handlers(self) -> Handlers:
+        """Return what answers each operation."""
+        return {
+            "listEvents": self.events,
+            "listSeries": self.series,
+        }
 
     async def events(self) -> Response:
         """List stored events in the order of their times, or summed up by ``resolution``."""

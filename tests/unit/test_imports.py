@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "alertd"
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"alertd"}),
-    frozenset({"errors", "model"}),
+    frozenset({"access", "errors", "model"}),
     frozenset({"patterns"}),
     frozenset({"matching"}),
     frozenset({"blocking", "clock", "metrics", "rules", "sdnotify"}),

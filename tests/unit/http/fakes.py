@@ -337,7 +337,7 @@ class Site:
         return Answer(
             response.status_code,
             response.headers,
-            msgspec.json.decode(text) if is_json else text,
+            msgspec.json.decode(text) if is_json and text else text,
         )
 
     async def push(self, body: bytes | Json, query: str = "", **headers: str) -> Answer:
