@@ -280,17 +280,41 @@ def _in_time(
     step_us: int,
 ) -> int:
     """Return an event time that is not late at ``now_us``, and not far ahead of it."""
-    judged_us = horizon(rule, active_us, arrivals, now_us)
+    first_us = first_in_time(rule, active_us, arrivals, now_us)
     if not judges_on_close(rule):
-        if judged_us is None:
+        if first_us is None:
             return now_us + 3 - step_us
         at_clock_us = min(now_us + 3 - step_us // 2, now_us + MAX_AHEAD_US)
-        return judged_us + step_us if trails else max(judged_us + 1, at_clock_us)
+        return first_us + step_us - 1 if trails else max(first_us, at_clock_us)
     at_us = now_us + 3 - step_us
-    if judged_us is None:
+    if first_us is None:
         return at_us
-    first_open_us = judged_us // rule.bucket_us * rule.bucket_us
-    return first_open_us + step_us - 1 if trails else max(first_open_us, at_us)
+    return first_us + step_us - 1 if trails else max(first_us, at_us)
+
+
+def first_in_time(
+    rule: Rule, active_us: int, arrivals: Sequence[Arrival], now_us: int
+) -> int | None:
+    """Return the first event time of a group that is not late at ``now_us``; None if none is."""
+    judged_us = horizon(rule, active_us, arrivals, now_us)
+    if judged_us is None:
+        return None
+    return judged_us // rule.bucket_us * rule.bucket_us if judges_on_close(rule) else judged_us + 1
+
+
+def comes_in_time(world: World) -> bool:
+    """Return whether no event of ``world`` that its rule sees is late."""
+    heard: dict[Labels, list[Arrival]] = {}
+    for r in world.receipts:
+        if r.series_id in SEEN_SERIES:
+            arrivals = heard.setdefault(group_of(world.rule, r.series_id), [])
+            alive = living(world.rule, arrivals, r.received_us)
+            first_us = first_in_time(world.rule, world.active_us, alive, r.received_us)
+            forgotten_us = forgotten_until(world.rule, world.active_us, heard, r.received_us)
+            if r.time_us <= forgotten_us or (first_us is not None and r.time_us < first_us):
+                return False
+            arrivals.append(Arrival(r.time_us, r.value, r.received_us))
+    return True
 
 
 def new_engine(rule: Rule, active_us: int) -> Engine:
