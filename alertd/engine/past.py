@@ -76,25 +76,45 @@ class Past:
         ``levels`` begins at ``from_us``. What held at ``until_us`` holds from there again, if
         that is not beyond the horizon.
 
-        The machine runs over what is new and on from there until it is idle and again in the state
-        that it had. Returns what it finds on its way, and its state at the horizon; None where
-        that is what it was. O(log n) and the changes that it passes.
+        The machine runs over what is new, and on from there until it is in the state that it had.
+        What happens then is known; if it is firing there, the end of that is looked up. Returns
+        what it finds on its way, and its state at the horizon; None where that is what it was.
+        O(log n) and the changes that it passes.
         """
         first, unchanged = self._splice(from_us, until_us, levels, horizon_us)
-        machine, start = self.base.copy(), max(0, first - 1)
+        machine, place = self.base.copy(), max(0, first - 1)
         if first:
-            machine.load(self._states[start])
+            machine.load(self._states[place])
         found: list[Found] = []
-        for place in range(start, len(self.changes)):
+        while place < len(self.changes):
             at_us, level = self.changes[place]
             found += _served(machine, at_us - 1)
             state = machine.dump()
-            if place >= unchanged and machine.open_since is None and state == self._states[place]:
-                return found, None
-            self._states[place] = state
+            if place >= unchanged and state == self._states[place]:
+                if machine.open_since is None:
+                    return found, None
+                place = self._last_while_open(place, state)
+                machine.load(self._states[place])
+                at_us, level = self.changes[place]
+            else:
+                self._states[place] = state
             machine.change(at_us, level)
             found += _served(machine, at_us)
+            place += 1
         return found + _rest(machine, horizon_us), machine
+
+    def _last_while_open(self, place: int, state: MachineDump) -> int:
+        """Return the place of the last change up to which what is firing in ``state`` does so."""
+        open_since = _open_since(state)
+        return (
+            bisect_left(
+                self._states,
+                True,
+                place + 1,
+                key=lambda later: _open_since(later) != open_since,
+            )
+            - 1
+        )
 
     def _splice(
         self, from_us: int, until_us: int, levels: list[Change], horizon_us: int
@@ -226,6 +246,11 @@ def _served(machine: Machine, until_us: int) -> list[Found]:
             return found
         if isinstance(outcome, Ended) and opened is not None:
             found.append(Found(*opened, outcome.ended_us, outcome.reason))
+
+
+def _open_since(state: MachineDump) -> tuple[int | None, int | None]:
+    _, _, started_us, fired_us, *_ = state
+    return started_us, fired_us
 
 
 def _instant(change: Change) -> int:

@@ -187,7 +187,7 @@ def judges_on_close(rule: Rule) -> bool:
     return rule.type is RuleType.BUCKETED_WINDOW and rule.evaluate is Evaluate.ON_CLOSE
 
 
-@pytest.mark.parametrize("options", [{}, {"for_": 3}, {"resolve_threshold": 0.2}])
+@pytest.mark.parametrize("options", [{}, {"for_": 3}, {"resolve_threshold": 0.2}, {"keep": 3}])
 def test_a_late_event_runs_the_machine_over_what_it_changes_alone(
     options: dict[str, object],
 ) -> None:
