@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from unittest.mock import patch
 
+import msgspec
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ from tests.property.engine_worlds import (
     SERIES,
     World,
     episodes,
+    forgetful,
     incidents,
     one_by_one,
     rules,
@@ -70,11 +72,15 @@ def draw_start(draw: st.DrawFn, world: World) -> Start:
     return Start(world, cut, at_us)
 
 
+keyed_rules = st.one_of(rules(), rules(), sleepy_rules()).filter(
+    lambda rule: not watches_silence(rule)
+)
+
+
 @st.composite
-def starts(draw: st.DrawFn) -> Start:
+def starts(draw: st.DrawFn, rule: st.SearchStrategy[Rule] = keyed_rules) -> Start:
     """Data in order, for a rule whose groups exist by their events alone."""
-    usual = st.one_of(rules(), rules(), sleepy_rules())
-    return draw_start(draw, draw(worlds(usual.filter(lambda rule: not watches_silence(rule)))))
+    return draw_start(draw, draw(worlds(rule)))
 
 
 def new_engine() -> Engine:
@@ -181,6 +187,19 @@ def test_what_is_told_at_once_is_what_holds_at_the_horizon(start: Start) -> None
     assert episodes(engine.open_incidents()) == holding
     wake_us = engine.next_wake_us()
     assert wake_us is None or wake_us > start.at_us, "what is over has been judged"
+
+
+@given(starts(forgetful(keyed_rules)))
+def test_a_pause_longer_than_a_groups_time_parts_nothing_that_is_stored(start: Start) -> None:
+    engine, _ = started(start)
+    patient = msgspec.structs.replace(start.world.rule, group_ttl_us=1 << 50)
+    patient_engine, _ = started(replace(start, world=replace(start.world, rule=patient)))
+    (groups,), found = engine._router, episodes(engine.open_incidents())
+    unforgotten = episodes(patient_engine.open_incidents())
+    assert found == {
+        labels: unforgotten[labels] for labels in groups.by_labels if labels in unforgotten
+    }
+    event(f"forgotten: {len(found) < len(unforgotten)}")
 
 
 @given(starts(), st.data())
