@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import random as random_module
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import structlog
 import trio
 
-from alertd.channels.protocol import Channel, SendingLimits
+from alertd.channels.protocol import Channel, Forgetful, SendingLimits
 from alertd.clock import Clock
 from alertd.config.settings import Config
 from alertd.delivery.dispatch import Dispatcher
 from alertd.delivery.notifier import Notifier
 from alertd.delivery.reminders import Reminders
+from alertd.delivery.resender import Resender
 from alertd.ingest.dedup import DedupIndex
 from alertd.ingest.idempotency import RequestKeys
 from alertd.ingest.intake import Intake
@@ -58,6 +59,10 @@ class Channels(Protocol):
 
     def limits(self, target: Target) -> SendingLimits:
         """Return what may be sent to ``target``."""
+        ...
+
+    def forgetful(self) -> Mapping[str, Forgetful]:
+        """Return the channels that are to be told again and again what is on."""
         ...
 
 
@@ -109,6 +114,7 @@ class Core:
             clock.now_us,
             self.dispatcher.wake,
         )
+        self.resender = Resender(store.outbox, channels.forgetful, clock.now_us, metrics)
         self.notifier = Notifier(
             outbox=store.outbox,
             silences=store.silences,
@@ -223,6 +229,7 @@ class Core:
             nursery.start_soon(self.snapshotter.run)
             nursery.start_soon(self.reconciler.run)
             nursery.start_soon(self.reminders.run)
+            nursery.start_soon(self.resender.run)
             nursery.start_soon(self.quarantine.run)
             nursery.start_soon(self.housekeeper.run)
             nursery.start_soon(self.folder.run)

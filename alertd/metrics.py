@@ -172,6 +172,12 @@ class Metrics:
         self.notifications_requeued = self._counter(
             "notifications_requeued", "Failed messages that somebody had sent again."
         )
+        self.resends = self._counter(
+            "resends",
+            "Times at which a receiver that forgets was told again what is on, by its channel and "
+            "how that went.",
+            "channel", "outcome",
+        )  # fmt: skip
         self.outbox_pending = self._gauge(
             "outbox_pending", "Messages that are still to be delivered."
         )

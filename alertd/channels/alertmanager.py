@@ -1,124 +1,135 @@
-"""A message as Alertmanager's webhook sends it, for what was made to receive that.
+"""An Alertmanager that alertd feeds, as Prometheus would: ``POST /api/v2/alerts``.
 
-Owns the translation to the body of its version 4: field for field, in its order, with its times
-and fingerprints. https://prometheus.io/docs/alerting/latest/configuration/#webhook_config; the
-fingerprint is ``prometheus/common``'s, 64-bit FNV-1a over the sorted labels.
+Owns what is posted and when an alert ends there. An Alertmanager keeps alerts in memory only and
+ends each at its ``endsAt``; so what is on is told with an end in the future, and again and again
+(``resend``, which ``alertd/delivery/resender.py`` calls). Invariants:
+
+* What is told again never overtakes an end: one post at a time, and ``resend`` reads what is on
+  when its turn has come.
+* An alert is identified by its labels alone. The end of an incident does not end a later one
+  that is on with the same labels.
+
+https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import aclosing
 from typing import Final
 
 import msgspec
+import trio
 from msgspec import Struct
 
 from alertd.channels import wording
-from alertd.channels.message import IncidentView, Message
+from alertd.channels.alert import alert_annotations, alert_labels, fingerprint
+from alertd.channels.http_channel import HttpChannel
+from alertd.channels.http_client import HttpClient, Reply, judge
+from alertd.channels.message import IncidentView, Message, MessageKind
+from alertd.channels.protocol import Delivered, Outcome, ReadPages
+from alertd.clock import format_us
+from alertd.model import US_PER_S
 
-NEVER: Final = "0001-01-01T00:00:00Z"
-"""Go's zero time: the end of what has not ended."""
-
-_ESCAPES: Final = ((b"&", b"\\u0026"), (b"<", b"\\u003c"), (b">", b"\\u003e"))
-"""As Go's encoder writes them; they occur in strings only."""
-_FNV_OFFSET: Final = 0xCBF29CE484222325
-_FNV_PRIME: Final = 0x100000001B3
-_SEPARATOR: Final = b"\xff"
+PATH: Final = "/api/v2/alerts"
+TEST_LASTS_S: Final = 60.0
+"""After which a test alert ends by itself."""
 
 
-class Alert(Struct, frozen=True, kw_only=True, rename="camel"):
-    """One incident as Alertmanager has it."""
+class PostedAlert(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One alert as ``POST /api/v2/alerts`` takes it."""
 
-    status: str
     labels: dict[str, str]
     annotations: dict[str, str]
     starts_at: str
     ends_at: str
     generator_url: str = msgspec.field(name="generatorURL")
-    fingerprint: str
 
 
-class Body(Struct, frozen=True, kw_only=True, rename="camel"):
-    """The whole body. The order of the fields is the wire's."""
-
-    receiver: str
-    status: str
-    alerts: tuple[Alert, ...]
-    group_labels: dict[str, str]
-    common_labels: dict[str, str]
-    common_annotations: dict[str, str]
-    external_url: str = msgspec.field(name="externalURL")
-    version: str = "4"
-    group_key: str
-    truncated_alerts: int = 0
+class _On(Struct, frozen=True):
+    incident_id: str
+    started_at: str
 
 
-def encode(message: Message, receiver: str) -> bytes:
-    """Return the body of ``message``; ``receiver`` is the name of the channel."""
-    alerts = [_alert(incident) for incident in wording.latest(message)]
-    group_labels = dict(sorted(message.group_labels.items()))
-    shown = ", ".join(f'{name}="{value}"' for name, value in group_labels.items())
-    body = Body(
-        receiver=receiver,
-        status="firing" if any(alert.status == "firing" for alert in alerts) else "resolved",
-        alerts=tuple(alerts),
-        group_labels=group_labels,
-        common_labels=_common([alert.labels for alert in alerts]),
-        common_annotations=_common([alert.annotations for alert in alerts]),
-        external_url=message.list_url.partition("/api/")[0],
-        group_key=f"{{}}:{{{shown}}}",
+class AlertmanagerChannel(HttpChannel):
+    """Posts to one Alertmanager at ``url``, its address without a path of the API.
+
+    ``ends_after_s`` is how long an alert stays on there if nothing more is heard of it.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        client: HttpClient,
+        *,
+        owns_client: bool,
+        timeout_s: float,
+        resend_interval_s: float,
+        ends_after_s: float,
+        headers: Mapping[str, str] | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        address = url.rstrip("/") + PATH
+        super().__init__(address, client, owns_client=owns_client, timeout_s=timeout_s, now_s=now_s)
+        self.resend_interval_s = resend_interval_s
+        self._ends_after_s = ends_after_s
+        self._headers = {**(headers or {}), "Content-Type": "application/json"}
+        self._turn = trio.Lock()
+        self._on: dict[str, _On] = {}
+        """What is on there, by fingerprint; complete after the first ``resend``."""
+
+    async def send(self, message: Message) -> Outcome:
+        """Tell what is new."""
+        lasts_s = TEST_LASTS_S if message.kind is MessageKind.TEST else self._ends_after_s
+        async with self._turn:
+            return await self._post(wording.latest(message), lasts_s)
+
+    async def resend(self, read: ReadPages) -> Outcome:
+        """Tell again what ``read`` yields, what has ended first, until a page is not taken."""
+        outcome: Outcome = Delivered()
+        seen = set[str]()
+        async with self._turn, aclosing(read()) as pages:
+            async for views in pages:
+                outcome = await self._post(views, self._ends_after_s)
+                if not isinstance(outcome, Delivered):
+                    return outcome
+                seen.update(map(_mark, views))
+            self._on = {mark: on for mark, on in self._on.items() if mark in seen}
+        return outcome
+
+    async def _post(self, views: Iterable[IncidentView], lasts_s: float) -> Outcome:
+        """Tell the newest view of each label set, less what a later incident has overtaken."""
+        found: dict[str, IncidentView] = {}
+        for view in sorted(views, key=lambda view: view.started_at):
+            on = self._on.get(_mark(view))
+            if on is None or on.incident_id == view.id or on.started_at <= view.started_at:
+                found[_mark(view)] = view
+        if not found:
+            return Delivered()
+        ends_at = format_us(round((self._now_s() + lasts_s) * US_PER_S))
+        body = msgspec.json.encode([_alert(view, ends_at) for view in found.values()])
+        reply = await self._client.post(self._url, body, self._headers, self._timeout_s)
+        outcome = judge(reply, self._url.host, self._now_s()) if isinstance(reply, Reply) else reply
+        if isinstance(outcome, Delivered):
+            for mark, view in found.items():
+                if view.ended_at is None:
+                    self._on[mark] = _On(view.id, view.started_at)
+                else:
+                    self._on.pop(mark, None)
+        return outcome
+
+
+def _mark(view: IncidentView) -> str:
+    """Return what identifies the alert of ``view``."""
+    return fingerprint(alert_labels(view))
+
+
+def _alert(view: IncidentView, ends_at: str) -> PostedAlert:
+    return PostedAlert(
+        labels=alert_labels(view),
+        annotations=alert_annotations(view),
+        starts_at=view.started_at,
+        ends_at=ends_at if view.ended_at is None else view.ended_at,
+        generator_url=view.history_url,
     )
-    encoded = msgspec.json.encode(body)
-    for character, escape in _ESCAPES:
-        encoded = encoded.replace(character, escape)
-    return encoded + b"\n"
-
-
-def fingerprint(labels: Mapping[str, str]) -> str:
-    """Return the 16 hexadecimal digits that stand for a label set."""
-    digest = _FNV_OFFSET
-    for name, value in sorted(labels.items()):
-        for byte in name.encode() + _SEPARATOR + value.encode() + _SEPARATOR:
-            digest = (digest ^ byte) * _FNV_PRIME % 2**64
-    return f"{digest:016x}"
-
-
-def _alert(incident: IncidentView) -> Alert:
-    labels = {
-        **incident.group_labels,
-        "alertname": incident.rule_name,
-        "severity": incident.severity,
-    }
-    annotations = {"summary": incident.message}
-    if incident.runbook_url:
-        annotations["runbook_url"] = incident.runbook_url
-    if incident.reason:
-        annotations["reason"] = incident.reason
-    return Alert(
-        status="resolved" if incident.state == "resolved" else "firing",
-        labels=dict(sorted(labels.items())),
-        annotations=dict(sorted(annotations.items())),
-        starts_at=_time(incident.started_at),
-        ends_at=NEVER if incident.ended_at is None else _time(incident.ended_at),
-        generator_url=incident.history_url,
-        fingerprint=fingerprint(labels),
-    )
-
-
-def _common(sets: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Return what all of ``sets`` have, with the same value."""
-    if not sets:
-        return {}
-    first, *others = sets
-    return {
-        name: value
-        for name, value in first.items()
-        if all(other.get(name) == value for other in others)
-    }
-
-
-def _time(rfc3339: str) -> str:
-    """Return the time as Go writes it: without zeros at the end of the fraction."""
-    whole, _, fraction = rfc3339.removesuffix("Z").partition(".")
-    fraction = fraction.rstrip("0")
-    return f"{whole}.{fraction}Z" if fraction else f"{whole}Z"

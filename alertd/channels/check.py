@@ -16,7 +16,14 @@ from typing import Final
 import httpx
 
 from alertd.channels.address import bare_address
-from alertd.channels.config import ChannelConfig, EmailConfig, SlackConfig, Tls, WebhookConfig
+from alertd.channels.config import (
+    AlertmanagerConfig,
+    ChannelConfig,
+    EmailConfig,
+    SlackConfig,
+    Tls,
+    WebhookConfig,
+)
 from alertd.channels.secret import SecretUnavailable, read_secret
 from alertd.errors import Problem
 
@@ -24,6 +31,8 @@ MAX_TIMEOUT_SECS: Final = 60
 MAX_RECIPIENTS: Final = 50
 MAX_CONCURRENCY: Final = 1000
 MAX_PER_MINUTE: Final = 10_000
+MAX_RESEND_INTERVAL_SECS: Final = 3600
+MAX_ENDS_AFTER_SECS: Final = 7 * 86_400
 RESERVED_HEADERS: Final = frozenset(
     {
         *("accept-encoding", "connection", "content-length", "content-type", "idempotency-key"),
@@ -52,6 +61,8 @@ def channel_problems(
     match config:
         case WebhookConfig():
             problems += _webhook(config, environ)
+        case AlertmanagerConfig():
+            problems += _alertmanager(config)
         case SlackConfig():
             problems += _slack(config, environ)
         case EmailConfig():
@@ -87,6 +98,23 @@ def url_problem(url: str) -> str | None:
 
 
 def _webhook(config: WebhookConfig, environ: Mapping[str, str]) -> list[Problem]:
+    problems = _http_receiver(config)
+    problems += _secret("secret", config.secret_file, config.secret_env, environ)
+    return problems
+
+
+def _alertmanager(config: AlertmanagerConfig) -> list[Problem]:
+    problems = _http_receiver(config)
+    if not 1 <= config.resend_interval_secs <= MAX_RESEND_INTERVAL_SECS:
+        message = f"must be between 1 and {MAX_RESEND_INTERVAL_SECS} seconds"
+        problems.append(Problem("/resend_interval_secs", message))
+    elif not 2 * config.resend_interval_secs <= config.ends_after_secs <= MAX_ENDS_AFTER_SECS:
+        message = f"must be at least twice resend_interval_secs, at most {MAX_ENDS_AFTER_SECS}"
+        problems.append(Problem("/ends_after_secs", message))
+    return problems
+
+
+def _http_receiver(config: WebhookConfig | AlertmanagerConfig) -> list[Problem]:
     problems = []
     if message := url_problem(config.url):
         problems.append(Problem("/url", message))
@@ -95,7 +123,6 @@ def _webhook(config: WebhookConfig, environ: Mapping[str, str]) -> list[Problem]
             problems.append(
                 Problem(f"/headers/{name.replace('~', '~0').replace('/', '~1')}", message)
             )
-    problems += _secret("secret", config.secret_file, config.secret_env, environ)
     problems += _ca_file(config.ca_file)
     return problems
 

@@ -44,6 +44,22 @@ class WebhookConfig(_Channel, frozen=True, kw_only=True, tag="webhook"):
     """Whether the address may be loopback or private: who edits this file may look inside."""
 
 
+class AlertmanagerConfig(_Channel, frozen=True, kw_only=True, tag="alertmanager"):
+    """An Alertmanager that is fed with alerts, as Prometheus feeds it."""
+
+    url: str
+    """Without ``/api/v2/alerts``."""
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    ca_file: str | None = None
+    """PEM file of a private certificate authority; default: the system's and Mozilla's."""
+    allow_private: bool = True
+    """Whether the address may be loopback or private: who edits this file may look inside."""
+    resend_interval_secs: float = 60
+    """How often what is on is told again: an Alertmanager forgets it in a restart."""
+    ends_after_secs: float = 3600
+    """For how long an alert stays on there that nothing more is heard of."""
+
+
 class SlackConfig(_Channel, frozen=True, kw_only=True, tag="slack"):
     """A Slack incoming webhook. Its address is a secret: exactly one of the three names it."""
 
@@ -85,4 +101,4 @@ class EmailConfig(_Channel, frozen=True, kw_only=True, tag="email"):
         return self.port if self.port is not None else DEFAULT_PORTS[self.tls]
 
 
-ChannelConfig = WebhookConfig | SlackConfig | EmailConfig
+ChannelConfig = WebhookConfig | AlertmanagerConfig | SlackConfig | EmailConfig

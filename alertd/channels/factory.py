@@ -16,13 +16,20 @@ from functools import partial
 
 import msgspec
 
-from alertd.channels import alertmanager
+from alertd.channels import alertmanager_webhook
+from alertd.channels.alertmanager import AlertmanagerChannel
 from alertd.channels.check import channel_problems, url_problem
-from alertd.channels.config import ChannelConfig, EmailConfig, SlackConfig, WebhookConfig
+from alertd.channels.config import (
+    AlertmanagerConfig,
+    ChannelConfig,
+    EmailConfig,
+    SlackConfig,
+    WebhookConfig,
+)
 from alertd.channels.email import EmailChannel
 from alertd.channels.http_client import HttpClient
 from alertd.channels.message import Message
-from alertd.channels.protocol import Channel, SendingLimits
+from alertd.channels.protocol import Channel, Forgetful, SendingLimits
 from alertd.channels.secret import Secret, read_secret
 from alertd.channels.slack import SlackChannel
 from alertd.channels.smtp import SmtpServer
@@ -97,6 +104,14 @@ class ChannelFactory:
         limits = self._limits.get(target.channel) if target.endpoint is None else None
         return limits or SendingLimits()
 
+    def forgetful(self) -> dict[str, Forgetful]:
+        """Return the channels that are to be told again and again what is on."""
+        return {
+            name: channel
+            for name, channel in self._channels.items()
+            if isinstance(channel, AlertmanagerChannel)
+        }
+
     async def aclose(self) -> None:
         """Close everything. No ``send`` may be under way or follow."""
         for channel in self._channels.values():
@@ -116,6 +131,16 @@ class ChannelFactory:
                         file=config.secret_file, env=config.secret_env, environ=environ
                     ),
                     encode=_encoder(name, config),
+                )
+            case AlertmanagerConfig():
+                return AlertmanagerChannel(
+                    config.url,
+                    HttpClient(allow_private=config.allow_private, ca_file=config.ca_file),
+                    owns_client=True,
+                    timeout_s=config.timeout_secs,
+                    resend_interval_s=config.resend_interval_secs,
+                    ends_after_s=config.ends_after_secs,
+                    headers=config.headers,
                 )
             case SlackConfig():
                 return SlackChannel(
@@ -152,7 +177,7 @@ class ChannelFactory:
 
 def _encoder(name: str, config: WebhookConfig) -> Callable[[Message], bytes]:
     if config.format == "alertmanager":
-        return partial(alertmanager.encode, receiver=name)
+        return partial(alertmanager_webhook.encode, receiver=name)
     return msgspec.json.encode
 
 

@@ -6,10 +6,11 @@ of the receiver or the network, and never logs an endpoint or a secret.
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from alertd.channels.message import Message
+from alertd.channels.message import IncidentView, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,18 @@ class Channel(Protocol):
 
     async def aclose(self) -> None:
         """Release connections. No ``send`` may be under way or follow."""
+
+
+ReadPages = Callable[[], AsyncGenerator[Sequence[IncidentView], None]]
+"""Begins to read, page by page, what a channel was told of and is on or has ended lately."""
+
+
+class Forgetful(Protocol):
+    """A channel whose receiver forgets: what is on has to be told again and again."""
+
+    @property
+    def resend_interval_s(self) -> float:
+        """How often, in seconds."""
+
+    async def resend(self, read: ReadPages) -> Outcome:
+        """Tell again what ``read`` yields, what has ended first, until a page is not taken."""

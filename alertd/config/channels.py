@@ -12,7 +12,13 @@ from typing import Any, Final
 import msgspec
 
 from alertd.channels.check import channel_problems
-from alertd.channels.config import ChannelConfig, EmailConfig, SlackConfig, WebhookConfig
+from alertd.channels.config import (
+    AlertmanagerConfig,
+    ChannelConfig,
+    EmailConfig,
+    SlackConfig,
+    WebhookConfig,
+)
 from alertd.config.document import Document, TomlTable
 from alertd.config.errors import did_you_mean
 from alertd.config.places import KeyPath
@@ -22,6 +28,7 @@ CHANNEL_TYPES: Final[Mapping[str, type[ChannelConfig]]] = {
     "webhook": WebhookConfig,
     "slack": SlackConfig,
     "email": EmailConfig,
+    "alertmanager": AlertmanagerConfig,
 }
 MAX_NAME_CHARS: Final = 100
 
@@ -31,7 +38,7 @@ _STAND_INS: Final[Mapping[str, Any]] = {
     "sender": "alertd@localhost",
     "to": ("alertd@localhost",),
 }
-_TYPE_NAMES = " or ".join(f'"{name}"' for name in CHANNEL_TYPES)
+_TYPE_NAMES = "one of " + ", ".join(f'"{name}"' for name in CHANNEL_TYPES)
 _RESERVED = frozenset(name.upper() for name in CHANNEL_TYPES)
 """In a rule these are types of channels, with an endpoint."""
 

@@ -14,7 +14,7 @@ import trio
 
 from alertd.channels.config import ChannelConfig
 from alertd.channels.factory import ChannelFactory
-from alertd.channels.protocol import Channel, SendingLimits
+from alertd.channels.protocol import Channel, Forgetful, SendingLimits
 from alertd.errors import Overloaded
 from alertd.model import Target
 from alertd.rules import EMAIL
@@ -46,6 +46,10 @@ class LiveChannels:
     def limits(self, target: Target) -> SendingLimits:
         """Return what may be sent to ``target``."""
         return self._factory.limits(target)
+
+    def forgetful(self) -> Mapping[str, Forgetful]:
+        """Return the channels that are to be told again and again what is on."""
+        return self._factory.forgetful()
 
     def replace(self, configs: Mapping[str, ChannelConfig]) -> None:
         """Use ``configs`` from now on; secrets are read again even if nothing else is new.

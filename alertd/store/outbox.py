@@ -28,6 +28,7 @@ from alertd.store.deliveries import (
 from alertd.store.history import Page
 from alertd.store.readers import Readers
 from alertd.store.timeline import TimelineEntry, TimelineEvent
+from alertd.store.told import Place, Told, read_told
 from alertd.store.writer import Writer
 
 # A message holds up its whole group for 8 attempts: some four minutes with the defaults.
@@ -125,6 +126,10 @@ class Outbox:
         """Return a page of messages, the newest first. Raises ``InvalidInput``."""
         check_delivery_query(query)
         return await self._readers.run("list notifications", partial(read_deliveries, query))
+
+    async def told(self, channel: str, place: Place) -> Told:
+        """Return a page of what ``channel`` was told of and is on, or has ended lately."""
+        return await self._readers.run("read what was told", partial(read_told, channel, place))
 
     async def counts(self) -> dict[DeliveryStatus, int]:
         """Return how many messages there are of each status, all of them named."""

@@ -19,6 +19,7 @@ from alertd.channels.message import Message
 from alertd.channels.protocol import (
     Channel,
     Delivered,
+    Forgetful,
     Outcome,
     Permanent,
     Retryable,
@@ -84,6 +85,10 @@ class Receivers:
     def limits(self, target: Target) -> SendingLimits:
         """Return what may be sent to ``target``: as much as to any."""
         return SendingLimits()
+
+    def forgetful(self) -> dict[str, Forgetful]:
+        """Return none: these receivers forget nothing."""
+        return {}
 
     async def take(self, name: str, message: Message) -> Outcome:
         """Make of one attempt what the receiver's mood makes of it."""

@@ -46,6 +46,7 @@ def shown() -> dict[str, dict[str, Line]]:
 STRUCTS = {
     **SECTIONS,
     "channels.ops": CHANNEL_TYPES["webhook"],
+    "channels.peer": CHANNEL_TYPES["alertmanager"],
     "channels.team": CHANNEL_TYPES["slack"],
     "channels.ops-email": CHANNEL_TYPES["email"],
     "route": RouteSpec,

@@ -1,54 +1,144 @@
-"""The body of Alertmanager's webhook, version 4."""
+"""Feeding an Alertmanager: what is posted, how long it lasts, and what never overtakes what."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from typing import Any
 
+import pytest
+import trio
 from msgspec import structs
 
-from alertd.channels.alertmanager import encode, fingerprint
-from alertd.channels.message import MessageKind
+from alertd.channels.alertmanager import AlertmanagerChannel
+from alertd.channels.http_client import HttpClient
+from alertd.channels.message import IncidentView, MessageKind
+from alertd.channels.protocol import Delivered, Permanent, ReadPages, Retryable
+from tests.receivers import Answer, HttpReceiver, http_receiver
 from tests.unit.channels.messages import incident, message, resolved
 
+NOW_S = 1_751_295_700.0  # 2025-06-30T15:01:40Z
 
-def test_the_body_is_the_one_that_its_receivers_know_byte_for_byte() -> None:
-    sent = structs.replace(
-        message(),
-        group_labels={"ruleName": "High Error Count"},
-        list_url="http://127.0.0.1:9470/api/incidents?state=firing",
+
+@pytest.fixture
+def receiver() -> Iterator[HttpReceiver]:
+    with http_receiver() as running:
+        yield running
+
+
+@pytest.fixture
+async def channel(receiver: HttpReceiver) -> AsyncIterator[AlertmanagerChannel]:
+    client = HttpClient(allow_private=True)
+    yield AlertmanagerChannel(
+        receiver.url("/prefix/"),
+        client,
+        owns_client=True,
+        timeout_s=5,
+        resend_interval_s=60,
+        ends_after_s=3600,
+        headers={"Authorization": "Bearer x"},
+        now_s=lambda: NOW_S,
     )
-    expected = (
-        '{"receiver":"ops","status":"firing","alerts":[{"status":"firing","labels":'
-        '{"alertname":"High Error Count","service":"payment","severity":"critical"},'
-        '"annotations":{"runbook_url":"https://runbooks.example/errors?a=1\\u0026b=2",'
-        '"summary":"High Error Count: service=payment has 137 \\u003e 100"},'
-        '"startsAt":"2025-06-30T15:00:00Z","endsAt":"0001-01-01T00:00:00Z","generatorURL":'
-        '"http://127.0.0.1:9470/api/incidents/6f1c2d4e-0000-5000-8000-000000000001",'
-        f'"fingerprint":"{fingerprint(json.loads(encode(sent, "ops"))["alerts"][0]["labels"])}"}}],'
-        '"groupLabels":{"ruleName":"High Error Count"},'
-        '"commonLabels":{"alertname":"High Error Count","service":"payment","severity":"critical"},'
-        '"commonAnnotations":{"runbook_url":"https://runbooks.example/errors?a=1\\u0026b=2",'
-        '"summary":"High Error Count: service=payment has 137 \\u003e 100"},'
-        '"externalURL":"http://127.0.0.1:9470","version":"4",'
-        '"groupKey":"{}:{ruleName=\\"High Error Count\\"}","truncatedAlerts":0}\n'
-    )
-    assert encode(sent, "ops").decode() == expected
+    await client.aclose()
 
 
-def test_a_fingerprint_is_fnv_1a_over_the_sorted_labels() -> None:
-    """Of no labels it is the offset of FNV-1a, as ``prometheus/common`` has it."""
-    assert fingerprint({}) == "cbf29ce484222325"
-    assert fingerprint({"b": "2", "a": "1"}) == fingerprint({"a": "1", "b": "2"})
-    assert fingerprint({"a": "12"}) != fingerprint({"a1": "2"})
+def pages(*views: Sequence[IncidentView]) -> ReadPages:
+    async def read() -> AsyncGenerator[Sequence[IncidentView], None]:
+        for page in views:
+            await trio.lowlevel.checkpoint()
+            yield page
+
+    return read
 
 
-def test_an_incident_is_one_alert_as_it_is_in_the_end() -> None:
-    first, second = (incident(id=name, group_labels={"host": name}) for name in "ab")
-    sent = message(first, second, resolved(), incident(), kind=MessageKind.FIRING)
-    body = json.loads(encode(sent, "ops"))
-    assert [alert["status"] for alert in body["alerts"]] == ["firing", "firing", "firing"]
-    assert body["commonLabels"] == {"alertname": "High Error Count", "severity": "critical"}
-    ended = json.loads(encode(message(incident(), resolved()), "ops"))
-    assert (ended["status"], len(ended["alerts"])) == ("resolved", 1)
-    assert ended["alerts"][0]["endsAt"] == "2025-06-30T15:07:00Z"
-    assert ended["alerts"][0]["annotations"]["reason"] == "recovered"
+def posted(receiver: HttpReceiver) -> list[list[dict[str, Any]]]:
+    return [json.loads(request.body) for request in receiver.received]
+
+
+def ends(receiver: HttpReceiver) -> list[list[str]]:
+    return [[alert["endsAt"][11:19] for alert in body] for body in posted(receiver)]
+
+
+async def test_what_is_on_ends_in_the_future_and_what_has_ended_ended_when_it_did(
+    receiver: HttpReceiver, channel: AlertmanagerChannel
+) -> None:
+    assert await channel.send(message()) == Delivered()
+    assert await channel.send(message(resolved())) == Delivered()
+    assert [request.path for request in receiver.received] == ["/prefix/api/v2/alerts"] * 2
+    assert receiver.received[0].headers["authorization"] == "Bearer x"
+    [[fired], [ended]] = posted(receiver)
+    assert fired == {
+        "labels": {"alertname": "High Error Count", "service": "payment", "severity": "critical"},
+        "annotations": {
+            "runbook_url": "https://runbooks.example/errors?a=1&b=2",
+            "summary": "High Error Count: service=payment has 137 > 100",
+        },
+        "startsAt": "2025-06-30T15:00:00.000000Z",
+        "endsAt": "2025-06-30T16:01:40.000000Z",
+        "generatorURL": incident().history_url,
+    }
+    assert (ended["labels"], ended["endsAt"]) == (fired["labels"], "2025-06-30T15:07:00.000000Z")
+
+
+async def test_a_test_alert_ends_by_itself(
+    receiver: HttpReceiver, channel: AlertmanagerChannel
+) -> None:
+    await channel.send(message(kind=MessageKind.TEST))
+    assert ends(receiver) == [["15:02:40"]]
+
+
+async def test_the_end_of_an_incident_does_not_end_a_later_one_with_the_same_labels(
+    receiver: HttpReceiver, channel: AlertmanagerChannel
+) -> None:
+    later = structs.replace(incident(id="later"), started_at="2025-06-30T15:01:00.000000Z")
+    await channel.send(message(later))
+    assert await channel.send(message(incident(), resolved())) == Delivered()
+    await channel.send(message(later, resolved()))
+    assert ends(receiver) == [["16:01:40"], ["16:01:40"]]
+    over = structs.replace(later, state="resolved", ended_at="2025-06-30T15:08:00.000000Z")
+    await channel.send(message(over))
+    await channel.send(message(resolved()))
+    assert ends(receiver)[2:] == [["15:08:00"], ["15:07:00"]]
+
+
+async def test_what_is_told_again_tells_also_what_is_on_now(
+    receiver: HttpReceiver, channel: AlertmanagerChannel
+) -> None:
+    """So a restart of alertd does not forget what an end may not overtake."""
+    later = structs.replace(incident(id="later"), started_at="2025-06-30T15:01:00.000000Z")
+    assert await channel.resend(pages([], [later])) == Delivered()
+    await channel.send(message(resolved()))
+    assert await channel.resend(pages()) == Delivered()
+    await channel.send(message(resolved()))
+    assert ends(receiver) == [["16:01:40"], ["15:07:00"]]
+
+
+async def test_nothing_that_is_told_again_overtakes_an_end(
+    receiver: HttpReceiver, channel: AlertmanagerChannel
+) -> None:
+    reading, go_on = trio.Event(), trio.Event()
+
+    async def read() -> AsyncGenerator[Sequence[IncidentView], None]:
+        reading.set()
+        await go_on.wait()
+        yield [incident()]
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(channel.resend, read)
+        await reading.wait()
+        nursery.start_soon(channel.send, message(resolved()))
+        await trio.testing.wait_all_tasks_blocked()
+        assert receiver.received == []
+        go_on.set()
+    assert ends(receiver) == [["16:01:40"], ["15:07:00"]]
+
+
+async def test_a_page_that_is_not_taken_is_the_last(
+    receiver: HttpReceiver, channel: AlertmanagerChannel
+) -> None:
+    receiver.script = [Answer(), Answer(503), Answer(400)]
+    views = [incident(id=name, group_labels={"host": name}) for name in "abc"]
+    outcome = await channel.resend(pages(*([view] for view in views)))
+    assert outcome == Retryable("127.0.0.1 answered 503")
+    assert len(receiver.received) == 2
+    assert await channel.send(message()) == Permanent("127.0.0.1 answered 400")

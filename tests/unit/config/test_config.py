@@ -203,12 +203,15 @@ MISTAKES = [
     ("[host_metrics]\nenabled = 1", "2: host_metrics.enabled: expected true or false, got a whole"),
     ("channels = 1", "1: channels: expected a table, got a whole number"),
     ("[channels]\nx = 1", "2: channels.x: expected a table, got a whole number"),
-    ("[channels.x]\nurl = 'x'", '1: channels.x.type: is missing; expected "webhook" or "slack" or'),
+    (
+        "[channels.x]\nurl = 'x'",
+        '1: channels.x.type: is missing; expected one of "webhook", "slack"',
+    ),
     (
         "[channels.x]\ntype = 'webhok'",
-        '2: channels.x.type: expected "webhook" or "slack" or "email',
+        '2: channels.x.type: expected one of "webhook", "slack", "email"',
     ),
-    ("[channels.x]\ntype = 5", '2: channels.x.type: expected "webhook" or "slack" or "email", got'),
+    ("[channels.x]\ntype = 5", '2: channels.x.type: expected one of "webhook", '),
     ("[channels.x]\ntype = 'webhook'", "1: channels.x.url: is missing; expected a string"),
     ("[channels.x]\ntype = 'webhook'\nurl = 'ftp://x'", "3: channels.x.url: must be an http://"),
     ("[channels.x]\ntype = 'slack'\nurl = 5", "3: channels.x.url: expected a string"),
