@@ -37,6 +37,7 @@ from alertd.status import Status
 from alertd.store.connection import Durability
 from alertd.store.snapshots import snapshots_folder
 from alertd.store.store import Store, open_store
+from alertd.store.writer import Turn
 from alertd.upkeep.recovery import Recovered, recover
 
 log = structlog.get_logger(__name__)
@@ -68,7 +69,10 @@ class _Daemon:
         sdnotify.status("opening the store")
         durability = Durability(config.store.durability)
         async with open_store(
-            path, durability=durability, on_progress=self._tell_progress
+            path,
+            durability=durability,
+            on_progress=self._tell_progress,
+            on_turn=self._writer_had_turn,
         ) as store:
             announcer = Announcer(
                 config.server.base_url,
@@ -175,6 +179,11 @@ class _Daemon:
             async for number in signals:
                 log.info("signal received", signal=signal.Signals(number).name)
                 self._shutdown.set()
+
+    def _writer_had_turn(self, turn: Turn) -> None:
+        metrics = self._metrics
+        metrics.writer_wait_seconds.labels(turn.work).observe(turn.began_s - turn.submitted_s)
+        metrics.writer_busy_seconds.labels(turn.work).observe(turn.ended_s - turn.began_s)
 
     def _tell_progress(self, phrase: str) -> None:
         sdnotify.status(phrase)

@@ -53,6 +53,10 @@ class Blocking(Protocol):
         """Return a new worker."""
         ...
 
+    def stopwatch_s(self) -> float:
+        """Return the time on a clock that only tells how long work takes. In any thread."""
+        ...
+
 
 class Threads:
     """The ``Blocking`` of the daemon."""
@@ -64,6 +68,10 @@ class Threads:
     def worker(self, name: str) -> Worker:
         """Start a thread that is a worker."""
         return WorkerThread(name)
+
+    def stopwatch_s(self) -> float:
+        """Return the time of a clock that runs evenly."""
+        return time.perf_counter()
 
 
 class WorkerThread:

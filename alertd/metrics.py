@@ -28,6 +28,7 @@ CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
 _REQUEST_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _COMMIT_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
+_TURN_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
 _ATTEMPT_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _EVENT_BUCKETS = (1, 10, 100, 1000, 5000, 10_000, 50_000, 100_000, 200_000)
 
@@ -122,6 +123,18 @@ class Metrics:
             "commit_duration_seconds",
             "Time of one commit, its fsync included.",
             buckets=_COMMIT_BUCKETS_S,
+        )
+        self.writer_busy_seconds = self._histogram(
+            "writer_busy_seconds",
+            "For how long one transaction, or a checkpoint, held the store's writer, by work.",
+            "work",
+            buckets=_TURN_BUCKETS_S,
+        )
+        self.writer_wait_seconds = self._histogram(
+            "writer_wait_seconds",
+            "For how long a transaction waited for the store's writer, by work.",
+            "work",
+            buckets=_TURN_BUCKETS_S,
         )
         self.commit_events = self._histogram(
             "commit_events", "Events in one commit.", buckets=_EVENT_BUCKETS

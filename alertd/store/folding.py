@@ -27,6 +27,7 @@ import trio
 from alertd.store.entry_codec import decode_batch
 from alertd.store.envelope import BadEntry
 from alertd.store.failures import corrupt
+from alertd.store.portion import Portion
 from alertd.store.readers import Readers
 from alertd.store.segment_reads import totals_of
 from alertd.store.segments import (
@@ -48,14 +49,16 @@ if TYPE_CHECKING:
 
 READ_BYTES: Final = 1 << 20
 """So much of the log is read and sorted at a time."""
+MAX_ENTRIES: Final = 200_000
+"""A segment has no more entries, however few their events: its directory is one row."""
 WRITE_BYTES: Final = 256 << 10
-"""So much of blocks is inserted in one transaction."""
+"""So much of blocks is inserted in one transaction, or one block."""
 COUNT_SERIES: Final = 1000
 """So many series get new totals in one transaction, or those of one block."""
 DELETE_BYTES: Final = 256 << 10
 DELETE_ENTRIES: Final = 1000
 DELETE_BLOCKS: Final = 32
-"""So much is deleted in one transaction."""
+"""So much is deleted in one transaction. All of these are at most; see ``portion.py``."""
 
 Rest = Callable[[], Awaitable[None]]
 """Called between two portions, to leave time to others."""
@@ -84,6 +87,10 @@ class Folding:
         self._path = path
         self._lock = trio.Lock()
         self._unfolded_events = 0
+        self._written_bytes = Portion(WRITE_BYTES)
+        self._counted_series = Portion(COUNT_SERIES)
+        self._deleted_entries = Portion(DELETE_ENTRIES)
+        self._deleted_blocks = Portion(DELETE_BLOCKS)
 
     @property
     def unfolded_events(self) -> int:
@@ -124,7 +131,7 @@ class Folding:
 
         draft = SegmentDraft()
         after = 0
-        while draft.events < max_events:
+        while draft.events < max_events and len(draft.directory.positions) < MAX_ENTRIES:
             entries = await self._readers.run("read the event log", partial(_read_entries, after))
             if not entries:
                 break
@@ -140,7 +147,7 @@ class Folding:
         portion: list[PackedBlock] = []
         while block := await self._readers.compute(partial(next, blocks, None)):
             portion.append(block)
-            if sum(len(packed.body) for packed in portion) >= WRITE_BYTES:
+            if sum(len(packed.body) for packed in portion) >= self._written_bytes.size:
                 await self._insert(first_position, portion)
                 portion = []
             await rest()
@@ -167,30 +174,43 @@ class Folding:
             partial(insert_blocks, segment, portion),
             wal_bytes=DEFAULT_WAL_BYTES + sum(len(block.body) for block in portion),
             may_be_redone=True,
+            portion=self._written_bytes,
         )
 
     async def _settle(self, rest: Rest) -> None:
-        await self._in_portions(partial(delete_unowned_blocks, DELETE_BLOCKS), rest)
+        await self._in_portions(delete_unowned_blocks, self._deleted_blocks, rest)
         while blocks := await self._readers.run("read folded events", partial(uncounted_blocks, 8)):
             totals: list[SeriesTotals] = []
             for block in blocks:
                 totals += await self._readers.compute(partial(totals_of, block, self._path))
-                if len(totals) >= COUNT_SERIES or block is blocks[-1]:
+                if len(totals) >= self._counted_series.size or block is blocks[-1]:
                     await self._writer.run(
                         "count folded events",
                         partial(count_blocks, block.id, totals),
                         must_go_on=True,
                         may_be_redone=True,
+                        portion=self._counted_series,
                     )
                     totals = []
                 await rest()
-        await self._in_portions(partial(delete_folded_entries, DELETE_ENTRIES, DELETE_BYTES), rest)
+        await self._in_portions(_delete_entries, self._deleted_entries, rest)
 
-    async def _in_portions(self, delete: Callable[[apsw.Connection], int], rest: Rest) -> None:
+    async def _in_portions(
+        self, delete: Callable[[int, apsw.Connection], int], portion: Portion, rest: Rest
+    ) -> None:
         while await self._writer.run(
-            "delete what was folded", delete, must_go_on=True, may_be_redone=True
+            "delete what was folded",
+            partial(delete, portion.size),
+            must_go_on=True,
+            may_be_redone=True,
+            portion=portion,
         ):
             await rest()
+
+
+def _delete_entries(limit: int, connection: apsw.Connection) -> int:
+    max_bytes = max(1, DELETE_BYTES * limit // DELETE_ENTRIES)
+    return delete_folded_entries(limit, max_bytes, connection)
 
 
 def _unfolded(connection: apsw.Connection) -> Unfolded:

@@ -27,6 +27,7 @@ from alertd.store.block_codec import Block
 from alertd.store.envelope import BadEntry
 from alertd.store.failures import corrupt
 from alertd.store.folding import Folding, Rest
+from alertd.store.portion import Portion
 from alertd.store.readers import Readers
 from alertd.store.rollup import roll_up
 from alertd.store.rollup_codec import RollupRun
@@ -48,6 +49,7 @@ READ_BLOCKS: Final = 8
 BLOCK_ROLLUPS: Final = 4096
 """So many rollups are in a block, or as many more as one raw block makes of a series."""
 DELETE_BLOCKS: Final = 32
+"""At most so many blocks of rollups are deleted in one transaction; see ``portion.py``."""
 FORGET_SEGMENTS: Final = 100
 
 
@@ -59,6 +61,7 @@ class EventRetention:
         self._writer = writer
         self._readers = readers
         self._path = path
+        self._deleted_blocks = Portion(DELETE_BLOCKS)
 
     async def roll_up(self, before_us: int, rest: Rest = trio.lowlevel.checkpoint) -> int:
         """Roll the oldest segment up if all its events are before ``before_us``.
@@ -133,8 +136,13 @@ class EventRetention:
     async def _delete_unowned(self, rest: Rest) -> None:
         """Delete what a roll-up that was interrupted, or forgetting, has left."""
         for segment in await self._readers.run("find unused rollups", unowned_segments):
-            delete = partial(delete_rollups, segment, DELETE_BLOCKS)
-            while await self._writer.run("delete rollups", delete, must_go_on=True):
+            portion = self._deleted_blocks
+            while await self._writer.run(
+                "delete rollups",
+                partial(delete_rollups, segment, portion.size),
+                must_go_on=True,
+                portion=portion,
+            ):
                 await rest()
 
 

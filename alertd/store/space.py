@@ -11,18 +11,20 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import apsw
 import structlog
 
+from alertd.store.portion import Portion
 from alertd.store.readers import Readers
 from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
 
 INCREMENTAL: Final = 2
 STEP_PAGES: Final = 64
-"""Pages that one transaction moves and gives back: about 2 ms."""
+"""Pages that one transaction moves and gives back at most: about 2 ms."""
 KEPT_PAGES: Final = 256
 KEPT_SHARE: Final = 10
 """A tenth of the file, and at least ``KEPT_PAGES``, may be free."""
@@ -46,6 +48,7 @@ class Space:
     def __init__(self, writer: Writer, readers: Readers) -> None:
         self._writer = writer
         self._readers = readers
+        self._step_pages = Portion(STEP_PAGES)
 
     async def give_back(self) -> int:
         """Give back up to ``STEP_PAGES``; return how many. Call it again until that is 0.
@@ -54,9 +57,10 @@ class Space:
         """
         return await self._writer.run(
             "give back free space",
-            _give_back,
+            partial(_give_back, self._step_pages.size),
             wal_bytes=2 * DEFAULT_WAL_BYTES,
             must_go_on=True,
+            portion=self._step_pages,
         )
 
     async def usage(self) -> Usage:
@@ -96,13 +100,13 @@ def rewrite_if_rigid(
         connection.pragma("temp_store", "MEMORY")
 
 
-def _give_back(connection: apsw.Connection) -> int:
+def _give_back(most: int, connection: apsw.Connection) -> int:
     pages: int = connection.pragma("page_count")
     free: int = connection.pragma("freelist_count")
     surplus = free - max(KEPT_PAGES, pages // KEPT_SHARE)
     if surplus <= 0 or connection.pragma("auto_vacuum") != INCREMENTAL:
         return 0
-    connection.execute(f"PRAGMA incremental_vacuum({min(surplus, STEP_PAGES)})").fetchall()
+    connection.execute(f"PRAGMA incremental_vacuum({min(surplus, most)})").fetchall()
     return pages - int(connection.pragma("page_count"))
 
 

@@ -44,7 +44,7 @@ from alertd.store.silences import SilenceTable
 from alertd.store.space import Space, rewrite_if_rigid
 from alertd.store.waiting import WaitingList
 from alertd.store.wal import Wal
-from alertd.store.writer import Writer
+from alertd.store.writer import Turn, Writer
 
 _log = structlog.get_logger()
 
@@ -82,7 +82,7 @@ class Store:
             sync_file(self.path.with_name(f"{self.path.name}-wal"))
 
 
-def _tell_nobody(_what: str) -> None:
+def _tell_nobody(_what: object) -> None:
     pass
 
 
@@ -93,13 +93,15 @@ async def open_store(
     durability: Durability = Durability.FULL,
     blocking: Blocking = _THREADS,
     on_progress: Callable[[str], None] = _tell_nobody,
+    on_turn: Callable[[Turn], None] = _tell_nobody,
 ) -> AsyncIterator[Store]:
     """Open the database at ``path``, made and migrated if need be, for as long as the block runs.
 
     ``blocking`` does all of the store's work, and other work beside the event loop as well.
 
     Checking a large file takes seconds (see ``quick_check.py``), migrating it may take minutes:
-    ``on_progress`` is told in a phrase, and not in the event loop, that it goes on.
+    ``on_progress`` is told in a phrase, and not in the event loop, that it goes on. ``on_turn``
+    is told, not in the event loop either, for how long the writer was held by what.
 
     Raises ``StoreOpenError`` (in use, unusable, written by a newer alertd) and ``StoreCorrupt``.
     """
@@ -108,7 +110,8 @@ async def open_store(
     with sole_daemon(path):
         finish_restore(path)
         connection, wal = await blocking.run(partial(_open, path, durability, on_progress))
-        writer = Writer(connection, wal, str(path), blocking.worker("alertd-store-writer"))
+        worker = blocking.worker("alertd-store-writer")
+        writer = Writer(connection, wal, str(path), worker, blocking.stopwatch_s, on_turn)
         readers = Readers(path, blocking)
         _log.info("store opened", path=str(path), durability=durability.value)
         events = EventLog(writer, readers, str(path))

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 import apsw
 import structlog
@@ -23,6 +23,7 @@ import trio
 from alertd.blocking import Worker
 from alertd.errors import AlertdError, StoreUnavailable
 from alertd.store.failures import is_sync_failure, translate
+from alertd.store.portion import Portion
 from alertd.store.wal import Wal
 
 T = TypeVar("T")
@@ -34,6 +35,21 @@ MAX_PENDING: Final = 1000
 
 DEFAULT_WAL_BYTES: Final = 1 << 20
 """Room that a transaction is given in the WAL unless it asks for more."""
+
+
+CHECKPOINT: Final = "checkpoint"
+"""The ``work`` of a turn that is nobody's transaction."""
+
+
+class Turn(NamedTuple):
+    """For how long the writer was held by one transaction, or by a checkpoint."""
+
+    work: str
+    """The ``operation`` of the transaction."""
+    submitted_s: float
+    began_s: float
+    ended_s: float
+    """By the writer's stopwatch."""
 
 
 class CommitUncertain(AlertdError):
@@ -55,6 +71,8 @@ class _Job(Generic[T]):
     wal_bytes: int
     must_go_on: bool
     may_be_redone: bool
+    portion: Portion | None
+    submitted_s: float
     done: trio.Event = field(default_factory=trio.Event)
     result: list[T] = field(default_factory=list)
     error: BaseException | None = None
@@ -63,12 +81,25 @@ class _Job(Generic[T]):
 class Writer:
     """Runs transactions in the order in which they were submitted."""
 
-    def __init__(self, connection: apsw.Connection, wal: Wal, path: str, worker: Worker) -> None:
-        """From now on only ``worker`` uses ``connection``; it is closed at the end."""
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        wal: Wal,
+        path: str,
+        worker: Worker,
+        stopwatch_s: Callable[[], float],
+        on_turn: Callable[[Turn], None],
+    ) -> None:
+        """From now on only ``worker`` uses ``connection``; it is closed at the end.
+
+        ``on_turn`` is called in the writer's thread, after each transaction and checkpoint.
+        """
         self._connection = connection
         self._wal = wal
         self._path = path
         self._worker = worker
+        self._stopwatch_s = stopwatch_s
+        self._on_turn = on_turn
         self._opened_synchronous: int | None = None
         self._synchronous: int | None = None
         self._pending = 0
@@ -107,14 +138,15 @@ class Writer:
         wal_bytes: int = DEFAULT_WAL_BYTES,
         must_go_on: bool = False,
         may_be_redone: bool = False,
+        portion: Portion | None = None,
     ) -> T:
         """Run ``work`` in a transaction of its own, in the writer thread, and commit it.
 
         ``operation`` completes "cannot …" in error messages; ``wal_bytes`` is about what it
         writes. On a full disk only what ``must_go_on`` has room. What ``may_be_redone`` is not
         fsynced for itself: after a loss of power it is there as a whole with everything before
-        it, or nobody has seen it. A caller that is cancelled
-        already submits nothing; afterwards the wait is shielded. Raises ``StoreUnavailable`` when
+        it, or nobody has seen it. ``portion`` learns for how long the writer was held. A caller
+        that is cancelled already submits nothing; afterwards the wait is shielded. Raises ``StoreUnavailable`` when
         nothing was written and it may be tried again, ``CommitUncertain`` when the process must
         end, and whatever ``work`` raises.
         """
@@ -123,7 +155,8 @@ class Writer:
             raise StoreUnavailable(
                 f"cannot {operation}: {MAX_PENDING} transactions wait for the disk already"
             )
-        job = _Job(operation, work, wal_bytes, must_go_on, may_be_redone)
+        submitted_s = self._stopwatch_s()
+        job = _Job(operation, work, wal_bytes, must_go_on, may_be_redone, portion, submitted_s)
         self._pending += 1
         try:
             self._worker.submit(partial(self._execute, job), job.done.set)
@@ -142,16 +175,23 @@ class Writer:
         await self._worker.aclose()
 
     def _execute(self, job: _Job[T]) -> None:
+        began_s = self._stopwatch_s()
         try:
             job.result.append(self._transact(job))
         except BaseException as error:  # whatever it is, it belongs to the task that waits
             job.error = error
+        turn = Turn(job.operation, job.submitted_s, began_s, self._stopwatch_s())
+        if job.portion is not None:
+            job.portion.took(turn.ended_s - turn.began_s)
+        self._on_turn(turn)
 
     def _checkpoint(self) -> None:
         if self._failure is not None:
             return
+        began_s = self._stopwatch_s()
         try:
-            self._wal.checkpoint_if_due()
+            if self._wal.checkpoint_if_due():
+                self._on_turn(Turn(CHECKPOINT, began_s, began_s, self._stopwatch_s()))
         except apsw.Error as error:
             _log.critical("checkpoint failed", error=str(self._uncertain("checkpoint", error)))
 
