@@ -5,18 +5,22 @@ The whole run takes about three minutes by default; every part is bounded in cou
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import msgspec
 from rich.console import Console
 
-from bench import curves, engine, ingest, latency, memory, recovery, storage
+from bench import curves, engine, ingest, latency, memory, recovery, storage, waits
 from bench.machine import describe
 from bench.report import show
-from bench.results import Results, StorageFigures, WaitFigures
+from bench.results import IngestFigures, Results
 
-PARTS = ("ingest", "latency", "engine", "curves", "memory", "storage", "recovery")
+T = TypeVar("T")
+
+PARTS = ("ingest", "latency", "engine", "curves", "memory", "storage", "waits", "recovery")
 
 
 @click.command()
@@ -50,40 +54,27 @@ def main(
     """Measure alertd: PARTS are named above; default: all of them."""
     chosen = parts or PARTS
     tell = Console(stderr=True).print
-    machine = describe(folder)
-    ingested, delays, engine_costs, drawn, states = [], [], [], [], []
-    kept: list[StorageFigures] = []
-    waits: list[WaitFigures] = []
-    if "ingest" in chosen:
+
+    def when(part: str, measure: Callable[[], Iterable[T]]) -> tuple[T, ...]:
+        return tuple(measure()) if part in chosen else ()
+
+    def ingested() -> Iterator[IngestFigures]:
         for workload in ingest.WORKLOADS:
             if only in workload.name:
                 tell(f"ingest: {workload.name} …")
-                ingested.append(ingest.measure(workload, folder, rounds=rounds, seconds=seconds))
-    if "latency" in chosen:
-        tell(f"latency: {alerts} alerts …")
-        delays.append(latency.measure(folder, alerts=alerts))
-    if "engine" in chosen:
-        tell("engine …")
-        engine_costs += engine.measure()
-    if "curves" in chosen:
-        drawn += curves.measure(tell)
-    if "memory" in chosen:
-        states += memory.measure(tell)
-    if "storage" in chosen:
-        kept += storage.measure(folder, tell)
-        waits += storage.measure_waits(folder, tell)
-    starts = recovery.measure_all(folder, tell) if "recovery" in chosen else ((), ())
+                yield ingest.measure(workload, folder, rounds=rounds, seconds=seconds)
+
     results = Results(
-        machine=machine,
-        ingest=tuple(ingested),
-        latency=tuple(delays),
-        engine=tuple(engine_costs),
-        curves=tuple(drawn),
-        memory=tuple(states),
-        storage=tuple(kept),
-        waits=tuple(waits),
-        replays=starts[0],
-        stalls=starts[1],
+        machine=describe(folder),
+        ingest=when("ingest", ingested),
+        latency=when("latency", lambda: [latency.measure(folder, alerts=alerts)]),
+        engine=when("engine", engine.measure),
+        curves=when("curves", lambda: curves.measure(tell)),
+        memory=when("memory", lambda: memory.measure(tell)),
+        storage=when("storage", lambda: storage.measure(folder, tell)),
+        waits=when("waits", lambda: waits.measure(folder, tell)),
+        replays=when("recovery", lambda: recovery.measure(folder, tell)),
+        stalls=when("recovery", lambda: recovery.measure_stalls(folder, tell)),
     )
     show(results)
     if json_path is not None:

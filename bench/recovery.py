@@ -41,13 +41,6 @@ _BEGIN_US = 1_750_000_000_000_000
 _METRIC = "latency"
 
 
-def measure_all(
-    folder: Path, tell: Callable[[str], None]
-) -> tuple[tuple[ReplayFigures, ...], tuple[StallFigures, ...]]:
-    """Measure both."""
-    return tuple(measure(folder, tell)), tuple(measure_stalls(folder, tell))
-
-
 def measure(folder: Path, tell: Callable[[str], None]) -> list[ReplayFigures]:
     """Recover each kind of log. Some 15 s."""
     found = []

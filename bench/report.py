@@ -179,11 +179,13 @@ def _storage(found: Sequence[StorageFigures]) -> Table:
 
 
 def _waits(found: Sequence[WaitFigures]) -> Table:
-    table = _table(("beside", "appends", "p50 ms", "p99 ms", "max ms"))
+    headings = ("p50 ms", "p99 ms", "max ms", "behind others p99", "max ms", "the longest, ms")
+    table = _table(("beside", "appends", *headings, ""))
     for figures in found:
-        append = figures.append
-        milliseconds = (f"{ms:.1f}" for ms in (append.p50_ms, append.p99_ms, append.max_ms))
-        table.add_row(figures.beside, f"{figures.appends}", *milliseconds)
+        append, behind = figures.append, figures.behind_others
+        waits = (append.p50_ms, append.p99_ms, append.max_ms, behind.p99_ms, behind.max_ms)
+        milliseconds = (f"{ms:.1f}" for ms in (*waits, figures.longest_other_ms))
+        table.add_row(figures.beside, f"{figures.appends}", *milliseconds, figures.longest_other)
     return table
 
 

@@ -144,6 +144,12 @@ class WaitFigures(Struct, frozen=True):
     """What else the store is doing."""
     appends: int
     append: Percentiles
+    behind_others: Percentiles
+    """How much of that the writer was held by other work, or by a checkpoint."""
+    longest_other: str
+    """What held the writer for longest, but for appends,"""
+    longest_other_ms: float
+    """and for how long."""
 
 
 class ReplayFigures(Struct, frozen=True):

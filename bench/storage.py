@@ -1,4 +1,4 @@
-"""What it costs to keep events: bytes, the CPU of folding, reading back, and who waits for it.
+"""What it costs to keep events: bytes, the CPU of folding, reading back.
 
 Owns a store of its own for each workload, in this process. It is filled, folded as the daemon
 does, replayed, and asked for single series. Leaves what the events are like to ``traffic.py``.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from itertools import cycle, islice
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,14 +20,12 @@ from alertd.metrics import Metrics
 from alertd.model import EventBatch
 from alertd.store.store import Store, open_store
 from alertd.upkeep.folder import Folder
-from bench.results import StorageFigures, WaitFigures, percentiles
-from bench.traffic import DAY_US, SEED, Traffic, walks, workloads
+from bench.results import StorageFigures, percentiles
+from bench.traffic import DAY_US, SEED, Traffic, workloads
 
 SEGMENT_EVENTS = 1_000_000
 READS = 200
 REPLAYED_EVENTS = 900_000
-APPENDS_S = 6.0
-_APPEND_EVERY_S = 0.02
 _GROUP = 20
 """Batches in one transaction while a store is filled."""
 
@@ -40,19 +38,12 @@ def measure(folder: Path, tell: Callable[[str], None]) -> Iterator[StorageFigure
             yield trio.run(_measure, traffic, Path(name) / "alertd.db")
 
 
-def measure_waits(folder: Path, tell: Callable[[str], None]) -> list[WaitFigures]:
-    """Return how long appends wait, without folding and with it going on all the time."""
-    tell("storage: appends …")
-    with TemporaryDirectory(prefix="alertd-bench-", dir=folder) as name:
-        return trio.run(_measure_waits, Path(name) / "alertd.db")
-
-
 async def _measure(traffic: Traffic, path: Path) -> StorageFigures:
     async with open_store(path) as store:
-        await _fill(store, traffic)
+        await fill(store, traffic)
         unfolded_bytes = await _size_bytes(store)
         began_s, began_cpu_s = time.perf_counter(), time.process_time()
-        await _folder(store).fold()
+        await new_folder(store).fold()
         await store.folding.fold(SEGMENT_EVENTS)
         fold_s, fold_cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
         reads = [wait async for wait in _reads(store, traffic)]
@@ -79,14 +70,16 @@ def _vacuumed_bytes(path: Path) -> int:
     return path.stat().st_size
 
 
-async def _fill(store: Store, traffic: Traffic) -> None:
+async def fill(store: Store, traffic: Traffic) -> None:
+    """Append all of ``traffic``."""
     await store.events.append([], traffic.all_series())
     batches = traffic.batches()
     while group := list(islice(batches, _GROUP)):
         await store.events.append(group, [])
 
 
-def _folder(store: Store) -> Folder:
+def new_folder(store: Store) -> Folder:
+    """Return what folds the log of ``store`` as in the daemon, a million events at a time."""
     return Folder(
         store.folding, lambda: 0, Metrics(), after_events=SEGMENT_EVENTS, after_us=1 << 60
     )
@@ -124,40 +117,3 @@ async def _replay_rate(store: Store) -> float:
         if events >= REPLAYED_EVENTS:
             break
     return events / (time.perf_counter() - began_s)
-
-
-async def _measure_waits(path: Path) -> list[WaitFigures]:
-    """Append batches at a steady rate, first alone, then with a folding of older events beside."""
-    traffic = Traffic("", 5_000, 3_000_000, walks(2))
-    async with open_store(path) as store:
-        await _fill(store, traffic)
-        batches = list(islice(traffic.batches(), 100))
-        alone = await _appends(store, batches)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_keep_folding, store)
-            folding = await _appends(store, batches)
-            nursery.cancel_scope.cancel()
-    return [
-        WaitFigures("nothing else", len(alone), percentiles(alone)),
-        WaitFigures("folding", len(folding), percentiles(folding)),
-    ]
-
-
-async def _keep_folding(store: Store) -> None:
-    while True:
-        await _folder(store).fold()
-        await trio.sleep(0.01)
-
-
-async def _appends(store: Store, batches: Sequence[EventBatch]) -> list[float]:
-    """Append a batch every ``_APPEND_EVERY_S``; return how long each took."""
-    waits_s: list[float] = []
-    deadline_s = trio.current_time() + APPENDS_S
-    for batch in cycle(batches):
-        began_s = trio.current_time()
-        if began_s >= deadline_s:
-            return waits_s
-        await store.events.append([batch], [])
-        waits_s.append(trio.current_time() - began_s)
-        await trio.sleep_until(began_s + _APPEND_EVERY_S)
-    raise AssertionError("cycle never ends")

@@ -1,6 +1,7 @@
 """Retention of events: what is old enough becomes rollups, and those go when their time comes.
 
-Owns the order of the steps, each a transaction short enough that no append waits long for it:
+Owns the order of the steps, each a transaction short enough that no append waits long for it, and
+none with an fsync of its own (the next append has one):
 
 1. The oldest segment is old when all of its events are. Its blocks are read and rolled up, some at
    a time; no transaction is open meanwhile.
@@ -76,7 +77,10 @@ class EventRetention:
         await self._delete_unowned(rest)
         await self._insert_rollups(segment, rest)
         await self._writer.run(
-            "exchange events for rollups", partial(exchange, segment), must_go_on=True
+            "exchange events for rollups",
+            partial(exchange, segment),
+            must_go_on=True,
+            may_be_redone=True,
         )
         await self._folding.settle(rest)
         return segment.events
@@ -85,7 +89,9 @@ class EventRetention:
         """Delete rollups of segments that ended before ``before_us``; return how many segments."""
         forgotten = 0
         forget = partial(forget_rolled_up, before_us, FORGET_SEGMENTS)
-        while count := await self._writer.run("forget rollups", forget, must_go_on=True):
+        while count := await self._writer.run(
+            "forget rollups", forget, must_go_on=True, may_be_redone=True
+        ):
             forgotten += count
             await self._delete_unowned(rest)
         return forgotten
@@ -131,6 +137,7 @@ class EventRetention:
                 partial(insert_rollups, segment.first_position, [block]),
                 wal_bytes=DEFAULT_WAL_BYTES + len(block.body),
                 must_go_on=True,
+                may_be_redone=True,
             )
 
     async def _delete_unowned(self, rest: Rest) -> None:
@@ -141,6 +148,7 @@ class EventRetention:
                 "delete rollups",
                 partial(delete_rollups, segment, portion.size),
                 must_go_on=True,
+                may_be_redone=True,
                 portion=portion,
             ):
                 await rest()

@@ -60,6 +60,7 @@ class Space:
             partial(_give_back, self._step_pages.size),
             wal_bytes=2 * DEFAULT_WAL_BYTES,
             must_go_on=True,
+            may_be_redone=True,
             portion=self._step_pages,
         )
 

@@ -100,9 +100,10 @@ class Wal:
     def checkpoint_if_due(self) -> bool:
         """Copy the WAL into the database if it has grown by a step since that was last done.
 
-        Returns whether it was due. What is committed is safe whatever happens here; a failure is logged and tried again
-        a step later, but for one: raises ``apsw.IOError`` when an fsync failed. Another try
-        could find the disk willing and copy pages of which the WAL has been lost.
+        Returns whether it was due. What is committed is safe whatever happens here; a failure is
+        logged and tried again a step later, but for one: raises ``apsw.IOError`` when an fsync
+        failed. Another try could find the disk willing and copy pages of which the WAL has been
+        lost.
         """
         step = CHECKPOINT_BYTES // self._frame_bytes
         last = self._frames_at_checkpoint

@@ -146,9 +146,9 @@ class Writer:
         writes. On a full disk only what ``must_go_on`` has room. What ``may_be_redone`` is not
         fsynced for itself: after a loss of power it is there as a whole with everything before
         it, or nobody has seen it. ``portion`` learns for how long the writer was held. A caller
-        that is cancelled already submits nothing; afterwards the wait is shielded. Raises ``StoreUnavailable`` when
-        nothing was written and it may be tried again, ``CommitUncertain`` when the process must
-        end, and whatever ``work`` raises.
+        that is cancelled already submits nothing; afterwards the wait is shielded. Raises
+        ``StoreUnavailable`` when nothing was written and it may be tried again,
+        ``CommitUncertain`` when the process must end, and whatever ``work`` raises.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._pending >= MAX_PENDING:
