@@ -110,6 +110,7 @@ class _Daemon:
             recovered=recovered,
             rulebook=core.rulebook,
             retention=core.retention,
+            flapping=announcer.policy.flapping,
             clock=clock,
             metrics=self._metrics,
         )

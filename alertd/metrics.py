@@ -197,6 +197,9 @@ class Metrics:
         self.outbox_failed = self._gauge(
             "outbox_failed", "Messages that were given up and can be requeued."
         )
+        self.flapping = self._gauge(
+            "flapping_series", "Rules' groups that change state too often to be told each time."
+        )
 
     def _state(self) -> None:
         self.rules = self._gauge("rules", "Active rules.")

@@ -245,6 +245,13 @@ class Rule(Struct, frozen=True, kw_only=True):
     targets: tuple[Target, ...]
 
 
+class IncidentSeries(Struct, frozen=True):
+    """The incidents of one rule and group, one after the other."""
+
+    rule_id: str
+    group: Labels
+
+
 class Incident(Struct, frozen=True, kw_only=True):
     """One stretch of time in which a rule's condition held for one group.
 
@@ -276,6 +283,11 @@ class Incident(Struct, frozen=True, kw_only=True):
     end_reason: EndReason | None = None
     continues: str | None = None
     merged_into: str | None = None
+
+    @property
+    def series(self) -> IncidentSeries:
+        """The series that it is one of."""
+        return IncidentSeries(self.rule_id, self.group)
 
 
 class TransitionKind(StrEnum):
@@ -366,8 +378,26 @@ class HoldReason(StrEnum):
     INHIBITED = "inhibited"
     SILENCED = "silenced"
     MUTED = "muted"
+    FLAPPING = "flapping"
+    """Its series changes state so often that it was told so, once."""
     ESCALATES = "escalates"
     """It is told only if nobody acknowledges the incident in time."""
+
+
+class FlappingEpisode(Struct, frozen=True, kw_only=True):
+    """A time in which a series changes its state too often; see ``notify/flapping.py``."""
+
+    id: str
+    """UUIDv5 of the change that was one too many."""
+    series: IncidentSeries
+    since_us: int
+    """Wall time."""
+    changes: int
+    """Of state, those that made it flap included."""
+    last_us: int
+    """Event time of the newest of them: up to here they are not counted a second time."""
+    stable_us: int
+    """Wall time at which it counts as stable if it changes no more."""
 
 
 class Hold(Struct, frozen=True):
@@ -375,7 +405,7 @@ class Hold(Struct, frozen=True):
 
     reason: HoldReason
     ref: str
-    """What holds it: the id of a silence or of an incident, the name of a mute schedule."""
+    """What holds it: the id of a silence, of an incident or of an episode, or a mute's name."""
     until_us: int
     """When to ask again."""
     detail: str
@@ -444,3 +474,5 @@ class Announcement(Struct, frozen=True, kw_only=True):
     summary: str
     """One line for a person: what, where, value against threshold."""
     notifications: tuple[Notification, ...] = ()
+    flapping: FlappingEpisode | None = None
+    """How its series flaps since this transition, if it does."""

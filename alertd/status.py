@@ -20,6 +20,7 @@ from alertd.clock import Clock, format_us
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, DeliveryStatus
+from alertd.notify.flapping import Flapping
 from alertd.pipeline.pipeline import Pipeline
 from alertd.rulebook import RuleBook
 from alertd.store.store import Store
@@ -32,6 +33,7 @@ _log = structlog.get_logger(__name__)
 
 GAUGES_EVERY_S: Final = 1.0
 MAX_COLD_RULES: Final = 100
+MAX_FLAPPING: Final = 100
 STUCK_AFTER_S: Final = 30.0
 """A transaction that takes longer than this means that the disk does not answer."""
 
@@ -70,6 +72,20 @@ class RecoveryStatus(Struct, rename="camel"):
     replayed_events: int
 
 
+class FlappingStatus(Struct, rename="camel"):
+    """The incidents of one rule and group change state so often that only that is told."""
+
+    rule_id: str
+    rule_name: str | None
+    """None if there is no such rule any more."""
+    group_labels: dict[str, str]
+    since: str
+    changes: int
+    """Of state, those that made it flap included."""
+    stable_at: str
+    """When what holds then is told, if nothing changes until then."""
+
+
 class StatusReport(Struct, rename="camel"):
     """The body of ``/api/status``."""
 
@@ -98,6 +114,8 @@ class StatusReport(Struct, rename="camel"):
     """Limits that are reached, and whom they keep out."""
     observed_gaps: list[ObservedGap]
     """Rules whose senders push less often than the rule's ``allowedLatenessSecs``."""
+    flapping: list[FlappingStatus]
+    """Series of incidents that change too often to be told; at most ``MAX_FLAPPING``."""
     queues: QueueStatus
     store: StoreStatus
     snapshot_position: int
@@ -117,6 +135,7 @@ class Status:
         recovered: Recovered,
         rulebook: RuleBook,
         retention: Retention,
+        flapping: Flapping,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -126,6 +145,7 @@ class Status:
         self._recovered = recovered
         self._rulebook = rulebook
         self._retention = retention
+        self._flapping = flapping
         self._clock = clock
         self._metrics = metrics
         self._started_us = clock.now_us()
@@ -181,6 +201,7 @@ class Status:
         metrics.groups_dropped.inc(pipeline.engine.dropped_groups - self._dropped_groups)
         self._dropped_groups = pipeline.engine.dropped_groups
         self._limits.look(trio.current_time())
+        metrics.flapping.set(len(self._flapping.episodes(self._clock.now_us())))
         metrics.applied_position.set(pipeline.applied)
         metrics.wal_bytes.set(self._store.writer.wal_bytes)
 
@@ -212,6 +233,7 @@ class Status:
             overdue_groups=pipeline.engine.overdue_groups,
             refusals=self._limits.refusals(),
             observed_gaps=self._limits.gaps(),
+            flapping=self._flapping_now(now_us),
             queues=QueueStatus(
                 events=pipeline.queued_events,
                 transactions=self._store.writer.pending,
@@ -236,3 +258,17 @@ class Status:
                 replayed_events=recovered.replayed_events,
             ),
         )
+
+    def _flapping_now(self, now_us: int) -> list[FlappingStatus]:
+        names = {record.id: record.spec.name for record in self._rulebook.all()}
+        return [
+            FlappingStatus(
+                rule_id=episode.series.rule_id,
+                rule_name=names.get(episode.series.rule_id),
+                group_labels=dict(episode.series.group),
+                since=format_us(episode.since_us),
+                changes=episode.changes,
+                stable_at=format_us(episode.stable_us),
+            )
+            for episode in self._flapping.episodes(now_us)[:MAX_FLAPPING]
+        ]

@@ -28,8 +28,9 @@ from alertd.config.errors import ConfigError
 from alertd.config.policy import read_routes, read_tables
 from alertd.config.rules import TomlRule, read_rules
 from alertd.errors import Problem
-from alertd.model import Limits, Timing
+from alertd.model import US_PER_S, Limits, Timing
 from alertd.notify.announce import DEFAULT_GROUP_BY
+from alertd.notify.flapping import FlappingLimits
 from alertd.notify.route import Defaults, Route
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
 from alertd.rules import EMAIL, RuleSetting, seconds_to_us
@@ -178,6 +179,21 @@ class NotifyConfig(_Section, frozen=True, kw_only=True):
     group_interval_secs: SecondsOrZero = 10
     collapse: bool = True
     """Whether an incident that ended before it could be told is told in one message."""
+    flapping_changes: Annotated[int, Meta(ge=0, le=1000)] = FlappingLimits().changes
+    """A rule's group that fires and resolves more often than this within ``flapping_within_secs``
+    flaps: that is told once, and the rest when it is over. 0: never."""
+    flapping_within_secs: Seconds = FlappingLimits().within_us / US_PER_S
+    flapping_stable_secs: Seconds = FlappingLimits().stable_us / US_PER_S
+    """Without a change for so long it is over, and what holds then is told."""
+
+    @property
+    def flapping(self) -> FlappingLimits:
+        """When a series of incidents flaps."""
+        return FlappingLimits(
+            changes=self.flapping_changes,
+            within_us=seconds_to_us(self.flapping_within_secs),
+            stable_us=seconds_to_us(self.flapping_stable_secs),
+        )
 
     @property
     def timing(self) -> Timing:

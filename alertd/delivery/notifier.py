@@ -19,7 +19,7 @@ import trio
 from alertd.config.settings import Config
 from alertd.errors import Conflict, InvalidInput, NotFound
 from alertd.metrics import Metrics
-from alertd.model import DeliveryStatus
+from alertd.model import DeliveryStatus, IncidentSeries
 from alertd.notify.policy import Policy, subject_labels
 from alertd.notify.silence import MAX_SILENCES, Silence, silence_problems
 from alertd.store.incidents import IncidentStore
@@ -38,7 +38,10 @@ async def load_policy(store: Store, config: Config) -> Policy:
     policy = Policy(
         (mute.compiled() for mute in config.mute),
         (inhibition.compiled() for inhibition in config.inhibit),
+        config.notify.flapping,
     )
+    recent = await store.flapping.recent(config.notify.flapping.within_us)
+    policy.flapping.load(recent, await store.flapping.episodes())
     for silence in await store.silences.since(0):
         policy.put_silence(silence)
     if config.inhibit:
@@ -77,6 +80,10 @@ class Notifier:
     def now_us(self) -> int:
         """Return the time by the daemon's clock."""
         return self._now_us()
+
+    def is_flapping(self, series: IncidentSeries) -> bool:
+        """Return whether ``series`` changes too often to be told."""
+        return self._policy.flapping.episode(series, self._now_us()) is not None
 
     async def requeue(self, message_id: str) -> None:
         """Send a message that ended as FAILED again, now. Raises ``NotFound`` and ``Conflict``."""

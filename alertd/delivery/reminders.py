@@ -15,7 +15,7 @@ import trio
 
 from alertd.channels.message import MessageKind
 from alertd.errors import StoreUnavailable
-from alertd.model import NAMESPACE, US_PER_S, Notification, Target, Timing
+from alertd.model import NAMESPACE, US_PER_S, IncidentSeries, Notification, Target, Timing
 from alertd.notify.policy import Policy, subject_labels
 from alertd.notify.review import Action, Verdict, Waiting, review
 
@@ -110,7 +110,8 @@ class Reminders:
 
     def _decide(self, waiting: Waiting, now_us: int) -> Verdict:
         hold = self._policy.hold(waiting.incident_id, _labels(waiting), now_us)
-        return review(waiting, hold, now_us)
+        series = IncidentSeries(waiting.rule_id, waiting.group)
+        return review(waiting, hold or self._policy.flapping.hold(series, now_us), now_us)
 
     def _notification(self, waiting: Waiting, verdict: Verdict, now_us: int) -> Notification:
         is_repeat = verdict.action is Action.REPEAT

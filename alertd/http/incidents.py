@@ -81,7 +81,7 @@ class IncidentRoutes:
         detail = await self._incidents.get(incident_id)
         if detail is None:
             raise NotFound(f"there is no incident with the id {incident_id[:100]!r}")
-        return wire.json_response(wire.incident_reply(detail))
+        return wire.json_response(wire.incident_reply(detail, self._notifier.is_flapping))
 
     async def _page(self, rule_id: str | None) -> Response:
         query = _query(rule_id)
@@ -91,7 +91,7 @@ class IncidentRoutes:
             raise InvalidParameters(error.problems) from error
         if rule_id is not None and not page.items:
             self._rules.get(rule_id)  # which raises if there is no such rule either
-        return wire.json_response(wire.history_list(page))
+        return wire.json_response(wire.history_list(page, self._notifier.is_flapping))
 
 
 def _query(rule_id: str | None) -> HistoryQuery:

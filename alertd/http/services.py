@@ -16,6 +16,7 @@ from prometheus_client import Counter, Histogram
 from alertd.http.event_input import SeriesLookup
 from alertd.ingest.idempotency import RequestId
 from alertd.ingest.intake import Answer, Draft, Receipt
+from alertd.model import IncidentSeries
 from alertd.notify.silence import Silence
 from alertd.rules import RuleRecord, RuleSpec
 from alertd.store.deliveries import Delivery, DeliveryQuery
@@ -139,6 +140,10 @@ class Notifier(Protocol):
 
     def now_us(self) -> int:
         """Return the time by the daemon's clock."""
+        ...
+
+    def is_flapping(self, series: IncidentSeries) -> bool:
+        """Return whether a series of incidents changes too often to be told."""
         ...
 
     async def requeue(self, message_id: str) -> None:

@@ -7,7 +7,7 @@ that is the secret.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -18,7 +18,7 @@ from quart import Response
 from alertd.channels.redact import redact_target
 from alertd.clock import format_us
 from alertd.errors import Problem
-from alertd.model import US_PER_S, DeliveryStatus, Target
+from alertd.model import US_PER_S, DeliveryStatus, IncidentSeries, Target
 from alertd.rules import RuleRecord, RuleSpec
 from alertd.store.deliveries import Delivery
 from alertd.store.history import HistoryItem, IncidentDetail, NotificationItem, Page
@@ -161,6 +161,8 @@ class HistoryReply(Struct, frozen=True, kw_only=True, rename="camel"):
     ended_at: str | None
     reason: str | None
     """Why it ended."""
+    flapping: bool
+    """Whether its rule and group change state so often now that only that is told."""
     current_value: float | None
     """The value at which it fired."""
     peak_value: float | None
@@ -254,12 +256,16 @@ def quarantine_list(page: Page[QuarantinedEvent]) -> QuarantineList:
     return QuarantineList(items, page.next_cursor)
 
 
-def history_list(page: Page[HistoryItem]) -> HistoryList:
+Flaps = Callable[[IncidentSeries], bool]
+"""Whether a series flaps now."""
+
+
+def history_list(page: Page[HistoryItem], flaps: Flaps) -> HistoryList:
     """Return a page of incidents as it is shown."""
-    return HistoryList(tuple(history_reply(item) for item in page.items), page.next_cursor)
+    return HistoryList(tuple(history_reply(item, flaps) for item in page.items), page.next_cursor)
 
 
-def history_reply(item: HistoryItem) -> HistoryReply:
+def history_reply(item: HistoryItem, flaps: Flaps) -> HistoryReply:
     """Return an incident as the history shows it."""
     incident = item.incident
     return HistoryReply(
@@ -275,6 +281,7 @@ def history_reply(item: HistoryItem) -> HistoryReply:
         fired_at=format_us(incident.fired_us),
         ended_at=_optional_time(incident.ended_us),
         reason=None if incident.end_reason is None else incident.end_reason.value,
+        flapping=flaps(incident.series),
         current_value=incident.value,
         peak_value=incident.peak_value,
         threshold=item.threshold,
@@ -294,10 +301,10 @@ def history_reply(item: HistoryItem) -> HistoryReply:
     )
 
 
-def incident_reply(detail: IncidentDetail) -> IncidentReply:
+def incident_reply(detail: IncidentDetail, flaps: Flaps) -> IncidentReply:
     """Return an incident with its timeline."""
     return IncidentReply(
-        **msgspec.structs.asdict(history_reply(detail.item)),
+        **msgspec.structs.asdict(history_reply(detail.item, flaps)),
         acknowledged_at=_optional_time(detail.acked_us),
         acknowledged_by=detail.acked_by,
         timeline=tuple(

@@ -10,10 +10,11 @@ it twice is harmless. What holds them back is decided when they are first record
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
+from msgspec import structs
 
 from alertd.channels.message import IncidentView, MessageKind
 from alertd.channels.wording import duration_text, number_text
@@ -22,6 +23,7 @@ from alertd.model import (
     NAMESPACE,
     US_PER_S,
     Announcement,
+    FlappingEpisode,
     Hold,
     HoldReason,
     Incident,
@@ -78,32 +80,67 @@ class Announcer:
         if kind is None:
             return Announcement(transition=transition, summary=summary)
         now_us = transition.detected_us
-        view = msgspec.json.encode(self._view(rule, incident, transition.value))
+        flaps = self.policy.flapping.note(transition)
         hold = self.policy.hold(incident.id, labels, now_us)
+        view = self._view(rule, incident, transition.value)
+        encoded = msgspec.json.encode(view)
         told = destinations(
             self._routes, labels, rule.targets, rule.repeat_interval_us, self._defaults
         )
+        notifications: Iterable[Notification] = [
+            Notification(
+                id=notification_id(incident.id, kind, destination.target),
+                incident_id=incident.id,
+                rule_id=rule.id,
+                kind=kind.value,
+                target=destination.target,
+                group_key=_group_key(destination.group_by, labels),
+                timing=destination.timing,
+                view=encoded,
+                created_us=now_us,
+                repeat_us=destination.repeat_us,
+                via="" if destination.via == BY_RULE else destination.via,
+                hold=_escalation(kind, destination, now_us) or hold,
+            )
+            for destination in told
+        ]
+        if flaps is not None:
+            at_once = {destination.target for destination in told if not destination.after_us}
+            notifications = self._while_it_flaps(flaps, notifications, view, at_once)
         return Announcement(
             transition=transition,
             summary=summary,
-            notifications=tuple(
-                Notification(
-                    id=notification_id(incident.id, kind, destination.target),
-                    incident_id=incident.id,
-                    rule_id=rule.id,
-                    kind=kind.value,
-                    target=destination.target,
-                    group_key=_group_key(destination.group_by, labels),
-                    timing=destination.timing,
-                    view=view,
-                    created_us=now_us,
-                    repeat_us=destination.repeat_us,
-                    via="" if destination.via == BY_RULE else destination.via,
-                    hold=_escalation(kind, destination, now_us) or hold,
-                )
-                for destination in told
-            ),
+            notifications=tuple(notifications),
+            flapping=flaps,
         )
+
+    def _while_it_flaps(
+        self,
+        episode: FlappingEpisode,
+        notifications: Iterable[Notification],
+        view: IncidentView,
+        reported_to: Collection[Target],
+    ) -> Iterator[Notification]:
+        """Yield what is told while a series flaps: that it does. What is not held back yet is now.
+
+        The report has one id in the whole episode. So it is told once, with the first change that
+        nothing else holds back.
+        """
+        hold = self.policy.flapping.hold_of(episode)
+        report = structs.replace(view, message=f"{view.message}; {hold.detail}")
+        for notification in notifications:
+            if notification.hold is not None:
+                yield notification
+                continue
+            if notification.target in reported_to:
+                yield structs.replace(
+                    notification,
+                    id=notification_id(episode.id, MessageKind.FLAPPING, notification.target),
+                    kind=MessageKind.FLAPPING.value,
+                    view=msgspec.json.encode(report),
+                    repeat_us=0,
+                )
+            yield structs.replace(notification, hold=hold)
 
     def timing_of(self, target: Target, labels: Mapping[str, str]) -> Timing:
         """Return when notifications of incidents with these labels may leave for ``target``."""
@@ -160,10 +197,13 @@ def summarise(rule: Rule, incident: Incident) -> str:
     return f"{rule.name}{place}: {what} was {value} (alert if {limit})"
 
 
-def notification_id(incident_id: str, kind: MessageKind, target: Target) -> str:
-    """Return the id of what tells ``target`` of ``incident_id`` that ``kind`` has happened."""
+def notification_id(about_id: str, kind: MessageKind, target: Target) -> str:
+    """Return the id of what tells ``target`` that ``kind`` has happened to an incident.
+
+    ``about_id`` is the incident's, or that of an episode of flapping.
+    """
     identity = (
-        f"notification\x1d{incident_id}\x1d{kind}\x1d{target.channel}\x1d{target.endpoint or ''}"
+        f"notification\x1d{about_id}\x1d{kind}\x1d{target.channel}\x1d{target.endpoint or ''}"
     )
     return str(uuid.uuid5(NAMESPACE, identity))
 

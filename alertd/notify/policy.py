@@ -2,8 +2,9 @@
 
 Owns the present state that decides it, and the order of the reasons: an incident that another one
 explains (``inhibit``), a silence that somebody set (``silence``), a time in which nobody wants to
-be told (``mute``). The first that holds is recorded; when it is over, the others are asked. Each
-decision is a function of that state and of ``now``.
+be told (``mute``), a series that changes too often to be followed (``flapping``). The first that
+holds is recorded; when it is over, the others are asked. Each decision is a function of that state
+and of ``now``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from alertd.model import Hold
+from alertd.notify.flapping import Flapping, FlappingLimits
 from alertd.notify.inhibit import Inhibition, Sources
 from alertd.notify.mute import Mute, muted
 from alertd.notify.silence import ActiveSilence, Silence, silenced
@@ -22,12 +24,18 @@ def subject_labels(rule_name: str, severity: str, group: Mapping[str, str]) -> d
 
 
 class Policy:
-    """The silences, mute schedules and inhibitions of now."""
+    """The silences, mute schedules, inhibitions and flapping series of now."""
 
-    def __init__(self, mutes: Iterable[Mute] = (), inhibitions: Iterable[Inhibition] = ()) -> None:
+    def __init__(
+        self,
+        mutes: Iterable[Mute] = (),
+        inhibitions: Iterable[Inhibition] = (),
+        flapping: FlappingLimits = FlappingLimits(),  # noqa: B008  # immutable
+    ) -> None:
         self._mutes = tuple(mutes)
         self._silences: dict[str, ActiveSilence] = {}
         self.sources = Sources(inhibitions)
+        self.flapping = Flapping(flapping)
 
     def silences(self) -> list[Silence]:
         """Return the silences that are on or to come."""
@@ -45,7 +53,10 @@ class Policy:
         return over
 
     def hold(self, incident_id: str, labels: Mapping[str, str], now_us: int) -> Hold | None:
-        """Return what holds notifications of this incident back now, None if nothing does."""
+        """Return what holds all notifications of this incident back, None if nothing does.
+
+        Of what flaps, that alone is told: ask ``flapping`` about its other notifications.
+        """
         return (
             self.sources.inhibited(incident_id, labels, now_us)
             or silenced(self._silences.values(), labels, now_us)

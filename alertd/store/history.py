@@ -181,6 +181,22 @@ def read_group(
     return [_incident(dict(zip(INCIDENT_COLUMNS, row, strict=True))) for row in rows]
 
 
+def read_recent(within_us: int, limit: int, connection: apsw.Connection) -> list[Incident]:
+    """Return up to ``limit`` incidents that changed lately, the one detected first, first.
+
+    That is in the last ``within_us`` before anything was recorded last.
+    """
+    told_us: int = connection.execute("SELECT value FROM meta WHERE key = 'told_us'").get or 0
+    since_us = told_us - within_us
+    rows = connection.execute(
+        f"{_SELECT} WHERE id IN (SELECT id FROM incidents WHERE detected_us >= ? "  # noqa: S608  # constants
+        "UNION SELECT id FROM incidents WHERE ended_us >= ?) "
+        "ORDER BY detected_us DESC LIMIT ?",
+        (since_us, since_us, limit),
+    ).fetchall()
+    return [_incident(dict(zip(INCIDENT_COLUMNS, row, strict=True))) for row in reversed(rows)]
+
+
 _HAS: Final = (
     "EXISTS (SELECT 1 FROM notifications n JOIN messages m ON m.seq = n.message_seq "
     "WHERE n.incident_id = incidents.id AND m.status = '{}')"

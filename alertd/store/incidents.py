@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from alertd.model import Announcement, Incident, Labels, TransitionKind
-from alertd.store import timeline
+from alertd.store import flapping, timeline
 from alertd.store.history import (
     INCIDENT_COLUMNS,
     HistoryItem,
@@ -143,6 +143,7 @@ def _record(
 ) -> None:
     connection.executemany(_UPSERT, _incident_rows(announcements))
     timeline.write(connection, _lines(announcements))
+    flapping.note(connection, announcements)
     post(
         connection,
         [

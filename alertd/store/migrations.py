@@ -313,6 +313,21 @@ CREATE INDEX rollups_by_series ON rollups (segment, last_series);
 CREATE INDEX incidents_ended ON incidents (ended_us) WHERE ended_us IS NOT NULL;
 """
 
+_FLAPPING: Final = """
+CREATE TABLE flapping (
+    rule_id      TEXT NOT NULL,
+    group_labels TEXT NOT NULL, -- JSON
+    id           TEXT NOT NULL, -- of the episode
+    incident_id  TEXT NOT NULL REFERENCES incidents ON DELETE CASCADE, -- that changed last
+    since_us     INTEGER NOT NULL,
+    changes      INTEGER NOT NULL,
+    last_us      INTEGER NOT NULL, -- event time of the newest
+    stable_us    INTEGER NOT NULL, -- when it counts as stable if it changes no more
+    PRIMARY KEY (rule_id, group_labels)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX flapping_by_incident ON flapping (incident_id);
+"""
+
 MIGRATIONS: Final = (
     _INITIAL,
     _EVENT_TIMES,
@@ -322,6 +337,7 @@ MIGRATIONS: Final = (
     _MESSAGES,
     _SILENCES,
     _RETENTION,
+    _FLAPPING,
 )
 
 

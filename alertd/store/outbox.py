@@ -234,6 +234,7 @@ def _collapse(connection: apsw.Connection, message: _Due, now_us: int) -> None:
             notification_id=notification_id,
         )
         timeline.write(connection, [(incident_id, line)])
+        timeline.keep_attempts(connection, incident_id, notification_id, message.seq)
     connection.execute(
         "UPDATE messages SET parts = parts - ? WHERE seq = ?", (len(moved), message.seq)
     )

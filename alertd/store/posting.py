@@ -3,7 +3,7 @@
 Owns the rows of new notifications, and of ``messages`` what grouping needs; the decisions are
 ``notify/grouping.py``'s. One that is held back has a row and no message: ``release`` gives it one.
 Invariants: a notification is posted once, however often it is recorded. Of an incident whose
-beginning is still held back the end is not told either.
+beginning is still held back the end is not told either, unless it was told as flapping.
 An incident stays in the group in which its target first heard of it, whatever is configured
 meanwhile, so that its end can never overtake its beginning.
 
@@ -111,10 +111,12 @@ class _Post:
                 (notification.incident_id, notification.target),
                 _Telling(notification.group_key, set(), {}),
             )
+            reason = None
             if notification.kind == RESOLVED and telling.held:
                 reason = next(iter(telling.held.values()))
                 withheld += telling.held
                 telling.held.clear()
+            if reason is not None and not telling.messages:
                 rows.append(_row(notification, telling.group_key, None, held_by=reason))
                 detail = f"it ended before it could be told ({reason})"
                 lines.append(_line(notification, TimelineEvent.WITHHELD, detail))

@@ -26,6 +26,7 @@ from alertd.store.connection import (
 from alertd.store.event_log import EventLog
 from alertd.store.event_pages import EventPages
 from alertd.store.failures import translate
+from alertd.store.flapping import FlappingTable
 from alertd.store.folders import sync_file
 from alertd.store.folding import Folding
 from alertd.store.incidents import IncidentStore
@@ -66,6 +67,7 @@ class Store:
     outbox: Outbox
     waiting: WaitingList
     silences: SilenceTable
+    flapping: FlappingTable
     requests: RequestTable
     quarantine: QuarantineTable
     writer: Writer
@@ -129,6 +131,7 @@ async def open_store(
                 outbox=Outbox(writer, readers),
                 waiting=WaitingList(writer, readers),
                 silences=SilenceTable(writer, readers),
+                flapping=FlappingTable(readers),
                 requests=RequestTable(writer, readers),
                 quarantine=QuarantineTable(writer, readers),
                 writer=writer,

@@ -3,7 +3,8 @@
 Owns the table ``timeline``. Invariant: a line's key is made of what happened, so recording it
 again is harmless. What became of the incident itself stands at its event time, which a replay
 reproduces; what became of its notifications stands at wall time. Attempts are not written here:
-they are a message's, which may tell of a thousand incidents, and are read from ``attempts``.
+they are a message's, which may tell of a thousand incidents, and are read from ``attempts``;
+but of one that collapsed those of the message in which it was before are.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class TimelineEvent(StrEnum):
     INHIBITED = "inhibited"
     SILENCED = "silenced"
     MUTED = "muted"
+    FLAPPING = "flapping"
     ESCALATES = "escalates"
     """Held back; the detail says by what. It is told when that is over, if it is still true."""
     WITHHELD = "withheld"
@@ -73,6 +75,18 @@ def write(connection: apsw.Connection, entries: Iterable[tuple[str, TimelineEntr
             (incident_id, entry.at_us, entry.what.value, entry.notification_id or "", entry.detail)
             for incident_id, entry in entries
         ],
+    )
+
+
+def keep_attempts(
+    connection: apsw.Connection, incident_id: str, notification_id: str, message_seq: int
+) -> None:
+    """Write down the attempts of a message that tells the notification no longer."""
+    connection.execute(
+        "INSERT OR IGNORE INTO timeline (incident_id, at_us, what, notification_id, detail) "
+        "SELECT ?, a.at_us, 'retry', ?, m.channel || iif(a.detail = '', '', ': ' || a.detail) "
+        "FROM attempts a JOIN messages m ON m.seq = a.message_seq WHERE a.message_seq = ?",
+        (incident_id, notification_id, message_seq),
     )
 
 

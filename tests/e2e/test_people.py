@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.daemon import Daemon
-from tests.receivers import Answer, HttpReceiver, http_receiver
+from tests.receivers import Answer, HttpReceiver, Received, http_receiver
 
 RULE = {
     "type": "SIMPLE_COUNT",
@@ -142,3 +142,53 @@ def test_a_message_that_failed_is_listed_and_sent_again_on_request(
     keys = {request.headers["idempotency-key"] for request in hook.received}
     assert keys == {failed["id"]}
     assert daemon.client.post(requeue).status_code == 409
+
+
+def test_what_flaps_is_told_so_once_and_shown_until_it_is_stable(
+    tmp_path: Path, hook: HttpReceiver
+) -> None:
+    config = NOTIFY.format(url=hook.url()).replace(
+        "[notify]", "[notify]\nflapping_changes = 4\nflapping_stable_secs = 2"
+    )
+    with Daemon(tmp_path, config) as daemon:
+        rule = {**RULE, "type": "MOVING_WINDOW", "aggregate": "last"}
+        rule_id = daemon.post_rule(name="Logins", **rule)["id"]
+        for place in range(11):
+            value = 0 if place % 2 else 5
+            daemon.post_events(
+                [{"metricName": "logins", "value": value, "labels": {"service": "payment"}}]
+            )
+            daemon.wait_until_judged()
+        daemon.wait_until_told()
+        assert told(hook.received) == [
+            *["firing", "resolved"] * 2, "flapping"
+        ]  # fmt: skip
+        [firing] = daemon.get("/api/incidents", state="firing")["items"]
+        assert firing["flapping"]
+        lines = daemon.get(f"/api/incidents/{firing['id']}")["timeline"]
+        assert "more than 4 times within 10 min" in lines[-1]["detail"]
+        [flapping] = daemon.get("/api/status")["flapping"]
+        assert (flapping["ruleId"], flapping["ruleName"]) == (rule_id, "Logins")
+        assert (flapping["groupLabels"], flapping["changes"]) == ({"service": "payment"}, 11)
+        daemon.stop()
+        daemon.start()
+        daemon.wait_until(lambda: len(hook.received) > 5, "it is stable")
+        daemon.wait_until_told()
+        assert sorted(told(hook.received[5:])) == ["firing", "resolved"]
+        assert daemon.get("/api/status")["flapping"] == []
+        [firing] = daemon.get("/api/incidents", state="firing")["items"]
+        assert not firing["flapping"]
+
+
+def told(messages: Sequence[Received]) -> list[str]:
+    """Return what each incident of each message is told to be; a report stands for its incident."""
+    bodies = [json.loads(message.body) for message in messages]
+    return [
+        state
+        for body in bodies
+        for state in (
+            ["flapping"]
+            if body["kind"] == "flapping"
+            else [incident["state"] for incident in body["incidents"]]
+        )
+    ]

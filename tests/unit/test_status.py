@@ -11,6 +11,7 @@ import trio.testing
 
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
+from alertd.notify.flapping import Flapping
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleSetting
 from alertd.status import Status
@@ -62,6 +63,7 @@ def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
             events_us=SECOND,
             rollups_us=SECOND,
         ),
+        flapping=Flapping(),
         clock=parts.clock,
         metrics=metrics,
     )

@@ -22,7 +22,7 @@ from alertd.ingest.idempotency import AnsweredRequest, KeyedRequest, RequestKeys
 from alertd.ingest.intake import Intake
 from alertd.ingest.series import SeriesRegistry
 from alertd.metrics import Metrics
-from alertd.model import US_PER_S, EventBatch
+from alertd.model import US_PER_S, EventBatch, IncidentSeries
 from alertd.notify.silence import Silence
 from alertd.pipeline.quarantine import Quarantine
 from alertd.reload import Changes, ReloadReport
@@ -189,10 +189,14 @@ class MemoryNotifier:
 
     asked: list[tuple[str, ...]] = field(default_factory=list)
     found: dict[str, Silence] = field(default_factory=dict)
+    flapping: set[IncidentSeries] = field(default_factory=set)
     failure: AlertdError | None = None
 
     def now_us(self) -> int:
         return 1_751_295_600_000_000
+
+    def is_flapping(self, series: IncidentSeries) -> bool:
+        return series in self.flapping
 
     async def _note(self, *asked: str) -> None:
         await trio.lowlevel.checkpoint()

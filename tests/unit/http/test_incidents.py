@@ -86,6 +86,7 @@ async def test_an_item_of_the_history_has_the_columns_and_redacted_endpoints() -
         "firedAt": "2025-06-30T15:00:00.000005Z",
         "endedAt": None,
         "reason": None,
+        "flapping": False,
         "currentValue": 101.0,
         "peakValue": 250.5,
         "threshold": 100.0,

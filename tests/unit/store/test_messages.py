@@ -194,6 +194,8 @@ async def test_an_incident_that_ends_while_its_receiver_is_down_is_told_in_one_m
         detail = await store.incidents.get(incident_of(life))
         assert detail is not None
         assert {item.status for item in detail.item.notifications} == {DeliveryStatus.SUCCESS}
+        retries = [e.at_us for e in detail.timeline if e.what is TimelineEvent.RETRY]
+        assert retries == [START_US], "what was tried before is not forgotten"
         collapsed = [e for e in detail.timeline if e.what is TimelineEvent.COLLAPSED]
         assert [entry.detail for entry in collapsed] == [
             "ops: told together with its end, after 1 attempts"
