@@ -11,10 +11,15 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Annotated, TypeAlias
 
 import trio
+from msgspec import Meta
 
 from alertd.model import US_PER_S
+
+Timestamp: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A time as ``format_us`` writes it."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORTEST_SUSPENSION_US = US_PER_S
@@ -51,7 +56,7 @@ def _suspended_us() -> int:
     return (with_sleep_ns - time.clock_gettime_ns(time.CLOCK_MONOTONIC)) // 1000
 
 
-def format_us(instant_us: int) -> str:
+def format_us(instant_us: int) -> Timestamp:
     """Return the RFC 3339 form of ``instant_us``: UTC, six decimals, ``Z``."""
     seconds, micros = divmod(instant_us, US_PER_S)
     try:

@@ -210,7 +210,9 @@ class Target(Struct, frozen=True):
     """
 
     channel: str
+    """A name, or a type."""
     endpoint: str | None = None
+    """The address, for a type."""
 
 
 class Rule(Struct, frozen=True, kw_only=True):

@@ -17,7 +17,6 @@ from typing import Final
 
 import structlog
 import trio
-from msgspec import Struct
 
 from alertd import sdnotify
 from alertd.config.errors import ConfigError
@@ -25,6 +24,7 @@ from alertd.config.files import ConfigFiles, Stamps
 from alertd.config.settings import Config, load
 from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import AlertdError, Overloaded, StoreUnavailable
+from alertd.reports import Changes, ReloadReport
 from alertd.rulebook import RuleBook
 
 WATCH_EVERY_S: Final = 2.0
@@ -34,23 +34,6 @@ _READ_AT_START: Final = (
 )
 
 log = structlog.get_logger(__name__)
-
-
-class Changes(Struct, frozen=True):
-    """Names of what came, of what is another than before, and of what went."""
-
-    added: tuple[str, ...]
-    changed: tuple[str, ...]
-    removed: tuple[str, ...]
-
-
-class ReloadReport(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What a reload did."""
-
-    rules: Changes
-    channels: Changes
-    at_next_start: tuple[str, ...]
-    """Sections that are not as they were at start, and take effect at the next one only."""
 
 
 class Reloader:

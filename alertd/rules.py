@@ -78,29 +78,57 @@ class RuleSpec(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown
     """
 
     name: str
+    """Unique; at most 200 characters."""
     type: RuleType
+    """How the rule looks at time."""
     metric_name: str
+    """The metric whose events it sees."""
     threshold: float
+    """What the aggregate is compared with."""
     window_duration_secs: float
+    """How long the window is."""
     bucket_interval_secs: float | None = None
+    """``BUCKETED_WINDOW``: how far one window begins after the one before; null: as long as a
+    window is."""
     operator: Operator = Operator.GT
+    """The rule fires where the aggregate stands in this relation to the threshold."""
     aggregate: str | None = None
+    """``avg``, ``sum``, ``min``, ``max``, ``count``, ``last``, ``first``, ``delta``, ``rate``,
+    ``stddev``, ``distinct`` or a percentile like ``p95``; null: ``count`` for a ``SIMPLE_COUNT``,
+    else ``avg``."""
     matchers: dict[str, str] = msgspec.field(default_factory=dict)
+    """By label: a value, or one behind ``=``, ``!=``, ``=~``, ``!~``; only series that match all
+    of them are seen. Regular expressions (RE2) match the whole value."""
     group_by: tuple[str, ...] = ()
+    """Labels: each combination of their values has windows and incidents of its own."""
     min_samples: int | None = None
+    """With fewer events a window has no value."""
     for_secs: float = 0
+    """The condition must hold for so long before the rule fires."""
     keep_firing_secs: float = 0
+    """It must be over for so long before the incident ends."""
     resolve_threshold: float | None = None
+    """The incident ends only beyond this value; null: at the threshold."""
     allowed_lateness_secs: float = 10
+    """How late events may come and be judged at once; later ones are judged within a minute."""
     on_no_data: OnNoData = OnNoData.RESOLVE
+    """What a window without a value means."""
     evaluate: Evaluate = Evaluate.ON_CLOSE
+    """``BUCKETED_WINDOW``: when a window is judged."""
     group_ttl_secs: float | None = None
+    """A group that is quiet for so long is forgotten; null: a day, or what its windows need."""
     severity: Severity = Severity.WARNING
+    """How bad it is."""
     description: str = ""
+    """For people."""
     runbook_url: str | None = None
+    """Where people read what to do."""
     is_active: bool = True
+    """Whether it is judged at all."""
     repeat_interval_secs: float = 14_400
+    """What is still on is told again after so long; 0: never."""
     notifications: tuple[Target, ...] = ()
+    """Whom to tell."""
 
 
 class RuleRecord(Struct, frozen=True, kw_only=True):

@@ -1,6 +1,6 @@
 """How the daemon is doing: for people, for load balancers, for systemd and for Prometheus.
 
-Owns what ``/api/status`` shows, when ``/readyz`` says no and why, whether the watchdog may be
+Owns the values in ``/api/status``, when ``/readyz`` says no and why, whether the watchdog may be
 fed, and the gauges that are read off the parts now and then. It changes nothing.
 """
 
@@ -13,7 +13,6 @@ from typing import Final
 import msgspec
 import structlog
 import trio
-from msgspec import Struct
 
 from alertd import __version__, sdnotify
 from alertd.clock import Clock, format_us
@@ -22,10 +21,11 @@ from alertd.metrics import Metrics
 from alertd.model import US_PER_S, DeliveryStatus
 from alertd.notify.flapping import Flapping
 from alertd.pipeline.pipeline import Pipeline
+from alertd.reports import FlappingStatus, QueueStatus, RecoveryStatus, StatusReport, StoreStatus
 from alertd.rulebook import RuleBook
 from alertd.store.store import Store
-from alertd.upkeep.limit_watch import LimitWatch, ObservedGap, Refusal
-from alertd.upkeep.recovery import Recovered, RejectedSnapshot
+from alertd.upkeep.limit_watch import LimitWatch
+from alertd.upkeep.recovery import Recovered
 from alertd.upkeep.retention import Retention
 from alertd.upkeep.snapshotter import Snapshotter
 
@@ -36,91 +36,6 @@ MAX_COLD_RULES: Final = 100
 MAX_FLAPPING: Final = 100
 STUCK_AFTER_S: Final = 30.0
 """A transaction that takes longer than this means that the disk does not answer."""
-
-
-class QueueStatus(Struct, rename="camel"):
-    """What waits where."""
-
-    events: int
-    """Accepted, not yet durable."""
-    transactions: int
-    notifications: int
-    """Not yet delivered or given up."""
-
-
-class StoreStatus(Struct, rename="camel"):
-    """What is on disk."""
-
-    path: str
-    size_bytes: int
-    free_bytes: int
-    """Of ``size_bytes``, for what comes; what is far beyond is given back to the file system."""
-    wal_bytes: int
-    unfolded_events: int
-    """In the log, as they came; older ones are in segments."""
-    oldest_event: str | None
-    """Time of the oldest event that is kept as it came; what is older is summed up by minute."""
-
-
-class RecoveryStatus(Struct, rename="camel"):
-    """How the present state was found at start."""
-
-    snapshot_position: int
-    rejected_snapshots: tuple[RejectedSnapshot, ...]
-    """Newer ones that were damaged or not to be read: the state was found without them."""
-    replayed_entries: int
-    replayed_events: int
-
-
-class FlappingStatus(Struct, rename="camel"):
-    """The incidents of one rule and group change state so often that only that is told."""
-
-    rule_id: str
-    rule_name: str | None
-    """None if there is no such rule any more."""
-    group_labels: dict[str, str]
-    since: str
-    changes: int
-    """Of state, those that made it flap included."""
-    stable_at: str
-    """When what holds then is told, if nothing changes until then."""
-
-
-class StatusReport(Struct, rename="camel"):
-    """The body of ``/api/status``."""
-
-    version: str
-    ready: bool
-    reason: str | None
-    started_at: str
-    uptime_secs: float
-    now: str
-    lag_secs: float
-    """For how long the oldest event that no rule has judged yet has waited."""
-    applied_position: int
-    rules: int
-    series: int
-    groups: int
-    dropped_groups: int
-    """Groups forgotten because they were quiet for ``groupTtlSecs``, since the state began."""
-    cold_rules: list[str]
-    """Ids of rules whose windows were not filled from the store when they became active, at
-    most ``MAX_COLD_RULES`` of them; ``/metrics`` has their number."""
-    overdue_events: int
-    """Events older than the lateness of a rule that sees them, since the state began."""
-    overdue_groups: int
-    """Groups whose past waits to be judged again because of them."""
-    refusals: list[Refusal]
-    """Limits that are reached, and whom they keep out."""
-    observed_gaps: list[ObservedGap]
-    """Rules whose senders push less often than the rule's ``allowedLatenessSecs``."""
-    flapping: list[FlappingStatus]
-    """Series of incidents that change too often to be told; at most ``MAX_FLAPPING``."""
-    queues: QueueStatus
-    store: StoreStatus
-    snapshot_position: int
-    snapshot_at: str | None
-    recovery: RecoveryStatus
 
 
 class Status:

@@ -13,7 +13,8 @@ from typing import Final
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
-from alertd.http import problem, routes
+from alertd.http import compression, problem, routes
+from alertd.http.docs import DocsRoutes
 from alertd.http.events import EventRoutes, acceptance_of
 from alertd.http.express import Express
 from alertd.http.hardening import HardenedQuart
@@ -41,6 +42,7 @@ def make_app(services: Services) -> QuartTrio:
     _count_requests(app, services.metrics)
     _deny_what_is_in_no_table(app)
     problem.register(app)
+    compression.register(app)
     return app
 
 
@@ -62,6 +64,7 @@ def _handlers(services: Services) -> Handlers:
         NotificationRoutes,
         SilenceRoutes,
         OperationRoutes,
+        DocsRoutes,
     )
     return {
         operation: handler

@@ -81,15 +81,20 @@ class EventFields(Struct, gc=False, kw_only=True, rename="camel", forbid_unknown
     """What an event has in every encoding, but for its labels."""
 
     metric_name: str
+    """What is measured or counted: no spaces, at most 200 characters."""
     timestamp: str | int | float | None = None
+    """When it happened: RFC 3339 with any offset, or epoch seconds; absent: now."""
     value: float = 1.0
+    """A finite number; what only occurs counts as 1."""
     id: str | None = None
+    """The sender's id: of one metric the same id is counted once, for 24 hours."""
 
 
 class Event(EventFields, gc=False, kw_only=True, rename="camel", forbid_unknown_fields=True):
     """An event with its labels."""
 
     labels: dict[str, str] = msgspec.field(default_factory=dict)
+    """What it is about; with the metric they are the series."""
 
 
 name_of, labels_of = attrgetter("metric_name"), attrgetter("labels")

@@ -1,9 +1,9 @@
 """The Quart application class that routes are registered on.
 
-Owns two corrections to quart-trio: the last message of a reply gets out, and a request target
-without a path is the client's mistake, not ours. Leaves sockets and time limits to
-``connection.py`` and ``server.py``, and the reading of bodies to the routes: they use
-``await request.get_data()``, which alone honours ``BODY_TIMEOUT`` (408) and
+Owns corrections to Quart and quart-trio: the last message of a reply gets out, a request target
+without a path is the client's mistake, not ours, and ``OPTIONS`` has no body. Leaves sockets and
+time limits to ``connection.py`` and ``server.py``, and the reading of bodies to the routes: they
+use ``await request.get_data()``, which alone honours ``BODY_TIMEOUT`` (408) and
 ``MAX_CONTENT_LENGTH`` (413).
 """
 
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope
-from quart import Quart
+from quart import Quart, Response
 from quart.asgi import ASGIHTTPConnection
 from quart.wrappers import Request
 from quart_trio import QuartTrio
@@ -72,6 +72,11 @@ class HardenedQuart(QuartTrio):
     """A Quart application whose connections are closed or kept alive as HTTP says."""
 
     asgi_http_class = HardenedHTTPConnection
+
+    async def make_default_options_response(self) -> Response:
+        """Answer ``OPTIONS``: what the resource takes, and no body."""
+        allowed = await super().make_default_options_response()
+        return Response(status=204, headers={"Allow": ", ".join(sorted(allowed.allow))})
 
 
 def _names_a_path(target: str) -> bool:

@@ -38,15 +38,22 @@ _WIDTH: Final = {"I": 4, "q": 8, "d": 8}
 _Column = memoryview | list[int]
 
 
-class _Columns(Struct, rename="camel", forbid_unknown_fields=True):
+class Columns(Struct, rename="camel", forbid_unknown_fields=True):
+    """Many events, column by column. All columns but ``series`` have one length."""
+
     series: msgspec.Raw
+    """An array of ``[metricName, {labels}]``."""
     series_index: _Column
+    """Where in ``series`` each event's series stands: an array, or ``bin`` of little-endian u32."""
     timestamp: _Column
+    """Microseconds since the epoch: an array, or ``bin`` of little-endian i64."""
     value: memoryview | list[float]
+    """Finite numbers: an array, or ``bin`` of little-endian f64."""
     id: list[str | None] | None = None
+    """The senders' ids, null for an event without one."""
 
 
-_decode_columns = msgspec.msgpack.Decoder(_Columns).decode
+_decode_columns = msgspec.msgpack.Decoder(Columns).decode
 _decode_table = msgspec.msgpack.Decoder(list[tuple[str, dict[str, str]]]).decode
 
 

@@ -53,6 +53,5 @@ class NotificationRoutes:
         """Send one that has FAILED again, with all the attempts of a new one."""
         Parameters(request.args).check()
         await self._notifier.requeue(message_id)
-        return wire.json_response(
-            {"id": message_id, "status": "RETRY_PENDING"}, HTTPStatus.ACCEPTED
-        )
+        requeued = wire.RequeueReply(message_id, DeliveryStatus.RETRY_PENDING)
+        return wire.json_response(requeued, HTTPStatus.ACCEPTED)

@@ -15,7 +15,7 @@ from alertd.http import problem
 from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
-from alertd.http.wire import json_response
+from alertd.http.wire import HealthReply, json_response
 from alertd.metrics import CONTENT_TYPE
 
 # Load balancers and scrapers add parameters of their own, so what they read refuses none.
@@ -41,14 +41,16 @@ class OperationRoutes:
 
     async def healthz(self) -> Response:
         """Answer, which is all that is asked."""
-        return json_response({"status": "ok"})
+        return json_response(HealthReply("ok"))
 
     async def readyz(self) -> Response:
         """Say whether events can be committed, and if not, why."""
         reason = self._status.readiness()
         if reason is not None:
-            return problem.reply(HTTPStatus.SERVICE_UNAVAILABLE, reason)
-        return json_response({"status": "ready"})
+            return problem.reply(
+                HTTPStatus.SERVICE_UNAVAILABLE, reason, headers=problem.retry_after_store()
+            )
+        return json_response(HealthReply("ready"))
 
     async def metrics(self) -> Response:
         """Show every metric, for Prometheus."""

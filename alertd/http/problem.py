@@ -47,14 +47,21 @@ STORE_RETRY_AFTER_S: Final = 5
 _log = structlog.get_logger(__name__)
 
 
-class _Problem(Struct, rename="camel", omit_defaults=True, tag_field="type", tag="about:blank"):
-    """The reply. ``about:blank`` (RFC 9457, section 4.2.1): the status says what type it is."""
+class ProblemBody(
+    Struct, frozen=True, rename="camel", omit_defaults=True, tag_field="type", tag="about:blank"
+):
+    """What went wrong (RFC 9457). Of ``about:blank`` (4.2.1) the status says what type it is."""
 
     title: str
+    """The status in words."""
     status: int
+    """As in the reply."""
     detail: str
+    """What to mend."""
     errors: tuple[ErrorItem, ...] = ()
+    """Every mistake in the input, with its place; the first 100. Left out where there is none."""
     errors_truncated: bool = False
+    """Whether there are more. Left out where there are not."""
 
 
 _STATUS_OF: Final[Sequence[tuple[type[AlertdError], HTTPStatus]]] = (
@@ -88,7 +95,7 @@ def render(
     headers: dict[str, str] | None = None,
 ) -> ProblemReply:
     """Return a problem."""
-    body = _Problem(
+    body = ProblemBody(
         title=status.phrase,
         status=status.value,
         detail=detail,
@@ -114,6 +121,11 @@ def of_exception(error: Exception, method: str, route: str | None) -> ProblemRep
     _log.error("request_failed", error_id=error_id, method=method, route=route, exc_info=error)
     detail = f"an unexpected error; the log names it {error_id}"
     return render(HTTPStatus.INTERNAL_SERVER_ERROR, detail)
+
+
+def retry_after_store() -> dict[str, str]:
+    """Return the header of an answer that the store cannot give now."""
+    return {"Retry-After": str(STORE_RETRY_AFTER_S)}
 
 
 def register(app: Quart) -> None:
@@ -157,9 +169,7 @@ def _in_file(mistake: ConfigProblem) -> Problem:
 def _retry_after(error: AlertdError) -> dict[str, str]:
     if isinstance(error, Overloaded):
         return {"Retry-After": str(error.retry_after_s)}
-    if isinstance(error, StoreUnavailable):
-        return {"Retry-After": str(STORE_RETRY_AFTER_S)}
-    return {}
+    return retry_after_store() if isinstance(error, StoreUnavailable) else {}
 
 
 async def _from_framework(error: HTTPException) -> Response:
@@ -170,7 +180,7 @@ async def _from_framework(error: HTTPException) -> Response:
         headers["Allow"] = allowed = ", ".join(sorted(error.valid_methods))
         detail = f"this resource takes {allowed}"
     elif isinstance(error, NoSuchRoute):
-        detail = "there is no such resource; README.md lists those that there are"
+        detail = "there is no such resource; /docs lists those that there are"
     elif isinstance(error, RequestEntityTooLarge) and detail == RequestEntityTooLarge.description:
         limit = current_app.config["MAX_CONTENT_LENGTH"]
         detail = (

@@ -61,6 +61,8 @@ ROUTES: Final = (
     Route("GET", "/api/status", "getStatus", Scope.READ),
     Route("POST", "/api/reload", "reload", Scope.ADMIN),
     Route("GET", "/metrics", "getMetrics", Scope.READ),
+    Route("GET", "/openapi.json", "getOpenapi", None),
+    Route("GET", "/docs", "getDocs", None),
     Route("GET", "/healthz", "getHealth", None),
     Route("GET", "/readyz", "getReadiness", None),
 )

@@ -12,7 +12,7 @@ from typing import Final
 from msgspec import Struct
 from quart import Response, request
 
-from alertd.clock import format_us
+from alertd.clock import Timestamp, format_us
 from alertd.errors import InvalidInput, NotFound, Problem
 from alertd.http import strict
 from alertd.http.body import read_body
@@ -39,32 +39,54 @@ class SilenceBody(Struct, frozen=True, kw_only=True, rename="camel", forbid_unkn
 
     matchers: dict[str, str]
     """As in a rule, on ``ruleName``, ``severity`` and the labels of the group."""
-    ends_at: str
-    starts_at: str | None = None
+    ends_at: Timestamp
+    """RFC 3339 with any offset."""
+    starts_at: Timestamp | None = None
     """Default: now."""
     created_by: str = ""
+    """Who adds it."""
     comment: str = ""
+    """What for."""
+
+
+class SilenceState(StrEnum):
+    """Whether a silence holds."""
+
+    PENDING = "pending"
+    """Not yet."""
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    """No longer."""
 
 
 class SilenceReply(Struct, frozen=True, kw_only=True, rename="camel"):
     """A silence as it is shown."""
 
     id: str
-    state: str
-    """``pending``, ``active`` or ``expired``."""
+    """UUID."""
+    state: SilenceState
+    """Whether it holds."""
     matchers: dict[str, str]
-    starts_at: str
-    ends_at: str
-    created_at: str
+    """What it holds back: notifications of incidents that match all of them."""
+    starts_at: Timestamp
+    """From when on."""
+    ends_at: Timestamp
+    """Until when."""
+    created_at: Timestamp
+    """When it was added."""
     created_by: str
+    """Who added it."""
     comment: str
+    """What for."""
 
 
 class SilenceList(Struct, frozen=True, rename="camel"):
     """Silences, those that end last first; never more than 1,000, so there is one page."""
 
     items: tuple[SilenceReply, ...]
+    """The silences."""
     next_cursor: None = None
+    """Always null."""
 
 
 class SilenceRoutes:
@@ -113,10 +135,12 @@ class SilenceRoutes:
 
     def _reply(self, silence: Silence) -> SilenceReply:
         now_us = self._notifier.now_us()
-        is_over, has_begun = silence.ends_us <= now_us, silence.starts_us <= now_us
+        state = SilenceState.ACTIVE if silence.starts_us <= now_us else SilenceState.PENDING
+        if silence.ends_us <= now_us:
+            state = SilenceState.EXPIRED
         return SilenceReply(
             id=silence.id,
-            state="expired" if is_over else "active" if has_begun else "pending",
+            state=state,
             matchers={
                 matcher.label: _spelled(matcher.operator, matcher.pattern)
                 for matcher in silence.matchers

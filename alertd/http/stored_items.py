@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from alertd.clock import format_us
+from alertd.clock import Timestamp, format_us
 from alertd.store.event_pages import SeriesTotals, StoredEvent
 from alertd.store.history import Page
 from alertd.store.rollup_pages import Bucket
@@ -17,54 +17,78 @@ class EventItem(Struct, frozen=True, kw_only=True, rename="camel"):
     """One event as it was accepted."""
 
     metric_name: str
-    timestamp: str
+    """What was measured or counted."""
+    timestamp: Timestamp
+    """When it happened."""
     value: float
+    """The measurement."""
     labels: dict[str, str]
+    """What it is about; with the metric they are the series."""
     id: str | None
-    received_at: str
+    """The sender's id of it."""
+    received_at: Timestamp
+    """When its request had arrived."""
 
 
 class EventList(Struct, frozen=True, rename="camel"):
     """A page of events, in the order of their times."""
 
     items: tuple[EventItem, ...]
+    """The events."""
     next_cursor: str | None
+    """Send it back as ``cursor`` for the next page; null on the last."""
 
 
 class BucketItem(Struct, frozen=True, kw_only=True, rename="camel"):
     """The events of one series in a stretch of time that begins at ``timestamp``."""
 
     metric_name: str
-    timestamp: str
+    """What was measured or counted."""
+    timestamp: Timestamp
+    """Where the stretch begins."""
     labels: dict[str, str]
+    """What it is about; with the metric they are the series."""
     count: int
+    """Events in it."""
     sum: float
+    """Of their values, correctly rounded."""
     min: float
+    """The least of them."""
     max: float
+    """The greatest of them."""
 
 
 class BucketList(Struct, frozen=True, rename="camel"):
     """A page of them, in the order of time."""
 
     items: tuple[BucketItem, ...]
+    """The stretches."""
     next_cursor: str | None
+    """Send it back as ``cursor`` for the next page; null on the last."""
 
 
 class SeriesItem(Struct, frozen=True, kw_only=True, rename="camel"):
     """One series. The times are those of events, None where none was ever accepted."""
 
     metric_name: str
+    """What is measured or counted."""
     labels: dict[str, str]
-    first_seen: str | None
-    last_seen: str | None
+    """What it is about."""
+    first_seen: Timestamp | None
+    """Time of its first event."""
+    last_seen: Timestamp | None
+    """Time of its last event."""
     count: int
+    """Events accepted and not a duplicate, also those that are no longer stored."""
 
 
 class SeriesList(Struct, frozen=True, rename="camel"):
     """A page of series, in the order in which they were first seen."""
 
     items: tuple[SeriesItem, ...]
+    """The series."""
     next_cursor: str | None
+    """Send it back as ``cursor`` for the next page; null on the last."""
 
 
 def event_item(event: StoredEvent) -> EventItem:

@@ -38,8 +38,11 @@ class Refusal(Struct, frozen=True, rename="camel"):
     """Events stored and not judged by the rule since it became active. None with ``max_series``:
     those are not stored, and counted with all that is refused on arrival."""
     rule_id: str | None = None
+    """The rule that does not judge them; None with ``max_series``."""
     rule_name: str | None = None
+    """Its name."""
     metric_name: str | None = None
+    """The metric of the series that was refused last; None with a rule."""
     latest: dict[str, str] | None = None
     """The labels of the group, or the series, that was refused last; None after a restart."""
 
@@ -48,10 +51,15 @@ class ObservedGap(Struct, frozen=True, rename="camel"):
     """A rule whose groups get their events further apart than it allows them to be late."""
 
     rule_id: str
+    """The rule."""
     rule_name: str
+    """Its name."""
     count: int
+    """Gaps longer than the lateness, since the rule became active."""
     greatest_secs: float
+    """The longest of them."""
     allowed_lateness_secs: float
+    """What the rule allows; it should be at least as long."""
 
 
 class LimitWatch:

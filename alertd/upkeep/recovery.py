@@ -19,6 +19,7 @@ from typing import Final
 
 import structlog
 import trio
+from msgspec import Struct
 
 from alertd.engine.engine import Engine
 from alertd.ingest.dedup import DedupIndex
@@ -46,12 +47,13 @@ PARTS_AHEAD: Final = 2
 PROGRESS_EVERY_EVENTS: Final = 1_000_000
 
 
-@dataclass(slots=True, frozen=True)
-class RejectedSnapshot:
+class RejectedSnapshot(Struct, frozen=True):
     """A snapshot that was not used, and why."""
 
     file: str
+    """Its name."""
     reason: str
+    """What was wrong with it."""
 
 
 @dataclass(slots=True)

@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"store"}),
     frozenset({"config", "pipeline"}),
     frozenset({"delivery", "host_metrics", "logs", "rulebook", "upkeep"}),
+    frozenset({"reports"}),
     frozenset({"http", "reload"}),
     frozenset({"core", "status"}),
     frozenset({"app"}),

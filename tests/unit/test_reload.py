@@ -17,7 +17,8 @@ from alertd.config.files import ConfigFiles
 from alertd.config.settings import load
 from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import Conflict, StoreUnavailable
-from alertd.reload import Changes, Reloader
+from alertd.reload import Reloader
+from alertd.reports import Changes
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleSetting, Source
 from tests.unit.parts import Parts, record_of, running

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import trio
-from msgspec import Struct
 from quart import Response
 from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
@@ -17,6 +16,7 @@ from werkzeug.datastructures import Headers
 from alertd.clock import Clock
 from alertd.errors import AlertdError
 from alertd.http.app import make_app, make_express
+from alertd.http.openapi.operations import STATUS
 from alertd.http.services import Limits, Services
 from alertd.ingest.idempotency import AnsweredRequest, KeyedRequest, RequestKeys
 from alertd.ingest.intake import Intake
@@ -25,7 +25,7 @@ from alertd.metrics import Metrics
 from alertd.model import US_PER_S, EventBatch, IncidentSeries
 from alertd.notify.silence import Silence
 from alertd.pipeline.quarantine import Quarantine
-from alertd.reload import Changes, ReloadReport
+from alertd.reports import Changes, ReloadReport, StatusReport
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleRecord, RuleSetting
 from alertd.store.deliveries import Delivery, DeliveryQuery
@@ -33,6 +33,7 @@ from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, Stor
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
 from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery, RefusedEvent
 from alertd.store.rollup_pages import Bucket, RollupQuery
+from tests.unit.http import contract
 
 MAX_EVENTS = 2000
 MAX_BYTES = 512 * 1024
@@ -232,19 +233,13 @@ class MemoryNotifier:
         return list(self.found.values())
 
 
-class Report(Struct):
-    """What ``/api/status`` shows here."""
-
-    version: str = "test"
-
-
 class FixedStatus:
     """Is as ready as a test wants it."""
 
     reason: str | None = None
 
-    def report(self) -> Report:
-        return Report()
+    def report(self) -> StatusReport:
+        return STATUS
 
     def readiness(self) -> str | None:
         return self.reason
@@ -327,7 +322,23 @@ class Site:
         content_type: str | None = "application/json",
         **headers: str,
     ) -> Answer:
-        """Send a request; ``body`` that is not bytes goes as JSON."""
+        """Send a request; ``body`` that is not bytes goes as JSON.
+
+        Whatever a test is about, the answer must be one that the OpenAPI document describes.
+        """
+        answer = await self.ask(method, path, body, content_type, **headers)
+        contract.check_answer(method, path, answer.status, answer.headers, answer.body)
+        return answer
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Json = b"",
+        content_type: str | None = "application/json",
+        **headers: str,
+    ) -> Answer:
+        """Do as ``send``, whatever comes of it."""
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if content_type is not None:
@@ -338,10 +349,11 @@ class Site:
         assert isinstance(response, Response)
         text = await response.get_data(as_text=False)
         is_json = (response.content_type or "").endswith("json")
+        is_text = "Content-Encoding" not in response.headers
         return Answer(
             response.status_code,
             response.headers,
-            msgspec.json.decode(text) if is_json and text else text,
+            msgspec.json.decode(text) if is_json and is_text and text else text,
         )
 
     async def push(self, body: bytes | Json, query: str = "", **headers: str) -> Answer:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from werkzeug.exceptions import ImATeapot, RequestTimeout
 
@@ -18,6 +19,7 @@ from alertd.errors import (
     VersionMismatch,
 )
 from alertd.http.event_input import TooManyEvents
+from alertd.http.openapi.operations import STATUS
 from alertd.http.query import InvalidParameters
 from alertd.http.strict import Undecodable
 from tests.unit.http.fakes import Site
@@ -43,7 +45,8 @@ async def test_metrics_are_prometheus_text() -> None:
 
 
 async def test_status_is_a_report() -> None:
-    assert (await Site().send("GET", "/api/status")).body == {"version": "test"}
+    answer = await Site().send("GET", "/api/status")
+    assert answer.body == msgspec.json.decode(msgspec.json.encode(STATUS))
 
 
 async def test_head_is_get_without_a_body() -> None:
@@ -90,7 +93,7 @@ async def test_every_exception_is_a_problem_of_its_status(error: Exception, stat
 
     failing: Callable[[], str | None] = fail
     site.status.readiness = failing  # type: ignore[method-assign]
-    answer = await site.send("GET", "/readyz")
+    answer = await site.ask("GET", "/readyz")
     assert (answer.status, answer.body["status"]) == (status, status)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert ("Retry-After" in answer.headers) == (status in (429, 503))

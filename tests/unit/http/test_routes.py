@@ -24,8 +24,9 @@ def test_an_operation_is_one_route() -> None:
     assert set(Counter((route.method, route.path) for route in ROUTES).values()) == {1}
 
 
-def test_only_what_supervisors_ask_is_open_to_everybody() -> None:
-    assert {route.path for route in ROUTES if route.scope is None} == {"/healthz", "/readyz"}
+def test_only_health_and_what_the_source_says_too_is_open_to_everybody() -> None:
+    open_to_everybody = {route.path for route in ROUTES if route.scope is None}
+    assert open_to_everybody == {"/healthz", "/readyz", "/openapi.json", "/docs"}
 
 
 async def test_a_route_without_an_entry_is_denied() -> None:

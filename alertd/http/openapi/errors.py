@@ -1,0 +1,130 @@
+"""The errors that operations answer with, each status by its name.
+
+Owns which errors any operation has and what each looks like; operations add their own. Leaves
+which exception is which status to ``http/problem.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+from msgspec import Struct
+
+from alertd.http.openapi.operation import Operation
+from alertd.http.problem import ProblemBody
+from alertd.http.wire import ErrorItem
+
+
+class ErrorKind(Struct, frozen=True):
+    """What an error status means in general."""
+
+    note: str
+    example: ProblemBody
+    headers: Mapping[str, str] = {}
+    """What each header says."""
+
+
+RETRY_AFTER: Final = {"Retry-After": "Seconds after which to send the request again."}
+
+
+def _kind(
+    status: HTTPStatus,
+    note: str,
+    detail: str,
+    *errors: ErrorItem,
+    headers: Mapping[str, str] | None = None,
+) -> ErrorKind:
+    example = ProblemBody(title=status.phrase, status=status.value, detail=detail, errors=errors)
+    return ErrorKind(note, example, headers or {})
+
+
+ERRORS: Final[Mapping[HTTPStatus, ErrorKind]] = {
+    HTTPStatus.BAD_REQUEST: _kind(
+        HTTPStatus.BAD_REQUEST,
+        "The request cannot be read: a body that is not what its content type says, or parameters "
+        "that there are not or that make no sense. Mend it; the same request fails again.",
+        "/limt is an unknown parameter; did you mean 'limit'?",
+        ErrorItem("/limt", "is an unknown parameter; did you mean 'limit'?"),
+    ),
+    HTTPStatus.NOT_FOUND: _kind(
+        HTTPStatus.NOT_FOUND,
+        "There is nothing of that id.",
+        "there is no rule with the id 'd5f0…'",
+    ),
+    HTTPStatus.REQUEST_TIMEOUT: _kind(
+        HTTPStatus.REQUEST_TIMEOUT,
+        "The body did not come in time. The connection is closed; send the request again.",
+        HTTPStatus.REQUEST_TIMEOUT.description,
+    ),
+    HTTPStatus.CONFLICT: _kind(
+        HTTPStatus.CONFLICT,
+        "What is asked for does not fit what there is now.",
+        "the rule 'CPU' stands in etc/alertd.toml:120; edit it there and reload",
+    ),
+    HTTPStatus.PRECONDITION_FAILED: _kind(
+        HTTPStatus.PRECONDITION_FAILED,
+        "The rule is no longer of the version that `If-Match` names. Read it again and repeat the "
+        "change.",
+        'the rule has the version "2", which If-Match does not name; read the rule again and '
+        "repeat your change",
+    ),
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _kind(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        "The body is larger than one may be, as it came or inflated, or holds too many events.",
+        "the body has more than 8388608 bytes; send less at once or raise server.max_body_bytes",
+    ),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: _kind(
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+        "The body's content type or content encoding is not one that is taken here.",
+        "the content type is 'text/plain'; send application/json, with curl: "
+        "-H 'Content-Type: application/json'",
+        headers={"Accept-Encoding": "The content encodings that are taken."},
+    ),
+    HTTPStatus.UNPROCESSABLE_ENTITY: _kind(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        "The body can be read but not taken; `errors` says where and why, everything at once.",
+        "/threshold must be a number, not a string",
+        ErrorItem("/threshold", "must be a number, not a string"),
+    ),
+    HTTPStatus.TOO_MANY_REQUESTS: _kind(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "More is sent than can be taken now. Nothing of this request was stored; send it again.",
+        "200000 events wait for their commit (engine.max_queue_events)",
+        headers=RETRY_AFTER,
+    ),
+    HTTPStatus.INTERNAL_SERVER_ERROR: _kind(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "A defect of alertd. The log has a line with the id that `detail` names.",
+        "an unexpected error; the log names it 0f8fad5b-d9cb-469f-a165-70867728950e",
+    ),
+    HTTPStatus.SERVICE_UNAVAILABLE: _kind(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "The store cannot be read or written now. Nothing was changed; send the request again.",
+        "the disk is full: free some space there",
+        headers=RETRY_AFTER,
+    ),
+}
+"""Every error, in the order of its status."""
+
+_OF_ALL: Final = (HTTPStatus.INTERNAL_SERVER_ERROR,)
+_OF_BODIES: Final = (
+    *(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+
+
+def errors_of(operation: Operation) -> dict[HTTPStatus, str]:
+    """Return when each error of ``operation`` comes, by status; an empty text says nothing more."""
+    found = dict.fromkeys(_OF_ALL, "")
+    if operation.body is not None:
+        found |= dict.fromkeys(_OF_BODIES, "")
+    found |= operation.refusals
+    return dict(sorted(found.items()))
+
+
+def name_of(status: HTTPStatus) -> str:
+    """Return what an error is called in the document: ``NotFound``."""
+    return "".join(status.phrase.title().split()).replace("-", "")

@@ -1,0 +1,153 @@
+"""Operations on what is sent, and on what is not to be."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Final
+
+import msgspec
+
+from alertd.http.openapi.operation import (
+    PAGE,
+    Body,
+    Content,
+    Operation,
+    choice,
+    path_parameter,
+    reply,
+    text,
+)
+from alertd.http.silences import SilenceBody, SilenceList, SilenceMedia, SilenceReply, SilenceState
+from alertd.http.wire import DeliveryList, DeliveryReply, RequeueReply
+from alertd.model import DeliveryStatus
+
+_TAG: Final = "notifications"
+
+_MESSAGE: Final = DeliveryReply(
+    id="6f9d3c80-8d5b-5d53-9d3f-4f7f0a4b9c01",
+    channel="ops",
+    endpoint=None,
+    group_key='{"ruleName":"Payment errors"}',
+    kinds=("firing",),
+    status=DeliveryStatus.FAILED,
+    attempts=37,
+    last_error="HTTP 503",
+    created_at="2025-06-30T15:00:00.040000Z",
+    next_attempt_at=None,
+    delivered_at=None,
+    failed_at="2025-07-01T15:00:00.040000Z",
+    incident_count=1,
+    incidents=("4a1c7a3e-52a7-5f6f-8f9d-2b1d3c0d6e02",),
+)
+_SILENCE: Final = SilenceReply(
+    id="1f0e6c2a-77f1-4f67-9a55-5b0c5a9e7d03",
+    state=SilenceState.ACTIVE,
+    matchers={"service": "payment", "host": "=~web-.*"},
+    starts_at="2025-06-30T15:00:00.000000Z",
+    ends_at="2025-06-30T17:00:00.000000Z",
+    created_at="2025-06-30T14:59:58.500000Z",
+    created_by="ann",
+    comment="deploy",
+)
+_NEW: Final = {
+    "Two hours from now on": {
+        "matchers": {"service": "payment", "host": "=~web-.*"},
+        "endsAt": "2025-06-30T17:00:00Z",
+        "createdBy": "ann",
+        "comment": "deploy",
+    }
+}
+_READ: Final = {HTTPStatus.BAD_REQUEST: "", HTTPStatus.SERVICE_UNAVAILABLE: ""}
+
+OPERATIONS: Final = (
+    Operation(
+        name="listNotifications",
+        tag=_TAG,
+        summary="List messages, the newest first",
+        note="A message tells one channel of one incident, or of several that share it.",
+        parameters=(
+            choice("status", DeliveryStatus, "Only messages that are in this state."),
+            text("channel", "Only messages of this channel.", "ops"),
+            *PAGE,
+        ),
+        replies=(reply(DeliveryList, DeliveryList((_MESSAGE,), None), "A page of messages."),),
+        refusals=_READ,
+    ),
+    Operation(
+        name="requeueNotification",
+        tag=_TAG,
+        summary="Send a message again that was given up",
+        note="With all the attempts of a new one, and the same `Idempotency-Key`.",
+        parameters=(path_parameter("message_id", "The message's id."),),
+        replies=(
+            reply(
+                RequeueReply,
+                RequeueReply(_MESSAGE.id, DeliveryStatus.RETRY_PENDING),
+                "It will be sent.",
+                status=HTTPStatus.ACCEPTED,
+            ),
+        ),
+        refusals={
+            **_READ,
+            HTTPStatus.NOT_FOUND: "",
+            HTTPStatus.CONFLICT: "The message is not FAILED.",
+        },
+    ),
+    Operation(
+        name="listSilences",
+        tag=_TAG,
+        summary="List silences, over or not",
+        replies=(
+            reply(SilenceList, SilenceList((_SILENCE,)), "Silences, those that end last first."),
+        ),
+        refusals=_READ,
+    ),
+    Operation(
+        name="createSilence",
+        tag=_TAG,
+        summary="Add a silence",
+        note="It holds at once if it has begun. Incidents are recorded all the same; what still "
+        "fires when it is over is told then.",
+        body=Body((Content((SilenceBody,), _NEW, SilenceMedia.JSON.value),)),
+        replies=(
+            reply(
+                SilenceReply,
+                _SILENCE,
+                "The silence.",
+                status=HTTPStatus.CREATED,
+                headers={"Location": "Where the silence is."},
+            ),
+        ),
+        refusals={
+            HTTPStatus.CONFLICT: "There are too many silences.",
+            HTTPStatus.SERVICE_UNAVAILABLE: "",
+        },
+    ),
+    Operation(
+        name="getSilence",
+        tag=_TAG,
+        summary="Show a silence",
+        parameters=(path_parameter("silence_id", "The silence's id."),),
+        replies=(reply(SilenceReply, _SILENCE, "The silence."),),
+        refusals={**_READ, HTTPStatus.NOT_FOUND: ""},
+    ),
+    Operation(
+        name="expireSilence",
+        tag=_TAG,
+        summary="End a silence now",
+        note="It stays listed, as expired. What still fires is told.",
+        parameters=(path_parameter("silence_id", "The silence's id."),),
+        replies=(
+            reply(
+                SilenceReply,
+                msgspec.structs.replace(
+                    _SILENCE,
+                    state=SilenceState.EXPIRED,
+                    ends_at="2025-06-30T16:10:00.000000Z",
+                ),
+                "The silence, expired.",
+            ),
+        ),
+        refusals={**_READ, HTTPStatus.NOT_FOUND: ""},
+    ),
+)

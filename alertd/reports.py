@@ -1,0 +1,144 @@
+"""What the daemon says about itself: the forms of ``/api/status`` and of a reload.
+
+Owns the fields. Leaves their values to ``status.py`` and ``reload.py``.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from alertd.clock import Timestamp
+from alertd.upkeep.limit_watch import ObservedGap, Refusal
+from alertd.upkeep.recovery import RejectedSnapshot
+
+
+class QueueStatus(Struct, rename="camel"):
+    """What waits where."""
+
+    events: int
+    """Accepted, not yet durable."""
+    transactions: int
+    """Handed to the writer of the store, not yet done."""
+    notifications: int
+    """Not yet delivered or given up."""
+
+
+class StoreStatus(Struct, rename="camel"):
+    """What is on disk."""
+
+    path: str
+    """The database."""
+    size_bytes: int
+    """Of the database."""
+    free_bytes: int
+    """Of ``sizeBytes``, for what comes; what is far beyond is given back to the file system."""
+    wal_bytes: int
+    """Size of the write-ahead log beside the database."""
+    unfolded_events: int
+    """In the log, as they came; older ones are in segments."""
+    oldest_event: Timestamp | None
+    """Time of the oldest event that is kept as it came; what is older is summed up by minute."""
+
+
+class RecoveryStatus(Struct, rename="camel"):
+    """How the present state was found at start."""
+
+    snapshot_position: int
+    """Position in the log of the snapshot that was used; 0 for none."""
+    rejected_snapshots: tuple[RejectedSnapshot, ...]
+    """Newer ones that were damaged or not to be read: the state was found without them."""
+    replayed_entries: int
+    """Entries of the log behind that position, judged again."""
+    replayed_events: int
+    """Events in them."""
+
+
+class FlappingStatus(Struct, rename="camel"):
+    """The incidents of one rule and group change state so often that only that is told."""
+
+    rule_id: str
+    """The rule."""
+    rule_name: str | None
+    """Its name; null if there is no such rule any more."""
+    group_labels: dict[str, str]
+    """The group."""
+    since: Timestamp
+    """From when on only that is told."""
+    changes: int
+    """Of state, those that made it flap included."""
+    stable_at: Timestamp
+    """When what holds then is told, if nothing changes until then."""
+
+
+class StatusReport(Struct, rename="camel"):
+    """How the daemon is doing."""
+
+    version: str
+    """Of alertd."""
+    ready: bool
+    """Whether events can be taken and made durable."""
+    reason: str | None
+    """Why not."""
+    started_at: Timestamp
+    """When the daemon started."""
+    uptime_secs: float
+    """Seconds since then."""
+    now: Timestamp
+    """By the daemon's clock."""
+    lag_secs: float
+    """For how long the oldest event that no rule has judged yet has waited."""
+    applied_position: int
+    """Position in the log up to which effects are recorded."""
+    rules: int
+    """How many there are, paused ones too."""
+    series: int
+    """How many are known."""
+    groups: int
+    """Groups of rules held in memory."""
+    dropped_groups: int
+    """Groups forgotten because they were quiet for ``groupTtlSecs``, since the state began."""
+    cold_rules: list[str]
+    """Ids of rules whose windows were not filled from the store when they became active, at
+    most 100 of them; ``/metrics`` has their number."""
+    overdue_events: int
+    """Events older than the lateness of a rule that sees them, since the state began."""
+    overdue_groups: int
+    """Groups whose past waits to be judged again because of them."""
+    refusals: list[Refusal]
+    """Limits that are reached, and whom they keep out."""
+    observed_gaps: list[ObservedGap]
+    """Rules whose senders push less often than the rule's ``allowedLatenessSecs``."""
+    flapping: list[FlappingStatus]
+    """Groups whose incidents change too often to be told one by one; at most 100."""
+    queues: QueueStatus
+    """What waits where."""
+    store: StoreStatus
+    """What is on disk."""
+    snapshot_position: int
+    """Position in the log of the newest snapshot."""
+    snapshot_at: Timestamp | None
+    """When it was taken; null if none was since the start."""
+    recovery: RecoveryStatus
+    """How the present state was found at start."""
+
+
+class Changes(Struct, frozen=True):
+    """What a reload did to rules, or to channels."""
+
+    added: tuple[str, ...]
+    """Names of what came."""
+    changed: tuple[str, ...]
+    """Names of what is another than before."""
+    removed: tuple[str, ...]
+    """Names of what went."""
+
+
+class ReloadReport(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What a reload did."""
+
+    rules: Changes
+    """Those that stand in files."""
+    channels: Changes
+    """Those that are configured."""
+    at_next_start: tuple[str, ...]
+    """Sections that are not as they were at start, and take effect at the next one only."""
