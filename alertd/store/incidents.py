@@ -31,7 +31,7 @@ from alertd.store.history import (
     read_page,
 )
 from alertd.store.posting import post
-from alertd.store.pruning import prune_incidents, prune_messages
+from alertd.store.pruning import prune_incidents
 from alertd.store.readers import Readers
 from alertd.store.timeline import TimelineEntry, TimelineEvent
 from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
@@ -121,13 +121,6 @@ class IncidentStore:
         somebody is still to be told stays. Raises ``StoreUnavailable``.
         """
         return await self._writer.run("forget incidents", partial(prune_incidents, before_us))
-
-    async def prune_messages(self, *, before_us: int) -> int:
-        """Delete some messages settled before ``before_us`` that tell of no incident any more.
-
-        Returns how many: call it again while that is ``pruning.STEP_MESSAGES``. Raises likewise.
-        """
-        return await self._writer.run("forget messages", partial(prune_messages, before_us))
 
     async def applied(self) -> int:
         """Return the position in the log up to which everything found is recorded."""

@@ -68,7 +68,6 @@ class Housekeeper:
             self._metrics.quarantine_events.set(await self._quarantine.count())
         forgotten = await _in_portions(self._prune_incidents, pruning.STEP_INCIDENTS)
         self._metrics.incidents_forgotten.inc(forgotten)
-        await _in_portions(self._prune_messages, pruning.STEP_MESSAGES)
 
     async def _prune_requests(self) -> int:
         pruned = await self._requests.prune(
@@ -90,11 +89,6 @@ class Housekeeper:
 
     async def _prune_incidents(self) -> int:
         return await self._incidents.prune(before_us=self._now_us() - self._history_retention_us)
-
-    async def _prune_messages(self) -> int:
-        return await self._incidents.prune_messages(
-            before_us=self._now_us() - self._history_retention_us
-        )
 
 
 async def _in_portions(prune: Callable[[], Awaitable[int]], portion: int) -> int:

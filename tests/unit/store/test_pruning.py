@@ -20,7 +20,6 @@ from tests.unit.store.store_samples import (
     settlement,
 )
 
-SETTLED_US = START_US + 10
 RETENTION_US = 10_000_000
 LATER_US = START_US + 2 * RETENTION_US
 
@@ -118,3 +117,14 @@ async def test_many_go_in_small_transactions(tmp_path: Path) -> None:
         await housekeeper_of(store, LATER_US, Metrics()).prune()
         assert await ids(store) == set()
         assert seen_by_another(store.path, "SELECT count(*) FROM messages") == [(0,)]
+
+
+async def test_an_incident_that_was_forgotten_can_be_found_again(tmp_path: Path) -> None:
+    """A replay of the whole log finds it; nothing that was told of it may be in the way."""
+    begun = firing()
+    ended = resolved(begun)
+    async with open_store(tmp_path / "a.db") as store:
+        await tell(store, begun, ended)
+        assert await store.incidents.prune(before_us=START_US + 1001) == 1
+        await tell(store, begun, ended)
+        assert await ids(store) == {id_of(begun)}
