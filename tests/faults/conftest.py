@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-from alertd.store import connection, folding, reserve, segment_draft, wal
+from alertd.store import connection, folding, reserve, retention, segment_draft, space, wal
 
 SMALL: Final = (
     (connection, "WRITER_CACHE_KIB", 48),  # larger transactions write before they commit
@@ -23,6 +23,11 @@ SMALL: Final = (
     (folding, "DELETE_BYTES", 16 << 10),
     (folding, "DELETE_ENTRIES", 3),
     (folding, "DELETE_BLOCKS", 2),
+    (retention, "READ_BLOCKS", 2),
+    (retention, "BLOCK_ROLLUPS", 20),
+    (retention, "DELETE_BLOCKS", 1),
+    (space, "STEP_PAGES", 8),
+    (space, "KEPT_PAGES", 4),
 )
 """So small that a short life is one of many transactions and checkpoints."""
 

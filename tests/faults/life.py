@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, combinations
 from pathlib import Path
 from typing import Final, TypeAlias, TypeVar, cast
 
@@ -28,6 +29,7 @@ from alertd.store.event_log import LogReader
 from alertd.store.history import HistoryQuery
 from alertd.store.quarantine import RefusedEvent
 from alertd.store.readers import Readers
+from alertd.store.rollup_codec import decode_rollups
 from alertd.store.series_table import read_totals
 from alertd.store.store import Store, open_store
 from alertd.store.writer import CommitUncertain
@@ -45,15 +47,19 @@ from tests.unit.store.store_samples import (
 )
 
 FORMS: Final = frozenset(
-    {"event_log", "segments", "blocks", "series", "folded_position", "counted_block"}
+    {"event_log", "segments", "blocks", "series", "folded_position", "counted_block", "rollups"}
 )
-"""Where the log is in one form or the other, and how far each is to be read."""
+"""Where events are in one form or the other, and how far each is to be read."""
 
 T = TypeVar("T")
 Step: TypeAlias = "Callable[[Store], Awaitable[object]]"
 Content: TypeAlias = "dict[str, list[tuple[object, ...]]]"
 
 FOLD_EVENTS: Final = 2000
+LONG_AFTER_US: Final = START_US + 5_000
+"""Later than the first incident of a life and all that was told of it; earlier than the second."""
+LATER_US: Final = 1 << 62
+"""By then everything is old."""
 
 
 @dataclass
@@ -63,6 +69,8 @@ class Story:
     acknowledged: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     uncertain: list[int] = field(default_factory=list)
+    halfway: list[int] = field(default_factory=list)
+    """Those of several transactions that were refused: the one that counts may have been done."""
     under_way: int | None = None
     """The step that has not ended yet."""
     opening: AlertdError | None = None
@@ -75,10 +83,12 @@ class Story:
             assert not late, f"steps {late} were acknowledged after an uncertain commit"
 
     def possible(self) -> list[tuple[int, ...]]:
-        """Return which steps may be found in the file: those acknowledged, or one more."""
-        sure = tuple(self.acknowledged)
+        """Return which steps may be found in the file: those acknowledged, and perhaps others."""
+        sure = self.acknowledged
         open_ends = self.uncertain[:1] if self.under_way is None else [self.under_way]
-        return [sure, *((*sure, step) for step in open_ends if step not in sure)]
+        unsure = [step for step in (*self.halfway, *open_ends) if step not in sure]
+        some = (combinations(unsure, count) for count in range(len(unsure) + 1))
+        return [tuple(sorted((*sure, *more))) for more in chain.from_iterable(some)]
 
 
 async def live(
@@ -110,6 +120,8 @@ async def _take(store: Store, number: int, step: Step, story: Story) -> None:
         await step(store)
     except StoreUnavailable:
         story.refused.append(number)
+        if step in IN_PORTIONS:
+            story.halfway.append(number)
     except CommitUncertain:
         story.uncertain.append(number)
     else:
@@ -172,9 +184,20 @@ def quarantine(count: int) -> Step:
     return lambda store: store.quarantine.add(events)
 
 
+def settle_end(start_us: int) -> Step:
+    """Record that somebody was told of the incident's end."""
+    (notification,) = resolved(firing(start_us)).notifications
+    return lambda store: store.outbox.settle([settlement(notification, DeliveryStatus.SUCCESS)])
+
+
 async def forget(store: Store) -> None:
-    """Prune what has had its time."""
+    """Prune refused events that have had their time."""
     await store.quarantine.prune(before_us=START_US + 3)
+
+
+async def forget_incidents(store: Store) -> None:
+    """Prune incidents that have had their time, with all that was told of them."""
+    await store.incidents.prune(before_us=LONG_AFTER_US)
 
 
 async def forget_requests(store: Store) -> None:
@@ -190,6 +213,27 @@ async def fold(store: Store) -> None:
 async def settle_folding(store: Store) -> None:
     """Do what an interrupted folding left to do."""
     await store.folding.settle()
+
+
+async def retire(store: Store) -> None:
+    """Make rollups of the oldest segment, if there is one; it writes in any case."""
+    await store.folding.settle()
+    await store.retention.roll_up(LATER_US)
+
+
+async def forget_rollups(store: Store) -> None:
+    """Delete all rollups."""
+    await store.retention.forget_rollups(LATER_US)
+
+
+async def give_back(store: Store) -> None:
+    """Make the file shorter by what is free in it."""
+    while await store.space.give_back():
+        pass
+
+
+IN_PORTIONS: Final[frozenset[Step]] = frozenset({fold, retire, forget_rollups, give_back})
+"""Steps of several transactions, of which one at most changes what is held."""
 
 
 async def read_all(store: Store) -> None:
@@ -220,10 +264,16 @@ LIFE: Final[tuple[Step, ...]] = (
     append_answered(b"l"),
     fold,
     forget,
+    retire,
+    settle_end(START_US),
     *(append(size) for size in range(1200, 1206)),
+    forget_incidents,
     forget_requests,
     fold,
-    record_firing(START_US + 9, 20),
+    retire,
+    give_back,
+    record_firing(START_US + 9_000, 20),
+    forget_rollups,
     append(7, known=25, new=1),
 )
 """Long enough that the WAL is checkpointed and begun again more than once."""
@@ -235,9 +285,9 @@ LIFE: Final[tuple[Step, ...]] = (
 def content(path: Path) -> Content:
     """Open the file as any program would, check it whole, and return what it holds.
 
-    The log is there as a replay reads it, whether its entries are folded or not, and the series
-    with what is said of them; every other table row by row. What is watched or made to fail is not
-    seen by that program.
+    The log is there as a replay reads it, whether its entries are folded or not, the rollups that
+    count, and the series with what is said of them; every other table row by row. What is watched
+    or made to fail is not seen by that program.
     """
     connection = apsw.Connection(str(path), vfs="unix")
     try:
@@ -255,6 +305,13 @@ def content(path: Path) -> Content:
         held["sqlite_sequence"] = [row for row in held["sqlite_sequence"] if row[0] not in FORMS]
         held["version"] = [(connection.pragma("user_version"),)]
         held["log"] = list(_log(path, connection))
+        held["rollups"] = sorted(
+            (segment, *run)
+            for segment, body in connection.execute(
+                "SELECT segment, body FROM rollups JOIN rolled_up USING (segment)"
+            )
+            for run in decode_rollups(body)
+        )
         series = {
             int(number): tuple(rest)
             for number, *rest in connection.execute("SELECT id, metric_name, labels FROM series")

@@ -13,12 +13,12 @@ from __future__ import annotations
 import copy
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import apsw
 import pytest
@@ -37,6 +37,7 @@ from tests.faults.life import (
     live,
     read_all,
 )
+from tests.unit.store.store_samples import batch
 from tests.unit.store.test_event_times_migration import ENTRIES, write_schema_1
 
 STRIDE: Final = int(os.environ.get("ALERTD_FAULT_STRIDE", "20"))
@@ -57,8 +58,8 @@ FAULTS: Final = {
     "not deleted": (Kind.DELETE, Fault(apsw.SQLITE_IOERR_DELETE)),
 }
 
-HOT_STEPS: Final = 9
-"""Steps of ``LIFE`` that a process had taken when it was killed."""
+PART_STEPS: Final = 13
+"""Steps of ``LIFE`` in one process; then it is killed. Short lives, for each is lived often."""
 
 SHORT_LIFE: Final = (append(3, known=0, new=3), append(1000), fold, read_all, append(400, ids=True))
 
@@ -81,30 +82,40 @@ class Beginning:
         return path
 
 
-def _nothing(_folder: Path) -> tuple[Path | None, Sequence[Step]]:
-    return None, LIFE
+Begun: TypeAlias = "tuple[Path | None, Sequence[Step]]"
+"""The file that a life begins with, if there is one, and the steps that it takes."""
 
 
-def _killed(folder: Path) -> tuple[Path | None, Sequence[Step]]:
+def _nothing(_folder: Path) -> Begun:
+    return None, LIFE[:PART_STEPS]
+
+
+def _killed(steps: int, folder: Path) -> Begun:
     """A process was killed: all that it did is in the WAL, or being copied out of it."""
 
     async def be_killed(path: Path) -> Path:
         async with open_store(path) as store:
-            for step in LIFE[:HOT_STEPS]:
+            for step in LIFE[:steps]:
                 await step(store)
             return copy_files(path, folder / "left")
 
     (folder / "life").mkdir()
-    return trio.run(be_killed, folder / "life" / "alertd.db"), LIFE[HOT_STEPS : HOT_STEPS + 12]
+    begun = trio.run(be_killed, folder / "life" / "alertd.db")
+    return begun, LIFE[steps : steps + PART_STEPS]
 
 
-def _old(folder: Path) -> tuple[Path | None, Sequence[Step]]:
+def _old(folder: Path) -> Begun:
     """The first alertd wrote the file: every migration runs."""
-    write_schema_1(folder / "alertd.db", ENTRIES)
+    write_schema_1(folder / "alertd.db", [*ENTRIES[:-1], (8, batch(300))])
     return folder / "alertd.db", SHORT_LIFE
 
 
-BEGINNINGS: Final = {"nothing": _nothing, "a killed process": _killed, "an old file": _old}
+BEGINNINGS: Final[dict[str, Callable[[Path], Begun]]] = {
+    "nothing": _nothing,
+    "a killed process": partial(_killed, PART_STEPS),
+    "one killed while it retires": partial(_killed, 2 * PART_STEPS),
+    "an old file": _old,
+}
 
 
 @pytest.fixture(scope="module", params=BEGINNINGS)

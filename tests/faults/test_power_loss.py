@@ -40,9 +40,14 @@ from tests.faults.life import (
     content,
     fold,
     forget,
+    forget_incidents,
+    forget_rollups,
+    give_back,
     quarantine,
     record_end,
     record_firing,
+    retire,
+    settle_end,
     settle_firing,
 )
 from tests.faults.power import Journal, Platter
@@ -51,7 +56,7 @@ from tests.unit.store.store_samples import START_US
 SEEDS: Final = int(os.environ.get("ALERTD_POWER_SEEDS", "50"))
 CASES_A_SEED: Final = 200
 LIVES_A_SEED: Final = 4
-STEPS_A_LIFE: Final = 12
+SCENES_A_LIFE: Final = 8
 
 
 SYNC_FAILS: Final = 0.3
@@ -114,7 +119,8 @@ def live_randomly(
     """Let a store take random steps on ``files``; now and then a sync fails, and it ends early."""
     held = files or {"alertd.db": b""}
     steps = [append_some(chance)]  # there must be series before there are events
-    steps += [chance.choice(STEPS)(chance) for _ in range(1, STEPS_A_LIFE)]
+    for _ in range(SCENES_A_LIFE):
+        steps += chance.choice(SCENES)(chance)
     faults = frozenset({chance.randrange(1, 60)} if chance.random() < SYNC_FAILS else ())
     path = lay_out(held, folder / "life")
     journal = Journal({str(path.parent / name): len(held[name]) for name in held}, faults)
@@ -153,26 +159,38 @@ def append_some(chance: Random) -> Step:
 
 
 def record_some(chance: Random) -> Step:
-    """Record an incident, its end, or an attempt to tell of it."""
+    """Record an incident, its end, or an attempt to tell of either."""
     start_us = START_US + chance.randrange(3)
     if chance.random() < 0.4:
         return record_firing(start_us, start_us - START_US)
-    if chance.random() < 0.5:
+    if chance.random() < 0.4:
         return record_end(start_us, start_us - START_US)
+    if chance.random() < 0.3:
+        return settle_end(start_us)
     return settle_firing(start_us, chance.choice(list(DeliveryStatus)))
 
 
-STEPS: Final[tuple[Callable[[Random], Step], ...]] = (
-    append_some,
-    append_some,
-    append_some,
-    record_some,
-    lambda chance: fold,
-    lambda chance: append_answered(chance.randbytes(1)),
-    lambda chance: change_rule(chance.randrange(9)),
-    lambda chance: quarantine(chance.randrange(1, 9)),
-    lambda chance: forget,
+def remember_and_forget(chance: Random) -> list[Step]:
+    """Record an incident and its end, tell of both, and forget them when they are old."""
+    start_us, sent = START_US + chance.randrange(3), DeliveryStatus.SUCCESS
+    begun = [record_firing(start_us, 1), settle_firing(start_us, sent)]
+    return [*begun, record_end(start_us, 2), settle_end(start_us), forget_incidents]
+
+
+SCENES: Final[tuple[Callable[[Random], list[Step]], ...]] = (
+    lambda chance: [append_some(chance)],
+    lambda chance: [append_some(chance)],
+    lambda chance: [append_some(chance)],
+    lambda chance: [record_some(chance), record_some(chance)],
+    remember_and_forget,
+    lambda chance: [fold],
+    lambda chance: [fold, retire],
+    lambda chance: [chance.choice((forget_rollups, give_back))],
+    lambda chance: [append_answered(chance.randbytes(1))],
+    lambda chance: [change_rule(chance.randrange(9))],
+    lambda chance: [quarantine(chance.randrange(1, 9)), forget],
 )
+"""What a life is made of, each a few steps."""
 
 
 # ---- losing power, and what is found then
