@@ -182,6 +182,11 @@ class Metrics:
             "channel",
             buckets=_ATTEMPT_BUCKETS_S,
         )
+        self.template_failures = self._counter(
+            "template_failures",
+            "Messages told in the default words because a template failed, by channel.",
+            "channel",
+        )
         self.notifications_requeued = self._counter(
             "notifications_requeued", "Failed messages that somebody had sent again."
         )

@@ -467,6 +467,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     """Why it did not work, without endpoint or secret; None after a success."""
     at_us: int
     """When the attempt ended."""
+    note: str = ""
+    """What is to be known of a success, for the timeline."""
 
 
 class Announcement(Struct, frozen=True, kw_only=True):

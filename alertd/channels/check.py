@@ -25,6 +25,9 @@ from alertd.channels.config import (
     WebhookConfig,
 )
 from alertd.channels.secret import SecretUnavailable, read_secret
+from alertd.channels.slack import MRKDWN
+from alertd.channels.webhook import body_form
+from alertd.channels.words import PLAIN_TEXT, Form, template_fault
 from alertd.errors import Problem
 
 MAX_TIMEOUT_SECS: Final = 60
@@ -100,7 +103,20 @@ def url_problem(url: str) -> str | None:
 def _webhook(config: WebhookConfig, environ: Mapping[str, str]) -> list[Problem]:
     problems = _http_receiver(config)
     problems += _secret("secret", config.secret_file, config.secret_env, environ)
+    if not config.content_type or not _HEADER_VALUE.fullmatch(config.content_type):
+        problems.append(Problem("/content_type", "must be a media type like application/json"))
+    if config.body is not None and config.format != "alertd":
+        problems.append(Problem("/body", "takes the place of format; keep one of them"))
+    problems += _templates({"body": config.body}, body_form(config.content_type))
     return problems
+
+
+def _templates(sources: Mapping[str, str | None], form: Form = PLAIN_TEXT) -> list[Problem]:
+    return [
+        Problem(f"/{key}", message)
+        for key, source in sources.items()
+        if source is not None and (message := template_fault(key, source, form))
+    ]
 
 
 def _alertmanager(config: AlertmanagerConfig) -> list[Problem]:
@@ -138,6 +154,11 @@ def _header_problem(name: str, value: str) -> str | None:
 
 
 def _slack(config: SlackConfig, environ: Mapping[str, str]) -> list[Problem]:
+    problems = _slack_address(config, environ)
+    return problems + _templates({"title": config.title, "body": config.body}, MRKDWN)
+
+
+def _slack_address(config: SlackConfig, environ: Mapping[str, str]) -> list[Problem]:
     given = [config.url, config.url_file, config.url_env]
     if sum(source is not None for source in given) != 1:
         return [Problem("/url", "exactly one of url, url_file and url_env is required")]
@@ -169,6 +190,7 @@ def _email(config: EmailConfig, environ: Mapping[str, str]) -> list[Problem]:
     problems += _login(config)
     problems += _secret("password", config.password_file, config.password_env, environ)
     problems += _ca_file(config.ca_file)
+    problems += _templates({"title": config.title, "body": config.body})
     return problems
 
 

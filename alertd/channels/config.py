@@ -34,6 +34,10 @@ class WebhookConfig(_Channel, frozen=True, kw_only=True, tag="webhook"):
     url: str
     format: Literal["alertd", "alertmanager"] = "alertd"
     """The body: alertd's own, or that of version 4 of Alertmanager's webhook."""
+    body: str | None = None
+    """A template in the place of ``format``."""
+    content_type: str = "application/json"
+    """Of that body; a template for JSON has to make JSON."""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
     secret_file: str | None = None
     """Key of the signature header; without one (or ``secret_env``) nothing is signed."""
@@ -66,6 +70,10 @@ class SlackConfig(_Channel, frozen=True, kw_only=True, tag="slack"):
     url: str | None = None
     url_file: str | None = None
     url_env: str | None = None
+    title: str | None = None
+    """A template for the line that stands first and in the preview; default: alertd's words."""
+    body: str | None = None
+    """A template, in Slack's mrkdwn, for what stands below; default: a block for each incident."""
 
 
 class Tls(StrEnum):
@@ -94,6 +102,10 @@ class EmailConfig(_Channel, frozen=True, kw_only=True, tag="email"):
     password_env: str | None = None
     ca_file: str | None = None
     """PEM file of a private certificate authority; default: the system's."""
+    title: str | None = None
+    """A template for the subject; default: alertd's words."""
+    body: str | None = None
+    """A template for the text, which is plain then; default: alertd's words, as HTML too."""
 
     @property
     def effective_port(self) -> int:

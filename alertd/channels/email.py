@@ -25,9 +25,10 @@ from alertd import __version__
 from alertd.channels import wording
 from alertd.channels.address import bare_address
 from alertd.channels.message import Message
-from alertd.channels.protocol import Outcome, Permanent
+from alertd.channels.protocol import Delivered, Outcome, Permanent
 from alertd.channels.redact import redact_addresses
 from alertd.channels.smtp import SmtpServer
+from alertd.channels.words import Worded, Words
 
 MAX_SUBJECT_CHARS: Final = 200
 
@@ -64,10 +65,16 @@ _HTML: Final = jinja2.Environment(
 )
 
 
-def compose(message: Message, sender: str, recipients: Sequence[str], now_s: float) -> bytes:
+def compose(
+    message: Message,
+    sender: str,
+    recipients: Sequence[str],
+    now_s: float,
+    worded: Worded = Worded(),  # noqa: B008  # immutable
+) -> bytes:
     """Return the mail as it goes over the wire. ``now_s`` is Unix time, for the Date header."""
     domain = sender.rpartition("@")[2].rstrip(">")
-    subject = _one_line(wording.subject(message))
+    subject = _one_line(worded.title or wording.subject(message))
     mail = EmailMessage(policy=SMTP)
     mail["Subject"] = wording.clip(subject, MAX_SUBJECT_CHARS)
     mail["From"] = sender
@@ -82,8 +89,11 @@ def compose(message: Message, sender: str, recipients: Sequence[str], now_s: flo
     mail["Auto-Submitted"] = "auto-generated"
     mail["User-Agent"] = f"alertd/{__version__}"
     # Quoted-printable: 7-bit on the wire whatever the server offers, and lines never too long.
-    mail.set_content(_text(message, subject), cte="quoted-printable")
-    mail.add_alternative(_html(message, subject), subtype="html", cte="quoted-printable")
+    if worded.body is not None:
+        mail.set_content(_printable_lines(worded.body), cte="quoted-printable")
+    else:
+        mail.set_content(_text(message, subject), cte="quoted-printable")
+        mail.add_alternative(_html(message, subject), subtype="html", cte="quoted-printable")
     return mail.as_bytes()
 
 
@@ -115,6 +125,11 @@ def _one_line(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
+def _printable_lines(text: str) -> str:
+    """Return ``text`` without control characters but line ends and tabs."""
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text) + "\n"
+
+
 def _id_part(identity: str) -> str:
     """Return ``identity`` if it may stand in a Message-ID, else a digest of it."""
     if _SAFE_ID.fullmatch(identity):
@@ -130,10 +145,12 @@ class EmailChannel:
         server: SmtpServer,
         recipients: Sequence[str],
         *,
+        words: Words | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._server = server
         self._recipients = tuple(recipients)
+        self._words = words or Words(None, None)
         self._now_s = now_s
         self._redacted = redact_addresses(self._recipients)
 
@@ -152,11 +169,13 @@ class EmailChannel:
         addresses = [address for address in bare if address is not None]
         if len(addresses) < len(bare):
             return Permanent("the sender or a recipient is not one ASCII e-mail address")
-        return await self._server.deliver(
+        worded = self._words.of(message)
+        outcome = await self._server.deliver(
             addresses[0],
             addresses[1:],
-            lambda: compose(message, sender, self._recipients, self._now_s()),
+            lambda: compose(message, sender, self._recipients, self._now_s(), worded),
         )
+        return Delivered(worded.fault) if isinstance(outcome, Delivered) else outcome
 
     async def aclose(self) -> None:
         """Do nothing: no connection outlives its mail."""

@@ -31,9 +31,10 @@ from alertd.channels.http_client import HttpClient
 from alertd.channels.message import Message
 from alertd.channels.protocol import Channel, Forgetful, SendingLimits
 from alertd.channels.secret import Secret, read_secret
-from alertd.channels.slack import SlackChannel
+from alertd.channels.slack import MRKDWN, SlackChannel
 from alertd.channels.smtp import SmtpServer
-from alertd.channels.webhook import WebhookChannel
+from alertd.channels.webhook import WebhookChannel, body_form
+from alertd.channels.words import Words
 from alertd.errors import AlertdError, InvalidInput, Problem
 from alertd.model import Target
 
@@ -131,6 +132,8 @@ class ChannelFactory:
                         file=config.secret_file, env=config.secret_env, environ=environ
                     ),
                     encode=_encoder(name, config),
+                    words=Words(None, config.body, body_form(config.content_type)),
+                    content_type=config.content_type,
                 )
             case AlertmanagerConfig():
                 return AlertmanagerChannel(
@@ -148,6 +151,7 @@ class ChannelFactory:
                     HttpClient(allow_private=True),
                     owns_client=True,
                     timeout_s=config.timeout_secs,
+                    words=Words(config.title, config.body, MRKDWN),
                 )
             case EmailConfig():
                 password = read_secret(
@@ -155,7 +159,7 @@ class ChannelFactory:
                 )
                 server = SmtpServer(config, password)
                 self._mail_server = self._mail_server or server
-                return EmailChannel(server, config.to)
+                return EmailChannel(server, config.to, words=Words(config.title, config.body))
 
     def _email_endpoint(self, address: str) -> Channel:
         if self._mail_server is None:

@@ -17,6 +17,9 @@ from alertd.channels.message import IncidentView, Message
 class Delivered:
     """The receiver has taken the message."""
 
+    fault: str = ""
+    """Why it was told in other words than the configuration has for it, if it was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retryable:

@@ -11,15 +11,19 @@ https://docs.slack.dev/messaging/formatting-message-text (escaping of ``&``, ``<
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from alertd.channels import wording
 from alertd.channels.http_channel import HttpChannel
-from alertd.channels.http_client import Reply, judge
+from alertd.channels.http_client import HttpClient, Reply, judge
 from alertd.channels.message import IncidentView, Message
-from alertd.channels.protocol import Outcome
+from alertd.channels.protocol import Delivered, Outcome
+from alertd.channels.template import plain
+from alertd.channels.words import Form, Worded, Words
 
 MAX_TEXT_CHARS: Final = 3000
 MAX_HEADER_CHARS: Final = 150
@@ -35,18 +39,31 @@ _ERROR_CODE = re.compile(rb"[a-z]{2,30}(_[a-z]{1,30}){0,6}")
 _Json = dict[str, Any]
 
 
-def payload(message: Message) -> _Json:
+MRKDWN: Final = Form(lambda value: _escape_all(plain(value)), MAX_SECTION_CHARS)
+"""Templates are in Slack's markup; what stands in ``{{ }}`` is text."""
+
+
+def payload(message: Message, worded: Worded = Worded()) -> _Json:  # noqa: B008  # immutable
     """Return the JSON body for ``message``, within Slack's limits however long its texts are."""
+    if worded.body is not None:
+        title = worded.title or _escape(wording.subject(message), MAX_HEADER_CHARS)
+        section = {"type": "section", "text": _mrkdwn(worded.body.strip() or "-")}
+        return {"text": title, "attachments": [{"color": _colour(message), "blocks": [section]}]}
     shown = wording.latest(message)[: wording.MAX_INCIDENTS_SHOWN]
     attachments = [_attachment(incident) for incident in shown]
-    text = [_escape(wording.subject(message), MAX_HEADER_CHARS)]
-    if len(shown) == 1:
+    text = [worded.title or _escape(wording.subject(message), MAX_HEADER_CHARS)]
+    if len(shown) == 1 and worded.title is None:
         text.append(_escape(shown[0].message, MAX_TEXT_CHARS - MAX_HEADER_CHARS - 1))
     if hidden := wording.hidden_text(message):
         attachments.append(
             {"color": wording.NEUTRAL_COLOUR, "blocks": [_context(_escape(hidden, 400))]}
         )
     return {"text": "\n".join(text), "attachments": attachments}
+
+
+def _colour(message: Message) -> str:
+    incidents = wording.latest(message)
+    return wording.colour(incidents[0]) if incidents else wording.NEUTRAL_COLOUR
 
 
 def _attachment(incident: IncidentView) -> _Json:
@@ -117,9 +134,23 @@ def _escape(text: str, limit: int) -> str:
 class SlackChannel(HttpChannel):
     """Posts to one incoming webhook."""
 
+    def __init__(
+        self,
+        url: str,
+        client: HttpClient,
+        *,
+        owns_client: bool,
+        timeout_s: float,
+        words: Words | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(url, client, owns_client=owns_client, timeout_s=timeout_s, now_s=now_s)
+        self._words = words or Words(None, None)
+
     async def send(self, message: Message) -> Outcome:
         """Post ``message`` once."""
-        body = msgspec.json.encode(payload(message))
+        worded = self._words.of(message)
+        body = msgspec.json.encode(payload(message, worded))
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "Idempotency-Key": message.idempotency_key,
@@ -129,4 +160,5 @@ class SlackChannel(HttpChannel):
             return reply
         code = reply.body.strip()
         detail = code.decode() if _ERROR_CODE.fullmatch(code) else ""
-        return judge(reply, self._url.host, self._now_s(), detail)
+        outcome = judge(reply, self._url.host, self._now_s(), detail)
+        return Delivered(worded.fault) if isinstance(outcome, Delivered) else outcome

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from alertd.channels.message import IncidentView, Message, MessageKind
@@ -98,8 +99,7 @@ def facts(incident: IncidentView) -> list[tuple[str, str]]:
         ("Since", time_text(incident.started_at)),
     ]
     if incident.state == "resolved" and incident.ended_at is not None:
-        ending = _ENDINGS.get(incident.reason or "", incident.reason or "ended")
-        found.append(("Until", f"{time_text(incident.ended_at)}, {ending}"))
+        found.append(("Until", f"{time_text(incident.ended_at)}, {ending(incident)}"))
     window = f"{time_text(incident.window_start)} to {time_text(incident.window_end)}"
     found.append(("Window", window))
     if incident.late_by > 0:
@@ -107,6 +107,21 @@ def facts(incident: IncidentView) -> list[tuple[str, str]]:
     if incident.detected_by != "stream":
         found.append(("Found by", incident.detected_by))
     return found
+
+
+def ending(incident: IncidentView) -> str | None:
+    """Return why it ended, in words; None while it fires."""
+    if incident.state != "resolved":
+        return None
+    return _ENDINGS.get(incident.reason or "", incident.reason or "ended")
+
+
+def lasted_text(incident: IncidentView) -> str | None:
+    """Return how long it lasted; None while it fires."""
+    if incident.ended_at is None:
+        return None
+    began, ended = map(datetime.fromisoformat, (incident.started_at, incident.ended_at))
+    return duration_text((ended - began).total_seconds())
 
 
 def links(incident: IncidentView) -> list[tuple[str, str]]:

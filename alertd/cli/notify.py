@@ -1,6 +1,6 @@
 """``alertd notify test``: does a channel work, before it is needed.
 
-Owns the words of the command, the sample incident and what is printed. The channel makes its one
+Owns the words of the command, the test message and what is printed. The channel makes its one
 attempt as in the daemon; no daemon has to run.
 """
 
@@ -16,13 +16,13 @@ import click
 import trio
 
 from alertd.channels.factory import ChannelFactory
-from alertd.channels.message import IncidentView, Message, MessageKind
+from alertd.channels.message import Message, MessageKind
 from alertd.channels.protocol import Delivered, Outcome
+from alertd.channels.sample import sample_incident, sample_message
 from alertd.cli.configuration import config_option, load_configuration
-from alertd.clock import format_us
 from alertd.config.errors import did_you_mean
 from alertd.config.settings import Config
-from alertd.model import US_PER_S, Target
+from alertd.model import Target
 
 EXIT_NOT_DELIVERED: Final = 3
 
@@ -66,44 +66,20 @@ async def _send(config: Config, name: str) -> tuple[str, Outcome]:
     factory = ChannelFactory(config.channels)
     try:
         channel = factory.for_target(Target(name))
-        return channel.redacted_endpoint, await channel.send(_sample(config))
+        return channel.redacted_endpoint, await channel.send(_test_message(config))
     finally:
         await factory.aclose()
 
 
-def _sample(config: Config) -> Message:
-    now_us = time.time_ns() // 1000
-    now, earlier = format_us(now_us), format_us(now_us - 300 * US_PER_S)
-    own_id = str(uuid.uuid4())
-    incident = IncidentView(
-        id=own_id,
-        alert_id=own_id,
+def _test_message(config: Config) -> Message:
+    now_us, base_url = time.time_ns() // 1000, config.server.base_url
+    incident = sample_incident(
+        base_url,
+        now_us,
+        id=str(uuid.uuid4()),
         rule_name="alertd test",
         severity="info",
-        state="firing",
-        reason=None,
-        group_labels={"test": "true"},
-        value=3.0,
-        threshold=2.0,
-        operator=">",
-        started_at=now,
-        fired_at=now,
-        ended_at=None,
-        window_start=earlier,
-        window_end=now,
-        event_time=now,
-        late_by=0.0,
-        detected_by="stream",
         message="This is a test: nothing is wrong. If you can read it, the channel works.",
-        history_url=f"{config.server.base_url}/api/history",
         runbook_url=None,
     )
-    return Message(
-        notification_id=own_id,
-        idempotency_key=own_id,
-        kind=MessageKind.TEST,
-        sent_at=now,
-        incidents=(incident,),
-        group_labels={"ruleName": incident.rule_name},
-        list_url=f"{config.server.base_url}/api/incidents?state=firing",
-    )
+    return sample_message(base_url, now_us, (incident,), kind=MessageKind.TEST)

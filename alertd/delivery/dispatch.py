@@ -113,6 +113,10 @@ class DeliveryMetrics(Protocol):
     def notification_attempt_seconds(self) -> prometheus_client.Histogram:
         """How long an attempt took, by ``channel``."""
 
+    @property
+    def template_failures(self) -> prometheus_client.Counter:
+        """Messages told in the default words because a template failed, by ``channel``."""
+
 
 class Dispatcher:
     """Sends what the outbox holds. ``run`` it once; ``wake`` it when there is more.
@@ -304,7 +308,7 @@ class Dispatcher:
     def _judge(self, outgoing: Outgoing, outcome: Outcome) -> Settlement:
         now_us = self._now_us()
         attempts = outgoing.attempts + 1
-        status, next_us, reason = DeliveryStatus.SUCCESS, now_us, None
+        status, next_us, reason, note = DeliveryStatus.SUCCESS, now_us, None, ""
         match outcome:
             case Permanent():
                 status, reason = DeliveryStatus.FAILED, outcome.reason
@@ -320,7 +324,7 @@ class Dispatcher:
                     # The last attempt is made when its time is up, not before.
                     next_us = min(now_us + math.ceil(wait_s * US_PER_S), expires_us)
             case Delivered():
-                pass
+                note = outcome.fault
         return Settlement(
             id=outgoing.id,
             status=status,
@@ -328,6 +332,7 @@ class Dispatcher:
             next_attempt_us=next_us,
             last_error=None if reason is None else reason[:MAX_REASON_CHARS],
             at_us=now_us,
+            note=note[:MAX_REASON_CHARS],
         )
 
     def _tell(self, outgoing: Outgoing, settlement: Settlement, endpoint: str | None) -> None:
@@ -342,6 +347,11 @@ class Dispatcher:
         match settlement.status:
             case DeliveryStatus.SUCCESS:
                 self._log.info("notification sent", **fields)
+                if settlement.note:
+                    self._metrics.template_failures.labels(outgoing.target.channel).inc()
+                    self._log.warning(
+                        "default words were sent", notification=outgoing.id, why=settlement.note
+                    )
             case DeliveryStatus.RETRY_PENDING:
                 wait_s = (settlement.next_attempt_us - settlement.at_us) / US_PER_S
                 self._log.warning(

@@ -263,9 +263,10 @@ def _settle(settlements: Sequence[Settlement], connection: apsw.Connection) -> N
             ),
         ).get
         if seq is not None:
+            detail = settlement.last_error or settlement.note
             connection.execute(
                 "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?)",
-                (seq, settlement.at_us, settlement.status.value, settlement.last_error or ""),
+                (seq, settlement.at_us, settlement.status.value, detail),
             )
 
 

@@ -214,6 +214,10 @@ MISTAKES = [
     ("[channels.x]\ntype = 5", '2: channels.x.type: expected one of "webhook", '),
     ("[channels.x]\ntype = 'webhook'", "1: channels.x.url: is missing; expected a string"),
     ("[channels.x]\ntype = 'webhook'\nurl = 'ftp://x'", "3: channels.x.url: must be an http://"),
+    (
+        "[channels.x]\ntype = 'webhook'\nurl = 'http://x'\nbody = '{{ nobody }}'",
+        "4: channels.x.body: the template line 1: there is no variable 'nobody'",
+    ),
     ("[channels.x]\ntype = 'slack'\nurl = 5", "3: channels.x.url: expected a string"),
     ("[channels.x]\ntype = 'slack'", "1: channels.x.url: exactly one of url, url_file and url_env"),
     (

@@ -137,6 +137,9 @@ class Metrics:
         self.notification_attempt_seconds = prometheus_client.Histogram(
             "attempt_seconds", "", ["channel"], registry=self.registry
         )
+        self.template_failures = prometheus_client.Counter(
+            "template_failures", "", ["channel"], registry=self.registry
+        )
 
 
 @dataclass
@@ -609,3 +612,18 @@ async def test_a_real_receiver_that_fails_in_every_way_gets_each_message_under_o
     assert bench.outbox.rows["a"].attempts == 4
     assert {request.headers["idempotency-key"] for request in receiver.received} == {"a"}
     assert len({json.loads(request.body)["sentAt"] for request in receiver.received}) == 4
+
+
+async def test_default_words_because_a_template_failed_are_recorded_and_counted(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    fault = "the template of title failed: line 1: division by zero"
+    ops = Receiver(answer=lambda message: Delivered(fault))
+    async with running(make_bench(Receivers(ops=ops))) as bench:
+        bench.add(notification("a"))
+        await trio.sleep(1)
+    [settlement] = bench.outbox.settlements
+    assert (settlement.status, settlement.last_error, settlement.note) == (SUCCESS, None, fault)
+    sample = bench.metrics.registry.get_sample_value
+    assert sample("template_failures_total", {"channel": "ops"}) == 1.0
+    assert fault in str(bench.log.calls[-1])

@@ -214,3 +214,15 @@ async def test_counts_name_every_status(tmp_path: Path) -> None:
             DeliveryStatus.SUCCESS: 2,
             DeliveryStatus.RETRY_PENDING: 3,
         }
+
+
+async def test_what_is_to_be_known_of_a_success_is_on_the_timeline(tmp_path: Path) -> None:
+    begun = firing()
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([begun], applied=1)
+        sent = settlement(only(begun.notifications), DeliveryStatus.SUCCESS)
+        await store.outbox.settle([msgspec.structs.replace(sent, note="default words: why")])
+        detail = await store.incidents.get(only(begun.notifications).incident_id)
+    assert detail is not None
+    assert any("default words: why" in line.detail for line in detail.timeline)
+    assert detail.item.notifications[0].last_error is None
