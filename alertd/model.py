@@ -438,6 +438,15 @@ class Notification(Struct, frozen=True, kw_only=True):
     """What holds it back, if anything does."""
 
 
+class Earlier(Struct, frozen=True):
+    """A message that told of all that another one tells of."""
+
+    receipt: str
+    """What its receiver calls it."""
+    tells_the_same: bool
+    """Whether it told of nothing else."""
+
+
 class Outgoing(Struct, frozen=True, kw_only=True):
     """One row of the outbox: a message for one target, to be attempted now."""
 
@@ -451,6 +460,8 @@ class Outgoing(Struct, frozen=True, kw_only=True):
     """When it was due first, or requeued: its age counts from here."""
     attempts: int
     next_attempt_us: int
+    earlier: Earlier | None = None
+    """The message that the receiver may show it with, if it is about nothing else."""
 
 
 class Settlement(Struct, frozen=True, kw_only=True):
@@ -467,6 +478,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     """Why it did not work, without endpoint or secret; None after a success."""
     at_us: int
     """When the attempt ended."""
+    receipt: str = ""
+    """What the receiver calls the message; empty if it does not say."""
     note: str = ""
     """What is to be known of a success, for the timeline."""
 

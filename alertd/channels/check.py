@@ -24,7 +24,7 @@ from alertd.channels.config import (
     Tls,
     WebhookConfig,
 )
-from alertd.channels.secret import SecretUnavailable, read_secret
+from alertd.channels.secret import Secret, SecretUnavailable, read_secret
 from alertd.channels.slack import MRKDWN
 from alertd.channels.webhook import body_form
 from alertd.channels.words import PLAIN_TEXT, Form, template_fault
@@ -47,6 +47,8 @@ RESERVED_HEADERS: Final = frozenset(
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 _HOST = re.compile(r"[A-Za-z0-9._:-]{1,253}")
+_SLACK_TOKEN = re.compile(r"[A-Za-z0-9-]{4,300}")
+_SLACK_CHANNEL = re.compile(r"[A-Z0-9]{2,30}|#[^\s#]{1,80}")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -159,19 +161,38 @@ def _slack(config: SlackConfig, environ: Mapping[str, str]) -> list[Problem]:
 
 
 def _slack_address(config: SlackConfig, environ: Mapping[str, str]) -> list[Problem]:
-    given = [config.url, config.url_file, config.url_env]
-    if sum(source is not None for source in given) != 1:
-        return [Problem("/url", "exactly one of url, url_file and url_env is required")]
+    keys = ("url", "url_file", "url_env", "token_file", "token_env")
+    given = [key for key in keys if getattr(config, key) is not None]
+    if len(given) != 1:
+        return [Problem("/url", f"exactly one of {', '.join(keys)} is required")]
+    [key] = given
     if config.url is not None:
         message = url_problem(config.url)
         return [Problem("/url", message)] if message else []
-    path = "/url_file" if config.url_file is not None else "/url_env"
     try:
-        secret = read_secret(file=config.url_file, env=config.url_env, environ=environ)
+        secret = read_secret(
+            file=config.url_file or config.token_file,
+            env=config.url_env or config.token_env,
+            environ=environ,
+        )
     except SecretUnavailable as error:
-        return [Problem(path, str(error))]
-    message = url_problem(secret.reveal()) if secret else None
-    return [Problem(path, f"the address in it {message}")] if message else []
+        return [Problem(f"/{key}", str(error))]
+    assert secret is not None
+    if config.is_bot:
+        return _slack_bot(config, key, secret)
+    message = url_problem(secret.reveal())
+    return [Problem(f"/{key}", f"the address in it {message}")] if message else []
+
+
+def _slack_bot(config: SlackConfig, key: str, token: Secret) -> list[Problem]:
+    problems = []
+    if not _SLACK_TOKEN.fullmatch(token.reveal()):
+        problems.append(Problem(f"/{key}", "the token in it is not like xoxb-…"))
+    if config.channel is None or not _SLACK_CHANNEL.fullmatch(config.channel):
+        problems.append(Problem("/channel", "must be a channel's id, or its name like #alerts"))
+    if message := url_problem(config.api_url):
+        problems.append(Problem("/api_url", message))
+    return problems
 
 
 def _email(config: EmailConfig, environ: Mapping[str, str]) -> list[Problem]:

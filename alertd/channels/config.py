@@ -65,11 +65,28 @@ class AlertmanagerConfig(_Channel, frozen=True, kw_only=True, tag="alertmanager"
 
 
 class SlackConfig(_Channel, frozen=True, kw_only=True, tag="slack"):
-    """A Slack incoming webhook. Its address is a secret: exactly one of the three names it."""
+    """Slack, by an incoming webhook or a bot. Exactly one of the first five says which.
+
+    The address of a webhook is a secret, as a bot's token is.
+    """
 
     url: str | None = None
     url_file: str | None = None
     url_env: str | None = None
+    token_file: str | None = None
+    """Of a bot with the scope ``chat:write``."""
+    token_env: str | None = None
+    channel: str | None = None
+    """Where the bot writes: a channel's id, or its name with ``#``."""
+    follow_up: Literal["thread", "update"] = "thread"
+    """How a bot tells what follows a message: below it, or by changing it."""
+    api_url: str = "https://slack.com/api"
+
+    @property
+    def is_bot(self) -> bool:
+        """Whether a bot's token is configured."""
+        return self.token_file is not None or self.token_env is not None
+
     title: str | None = None
     """A template for the line that stands first and in the preview; default: alertd's words."""
     body: str | None = None

@@ -32,6 +32,7 @@ from alertd.channels.message import Message
 from alertd.channels.protocol import Channel, Forgetful, SendingLimits
 from alertd.channels.secret import Secret, read_secret
 from alertd.channels.slack import MRKDWN, SlackChannel
+from alertd.channels.slack_bot import SlackBot
 from alertd.channels.smtp import SmtpServer
 from alertd.channels.webhook import WebhookChannel, body_form
 from alertd.channels.words import Words
@@ -144,6 +145,19 @@ class ChannelFactory:
                     resend_interval_s=config.resend_interval_secs,
                     ends_after_s=config.ends_after_secs,
                     headers=config.headers,
+                )
+            case SlackConfig() if config.is_bot:
+                token = read_secret(file=config.token_file, env=config.token_env, environ=environ)
+                assert token is not None
+                return SlackBot(
+                    config.api_url,
+                    HttpClient(allow_private=True),
+                    token,
+                    config.channel or "",
+                    owns_client=True,
+                    timeout_s=config.timeout_secs,
+                    follow_up=config.follow_up,
+                    words=Words(config.title, config.body, MRKDWN),
                 )
             case SlackConfig():
                 return SlackChannel(

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from alertd.channels.message import IncidentView, Message
+from alertd.model import Earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Delivered:
 
     fault: str = ""
     """Why it was told in other words than the configuration has for it, if it was."""
+    receipt: str = ""
+    """What the receiver calls the message, so that what follows can be told to belong to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,14 @@ class Channel(Protocol):
 
     async def aclose(self) -> None:
         """Release connections. No ``send`` may be under way or follow."""
+
+
+@runtime_checkable
+class FollowsUp(Protocol):
+    """A channel that can show what belongs to an earlier message with that message."""
+
+    async def follow_up(self, message: Message, earlier: Earlier) -> Outcome:
+        """Make one attempt, as ``send`` does, at a place that ``earlier`` decides."""
 
 
 ReadPages = Callable[[], AsyncGenerator[Sequence[IncidentView], None]]

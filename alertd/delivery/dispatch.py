@@ -34,6 +34,7 @@ from alertd.channels.factory import UnknownChannel
 from alertd.channels.protocol import (
     Channel,
     Delivered,
+    FollowsUp,
     Outcome,
     Permanent,
     Retryable,
@@ -293,7 +294,11 @@ class Dispatcher:
         except (msgspec.DecodeError, ValueError):
             return Permanent("the stored message cannot be read"), channel.redacted_endpoint
         try:
-            return await channel.send(message), channel.redacted_endpoint
+            if outgoing.earlier is not None and isinstance(channel, FollowsUp):
+                outcome = await channel.follow_up(message, outgoing.earlier)
+            else:
+                outcome = await channel.send(message)
+            return outcome, channel.redacted_endpoint
         except Exception as error:  # a fault of one channel must not stop the others
             # Its text could hold an address or a secret; its place in the code cannot.
             self._log.error(
@@ -308,7 +313,8 @@ class Dispatcher:
     def _judge(self, outgoing: Outgoing, outcome: Outcome) -> Settlement:
         now_us = self._now_us()
         attempts = outgoing.attempts + 1
-        status, next_us, reason, note = DeliveryStatus.SUCCESS, now_us, None, ""
+        status, next_us, reason = DeliveryStatus.SUCCESS, now_us, None
+        note, receipt = "", ""
         match outcome:
             case Permanent():
                 status, reason = DeliveryStatus.FAILED, outcome.reason
@@ -324,7 +330,7 @@ class Dispatcher:
                     # The last attempt is made when its time is up, not before.
                     next_us = min(now_us + math.ceil(wait_s * US_PER_S), expires_us)
             case Delivered():
-                note = outcome.fault
+                note, receipt = outcome.fault, outcome.receipt
         return Settlement(
             id=outgoing.id,
             status=status,
@@ -332,6 +338,7 @@ class Dispatcher:
             next_attempt_us=next_us,
             last_error=None if reason is None else reason[:MAX_REASON_CHARS],
             at_us=now_us,
+            receipt=receipt,
             note=note[:MAX_REASON_CHARS],
         )
 

@@ -328,6 +328,17 @@ CREATE TABLE flapping (
 CREATE INDEX flapping_by_incident ON flapping (incident_id);
 """
 
+_RECEIPTS: Final = """
+-- What receivers call the message that told of an incident first.
+CREATE TABLE receipts (
+    incident_id TEXT NOT NULL REFERENCES incidents ON DELETE CASCADE,
+    channel     TEXT NOT NULL,
+    receipt     TEXT NOT NULL,
+    PRIMARY KEY (incident_id, channel)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX receipts_of_channel ON receipts (channel, receipt);
+"""
+
 MIGRATIONS: Final = (
     _INITIAL,
     _EVENT_TIMES,
@@ -338,6 +349,7 @@ MIGRATIONS: Final = (
     _SILENCES,
     _RETENTION,
     _FLAPPING,
+    _RECEIPTS,
 )
 
 

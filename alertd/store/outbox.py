@@ -27,6 +27,7 @@ from alertd.store.deliveries import (
 )
 from alertd.store.history import Page
 from alertd.store.readers import Readers
+from alertd.store.receipts import note_receipt, read_earlier
 from alertd.store.timeline import TimelineEntry, TimelineEvent
 from alertd.store.told import Place, Told, read_told
 from alertd.store.writer import Writer
@@ -162,6 +163,7 @@ def _due(bindings: _Bindings, connection: apsw.Connection) -> list[_Due]:
                 begun_us=begun_us,
                 attempts=attempts,
                 next_attempt_us=next_attempt_us,
+                earlier=None if endpoint else read_earlier(connection, seq, channel),
             ),
         )
         for (
@@ -263,6 +265,8 @@ def _settle(settlements: Sequence[Settlement], connection: apsw.Connection) -> N
             ),
         ).get
         if seq is not None:
+            if settlement.receipt:
+                note_receipt(connection, seq, settlement.receipt)
             detail = settlement.last_error or settlement.note
             connection.execute(
                 "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?)",

@@ -95,6 +95,19 @@ def test_unknown_keys_types_and_values_are_refused(table: dict[str, Any]) -> Non
         (read(type="slack", url_env="NOT_SET"), "/url_env"),
         (read(type="slack", url_env="BAD_URL"), "/url_env"),
         (read(type="slack", url_file="/does/not/exist"), "/url_file"),
+        (read(type="slack", url_env="GOOD", token_env="GOOD"), "/url"),
+        (read(type="slack", token_env="NOT_SET", channel="C12"), "/token_env"),
+        (read(type="slack", token_env="BAD_URL", channel="C12"), "/token_env"),
+        (read(type="slack", token_env="BOT"), "/channel"),
+        (read(type="slack", token_env="BOT", channel="alerts"), "/channel"),
+        (read(type="slack", token_env="BOT", channel="C12", api_url="ftp://a"), "/api_url"),
+        (read(type="alertmanager", url="no address"), "/url"),
+        (read(type="alertmanager", url="http://a", headers={"X-A": "\n"}), "/headers/X-A"),
+        (
+            read(type="alertmanager", url="http://a", resend_interval_secs=0),
+            "/resend_interval_secs",
+        ),
+        (read(type="alertmanager", url="http://a", ends_after_secs=90), "/ends_after_secs"),
         (email(host="smtp example"), "/host"),
         (email(host=""), "/host"),
         (email(port=0), "/port"),
@@ -114,7 +127,7 @@ def test_unknown_keys_types_and_values_are_refused(table: dict[str, Any]) -> Non
     ],
 )
 def test_what_cannot_work_is_found_and_its_key_is_named(config: ChannelConfig, path: str) -> None:
-    environ = {"BAD_URL": f"not an address {TOKEN}", "GOOD": "x"}
+    environ = {"BAD_URL": f"not an address {TOKEN}", "GOOD": "x", "BOT": "xoxb-1-2"}
     problems = channel_problems(config, environ)
     assert [problem.path for problem in problems] == [path]
     assert TOKEN not in problems[0].message
