@@ -63,7 +63,9 @@ class IncidentRoutes:
             body, _ = await read_body(AckMedia, max_bytes=MAX_ACK_BYTES)
             by = strict.to_struct(strict.parse(strict.to_text(body)), AckBody).by
         if len(by) > MAX_BY_CHARS or (by and not by.isprintable()):
-            raise InvalidInput([Problem("/by", f"must be at most {MAX_BY_CHARS} characters")])
+            raise InvalidInput(
+                [Problem("/by", f"must be at most {MAX_BY_CHARS} printable characters")]
+            )
         await self._notifier.acknowledge(incident_id, by)
         return await self.get(incident_id)
 

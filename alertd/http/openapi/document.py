@@ -21,6 +21,7 @@ from alertd.http.openapi.operation import (
     Body,
     Content,
     Examples,
+    Links,
     Operation,
     Parameter,
     Place,
@@ -157,7 +158,17 @@ def _reply(reply: Reply, schema_of: Mapping[object, Schema]) -> Json:
         described["content"] = {
             content.media_type: _media(content, schema_of) for content in reply.contents
         }
+    if reply.links is not None:
+        described["links"] = _links(reply.links)
     return described
+
+
+def _links(links: Links) -> Json:
+    source = f"$response.body#{links.pointer}"
+    return {
+        name: {"operationId": name, "parameters": {links.parameter: source}}
+        for name in links.operations
+    }
 
 
 def _media(content: Content, schema_of: Mapping[object, Schema]) -> Json:

@@ -12,6 +12,7 @@ from alertd.http.openapi.operation import (
     PAGE,
     Body,
     Content,
+    Links,
     Operation,
     choice,
     instant,
@@ -124,7 +125,10 @@ _FILTERS: Final = (
     *PAGE,
 )
 _PAGE: Final = reply(
-    HistoryList, HistoryList((_INCIDENT,), None), "A page of incidents, the newest first."
+    HistoryList,
+    HistoryList((_INCIDENT,), None),
+    "A page of incidents, the newest first.",
+    links=Links("/items/0/id", "incident_id", ("getIncident", "acknowledgeIncident")),
 )
 _READ: Final = {HTTPStatus.BAD_REQUEST: "", HTTPStatus.SERVICE_UNAVAILABLE: ""}
 

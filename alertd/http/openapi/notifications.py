@@ -11,6 +11,7 @@ from alertd.http.openapi.operation import (
     PAGE,
     Body,
     Content,
+    Links,
     Operation,
     choice,
     path_parameter,
@@ -52,7 +53,7 @@ _SILENCE: Final = SilenceReply(
 _NEW: Final = {
     "Two hours from now on": {
         "matchers": {"service": "payment", "host": "=~web-.*"},
-        "endsAt": "2025-06-30T17:00:00Z",
+        "endsAt": "2030-06-30T17:00:00Z",
         "createdBy": "ann",
         "comment": "deploy",
     }
@@ -70,7 +71,14 @@ OPERATIONS: Final = (
             text("channel", "Only messages of this channel.", "ops"),
             *PAGE,
         ),
-        replies=(reply(DeliveryList, DeliveryList((_MESSAGE,), None), "A page of messages."),),
+        replies=(
+            reply(
+                DeliveryList,
+                DeliveryList((_MESSAGE,), None),
+                "A page of messages.",
+                links=Links("/items/0/id", "message_id", ("requeueNotification",)),
+            ),
+        ),
         refusals=_READ,
     ),
     Operation(
@@ -116,6 +124,7 @@ OPERATIONS: Final = (
                 "The silence.",
                 status=HTTPStatus.CREATED,
                 headers={"Location": "Where the silence is."},
+                links=Links("/id", "silence_id", ("getSilence", "expireSilence")),
             ),
         ),
         refusals={

@@ -62,6 +62,17 @@ class Body(Struct, frozen=True):
     is_required: bool = True
 
 
+class Links(Struct, frozen=True):
+    """Where an id in an answer leads."""
+
+    pointer: str
+    """JSON pointer to the id."""
+    parameter: str
+    """What the id is called in the path of the operations."""
+    operations: tuple[str, ...]
+    """Their names."""
+
+
 class Reply(Struct, frozen=True):
     """An answer that is no error."""
 
@@ -70,6 +81,7 @@ class Reply(Struct, frozen=True):
     contents: tuple[Content, ...] = ()
     headers: Mapping[str, str] = {}
     """What each header says."""
+    links: Links | None = None
 
 
 class Operation(Struct, frozen=True, kw_only=True):
@@ -96,9 +108,11 @@ def reply(
     *,
     status: HTTPStatus = HTTPStatus.OK,
     headers: Mapping[str, str] | None = None,
+    links: Links | None = None,
 ) -> Reply:
     """Return an answer in JSON with one example."""
-    return Reply(status, note, (Content((wire_type,), {"For example": example}),), headers or {})
+    content = Content((wire_type,), {"For example": example})
+    return Reply(status, note, (content,), headers or {}, links)
 
 
 def path_parameter(name: str, note: str) -> Parameter:
@@ -118,7 +132,8 @@ def text(name: str, note: str, example: str) -> Parameter:
 
 def instant(name: str, note: str) -> Parameter:
     """Return a parameter that is a time."""
-    schema = {"type": "string", "format": "date-time"}
+    schema = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}
+    note += " RFC 3339, or seconds since the epoch."
     return Parameter(name, schema, note, "2025-06-30T15:00:00Z")
 
 

@@ -290,7 +290,7 @@ class Site:
             max_future_skew_us=60 * US_PER_S,
             retention_us=30 * 86_400 * US_PER_S,
         )
-        services = Services(
+        self.services = Services(
             intake=intake,
             requests=RequestKeys(
                 self.log,
@@ -311,8 +311,8 @@ class Site:
             metrics=self.metrics,
             limits=Limits(max_body_bytes=MAX_BYTES, max_events_per_request=MAX_EVENTS),
         )
-        self.app: QuartTrio = make_app(services)
-        self.express = make_express(services)
+        self.app: QuartTrio = make_app(self.services)
+        self.express = make_express(self.services)
 
     async def send(
         self,
