@@ -10,7 +10,7 @@ is suspended; the time it then lacks is added. The engine never sees the clock: 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeAlias
 
 import trio
@@ -22,6 +22,7 @@ Timestamp: TypeAlias = Annotated[str, Meta(extra_json_schema={"format": "date-ti
 """A time as ``format_us`` writes it."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # it is formatted without an offset
 _SHORTEST_SUSPENSION_US = US_PER_S
 """Less is taken for the jitter of reading two clocks one after the other."""
 
@@ -58,12 +59,11 @@ def _suspended_us() -> int:
 
 def format_us(instant_us: int) -> Timestamp:
     """Return the RFC 3339 form of ``instant_us``: UTC, six decimals, ``Z``."""
-    seconds, micros = divmod(instant_us, US_PER_S)
     try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError) as error:
+        moment = _NAIVE_EPOCH + timedelta(microseconds=instant_us)
+    except OverflowError as error:
         raise ValueError(f"{instant_us} us is outside of the years 1 to 9999") from error
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{micros:06d}Z"
+    return moment.isoformat(timespec="microseconds") + "Z"
 
 
 def from_datetime(moment: datetime) -> int:

@@ -146,6 +146,9 @@ class Metrics:
         self.store_free_bytes = self._gauge(
             "store_free_bytes", "How much of the database is free for what comes."
         )
+        self.store_cache_bytes = self._gauge(
+            "store_cache_bytes", "Memory that holds what was read lately (bound: 64 MiB)."
+        )
         self.events_rolled_up = self._counter(
             "events_rolled_up", "Old events of which only rollups are left."
         )

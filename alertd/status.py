@@ -119,6 +119,7 @@ class Status:
         metrics.flapping.set(len(self._flapping.episodes(self._clock.now_us())))
         metrics.applied_position.set(pipeline.applied)
         metrics.wal_bytes.set(self._store.writer.wal_bytes)
+        metrics.store_cache_bytes.set(self._store.events.cached_bytes)
 
     def snapshot(self) -> Mapping[str, object]:
         """Return the body of ``/api/status`` as plain data."""

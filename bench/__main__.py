@@ -13,14 +13,14 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import curves, engine, ingest, latency, memory, recovery, storage, waits
+from bench import curves, engine, ingest, latency, memory, reads, recovery, storage, waits
 from bench.machine import describe
 from bench.report import show
 from bench.results import IngestFigures, Results
 
 T = TypeVar("T")
 
-PARTS = ("ingest", "latency", "engine", "curves", "memory", "storage", "waits", "recovery")
+PARTS = ("ingest", "latency", "engine", "curves", "memory", "storage", "waits", "reads", "recovery")
 
 
 @click.command()
@@ -29,6 +29,12 @@ PARTS = ("ingest", "latency", "engine", "curves", "memory", "storage", "waits", 
 @click.option("--rounds", default=3, show_default=True, help="Rounds of an ingest workload.")
 @click.option("--seconds", default=2.0, show_default=True, help="The longest that a round sends.")
 @click.option("--alerts", default=200, show_default=True, help="Alerts of the latency workload.")
+@click.option(
+    "--stored-events",
+    default=10_000_000,
+    show_default=True,
+    help="Events in the store of which pages are read; 1.5 s and 2 MB a million.",
+)
 @click.option(
     "--folder",
     default=Path("/var/tmp"),  # noqa: S108 - a folder with a random name is made in it
@@ -48,6 +54,7 @@ def main(
     rounds: int,
     seconds: float,
     alerts: int,
+    stored_events: int,
     folder: Path,
     json_path: Path | None,
 ) -> None:
@@ -73,6 +80,7 @@ def main(
         memory=when("memory", lambda: memory.measure(tell)),
         storage=when("storage", lambda: storage.measure(folder, tell)),
         waits=when("waits", lambda: waits.measure(folder, tell)),
+        reads=when("reads", lambda: reads.measure(folder, tell, events=stored_events)),
         replays=when("recovery", lambda: recovery.measure(folder, tell)),
         stalls=when("recovery", lambda: recovery.measure_stalls(folder, tell)),
     )

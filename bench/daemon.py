@@ -29,6 +29,7 @@ bind = "127.0.0.1:0"
 [store]
 path = "{store}"
 durability = "full"
+{store_options}
 [logging]
 format = "json"
 level = "info"
@@ -38,13 +39,14 @@ level = "info"
 class Daemon:
     """``alertd run`` with ``config`` (TOML) in a new folder under ``parent``, until the end."""
 
-    def __init__(self, parent: Path, config: str) -> None:
+    def __init__(self, parent: Path, config: str, *, store_options: str = "") -> None:
         parent.mkdir(parents=True, exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="alertd-bench-", dir=parent))
         self._log_path = self._folder / "log"
-        self._store = self._folder / "state" / "alertd.db"
+        self.store = self._folder / "state" / "alertd.db"
         self._config_path = self._folder / "alertd.toml"
-        self._config_path.write_text(_CONFIG.format(store=self._store) + config, encoding="utf-8")
+        head = _CONFIG.format(store=self.store, store_options=store_options)
+        self._config_path.write_text(head + config, encoding="utf-8")
         self.host, self.port = "", 0
 
     def __enter__(self) -> Self:
@@ -86,7 +88,11 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        shutil.rmtree(self._folder)
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove its folder, if that is still there."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     # ---- what it says
 
@@ -124,7 +130,7 @@ class Daemon:
 
     def stored_bytes(self) -> int:
         """Return the size of the database and its write-ahead log; snapshots are apart."""
-        files = [self._store, self._store.with_name(self._store.name + "-wal")]
+        files = [self.store, self.store.with_name(self.store.name + "-wal")]
         return sum(file.stat().st_size for file in files if file.exists())
 
     def _wait_for_address(self) -> str:

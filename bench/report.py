@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -15,6 +15,7 @@ from bench.results import (
     LatencyFigures,
     Machine,
     MemoryFigures,
+    ReadFigures,
     ReplayFigures,
     Results,
     Round,
@@ -40,29 +41,21 @@ def show(results: Results) -> None:
         console.print(table)
 
 
-def _tables(results: Results) -> Iterator[tuple[str, Table]]:
-    if results.ingest:
-        yield "Events over HTTP in JSON, durable and judged", _ingest(results.ingest)
-        yield "Memory and disk in that", _memory(results.ingest)
-    if results.latency:
-        yield "From the POST to the webhook's arrival, idle daemon", _latency(results.latency)
-    if results.engine:
-        yield "The engine alone, in process", _engine(results.engine)
-    if results.curves:
-        yield "How the engine's cost grows", _curves(results.curves)
-    if results.memory:
-        yield "What the engine's state takes", _states(results.memory)
-    if results.storage:
-        yield "Events on disk", _storage(results.storage)
-    if results.waits:
-        yield "Appends of 1000 events, 50 a second, until they are durable", _waits(results.waits)
-    if results.replays:
-        yield (
-            "Recovery from the log alone, 5,000 series with a rule each",
-            _replays(results.replays),
-        )
-    if results.stalls:
-        yield "Batches of 1000 events while a snapshot is taken", _stalls(results.stalls)
+def _tables(results: Results) -> list[tuple[str, Table]]:
+    parts = (
+        ("Events over HTTP in JSON, durable and judged", _ingest(results.ingest)),
+        ("Memory and disk in that", _memory(results.ingest)),
+        ("From the POST to the webhook's arrival, idle daemon", _latency(results.latency)),
+        ("The engine alone, in process", _engine(results.engine)),
+        ("How the engine's cost grows", _curves(results.curves)),
+        ("What the engine's state takes", _states(results.memory)),
+        ("Events on disk", _storage(results.storage)),
+        ("Appends of 1000 events, 50 a second, until they are durable", _waits(results.waits)),
+        ("Pages of GET /api/events, one after the other", _reads(results.reads)),
+        ("Recovery from the log alone, 5,000 series with a rule each", _replays(results.replays)),
+        ("Batches of 1000 events while a snapshot is taken", _stalls(results.stalls)),
+    )
+    return [(title, table) for title, table in parts if table.row_count]
 
 
 def _machine(machine: Machine) -> str:
@@ -186,6 +179,20 @@ def _waits(found: Sequence[WaitFigures]) -> Table:
         waits = (append.p50_ms, append.p99_ms, append.max_ms, behind.p99_ms, behind.max_ms)
         milliseconds = (f"{ms:.1f}" for ms in (*waits, figures.longest_other_ms))
         table.add_row(figures.beside, f"{figures.appends}", *milliseconds, figures.longest_other)
+    return table
+
+
+def _reads(found: Sequence[ReadFigures]) -> Table:
+    table = _table(("asked", "stored", "limit", "reads", "p50 ms", "p99 ms", "max ms"))
+    for figures in found:
+        page = figures.page
+        table.add_row(
+            figures.asked,
+            f"{figures.stored_events:,}",
+            f"{figures.limit:,}",
+            f"{figures.reads}",
+            *(f"{ms:.1f}" for ms in (page.p50_ms, page.p99_ms, page.max_ms)),
+        )
     return table
 
 

@@ -152,6 +152,18 @@ class WaitFigures(Struct, frozen=True):
     """and for how long."""
 
 
+class ReadFigures(Struct, frozen=True):
+    """How long a page of stored events takes, over HTTP."""
+
+    asked: str
+    stored_events: int
+    limit: int
+    """Of the page."""
+    reads: int
+    page: Percentiles
+    """From the request to the last byte of the answer."""
+
+
 class ReplayFigures(Struct, frozen=True):
     """How fast a log is recovered from without a snapshot: 5,000 series with a rule each."""
 
@@ -198,6 +210,7 @@ class Results(Struct, frozen=True):
     memory: tuple[MemoryFigures, ...]
     storage: tuple[StorageFigures, ...]
     waits: tuple[WaitFigures, ...]
+    reads: tuple[ReadFigures, ...]
     replays: tuple[ReplayFigures, ...]
     stalls: tuple[StallFigures, ...]
 

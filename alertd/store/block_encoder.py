@@ -9,31 +9,24 @@ Cost: about 0.2 us an event, where Python's own ``map`` and ``accumulate`` take 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import msgpack
 import numpy as np
-import numpy.typing as npt
 import zstandard
 
 from alertd.store.block_codec import VERSION
 from alertd.store.columns import LEVEL, pack
 from alertd.store.envelope import seal
-from alertd.store.value_codec import RAW
+from alertd.store.runs import Booleans, Floats, Integers
+from alertd.store.value_codec import MAX_DECIMALS, POWERS, RAW
 
-MAX_DECIMALS: Final = 9
-"""More digits than this behind the point are noise: such a run packs better raw."""
 MAX_CORRECTION: Final = 1 << 12
 """Units in the last place; a scaled value that misses by more says that the run is not decimal."""
 
 _LIMIT: Final = float(1 << 62)
 """Steps between scaled values of at most this size fit in 64 bits."""
-_POWERS: Final = 10.0 ** np.arange(MAX_DECIMALS + 1)
 _SAMPLES: Final = 3
-
-Integers: TypeAlias = npt.NDArray[np.int64]
-Floats: TypeAlias = npt.NDArray[np.float64]
-Booleans: TypeAlias = npt.NDArray[np.bool_]
 
 
 class Columns(NamedTuple):
@@ -154,7 +147,7 @@ def _decimals(values: Floats) -> Integers:
 
 def _scaled(values: Floats, decimals: Integers) -> tuple[Integers, Integers, Booleans]:
     """Return ``values`` as integers of so many decimals, what those miss, and which are good."""
-    powers = _POWERS[np.minimum(decimals, MAX_DECIMALS)]
+    powers = POWERS[np.minimum(decimals, MAX_DECIMALS)]
     with np.errstate(over="ignore"):
         products = values * powers
     # Below and not at the limit: from one end to the other would be a step of 2**63.

@@ -4,16 +4,17 @@ Owns the tables ``event_log`` and ``series``. Invariant: positions grow by one a
 changes, so replaying from a position gives the same inputs in the same order, folded or not.
 Positions are not given out twice: whoever prunes the log leaves its newest entry. Leaves the bytes
 of an entry to ``entry_codec.py``, finding events by series and time to ``event_reads.py``, and
-folded entries to ``segments.py`` and ``segment_reads.py``.
+folded entries to ``segments.py``, ``segment_reads.py`` and ``chosen_events.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from contextlib import aclosing
 from functools import partial
 from heapq import merge
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import apsw
 import msgspec
@@ -30,14 +31,23 @@ from alertd.store.entry_codec import (
     encode_change,
 )
 from alertd.store.envelope import BadEntry
-from alertd.store.event_reads import Wanted, find_events, read_part
+from alertd.store.event_reads import FoundSegment, Opened, Wanted, find_events, read_part
 from alertd.store.failures import corrupt
 from alertd.store.protocols import LogEntry, StoredEvents, TimeSpan
 from alertd.store.readers import Readers
-from alertd.store.segment_reads import ChosenEvents, RestoredSegment
-from alertd.store.segments import StoredSegment, folded_position, segment_behind, whole_from
+from alertd.store.segments import (
+    StoredSegment,
+    events_per_series_us,
+    folded_position,
+    segment_behind,
+    whole_from,
+)
 from alertd.store.series_table import CHUNK_SERIES, SELECT_SERIES, decoded
 from alertd.store.writer import DEFAULT_WAL_BYTES, Writer
+
+if TYPE_CHECKING:
+    from alertd.store.chosen_events import ChosenEvents
+    from alertd.store.event_columns import EventColumns
 
 CHUNK_ENTRIES: Final = 256
 CHUNK_BYTES: Final = 4 << 20
@@ -72,6 +82,12 @@ class LogReader:
     def __init__(self, readers: Readers, path: str) -> None:
         self._readers = readers
         self._path = path
+        self._opened = Opened()
+
+    @property
+    def cached_bytes(self) -> int:
+        """How much memory is used for what was read lately."""
+        return self._opened.size_bytes
 
     async def end(self) -> LogEnd:
         """Return the position and the receive time of the newest entry."""
@@ -80,6 +96,11 @@ class LogReader:
     async def span(self) -> TimeSpan | None:
         """Return between which event times there are events, None if there are none."""
         return await self._readers.run("read the event log", _span)
+
+    async def events_per_series_us(self, from_us: int) -> float:
+        """Return about how many events a series has in a microsecond behind ``from_us``."""
+        work = partial(events_per_series_us, from_us)
+        return await self._readers.run("read the event log", work)
 
     async def replay(self, after: int) -> AsyncGenerator[LogEntry, None]:
         """Yield every entry behind position ``after``, in order, up to the end at that moment.
@@ -92,6 +113,9 @@ class LogReader:
             part = await self._readers.run("replay the event log", work)
             folded: Iterable[LogEntry] = ()
             if part.segment is not None:
+                # Needs NumPy: a daemon that is at rest, with nothing folded, saves its memory.
+                from alertd.store.segment_reads import RestoredSegment
+
                 restore = partial(RestoredSegment, part.segment, self._path)
                 folded = (await self._readers.compute(restore)).entries(after)
             for entry in merge(folded, part.entries, key=attrgetter("position")):
@@ -116,17 +140,42 @@ class LogReader:
         See ``EventStore.read``.
         """
         wanted = Wanted.of(series_ids, from_us, until_us)
+        async with aclosing(self._parts(wanted, after, through)) as parts:
+            async for part in parts:
+                for stored in part:
+                    yield stored
+
+    async def read_columns(
+        self, series_ids: Collection[int], from_us: int, until_us: int
+    ) -> AsyncGenerator[EventColumns, None]:
+        """Yield the same events as ``read``, in columns; see ``EventStore.read_columns``."""
+        from alertd.store.event_columns import EventColumns  # needs NumPy
+
+        async with aclosing(self._parts(Wanted.of(series_ids, from_us, until_us))) as parts:
+            async for part in parts:
+                if not isinstance(part, list):
+                    yield part.columns()
+                elif part:
+                    yield await self._readers.compute(partial(EventColumns.of_entries, part))
+
+    async def _parts(
+        self, wanted: Wanted, after: int = 0, through: int | None = None
+    ) -> AsyncGenerator[ChosenEvents | list[StoredEvents], None]:
+        """Yield the events of ``wanted``, in log order, a segment or some entries at a time."""
         if through is None:
             through = (await self.end()).position
         while True:
-            find = partial(find_events, wanted, after, through)
+            find = partial(find_events, wanted, after, through, self._opened)
             found = await self._readers.run("find stored events", find)
             if not found:
                 return
-            if isinstance(found, StoredSegment):
-                choose = partial(ChosenEvents, found, wanted, after, through, self._path)
-                for stored in await self._readers.compute(choose):
-                    yield stored
+            if isinstance(found, FoundSegment):
+                from alertd.store.chosen_events import ChosenEvents  # needs NumPy
+
+                choose = partial(
+                    ChosenEvents, found, wanted, after, through, self._opened, self._path
+                )
+                yield await self._readers.compute(choose)
                 after = found.segment.last_position
                 continue
             unread = found
@@ -135,8 +184,7 @@ class LogReader:
                 events, entries_read = await self._readers.run("read stored events", work)
                 if not entries_read:
                     break
-                for stored in events:
-                    yield stored
+                yield events
                 after, unread = unread[entries_read - 1], unread[entries_read:]
 
     async def all_series(self) -> list[Series]:

@@ -13,16 +13,15 @@ is too much in it. How wide the last one was stands in the cursor.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from contextlib import aclosing
 from functools import partial
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import trio
 from msgspec import Struct
 
 from alertd.errors import InvalidInput
-from alertd.model import US_PER_S, EventBatch, Series
+from alertd.model import US_PER_S, Series
 from alertd.store import cursor
 from alertd.store.history import Page
 from alertd.store.protocols import EventReads
@@ -35,7 +34,11 @@ from alertd.store.series_table import (
     read_totals,
 )
 
+if TYPE_CHECKING:
+    from alertd.store.event_columns import EventColumns, Found
+
 FIRST_SLICE_US: Final = 10 * US_PER_S
+"""How wide the first slice is, where nothing tells how many events that may be."""
 EMPTY_WIDENING: Final = 16
 MAX_WIDENING: Final = 64
 """How much wider a slice may be than the one before, if that was empty, and if it was not."""
@@ -80,18 +83,6 @@ class SeriesTotals(Struct, frozen=True):
 
     series: Series
     totals: Totals
-
-
-class _Found(NamedTuple):
-    """An event with its place in the order: the first three, of which no two are the same."""
-
-    time_us: int
-    position: int
-    place: int
-    series_id: int
-    value: float
-    id: str | None
-    received_us: int
 
 
 class _Place(NamedTuple):
@@ -160,16 +151,16 @@ class EventPages:
 
     async def _first_events(
         self, query: EventQuery, start: _Place | None
-    ) -> tuple[list[_Found], int]:
+    ) -> tuple[list[Found], int]:
         """Return the first events of a page and at least one more if there is one, in order.
 
         And how wide the last slice of time was.
         """
         width_us = FIRST_SLICE_US if start is None else start.width_us
         span = await self._events.span()
-        if span is None:
-            return [], width_us
         series_ids = await self._series.numbers(query)
+        if span is None or not series_ids:
+            return [], width_us
         after_us = span.least_us - 1 if query.from_us is None else query.from_us - 1
         after_us = max(after_us, span.least_us - 1)
         if start is not None:
@@ -177,8 +168,10 @@ class EventPages:
         last_us = span.greatest_us
         if query.to_us is not None:
             last_us = min(last_us, query.to_us - 1)
-        found: list[_Found] = []
-        while after_us < last_us and series_ids:
+        if start is None:
+            width_us = await self._first_width_us(after_us, len(series_ids), query.limit)
+        found: list[Found] = []
+        while after_us < last_us:
             until_us = min(after_us + width_us, last_us)
             slice_ = await self._slice(series_ids, after_us, until_us, start, query.limit)
             if slice_ is None:
@@ -198,27 +191,32 @@ class EventPages:
         until_us: int,
         start: _Place | None,
         limit: int,
-    ) -> list[_Found] | None:
+    ) -> list[Found] | None:
         """Return the first ``limit + 1`` events with ``after_us < t <= until_us``, in order.
 
         None if there are too many in this slice; one of a microsecond is read whatever is in it.
         """
-        found: list[_Found] = []
-        room = limit + 1
+        # Needs NumPy: a daemon that nobody asks for events saves its memory.
+        from alertd.store.event_columns import first_in_order
+
+        parts: list[EventColumns] = []
         too_many = max(SLICE_EVENTS, SLICE_PAGES * limit) if until_us > after_us + 1 else None
         count = 0
-        async with aclosing(self._events.read(series_ids, after_us, until_us)) as read:
-            async for position, batch in read:
-                found += _behind(start, position, batch)
-                count += len(batch)
+        async with aclosing(self._events.read_columns(series_ids, after_us, until_us)) as read:
+            async for part in read:
+                parts.append(part)
+                count += len(part)
                 if too_many is not None and count > too_many:
                     return None
-                if len(found) > 2 * room:
-                    found.sort()
-                    del found[room:]
-                await trio.lowlevel.checkpoint()
-        found.sort()
-        return found[:room]
+        behind = None
+        if start is not None and after_us < start.time_us:
+            behind = (start.time_us, start.position, start.seen)
+        return await self._readers.compute(partial(first_in_order, parts, behind, limit + 1))
+
+    async def _first_width_us(self, after_us: int, series: int, limit: int) -> int:
+        """Return how wide a slice should have a page of so many series, half as much again."""
+        rate = series * await self._events.events_per_series_us(after_us)
+        return max(1, round(1.5 * (limit + 1) / rate)) if rate else FIRST_SLICE_US
 
 
 def _widening(found: int, missing: int) -> int:
@@ -228,22 +226,7 @@ def _widening(found: int, missing: int) -> int:
     return max(1, min(MAX_WIDENING, -(-3 * missing // (2 * found))))
 
 
-def _behind(start: _Place | None, position: int, batch: EventBatch) -> Iterator[_Found]:
-    """Yield the events of one entry of the log that come behind the place ``start``."""
-    ids = batch.ids or [None] * len(batch)
-    columns = zip(batch.times_us, batch.series_ids, batch.values, ids, strict=True)
-    seen_before = 0 if start is None or start.position != position else start.seen
-    for place, (time_us, series_id, value, event_id) in enumerate(columns):
-        if start is not None and (time_us, position) <= (start.time_us, start.position):
-            if time_us != start.time_us or position != start.position:
-                continue
-            if seen_before:
-                seen_before -= 1
-                continue
-        yield _Found(time_us, position, place, series_id, value, event_id, batch.received_us)
-
-
-def _next_cursor(page: list[_Found], start: _Place | None, width_us: int) -> str:
+def _next_cursor(page: list[Found], start: _Place | None, width_us: int) -> str:
     """Return the cursor behind the last event of a page."""
     last = page[-1]
     key = (last.time_us, last.position)

@@ -5,7 +5,7 @@ its blocks, or, behind the segments, which entries of the log can hold such even
 event times, from an index, no body is touched); and the events in a bounded part of those
 entries. Invariant: what comes out depends on the log and the arguments only, never on how a read
 was cut into parts, nor on what is folded meanwhile. Leaves the order of the steps to
-``event_log.py``, and events out of segments to ``segment_reads.py``.
+``event_log.py``, and events out of segments to ``chosen_events.py``.
 """
 
 from __future__ import annotations
@@ -13,16 +13,28 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from itertools import compress
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import apsw
 
+from alertd.store.block_cache import Cache
+from alertd.store.directory import Directory
 from alertd.store.entry_codec import decode_chosen
 from alertd.store.envelope import BadEntry
 from alertd.store.failures import corrupt
 from alertd.store.protocols import StoredEvents
-from alertd.store.segments import StoredSegment, folded_position, segment_with
+from alertd.store.segments import (
+    Segment,
+    block_body,
+    directory_body,
+    folded_position,
+    segment_with,
+)
+
+if TYPE_CHECKING:
+    from alertd.store.block_codec import Block
 
 FOUND_ENTRIES: Final = 1 << 15
 """So many positions are looked up at once (256 KiB of them)."""
@@ -64,9 +76,30 @@ class Wanted(NamedTuple):
         return [place for place in of_series if from_us < times_us[place] <= until_us]
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was read of segments lately."""
+
+    blocks: Cache[Block] = field(default_factory=Cache)
+    directories: Cache[Directory] = field(default_factory=Cache)
+
+    @property
+    def size_bytes(self) -> int:
+        """How much memory it takes."""
+        return self.blocks.size_bytes + self.directories.size_bytes
+
+
+class FoundSegment(NamedTuple):
+    """A segment, and those of its blocks in which to look; as they are stored if not opened yet."""
+
+    segment: Segment
+    directory: Directory | bytes
+    blocks: list[tuple[int, Block | bytes]]
+
+
 def find_events(
-    wanted: Wanted, after: int, through: int, connection: apsw.Connection
-) -> StoredSegment | array[int]:
+    wanted: Wanted, after: int, through: int, opened: Opened, connection: apsw.Connection
+) -> FoundSegment | array[int]:
     """Return where in ``(after, through]`` events of ``wanted`` may be first.
 
     That is the next segment; or, when there is none, positions of entries in the log, ascending,
@@ -76,11 +109,19 @@ def find_events(
         return array("q")
     folded = folded_position(connection)
     if after < folded:
-        segment = segment_with(
+        part = segment_with(
             wanted.ascending, wanted.from_us, wanted.until_us, after, through, connection
         )
-        if segment is not None:
-            return segment
+        if part is not None:
+            first = part.segment.first_position
+            return FoundSegment(
+                part.segment,
+                opened.directories.get(first) or directory_body(first, connection),
+                [
+                    (id_, opened.blocks.get(id_) or block_body(id_, connection))
+                    for id_ in part.block_ids
+                ],
+            )
     rows = connection.execute(
         "SELECT position FROM event_log INDEXED BY event_log_by_time "
         "WHERE greatest_us > ? AND least_us <= ? AND position > ? AND position <= ? "

@@ -29,7 +29,6 @@ from alertd.store.envelope import BadEntry
 from alertd.store.failures import corrupt
 from alertd.store.portion import Portion
 from alertd.store.readers import Readers
-from alertd.store.segment_reads import totals_of
 from alertd.store.segments import (
     PackedBlock,
     Segment,
@@ -180,6 +179,8 @@ class Folding:
     async def _settle(self, rest: Rest) -> None:
         await self._in_portions(delete_unowned_blocks, self._deleted_blocks, rest)
         while blocks := await self._readers.run("read folded events", partial(uncounted_blocks, 8)):
+            from alertd.store.segment_reads import totals_of  # needs NumPy
+
             totals: list[SeriesTotals] = []
             for block in blocks:
                 totals += await self._readers.compute(partial(totals_of, block, self._path))

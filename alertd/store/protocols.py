@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from alertd.ingest.idempotency import AnsweredRequest
 from alertd.model import EventBatch, Series
 from alertd.rules import RuleChange, RuleRecord
+
+if TYPE_CHECKING:
+    from alertd.store.event_columns import EventColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,23 @@ class EventReads(Protocol):
         part may be 50,000 events, without one), and use ``contextlib.aclosing`` if you may leave
         early. Raises ``StoreUnavailable``, after which it may be asked again, and
         ``StoreCorrupt``, naming the position, for an entry that is damaged.
+        """
+        ...
+
+    def read_columns(
+        self, series_ids: Collection[int], from_us: int, until_us: int
+    ) -> AsyncGenerator[EventColumns, None]:
+        """Yield the same events in columns, many entries at a time.
+
+        For whoever needs a few of many: no object is made for an event. The rest is as with
+        ``read``.
+        """
+        ...
+
+    async def events_per_series_us(self, from_us: int) -> float:
+        """Return about how many events a series has in a microsecond behind ``from_us``.
+
+        A guess to begin with: 0 where nothing is known.
         """
         ...
 

@@ -24,7 +24,6 @@ from typing import Final
 import apsw
 import trio
 
-from alertd.store.block_codec import Block
 from alertd.store.envelope import BadEntry
 from alertd.store.failures import corrupt
 from alertd.store.folding import Folding, Rest
@@ -163,12 +162,14 @@ class _Draft:
 
     def take(self, block: StoredBlock) -> Iterator[PackedRollups]:
         """Take the events of a raw block, and yield blocks that are full."""
+        from alertd.store.block_codec import Block  # needs NumPy
+
         raw = Block(block.body)
         for number in range(len(raw.series_ids)):
             if self._count >= BLOCK_ROLLUPS:
                 yield from self.finish()
             run = raw.run(number)
-            rollups = roll_up(run.times_us, run.values)
+            rollups = roll_up(run.times_us.tolist(), run.values.tolist())
             self._runs.append(RollupRun(run.series_id, rollups))
             self._count += len(rollups)
 

@@ -22,7 +22,6 @@ import msgpack
 from alertd.store.columns import Planes, integers, pack, unpack
 from alertd.store.envelope import BadEntry, seal, unseal
 from alertd.store.rollup import Rollup, Summary
-from alertd.store.value_codec import RAW, decode_values
 
 VERSION: Final = 1
 
@@ -67,13 +66,13 @@ def decode_rollups(body: bytes) -> Iterator[RollupRun]:
         raise BadEntry(f"the columns do not decode: {error}") from error
     if len(columns) != _FLOATS:
         raise BadEntry(f"{len(columns)} columns of numbers")
-    ends = list(accumulate(accumulate(unpack(lengths, runs))))
+    ends = list(accumulate(accumulate(unpack(lengths, runs).tolist())))
     if ends[-1:] != [count]:
         raise BadEntry(f"runs of {ends[-1:]} rollups in a block of {count}")
-    summaries = map(Summary, unpack(counts, count), *columns)
-    rollups = list(map(Rollup, accumulate(unpack(minutes, count)), summaries))
+    summaries = map(Summary, unpack(counts, count).tolist(), *columns)
+    rollups = list(map(Rollup, accumulate(unpack(minutes, count).tolist()), summaries))
     start = 0
-    for series_id, end in zip(accumulate(unpack(series, runs)), ends, strict=True):
+    for series_id, end in zip(accumulate(unpack(series, runs).tolist()), ends, strict=True):
         yield RollupRun(series_id, rollups[start:end])
         start = end
 
@@ -88,5 +87,9 @@ def _pack_floats(column: array[float]) -> Planes:
     return pack(array("q", [bits[0], *map(xor, bits[1:], bits)]))
 
 
-def _unpack_floats(packed: Planes, count: int) -> array[float]:
-    return decode_values(RAW, 0, array("q"), unpack(packed, count))
+def _unpack_floats(packed: Planes, count: int) -> list[float]:
+    import numpy as np  # not before there is a rollup; see columns.pack
+
+    bits = np.bitwise_xor.accumulate(unpack(packed, count))
+    values: list[float] = bits.view(np.float64).tolist()
+    return values

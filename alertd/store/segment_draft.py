@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 
 from alertd.model import EventBatch
-from alertd.store.block_encoder import Columns, Integers, encode_block
+from alertd.store.block_encoder import Columns, encode_block
 from alertd.store.directory import Directory
+from alertd.store.runs import Integers
 from alertd.store.segments import PackedBlock
 
 BLOCK_EVENTS: Final = 8192

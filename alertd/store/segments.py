@@ -52,7 +52,7 @@ class StoredBlock(NamedTuple):
 
 
 class StoredSegment(NamedTuple):
-    """A segment's row, and all or some of its blocks."""
+    """A segment's row, and all of its blocks."""
 
     segment: Segment
     directory: bytes
@@ -68,10 +68,14 @@ class SeriesTotals(NamedTuple):
     greatest_us: int
 
 
-_SEGMENT = (
-    "SELECT first_position, last_position, entries, events, least_us, greatest_us, directory "
-    "FROM segments "
-)
+class SegmentPart(NamedTuple):
+    """A segment, and the names of some of its blocks, in their order."""
+
+    segment: Segment
+    block_ids: list[int]
+
+
+_SEGMENT = "SELECT first_position, last_position, entries, events, least_us, greatest_us"
 
 
 def folded_position(connection: apsw.Connection) -> int:
@@ -91,7 +95,9 @@ def whole_from(connection: apsw.Connection) -> int:
 def segment_behind(after: int, connection: apsw.Connection) -> StoredSegment | None:
     """Return the first segment with an entry behind position ``after``, with all its blocks."""
     row = connection.execute(
-        _SEGMENT + "WHERE last_position > ? ORDER BY first_position LIMIT 1", (after,)
+        _SEGMENT + ", directory FROM segments WHERE last_position > ? "
+        "ORDER BY first_position LIMIT 1",
+        (after,),
     ).fetchone()
     if row is None:
         return None
@@ -108,24 +114,54 @@ def segment_with(
     after: int,
     through: int,
     connection: apsw.Connection,
-) -> StoredSegment | None:
+) -> SegmentPart | None:
     """Return the first segment that may have such events, with the blocks that may.
 
     ``series_ids`` ascend; times are in ``(from_us, until_us]``, positions in ``(after, through]``.
     """
     rows = connection.execute(
-        _SEGMENT + "WHERE last_position > ? AND first_position <= ? "
+        _SEGMENT + " FROM segments WHERE last_position > ? AND first_position <= ? "
         "AND greatest_us > ? AND least_us <= ? ORDER BY first_position",
         (after, through, from_us, until_us),
     )
     for row in rows:
-        segment = Segment(*row[:-1])
+        segment = Segment(*row)
         found = _blocks_with(segment, series_ids, from_us, until_us, connection)
         if found:
             rows.close(True)
-            blocks = [StoredBlock(id_, _body(id_, connection)) for id_ in found]
-            return StoredSegment(segment, row[-1], blocks)
+            return SegmentPart(segment, found)
     return None
+
+
+def events_per_series_us(from_us: int, connection: apsw.Connection) -> float:
+    """Return how many events one series has in a microsecond behind ``from_us``, on average.
+
+    That is so in the first segment with later events; 0 if there is none.
+    """
+    row = connection.execute(
+        "SELECT events, greatest_us - least_us FROM segments WHERE greatest_us > ? "
+        "ORDER BY first_position LIMIT 1",
+        (from_us,),
+    ).fetchone()
+    if row is None:
+        return 0.0
+    events, span_us = row
+    series: int = connection.execute("SELECT max(id) + 1 FROM series").get
+    return float(events / max(1, span_us) / series)
+
+
+def block_body(block: int, connection: apsw.Connection) -> bytes:
+    """Return the body of a block."""
+    body: bytes = connection.execute("SELECT body FROM blocks WHERE id = ?", (block,)).get
+    return body
+
+
+def directory_body(segment: int, connection: apsw.Connection) -> bytes:
+    """Return the directory of the segment that begins at position ``segment``."""
+    body: bytes = connection.execute(
+        "SELECT directory FROM segments WHERE first_position = ?", (segment,)
+    ).get
+    return body
 
 
 def insert_blocks(segment: int, blocks: Iterable[PackedBlock], connection: apsw.Connection) -> None:
@@ -221,11 +257,6 @@ def _blocks_with(
         if series_ids[place] <= last:
             found.append(id_)
     return found
-
-
-def _body(block: int, connection: apsw.Connection) -> bytes:
-    body: bytes = connection.execute("SELECT body FROM blocks WHERE id = ?", (block,)).get
-    return body
 
 
 def _meta(connection: apsw.Connection, key: str) -> int:

@@ -136,6 +136,7 @@ async def test_all_pages_together_are_the_events_in_time_order(tmp_path: Path, s
         for number in range(20):
             log += await append(store, random_bodies(choose, around_us=number * 50))
         for _ in range(15):
+            await store.folding.fold(choose.choice((0, 0, 40)))
             query = random_query(choose)
             shown: list[StoredEvent] = []
             goes_on: str | None = None
