@@ -482,6 +482,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     """What the receiver calls the message; empty if it does not say."""
     note: str = ""
     """What is to be known of a success, for the timeline."""
+    may_have_arrived: bool = False
+    """Whether the receiver may have taken what is to be tried again."""
 
 
 class Announcement(Struct, frozen=True, kw_only=True):

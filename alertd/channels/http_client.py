@@ -29,6 +29,9 @@ from alertd.channels.tls import describe_cause, load_ssl_context
 MAX_REPLY_BYTES: Final = 64 * 1024
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 """The 4xx that may pass by waiting; every 5xx may too."""
+REFUSALS: Final = RETRYABLE_STATUSES | {503}
+"""Statuses that say that the request was not carried out. Behind another 5xx it may have been, by
+a server that then failed (500) or that a proxy lost sight of (502, 504)."""
 
 _LIMITS: Final = httpx.Limits(
     max_connections=None,  # dispatch bounds the attempts under way
@@ -76,19 +79,25 @@ class HttpClient:
         A reply whose status has arrived counts, even if its body never ends.
         """
         reply: Reply | None = None
+        progress = _Progress()
         with trio.move_on_after(timeout_s):
             try:
                 client = await self._client(url.scheme)
                 async with client.stream(
-                    "POST", url, content=content, headers={**headers, **_BASE_HEADERS}
+                    "POST",
+                    url,
+                    content=content,
+                    headers={**headers, **_BASE_HEADERS},
+                    extensions={"trace": progress.note},
                 ) as response:
                     reply = Reply(response.status_code, response.headers.get("retry-after"), b"")
                     reply = replace(reply, body=await _read_capped(response))
             except (httpx.HTTPError, httpx.InvalidURL, ForbiddenAddress, UnicodeError) as error:
                 if reply is None:
-                    return _failure(error, url.host)
+                    return _failure(error, url.host, was_refused=progress.has_not_sent)
         if reply is None:
-            return Retryable(f"{url.host} gave no answer within {timeout_s:g} s")
+            reason = f"{url.host} gave no answer within {timeout_s:g} s"
+            return Retryable(reason, was_refused=progress.has_not_sent)
         return reply
 
     async def aclose(self) -> None:
@@ -125,6 +134,21 @@ class HttpClient:
         )
 
 
+class _Progress:
+    """How far an attempt has come, by what httpcore tells of it."""
+
+    def __init__(self) -> None:
+        self.has_not_sent = False
+        """Whether it is certain that not a byte of the request has left."""
+
+    async def note(self, event: str, _info: object) -> None:
+        """Take notice of an event of httpcore's ``trace`` extension."""
+        if event.endswith("connect_tcp.started"):
+            self.has_not_sent = True
+        elif event.endswith("send_request_headers.started"):
+            self.has_not_sent = False
+
+
 def judge(reply: Reply, host: str, now_s: float, detail: str = "") -> Outcome:
     """Return what ``reply`` means for the message (API.md, "Delivery").
 
@@ -136,7 +160,8 @@ def judge(reply: Reply, host: str, now_s: float, detail: str = "") -> Outcome:
         return Delivered()
     reason = f"{host} answered {status}" + (f" ({detail})" if detail else "")
     if status in RETRYABLE_STATUSES or status >= 500:
-        return Retryable(reason, parse_retry_after(reply.retry_after, now_s))
+        wait_s = parse_retry_after(reply.retry_after, now_s)
+        return Retryable(reason, wait_s, was_refused=status in REFUSALS)
     if 300 <= status < 400:
         reason += ": redirects are not followed; configure the address that it leads to"
     return Permanent(reason)
@@ -153,7 +178,7 @@ async def _read_capped(response: httpx.Response) -> bytes:
     return bytes(body[:MAX_REPLY_BYTES])
 
 
-def _failure(error: Exception, host: str) -> Retryable | Permanent:
+def _failure(error: Exception, host: str, *, was_refused: bool) -> Retryable | Permanent:
     match error:
         case ForbiddenAddress():
             return Permanent(f"{host} {error}")
@@ -162,6 +187,7 @@ def _failure(error: Exception, host: str) -> Retryable | Permanent:
         case UnicodeError():
             return Permanent(f"{host!r} is not a valid host name")
         case httpx.ConnectError():
-            return Retryable(f"cannot connect to {host}: {describe_cause(error)}")
+            reason = f"cannot connect to {host}: {describe_cause(error)}"
         case _:
-            return Retryable(f"the connection to {host} broke: {type(error).__name__}")
+            reason = f"the connection to {host} broke: {type(error).__name__}"
+    return Retryable(reason, was_refused=was_refused)

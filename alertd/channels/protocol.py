@@ -30,6 +30,9 @@ class Retryable:
 
     reason: str
     wait_s: float | None = None
+    was_refused: bool = False
+    """Whether it is certain that the receiver has not taken the message: it was not reached, or
+    said so itself. Without an answer it may have taken it all the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ def _failure(error: OSError | UnicodeError, host: str) -> Retryable | Permanent:
         case smtplib.SMTPRecipientsRefused():
             reason = f"{host} refused every recipient: {_refusals(error.recipients)}"
             temporary = any(400 <= code < 500 for code, _ in error.recipients.values())
-            return Retryable(reason) if temporary else Permanent(reason)
+            return Retryable(reason, was_refused=True) if temporary else Permanent(reason)
         case smtplib.SMTPAuthenticationError():
             # The text of a login's refusal may repeat what was sent.
             detail = _code(error.smtp_code, _bytes(error.smtp_error))
@@ -189,11 +189,14 @@ def _failure(error: OSError | UnicodeError, host: str) -> Retryable | Permanent:
         case UnicodeError():
             return Permanent(f"an address, user name or password for {host} is not ASCII")
         case _:
-            return Retryable(f"cannot talk to {host}: {describe_cause(error)}")
+            # An error before there is a conversation; later ones are smtplib's.
+            is_unreached = isinstance(error, ConnectionRefusedError | socket.gaierror)
+            reason = f"cannot talk to {host}: {describe_cause(error)}"
+            return Retryable(reason, was_refused=is_unreached)
 
 
 def _by_code(code: int, reason: str) -> Retryable | Permanent:
-    return Permanent(reason) if 500 <= code < 600 else Retryable(reason)
+    return Permanent(reason) if 500 <= code < 600 else Retryable(reason, was_refused=True)
 
 
 def _refusals(refused: Mapping[str, tuple[int, bytes]]) -> str:

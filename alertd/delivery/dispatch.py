@@ -63,6 +63,13 @@ STORE_RETRIES_ON_DRAIN: Final = 2
 class Outbox(Protocol):
     """The durable queue, as dispatch needs it."""
 
+    async def take_up(self) -> None:
+        """Take up what another process left: of what it was sending, some may have arrived.
+
+        Raises ``StoreUnavailable``.
+        """
+        ...
+
     async def claim(
         self,
         now_us: int,
@@ -201,10 +208,14 @@ class Dispatcher:
         await self._stopped.wait()
 
     async def _claim_until_drained(self, attempts: trio.Nursery) -> None:
+        has_taken_up = False
         while not self._drain_begun.is_set():
             # Exchanged before the look, so that a wake during it is not lost.
             self._woken = trio.Event()
             try:
+                if not has_taken_up:
+                    await self._outbox.take_up()
+                    has_taken_up = True
                 await self._claim(attempts)
                 next_us = await self._outbox.next_due_us()
             except StoreUnavailable as error:
@@ -315,11 +326,12 @@ class Dispatcher:
         attempts = outgoing.attempts + 1
         status, next_us, reason = DeliveryStatus.SUCCESS, now_us, None
         note, receipt = "", ""
+        may_have_arrived = False
         match outcome:
             case Permanent():
                 status, reason = DeliveryStatus.FAILED, outcome.reason
             case Retryable():
-                reason = outcome.reason
+                reason, may_have_arrived = outcome.reason, not outcome.was_refused
                 expires_us = outgoing.begun_us + math.ceil(self._config.max_age_secs * US_PER_S)
                 if attempts >= self._config.max_attempts or now_us >= expires_us:
                     status = DeliveryStatus.FAILED
@@ -340,6 +352,7 @@ class Dispatcher:
             at_us=now_us,
             receipt=receipt,
             note=note[:MAX_REASON_CHARS],
+            may_have_arrived=may_have_arrived,
         )
 
     def _tell(self, outgoing: Outgoing, settlement: Settlement, endpoint: str | None) -> None:

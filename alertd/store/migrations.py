@@ -339,6 +339,15 @@ CREATE TABLE receipts (
 CREATE INDEX receipts_of_channel ON receipts (channel, receipt);
 """
 
+_DOUBTS: Final = """
+-- Whether an attempt may be under way, and whether the receiver may have taken an earlier one.
+ALTER TABLE messages ADD COLUMN is_offered INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE messages ADD COLUMN may_have_arrived INTEGER NOT NULL DEFAULT 0;
+UPDATE messages SET may_have_arrived = 1 WHERE status = 'RETRY_PENDING' AND NOT is_open;
+CREATE INDEX messages_due ON messages (channel, coalesce(endpoint, ''), next_attempt_us, seq)
+    WHERE status = 'RETRY_PENDING';
+"""
+
 MIGRATIONS: Final = (
     _INITIAL,
     _EVENT_TIMES,
@@ -350,6 +359,7 @@ MIGRATIONS: Final = (
     _RETENTION,
     _FLAPPING,
     _RECEIPTS,
+    _DOUBTS,
 )
 
 

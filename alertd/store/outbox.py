@@ -3,21 +3,23 @@
 Owns the table ``messages`` once a row is in it, and ``attempts``, one row for each. Invariants: of
 one group the messages are offered one at a time, in the order in which they were recorded, so
 nobody is told of an end before the beginning; one that keeps failing holds up only those that
-tell of the same incidents. A message that has been offered takes nothing more in. One that has
-ended is never offered again, unless somebody asks for it. Leaves making messages to
-``posting.py``, and retry times and sending to ``delivery/dispatch.py``.
+tell of the same incidents. A message that has been offered takes nothing more in, and what a
+receiver may have taken of it stays in it: each notification reaches a receiver under one key, and
+each key with one content. One that has ended is never offered again, unless somebody asks for it.
+Leaves making messages to ``posting.py``, and retry times and sending to ``delivery/dispatch.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import uuid
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Final
 
 import apsw
 import msgspec
 
-from alertd.model import DeliveryStatus, Outgoing, Settlement, Target
+from alertd.model import NAMESPACE, DeliveryStatus, Outgoing, Settlement, Target
 from alertd.store import timeline
 from alertd.store.deliveries import (
     Delivery,
@@ -47,19 +49,26 @@ _TURN: Final = """
           ))
     )"""
 
-_DUE: Final = f"""
-    SELECT seq, id, channel, endpoint, group_key, is_open, collapses, begun_us, attempts,
+DUE: Final = f"""
+    SELECT seq, id, group_key, is_open, collapses AND NOT may_have_arrived, begun_us, attempts,
            next_attempt_us
-    FROM messages m
-    WHERE status = 'RETRY_PENDING' AND next_attempt_us <= ?
-      AND id NOT IN (SELECT value FROM json_each(?))
-      AND NOT EXISTS (
-          SELECT 1 FROM json_each(?)
-          WHERE value ->> 0 = m.channel AND value ->> 1 IS m.endpoint
-      )
-      AND {_TURN}
+    FROM messages m INDEXED BY messages_due
+    WHERE status = 'RETRY_PENDING' AND channel = ? AND coalesce(endpoint, '') = ?
+      AND next_attempt_us <= ? AND id NOT IN (SELECT value FROM json_each(?)) AND {_TURN}
     ORDER BY next_attempt_us, seq
     LIMIT ?"""  # noqa: S608  # constants
+"""What is due for one receiver, the longest due first."""
+
+NEXT_ENDPOINT: Final = """
+    SELECT endpoint, next_attempt_us FROM messages INDEXED BY messages_due
+    WHERE status = 'RETRY_PENDING' AND channel = ? AND coalesce(endpoint, '') > ?
+    ORDER BY coalesce(endpoint, ''), next_attempt_us LIMIT 1"""
+NEXT_CHANNEL: Final = """
+    SELECT channel, endpoint, next_attempt_us FROM messages INDEXED BY messages_due
+    WHERE status = 'RETRY_PENDING' AND channel > ?
+    ORDER BY channel, coalesce(endpoint, ''), next_attempt_us LIMIT 1"""
+"""The receiver behind another one of those for whom anything waits, with what is due first for
+it: one look at the index."""
 
 _NEXT_DUE: Final = f"""
     SELECT next_attempt_us FROM messages m
@@ -67,7 +76,15 @@ _NEXT_DUE: Final = f"""
     ORDER BY next_attempt_us
     LIMIT 1"""  # noqa: S608  # constants
 
-_Bindings = tuple[int, str, str, int]
+
+class _Claim(msgspec.Struct, frozen=True):
+    """What is asked for."""
+
+    now_us: int
+    exclude: str
+    """JSON array of message ids."""
+    exclude_targets: frozenset[Target]
+    limit: int
 
 
 class Outbox:
@@ -85,20 +102,27 @@ class Outbox:
         exclude: Collection[str] = (),
         exclude_targets: Collection[Target] = (),
     ) -> list[Outgoing]:
-        """Return up to ``limit`` messages to send now, the longest due first.
+        """Return up to ``limit`` messages to send now, the longest due of each receiver first.
 
         Leaves out those whose id is in ``exclude``, whose target is in ``exclude_targets``, or
         that must wait for an elder one of their group. What is returned is closed. Costs a
-        transaction only where a message has to be closed, or may be collapsed, first.
+        transaction only where a message has to be closed, or may be collapsed, first; and a look
+        at an index for each receiver for whom anything waits, however much that is.
         """
-        targets = [(target.channel, target.endpoint) for target in exclude_targets]
-        bindings = (now_us, _json(list(exclude)), _json(targets), limit)
-        found = await self._readers.run("read the outbox", partial(_due, bindings))
+        claim = _Claim(now_us, _json(list(exclude)), frozenset(exclude_targets), limit)
+        found = await self._readers.run("read the outbox", partial(_due, claim))
         if all(message.is_ready for message in found):
             return [message.outgoing for message in found]
         return await self._writer.run(
-            "close messages", partial(_close_and_read, bindings), must_go_on=True
+            "close messages", partial(_close_and_read, claim), must_go_on=True
         )
+
+    async def take_up(self) -> None:
+        """Take up what another process left.
+
+        Nobody knows what became of the attempts that it was making, so those may have arrived.
+        """
+        await self._writer.run("take up the outbox", _take_up, must_go_on=True)
 
     async def next_due_us(self) -> int | None:
         """Return when the next message is due; None if none is left to deliver.
@@ -144,41 +168,67 @@ class _Due(msgspec.Struct, frozen=True):
     outgoing: Outgoing
 
     @property
+    def may_collapse(self) -> bool:
+        """Whether what has ended may leave it: it was refused, so nobody has seen it."""
+        return self.collapses and self.outgoing.attempts > 0
+
+    @property
     def is_ready(self) -> bool:
         """Whether it can be sent just as it is."""
-        return not self.is_open and not (self.collapses and self.outgoing.attempts)
+        return not self.is_open and not self.may_collapse
 
 
-def _due(bindings: _Bindings, connection: apsw.Connection) -> list[_Due]:
-    return [
-        _Due(
-            seq,
-            bool(is_open),
-            bool(collapses),
-            Outgoing(
-                id=message_id,
-                target=Target(channel, endpoint),
-                group_key=group_key,
-                parts=_parts(connection, seq),
-                begun_us=begun_us,
-                attempts=attempts,
-                next_attempt_us=next_attempt_us,
-                earlier=None if endpoint else read_earlier(connection, seq, channel),
-            ),
-        )
-        for (
-            seq,
-            message_id,
-            channel,
-            endpoint,
-            group_key,
-            is_open,
-            collapses,
-            begun_us,
-            attempts,
-            next_attempt_us,
-        ) in list(connection.execute(_DUE, bindings))
-    ]
+def _due(claim: _Claim, connection: apsw.Connection) -> list[_Due]:
+    receivers = sorted(
+        (due_us, target.channel, target.endpoint or "", target)
+        for target, due_us in _receivers(connection)
+        if due_us <= claim.now_us and target not in claim.exclude_targets
+    )
+    found: list[_Due] = []
+    for _, channel, endpoint, target in receivers:
+        bindings = (channel, endpoint, claim.now_us, claim.exclude, claim.limit)
+        rows = list(connection.execute(DUE, bindings))
+        found += (_read(connection, target, *row) for row in rows)
+        if len(found) >= claim.limit:
+            break
+    found.sort(key=lambda message: (message.outgoing.next_attempt_us, message.seq))
+    return found[: claim.limit]
+
+
+def _receivers(connection: apsw.Connection) -> Iterator[tuple[Target, int]]:
+    """Yield those for whom anything waits, each with when the first of it is due."""
+    channel = ""
+    while row := connection.execute(NEXT_CHANNEL, (channel,)).fetchone():
+        channel, endpoint, due_us = row
+        yield Target(channel, endpoint), due_us
+        while row := connection.execute(NEXT_ENDPOINT, (channel, endpoint or "")).fetchone():
+            endpoint, due_us = row
+            yield Target(channel, endpoint), due_us
+
+
+def _read(
+    connection: apsw.Connection,
+    target: Target,
+    seq: int,
+    message_id: str,
+    group_key: str,
+    is_open: int,
+    collapses: int,
+    begun_us: int,
+    attempts: int,
+    next_attempt_us: int,
+) -> _Due:
+    outgoing = Outgoing(
+        id=message_id,
+        target=target,
+        group_key=group_key,
+        parts=_parts(connection, seq),
+        begun_us=begun_us,
+        attempts=attempts,
+        next_attempt_us=next_attempt_us,
+        earlier=None if target.endpoint else read_earlier(connection, seq, target.channel),
+    )
+    return _Due(seq, bool(is_open), bool(collapses), outgoing)
 
 
 def _parts(connection: apsw.Connection, seq: int) -> tuple[tuple[str, bytes], ...]:
@@ -188,16 +238,24 @@ def _parts(connection: apsw.Connection, seq: int) -> tuple[tuple[str, bytes], ..
     return tuple((kind, view.encode()) for kind, view in rows)
 
 
-def _close_and_read(bindings: _Bindings, connection: apsw.Connection) -> list[Outgoing]:
-    for message in _due(bindings, connection):
-        if message.collapses and message.outgoing.attempts:
-            _collapse(connection, message, bindings[0])
-    found = _due(bindings, connection)  # others than before: a collapse ends whole messages
+def _close_and_read(claim: _Claim, connection: apsw.Connection) -> list[Outgoing]:
+    for message in _due(claim, connection):
+        if message.may_collapse:
+            _collapse(connection, message, claim.now_us)
+    found = _due(claim, connection)  # others than before: a collapse ends whole messages
     connection.executemany(
-        "UPDATE messages SET is_open = 0 WHERE seq = ?",
-        [(message.seq,) for message in found if message.is_open],
+        "UPDATE messages SET is_open = 0, is_offered = 1 WHERE seq = ?",
+        [(message.seq,) for message in found if not message.is_ready],
     )
     return [message.outgoing for message in found]
+
+
+def _take_up(connection: apsw.Connection) -> None:
+    # The first attempt at a message that was never open leaves no trace of its beginning.
+    connection.execute(
+        "UPDATE messages SET may_have_arrived = 1, is_offered = 0 "
+        "WHERE status = 'RETRY_PENDING' AND (is_offered OR (NOT is_open AND attempts = 0))"
+    )
 
 
 _ENDS_OF: Final = """
@@ -213,10 +271,11 @@ _ENDS_OF: Final = """
 
 
 def _collapse(connection: apsw.Connection, message: _Due, now_us: int) -> None:
-    """Have incidents that ended while ``message`` failed be told by the message of their end.
+    """Have incidents that ended while ``message`` was refused be told by the message of their end.
 
-    That one was never offered, so its content is still free; and this one's key may be missing
-    some content at its next attempt, but never has any that the receiver has not seen under it.
+    Nobody has seen either: this one was refused, that one was never offered. So no beginning is
+    told under two keys. What is left of this one gets a new key: a key stands for one content,
+    also for a receiver that remembers what it refuses.
     """
     moved = list(connection.execute(_ENDS_OF, (message.seq,)))
     for notification_seq, notification_id, incident_id, later_seq in moved:
@@ -237,8 +296,13 @@ def _collapse(connection: apsw.Connection, message: _Due, now_us: int) -> None:
         )
         timeline.write(connection, [(incident_id, line)])
         timeline.keep_attempts(connection, incident_id, notification_id, message.seq)
+    if not moved:
+        return
+    outgoing = message.outgoing
+    rest_id = str(uuid.uuid5(NAMESPACE, f"rest\x1d{outgoing.id}\x1d{outgoing.attempts}"))
     connection.execute(
-        "UPDATE messages SET parts = parts - ? WHERE seq = ?", (len(moved), message.seq)
+        "UPDATE messages SET parts = parts - ?, id = ? WHERE seq = ?",
+        (len(moved), rest_id, message.seq),
     )
     connection.execute("DELETE FROM messages WHERE seq = ? AND parts = 0", (message.seq,))
 
@@ -252,8 +316,9 @@ def _settle(settlements: Sequence[Settlement], connection: apsw.Connection) -> N
     for settlement in settlements:
         settled_us = None if settlement.status is DeliveryStatus.RETRY_PENDING else settlement.at_us
         seq = connection.execute(
-            "UPDATE messages SET status = ?, attempts = ?, next_attempt_us = ?, "
-            "last_error = ?, settled_us = ? WHERE id = ? AND status = 'RETRY_PENDING' "
+            "UPDATE messages SET status = ?, attempts = ?, next_attempt_us = ?, last_error = ?, "
+            "settled_us = ?, is_offered = 0, may_have_arrived = may_have_arrived OR ? "
+            "WHERE id = ? AND status = 'RETRY_PENDING' "
             "RETURNING seq",
             (
                 settlement.status.value,
@@ -261,6 +326,7 @@ def _settle(settlements: Sequence[Settlement], connection: apsw.Connection) -> N
                 settlement.next_attempt_us,
                 settlement.last_error,
                 settled_us,
+                settlement.may_have_arrived,
                 settlement.id,
             ),
         ).get

@@ -47,7 +47,9 @@ def release(connection: apsw.Connection, notification: Notification, why: str) -
 def _fresh(
     connection: apsw.Connection, notifications: Sequence[Notification]
 ) -> list[Notification]:
-    wanted = {notification.id: notification for notification in notifications}
+    wanted: dict[str, Notification] = {}
+    for notification in notifications:
+        wanted.setdefault(notification.id, notification)
     known = connection.execute(
         "SELECT id FROM notifications WHERE id IN (SELECT value FROM json_each(?))",
         (_json_array(wanted),),

@@ -24,6 +24,8 @@ class FlakyReceiver(HttpReceiver):
         super().__init__()
         self.taken: Counter[str] = Counter()
         """How often what came under a key was answered with success."""
+        self.heard: Counter[str] = Counter()
+        """How often it was not refused."""
         self.seen: dict[str, Body] = {}
         """The first body that came under a key, but for when it was sent."""
         self.changed: list[tuple[Body, Body]] = []
@@ -45,6 +47,7 @@ class FlakyReceiver(HttpReceiver):
         time.sleep(delay_s)
         with self._lock:
             self.taken[key] += answer is GOOD
+            self.heard[key] += answer is not FAILING
         return answer
 
 

@@ -32,8 +32,6 @@ class Found(NamedTuple):
     """By id, in the order of ``COLUMNS``."""
     messages: dict[str, str]
     """How each message was settled, by its idempotency key."""
-    collapsed: set[str]
-    """Incidents that are told together with their end."""
 
 
 def found_in(database: Path) -> Found:
@@ -41,12 +39,10 @@ def found_in(database: Path) -> Found:
     connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READONLY)
     try:
         incidents = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM incidents")  # noqa: S608
-        collapsed = connection.execute("SELECT incident_id FROM timeline WHERE what = 'collapsed'")
         messages = connection.execute("SELECT id, status FROM messages")
         return Found(
             {str(row[0]): row for row in incidents},
             {str(key): str(status) for key, status in messages},
-            {str(incident_id) for (incident_id,) in collapsed},
         )
     finally:
         connection.close()

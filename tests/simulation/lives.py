@@ -19,6 +19,7 @@ import trio
 from alertd.clock import Clock, format_us
 from alertd.config.settings import Config, EngineConfig, NotifyConfig
 from alertd.core import Core, new_state
+from alertd.delivery.notifier import load_policy
 from alertd.errors import AlertdError, InvalidInput, NotFound, Overloaded, StoreUnavailable
 from alertd.http.acceptance import Acceptance
 from alertd.http.decode import MediaType
@@ -70,6 +71,9 @@ def config_of(plan: Plan) -> Config:
             shutdown_deadline_secs=1,
             group_interval_secs=plan.group_interval_s,
             collapse=plan.collapses,
+            flapping_changes=plan.flapping_changes,
+            flapping_within_secs=20,
+            flapping_stable_secs=5,
         ),
     )
 
@@ -93,7 +97,6 @@ class World:
         )
         self._chance = plan.another_chance()
         self._config = config_of(plan)
-        self._announcer = Announcer("http://alertd.example", timing=self._config.notify.timing)
         self.last: Core | None = None
         """The parts of the last life, when it is over."""
 
@@ -150,9 +153,14 @@ class World:
         died = True
         try:
             async with open_store(self.path, blocking=Inline()) as store:
+                announcer = Announcer(
+                    "http://alertd.example",
+                    timing=self._config.notify.timing,
+                    policy=await load_policy(store, self._config),
+                )
                 recovered = await recover(
                     store,
-                    self._announcer,
+                    announcer,
                     snapshots=snapshots_folder(store.path),
                     new_state=partial(new_state, self._config),
                     on_progress=lambda phrase: None,
@@ -163,7 +171,7 @@ class World:
                     store,
                     recovered,
                     await store.rules.all(),
-                    self._announcer,
+                    announcer,
                     self.receivers,
                     Clock(not_before_us=recovered.received_us, wall_us=wall_us),
                     self._config,

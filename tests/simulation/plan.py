@@ -118,6 +118,8 @@ class Plan:
     is_calm: bool
     """Nothing fails in it: no disk, no receiver, no crash."""
     collapses: bool
+    flapping_changes: int
+    """More make a series flap; 0 for never."""
     """Whether an incident that ended before it could be told is told in one message."""
     group_interval_s: float
     chance: Random = field(compare=False)
@@ -133,6 +135,7 @@ def draw_plan(seed: int) -> Plan:
     random = Random(seed)  # noqa: S311  # not a secret
     is_calm = random.random() < 0.15
     collapses, group_interval_s = random.random() < 0.5, random.choice((0.0, 1.0, 4.0))
+    flapping_changes = random.choice((0, 0, 3, 8))
     is_tidy = random.random() < 0.3  # nothing comes later than the allowed lateness
     rules = tuple(
         draw_rule(random, f"fixed {number}") for number in range(random.choice((1, 2, 2, 3)))
@@ -141,7 +144,9 @@ def draw_plan(seed: int) -> Plan:
     for _ in range(random.randrange(8, 30)):
         wait_s = random.choice((0.0, 0.0, 0.01, 0.2, 0.5, 1.0, 2.5))
         steps.append((wait_s, _draw_step(random, steps, is_calm=is_calm, is_tidy=is_tidy)))
-    return Plan(seed, rules, tuple(steps), is_calm, collapses, group_interval_s, random)
+    return Plan(
+        seed, rules, tuple(steps), is_calm, collapses, flapping_changes, group_interval_s, random
+    )
 
 
 def _draw_step(

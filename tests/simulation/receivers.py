@@ -106,7 +106,7 @@ class Receivers:
         await trio.sleep(self.random.choice((0.0, 0.01, 0.3)))
         match mood:
             case Mood.DOWN:
-                return Retryable("connection refused")
+                return Retryable("connection refused", was_refused=True)
             case Mood.DEAF:
                 await trio.sleep(10)
                 return Retryable("no answer within 10 s")

@@ -139,6 +139,6 @@ async def test_a_page_that_is_not_taken_is_the_last(
     receiver.script = [Answer(), Answer(503), Answer(400)]
     views = [incident(id=name, group_labels={"host": name}) for name in "abc"]
     outcome = await channel.resend(pages(*([view] for view in views)))
-    assert outcome == Retryable("127.0.0.1 answered 503")
+    assert outcome == Retryable("127.0.0.1 answered 503", was_refused=True)
     assert len(receiver.received) == 2
     assert await channel.send(message()) == Permanent("127.0.0.1 answered 400")

@@ -130,7 +130,8 @@ async def test_every_attempt_has_the_same_message_id() -> None:
         receiver.answer_data = ["451 4.3.0 try again later"]
         channel = channel_to(receiver.port)
         first = await channel.send(message())
-        assert first == Retryable("127.0.0.1 answered 451 4.3.0 try again later")
+        reason = "127.0.0.1 answered 451 4.3.0 try again later"
+        assert first == Retryable(reason, was_refused=True)
         assert await channel.send(message()) == Delivered()
         await arrived(receiver)
     assert receiver.mails[0].message["Message-ID"] == f"<{KEY}@example.org>"
@@ -258,7 +259,8 @@ async def test_all_recipients_refused_is_tried_again_if_one_may_be_taken_later(
 
 async def test_nobody_listening_is_tried_again() -> None:
     outcome = await channel_to(closed_port()).send(message())
-    assert outcome == Retryable("cannot talk to 127.0.0.1: Connection refused")
+    reason = "cannot talk to 127.0.0.1: Connection refused"
+    assert outcome == Retryable(reason, was_refused=True)
 
 
 async def test_a_server_that_stalls_is_left_at_the_deadline_and_its_thread_ends() -> None:

@@ -151,7 +151,7 @@ async def test_slacks_error_code_is_in_the_reason_and_nothing_else_of_its_reply(
         Permanent("127.0.0.1 answered 400 (invalid_blocks)"),
         Permanent("127.0.0.1 answered 404 (no_service)"),
         Permanent("127.0.0.1 answered 403"),
-        Retryable("127.0.0.1 answered 429 (rate_limited)", 30.0),
+        Retryable("127.0.0.1 answered 429 (rate_limited)", 30.0, was_refused=True),
     ]
 
 

@@ -142,14 +142,14 @@ async def test_a_receipt_that_is_none_of_slacks_is_not_used(
     [
         (
             says(429, {"Retry-After": "30"}, ok=False, error="ratelimited"),
-            Retryable("127.0.0.1 answered 429 (ratelimited)", 30),
+            Retryable("127.0.0.1 answered 429 (ratelimited)", 30, was_refused=True),
         ),
         (
             says(200, {"Retry-After": "7"}, ok=False, error="ratelimited"),
             Retryable("Slack refused it: ratelimited", 7),
         ),
         (says(ok=False, error="internal_error"), Retryable("Slack refused it: internal_error")),
-        (says(503), Retryable("127.0.0.1 answered 503")),
+        (says(503), Retryable("127.0.0.1 answered 503", was_refused=True)),
         (says(ok=False, error="invalid_auth"), Permanent("Slack refused it: invalid_auth")),
         (
             says(ok=False, error="channel_not_found"),

@@ -116,6 +116,24 @@ def test_a_status_decides_whether_to_try_again(
         assert str(status) in outcome.reason
     if isinstance(outcome, Retryable):
         assert outcome.wait_s == 7.0
+        assert outcome.was_refused is (status in (408, 425, 429, 503)), "else it may be done"
+
+
+async def test_what_left_may_have_arrived_and_what_could_not_leave_has_not(
+    receiver: HttpReceiver, client: HttpClient
+) -> None:
+    receiver.script = [Answer(), Answer(drop=True), Answer(stall=True), Answer(drop=True)]
+    channel = channel_to(receiver.url(), client, timeout_s=0.2)
+    assert await channel.send(message()) == Delivered()
+    for _ in range(3):  # the first of these goes over the connection that is there already
+        outcome = await channel.send(message())
+        assert isinstance(outcome, Retryable)
+        assert not outcome.was_refused, outcome
+    # A server that never shakes hands has read nothing of the request.
+    tls = channel_to(receiver.url().replace("http:", "https:"), client, timeout_s=0.2)
+    outcome = await tls.send(message())
+    assert isinstance(outcome, Retryable)
+    assert outcome.was_refused, outcome
 
 
 async def test_retry_after_reaches_the_outcome(receiver: HttpReceiver, client: HttpClient) -> None:
@@ -159,7 +177,8 @@ async def test_a_connection_that_breaks_is_tried_again(
 async def test_nobody_listening_is_tried_again_and_named(client: HttpClient) -> None:
     url = f"http://127.0.0.1:{closed_port()}/{TOKEN}"
     outcome = await channel_to(url, client).send(message())
-    assert outcome == Retryable("cannot connect to 127.0.0.1: Connection refused")
+    reason = "cannot connect to 127.0.0.1: Connection refused"
+    assert outcome == Retryable(reason, was_refused=True)
 
 
 async def test_a_name_that_does_not_exist_is_tried_again(client: HttpClient) -> None:

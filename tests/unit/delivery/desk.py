@@ -49,12 +49,15 @@ class Desk:
     def at(self, seconds: float) -> None:
         self.now_us = START_US + round(seconds * S)
 
-    async def tell(self, transition: Transition) -> None:
-        """Record ``transition`` as found now."""
-        found = msgspec.structs.replace(transition, detected_us=self.now_us)
-        announcement = self.announcer.announce(found)
-        assert announcement is not None
-        await self.store.incidents.record([announcement], applied=1)
+    async def tell(self, *transitions: Transition) -> None:
+        """Record ``transitions`` as found now."""
+        announcements = []
+        for transition in transitions:
+            found = msgspec.structs.replace(transition, detected_us=self.now_us)
+            announcement = self.announcer.announce(found)
+            assert announcement is not None
+            announcements.append(announcement)
+        await self.store.incidents.record(announcements, applied=1)
 
     async def deliver(self) -> list[str]:
         """Look at what waits, send what is due, and return the kinds of what was told."""

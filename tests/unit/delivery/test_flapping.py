@@ -72,6 +72,20 @@ async def test_a_series_may_flap_again_and_is_reported_again(tmp_path: Path) -> 
         assert await flap(at, 6, start=36) == [*PAIR, *PAIR, "flapping"], "it counts anew"
 
 
+async def test_of_an_incident_that_is_found_when_it_is_over_the_beginning_is_reported(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, FLAPS) as at:
+        assert await flap(at, 4) == PAIR * 2
+        late = begin(2, at_us=at.now_us)
+        await at.tell(late, end(late, at_us=at.now_us))
+        assert await at.deliver() == ["flapping"]
+        view = msgspec.json.decode(at.sent[-1].parts[0][1], type=IncidentView)
+        assert view.state == "firing"
+        at.at(400)
+        assert await at.deliver() == ["resolved"]
+
+
 async def test_other_series_are_told_as_ever(tmp_path: Path) -> None:
     async with desk(tmp_path, FLAPS) as at:
         await flap(at, 10)

@@ -202,7 +202,9 @@ async def test_an_incident_that_ends_while_its_receiver_is_down_is_told_in_one_m
         ]
 
 
-async def test_what_has_not_ended_stays_in_the_message_that_failed(tmp_path: Path) -> None:
+async def test_what_has_not_ended_is_told_under_a_new_key_and_its_end_with_the_other(
+    tmp_path: Path,
+) -> None:
     short, long = begun(0), begun(1)
     async with open_store(tmp_path / "alertd.db") as store:
         await store.incidents.record([short, long], applied=1)
@@ -210,10 +212,64 @@ async def test_what_has_not_ended_stays_in_the_message_that_failed(tmp_path: Pat
         await store.outbox.settle([settled(message, DeliveryStatus.RETRY_PENDING, 0, next_s=5)])
         await store.incidents.record([ended(short, 3)], applied=2)
         (first,) = await deliver(store, 5)
-        assert first.id == message.id
-        assert len(first.parts) == 1
+        assert first.id != message.id, "another content, so another key"
+        assert (len(first.parts), first.attempts) == (1, 1)
         (second,) = await deliver(store, 10)
         assert [kind for kind, _ in second.parts] == ["firing", "resolved"]
+
+
+async def test_what_the_receiver_may_have_taken_is_sent_again_as_it_was(tmp_path: Path) -> None:
+    """It would be told twice if it came again under another key: with its end."""
+    life = begun(0)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([life], applied=1)
+        (message,) = await claim(store, 0)
+        lost = settled(message, DeliveryStatus.RETRY_PENDING, 0, next_s=5)
+        await store.outbox.settle([msgspec.structs.replace(lost, may_have_arrived=True)])
+        await store.incidents.record([ended(life, 3)], applied=2)
+        (again,) = await claim(store, 5)
+        assert (again.id, again.parts) == (message.id, message.parts)
+        await store.outbox.settle([settled(again, DeliveryStatus.RETRY_PENDING, 5, next_s=20)])
+        (again,) = await deliver(store, 20)
+        assert (again.id, again.parts) == (message.id, message.parts), "what is refused later too"
+        (end,) = await deliver(store, 21)
+        assert [kind for kind, _ in end.parts] == ["resolved"]
+
+
+@pytest.mark.parametrize("attempts", [0, 1])
+async def test_what_a_killed_process_was_sending_may_have_arrived(
+    tmp_path: Path, attempts: int
+) -> None:
+    life = begun(0)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([life], applied=1)
+        (message,) = await claim(store, 0)
+        if attempts:
+            refused = settled(message, DeliveryStatus.RETRY_PENDING, 0, next_s=1)
+            await store.outbox.settle([refused])
+            await claim(store, 1)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.outbox.take_up()
+        (again,) = await claim(store, 2)
+        await store.outbox.settle([settled(again, DeliveryStatus.RETRY_PENDING, 2, next_s=5)])
+        await store.incidents.record([ended(life, 3)], applied=2)
+        (again,) = await deliver(store, 5)
+        assert (again.id, again.parts) == (message.id, message.parts)
+
+
+async def test_what_waited_for_its_next_attempt_at_a_restart_may_still_collapse(
+    tmp_path: Path,
+) -> None:
+    life = begun(0)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([life], applied=1)
+        (message,) = await claim(store, 0)
+        await store.outbox.settle([settled(message, DeliveryStatus.RETRY_PENDING, 0, next_s=5)])
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.outbox.take_up()
+        await store.incidents.record([ended(life, 3)], applied=2)
+        (both,) = await deliver(store, 5)
+        assert [kind for kind, _ in both.parts] == ["firing", "resolved"]
 
 
 async def test_without_collapse_the_two_are_two_messages_in_order(tmp_path: Path) -> None:

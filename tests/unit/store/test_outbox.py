@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 
-from alertd.model import DeliveryStatus, Notification, Settlement, Target
+from alertd.model import Announcement, DeliveryStatus, Notification, Settlement, Target
+from alertd.store.outbox import DUE, NEXT_CHANNEL, NEXT_ENDPOINT
 from alertd.store.store import Store, open_store
 from alertd.store.timeline import TimelineEvent
 from tests.unit.store.store_samples import (
@@ -226,3 +228,53 @@ async def test_what_is_to_be_known_of_a_success_is_on_the_timeline(tmp_path: Pat
     assert detail is not None
     assert any("default words: why" in line.detail for line in detail.timeline)
     assert detail.item.notifications[0].last_error is None
+
+
+async def test_a_claim_never_walks_what_waits_for_a_receiver_that_is_full(tmp_path: Path) -> None:
+    """Each query of a claim is one look at an index, and sorts nothing."""
+    queries: list[tuple[str, tuple[str | int, ...], str]] = [
+        (NEXT_CHANNEL, ("a",), "(channel>?)"),
+        (NEXT_ENDPOINT, ("a", ""), "(channel=? AND <expr>>?)"),
+        (DUE, ("a", "", 0, "[]", 1), "(channel=? AND <expr>=? AND next_attempt_us<?)"),
+    ]
+
+    def plans(connection: apsw.Connection) -> list[list[str]]:
+        return [
+            [row[-1] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+            for sql, values, _ in queries
+        ]
+
+    async with open_store(tmp_path / "alertd.db") as store:
+        found = await store.writer.run("explain", plans)
+    for plan, (_, _, seeks) in zip(found, queries, strict=True):
+        assert plan[0].endswith(f"USING INDEX messages_due {seeks}")
+        assert not [step for step in plan if step.startswith("SCAN messages") or "TEMP" in step]
+
+
+def own_ids(announcement: Announcement) -> Announcement:
+    """Return it with notifications that have ids of their own for each endpoint."""
+    told = tuple(
+        msgspec.structs.replace(one, id=f"{one.id}/{one.target.endpoint}")
+        for one in announcement.notifications
+    )
+    return msgspec.structs.replace(announcement, notifications=told)
+
+
+async def test_receivers_are_found_one_after_the_other_and_each_gets_its_turn(
+    tmp_path: Path,
+) -> None:
+    hooks = [Target("WEBHOOK", f"https://hook-{n}.example/") for n in range(5)]
+    targets = (*hooks, Target("a"), Target("z"), SLACK)
+    async with open_store(tmp_path / "alertd.db") as store:
+        begun = [firing(START_US + n, targets=(target,)) for n in range(3) for target in targets]
+        await store.incidents.record([own_ids(one) for one in begun], applied=1)
+        for limit in (2, 5, 8, 24, 100):
+            full = set(targets[:-4])
+            some = await store.outbox.claim(LATER_US, limit=limit, exclude_targets=full)
+            assert {one.target for one in some} <= set(targets) - full
+            assert len(some) == min(limit, 3 * 4)
+        everybody = await store.outbox.claim(LATER_US, limit=100)
+        assert {one.target for one in everybody} == set(targets)
+        under_way = [one.id for one in everybody if one.target != SLACK]
+        rest = await store.outbox.claim(LATER_US, limit=1, exclude=under_way)
+        assert [one.target for one in rest] == [SLACK], "who waits is not hidden by who is served"
