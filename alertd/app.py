@@ -27,6 +27,7 @@ from alertd.delivery.live_channels import LiveChannels
 from alertd.delivery.notifier import load_policy
 from alertd.host_metrics import HostMetrics
 from alertd.http.app import make_app, make_express
+from alertd.http.gate import Gate
 from alertd.http.server import serve
 from alertd.http.services import Limits, Services
 from alertd.metrics import Metrics
@@ -102,7 +103,16 @@ class _Daemon:
         )
         rules = await store.rules.all()
         core = Core(store, recovered, rules, announcer, channels, clock, config, self._metrics)
-        reloader = Reloader(self._config_path, config, core.rulebook, channels)
+        server = config.server
+        gate = Gate(
+            config.auth.tokens,
+            self._metrics,
+            bind=server.bind,
+            is_loopback=server.is_loopback,
+            public_url=server.public_url,
+            allowed_hosts=server.allowed_hosts,
+        )
+        reloader = Reloader(self._config_path, config, core.rulebook, channels, gate)
         status = Status(
             store=store,
             pipeline=core.pipeline,
@@ -115,6 +125,7 @@ class _Daemon:
             metrics=self._metrics,
         )
         services = Services(
+            gate=gate,
             intake=core.intake,
             requests=core.requests,
             quarantine=store.quarantine,
@@ -129,8 +140,8 @@ class _Daemon:
             reloader=reloader,
             metrics=self._metrics,
             limits=Limits(
-                max_body_bytes=config.server.max_body_bytes,
-                max_events_per_request=config.server.max_events_per_request,
+                max_body_bytes=server.max_body_bytes,
+                max_events_per_request=server.max_events_per_request,
             ),
         )
         http = partial(

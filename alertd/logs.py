@@ -23,6 +23,8 @@ from alertd.channels.redact import UNREADABLE, redact_address, redact_url
 from alertd.config.settings import LoggingConfig
 
 REDACTED: Final = "[redacted]"
+AUDIT_LOGGER: Final = "alertd.audit"
+"""Whose lines are written whatever the level is."""
 MAX_DEPTH: Final = 6
 """How deep a field's value is looked into; what lies deeper is not shown."""
 
@@ -70,6 +72,7 @@ def configure(config: LoggingConfig, stream: TextIO | None = None) -> None:
     root.addHandler(handler)
     root.setLevel(max(level, logging.WARNING))
     logging.getLogger("alertd").setLevel(level)
+    logging.getLogger(AUDIT_LOGGER).setLevel(logging.INFO)
     logging.captureWarnings(True)
     structlog.configure(
         processors=[

@@ -112,6 +112,14 @@ class Metrics:
         self.connections_refused = self._counter(
             "http_connections_refused", "Connections told 503 because too many were open."
         )
+        self.requests_denied = self._counter(
+            "http_requests_denied",
+            "Requests not let in: host, origin, no_token, bad_token, scope, allowance, route.",
+            "reason",
+        )
+        self.token_events = self._counter(
+            "token_events", "Events sent, refused ones too, by the name of the token.", "token"
+        )
         self.connection_errors = self._counter(
             "http_connection_errors",
             "Connections that ended by an exception or because the client stopped reading.",

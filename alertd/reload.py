@@ -1,8 +1,8 @@
 """Reading the configuration again while the daemon runs.
 
-Owns what a reload changes: the rules from files and the channels. Everything else is read at
-start only, and a reload says so when it finds it changed. SIGHUP, ``POST /api/reload`` and a
-change on disk all come here, one at a time.
+Owns what a reload changes: the rules from files, the channels and the tokens. Everything else is
+read at start only, and a reload says so when it finds it changed. SIGHUP, ``POST /api/reload``
+and a change on disk all come here, one at a time.
 
 Invariant: a configuration with any mistake changes nothing, and so does a store that cannot
 write.
@@ -13,12 +13,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 import trio
 
 from alertd import sdnotify
+from alertd.access import Token
 from alertd.config.errors import ConfigError
 from alertd.config.files import ConfigFiles, Stamps
 from alertd.config.settings import Config, load
@@ -36,17 +37,31 @@ _READ_AT_START: Final = (
 log = structlog.get_logger(__name__)
 
 
+class Tokens(Protocol):
+    """Who may use the HTTP interface: ``http.gate.Gate``."""
+
+    def replace(self, tokens: tuple[Token, ...]) -> None:
+        """Know ``tokens`` from now on. Raises ``Conflict``, changing nothing."""
+        ...
+
+
 class Reloader:
     """Applies a configuration to the running daemon, and remembers which one it runs on."""
 
     def __init__(
-        self, path: Path, config: Config, rulebook: RuleBook, channels: LiveChannels
+        self,
+        path: Path,
+        config: Config,
+        rulebook: RuleBook,
+        channels: LiveChannels,
+        tokens: Tokens,
     ) -> None:
         self._path = path
         self._config = config
         self._config_at_start = config
         self._rulebook = rulebook
         self._channels = channels
+        self._tokens = tokens
         self._files = ConfigFiles(path)
         self._tried: Stamps = {}
         """The files as they were when they were last applied or refused."""
@@ -135,10 +150,12 @@ class Reloader:
         await trio.lowlevel.checkpoint_if_cancelled()
         self._channels.replace(config.channels)
         try:
+            self._tokens.replace(config.auth.tokens)
             with trio.CancelScope(shield=True):  # a client that leaves must not halve a reload
                 await self._take_rules(config)
         except AlertdError:
             self._channels.replace(before.channels)
+            self._tokens.replace(before.auth.tokens)
             raise
         self._config = config
         report = ReloadReport(
@@ -147,6 +164,10 @@ class Reloader:
                 {rule.spec.name: rule.spec for rule in config.rules},
             ),
             channels=_changes(before.channels, config.channels),
+            tokens=_changes(
+                {token.name: token for token in before.auth.tokens},
+                {token.name: token for token in config.auth.tokens},
+            ),
             at_next_start=tuple(
                 name
                 for name in _READ_AT_START

@@ -140,5 +140,7 @@ class ReloadReport(Struct, frozen=True, kw_only=True, rename="camel"):
     """Those that stand in files."""
     channels: Changes
     """Those that are configured."""
+    tokens: Changes
+    """Those that are configured."""
     at_next_start: tuple[str, ...]
     """Sections that are not as they were at start, and take effect at the next one only."""

@@ -17,6 +17,7 @@ from alertd.cli.events import events
 from alertd.cli.notify import notify
 from alertd.cli.route import route
 from alertd.cli.silence import silence
+from alertd.cli.token import token
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -34,5 +35,5 @@ def main() -> None:
     """Watch pushed events and tell people when something is wrong."""
 
 
-for command in (run, check, db, events, notify, route, silence, version):
+for command in (run, check, db, events, notify, route, silence, token, version):
     main.add_command(command)

@@ -1,30 +1,63 @@
 """How commands talk to a running daemon: over its HTTP interface, as anybody may.
 
-Owns the address, the deadline, and what is said when the daemon cannot be reached or refuses.
+Owns the address, the token, the deadline, and what is said when the daemon cannot be reached or
+refuses. A token comes from the environment or a file, never from an argument: arguments are to
+be seen in ``ps`` by everybody on the machine.
 """
 
 from __future__ import annotations
 
+import os
+import ssl
 import sys
-from typing import Any, Final, NoReturn
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, NoReturn, TypeVar
 
 import click
 import httpx
 import msgspec
 
+from alertd.channels.secret import SecretUnavailable, read_secret
+
 DEFAULT_URL: Final = "http://127.0.0.1:9470"
+TOKEN_VARIABLE: Final = "ALERTD_TOKEN"  # noqa: S105  # the name of a variable, not a secret
 TIMEOUT_S: Final = 10.0
 EXIT_REFUSED: Final = 3
 
-url_option = click.option(
-    "--url",
-    default=DEFAULT_URL,
-    envvar="ALERTD_URL",
-    show_default=True,
-    show_envvar=True,
-    metavar="URL",
-    help="Where the daemon listens.",
-)
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TOKEN_FILE: Final = "alertd.token_file"  # noqa: S105  # a key, not a secret
+_CA_FILE: Final = "alertd.ca_file"
+
+
+def daemon_options(command: F) -> F:
+    """Give ``command`` the options that say where the daemon is and how it is talked to."""
+    for option in (
+        _kept(
+            "--ca-file",
+            _CA_FILE,
+            envvar="ALERTD_CA_FILE",
+            help="PEM file of the authority behind an https:// URL.",
+        ),
+        _kept(
+            "--token-file",
+            _TOKEN_FILE,
+            envvar="ALERTD_TOKEN_FILE",
+            help=f"File with the token for a daemon that wants one; else ${TOKEN_VARIABLE}.",
+        ),
+        click.option(
+            "--url",
+            default=DEFAULT_URL,
+            envvar="ALERTD_URL",
+            show_default=True,
+            show_envvar=True,
+            metavar="URL",
+            help="Where the daemon listens.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def ask(url: str, method: str, path: str, body: object = None) -> Any:
@@ -32,14 +65,18 @@ def ask(url: str, method: str, path: str, body: object = None) -> Any:
 
     Any: JSON, of which each command knows the shape.
     """
+    headers = _authorization()
+    if body is not None:
+        headers["Content-Type"] = "application/json"
     try:
         answer = httpx.request(
             method,
             url.rstrip("/") + path,
             content=None if body is None else msgspec.json.encode(body),
-            headers={} if body is None else {"Content-Type": "application/json"},
+            headers=headers,
             timeout=TIMEOUT_S,
             trust_env=False,
+            verify=_trust(),
         )
     except httpx.InvalidURL as error:
         raise click.BadParameter(
@@ -55,6 +92,56 @@ def ask(url: str, method: str, path: str, body: object = None) -> Any:
         errors = document.get("errors") or [{"path": "", "message": document.get("detail", "")}]
         _fail([f"{error['path']} {error['message']}".strip() for error in errors])
     return document
+
+
+def _kept(name: str, place: str, **attributes: Any) -> Callable[[F], F]:
+    """Return an option for a file that ``ask`` finds, so that commands need not hand it on.
+
+    Any: what ``click.option`` takes.
+    """
+
+    def keep(context: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+        context.meta[place] = value
+
+    return click.option(
+        name,
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        show_envvar=True,
+        expose_value=False,
+        callback=keep,
+        **attributes,
+    )
+
+
+def _authorization() -> dict[str, str]:
+    """Return the header with the token, none if there is no token."""
+    file: Path | None = click.get_current_context().meta.get(_TOKEN_FILE)
+    is_set = TOKEN_VARIABLE in os.environ and file is None
+    try:
+        token = read_secret(
+            file=None if file is None else str(file),
+            env=TOKEN_VARIABLE if is_set else None,
+            environ=os.environ,
+        )
+    except SecretUnavailable as error:
+        _fail([str(error)])
+    if token is None:
+        return {}
+    if not token.reveal().isascii() or not token.reveal().isprintable():
+        _fail(["the token is not one: it has characters that no token has"])
+    return {"Authorization": f"Bearer {token.reveal()}"}
+
+
+def _trust() -> ssl.SSLContext | bool:
+    """Return whom an https:// URL must be vouched for by."""
+    file: Path | None = click.get_current_context().meta.get(_CA_FILE)
+    if file is None:
+        return True
+    try:
+        return ssl.create_default_context(cafile=file)
+    except (OSError, ValueError) as error:
+        _fail([f"--ca-file {file} cannot be read as a PEM file of certificates: {error}"])
 
 
 def _fail(lines: list[str]) -> NoReturn:

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from alertd.cli.daemon_api import ask, url_option
+from alertd.cli.daemon_api import ask, daemon_options
 from alertd.cli.lengths import length_s
 from alertd.cli.terminal import is_terminal
 from alertd.clock import format_us
@@ -82,7 +82,7 @@ def silence() -> None:
 @click.option("--for", "for_s", type=_Length(), required=True, metavar="TIME", help="30m, 2h, 7d.")
 @click.option("--comment", default="", metavar="TEXT", help="Why; it is shown with the incidents.")
 @click.option("--by", metavar="NAME", help="Who asks. Default: you.")
-@url_option
+@daemon_options
 def add(
     matchers: tuple[tuple[str, str], ...], for_s: int, comment: str, by: str | None, url: str
 ) -> None:
@@ -103,7 +103,7 @@ def add(
 
 @silence.command("list")
 @click.option("--all", "with_expired", is_flag=True, help="Those that are over, too.")
-@url_option
+@daemon_options
 def list_(with_expired: bool, url: str) -> None:
     """List silences, those that end last first."""
     found = ask(url, "GET", "/api/silences")["items"]
@@ -112,7 +112,7 @@ def list_(with_expired: bool, url: str) -> None:
 
 @silence.command()
 @click.argument("silence_id", metavar="ID")
-@url_option
+@daemon_options
 def expire(silence_id: str, url: str) -> None:
     """End a silence now; what still fires is told."""
     _show([ask(url, "DELETE", f"/api/silences/{silence_id}")])

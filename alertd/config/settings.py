@@ -10,23 +10,23 @@ Invariant: a ``Config`` that ``load`` returned can be run: nothing in it has to 
 from __future__ import annotations
 
 import glob
-import ipaddress
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
 
-from alertd.channels.check import url_problem
 from alertd.channels.config import ChannelConfig
+from alertd.config.auth import AuthConfig, read_auth
 from alertd.config.channels import read_channels
 from alertd.config.document import Document
 from alertd.config.errors import ConfigError
 from alertd.config.policy import read_routes, read_tables
 from alertd.config.rules import TomlRule, read_rules
+from alertd.config.section import Count, Days, Seconds, SecondsOrZero, Section
+from alertd.config.server import ServerConfig
 from alertd.errors import Problem
 from alertd.model import US_PER_S, Limits, Timing
 from alertd.notify.announce import DEFAULT_GROUP_BY
@@ -38,49 +38,8 @@ from alertd.rules import EMAIL, RuleSetting, seconds_to_us
 MAX_INCLUDED_FILES: Final = 1000
 MAX_LABEL_CHARS: Final = 100
 
-Bytes = Annotated[int, Meta(ge=1024, le=2**30)]
-Count = Annotated[int, Meta(ge=1, le=10_000_000)]
-Days = Annotated[float, Meta(ge=0.01, le=36_500)]
-Seconds = Annotated[float, Meta(ge=0.01, le=366 * 86_400)]
-SecondsOrZero = Annotated[float, Meta(ge=0, le=366 * 86_400)]
 
-
-class _Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the file; every key has a default."""
-
-    def problems(self) -> list[Problem]:
-        """Return what no single bound can say; paths are JSON pointers into the table."""
-        return []
-
-
-class ServerConfig(_Section, frozen=True, kw_only=True):
-    """``[server]``: the HTTP listener."""
-
-    bind: str = "127.0.0.1:9470"
-    """``host:port`` or ``[ipv6]:port``; port 0 lets the kernel choose."""
-    public_url: str | None = None
-    """The address at which people reach the daemon; default ``http://`` and ``bind``."""
-    max_body_bytes: Bytes = 8 * 1024 * 1024
-    max_events_per_request: Count = 10_000
-    max_connections: Count = 1000
-    keep_alive_timeout_secs: Seconds = 75
-    send_timeout_secs: Seconds = 30
-    shutdown_grace_secs: SecondsOrZero = 5
-
-    @property
-    def base_url(self) -> str:
-        """The base of links in notifications, without a slash at its end."""
-        return (self.public_url or f"http://{self.bind}").rstrip("/")
-
-    def problems(self) -> list[Problem]:
-        """Return what is wrong with the addresses."""
-        problems = [Problem("/bind", message)] if (message := _bind_problem(self.bind)) else []
-        if self.public_url is not None and (message := url_problem(self.public_url)):
-            problems.append(Problem("/public_url", message))
-        return problems
-
-
-class StoreConfig(_Section, frozen=True, kw_only=True):
+class StoreConfig(Section, frozen=True, kw_only=True):
     """``[store]``: the SQLite database."""
 
     path: str | None = None
@@ -133,7 +92,7 @@ class StoreConfig(_Section, frozen=True, kw_only=True):
         return problems
 
 
-class EngineConfig(_Section, frozen=True, kw_only=True):
+class EngineConfig(Section, frozen=True, kw_only=True):
     """``[engine]``: what is admitted and kept in memory."""
 
     max_future_skew_secs: SecondsOrZero = 60
@@ -162,7 +121,7 @@ class EngineConfig(_Section, frozen=True, kw_only=True):
         )
 
 
-class NotifyConfig(_Section, frozen=True, kw_only=True):
+class NotifyConfig(Section, frozen=True, kw_only=True):
     """``[notify]``: how long and how often a notification is tried, and how many at a time."""
 
     retry_first_secs: Seconds = 1
@@ -219,7 +178,7 @@ class NotifyConfig(_Section, frozen=True, kw_only=True):
         return problems
 
 
-class LoggingConfig(_Section, frozen=True, kw_only=True):
+class LoggingConfig(Section, frozen=True, kw_only=True):
     """``[logging]``: what is written to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -227,7 +186,7 @@ class LoggingConfig(_Section, frozen=True, kw_only=True):
     """``auto`` is ``console`` on a terminal and ``json`` elsewhere."""
 
 
-class HostMetricsConfig(_Section, frozen=True, kw_only=True):
+class HostMetricsConfig(Section, frozen=True, kw_only=True):
     """``[host_metrics]``: events about this machine."""
 
     enabled: bool = False
@@ -243,6 +202,7 @@ class Config(Struct, frozen=True, kw_only=True):
     notify: NotifyConfig = NotifyConfig()
     logging: LoggingConfig = LoggingConfig()
     host_metrics: HostMetricsConfig = HostMetricsConfig()
+    auth: AuthConfig = AuthConfig()
     channels: dict[str, ChannelConfig] = msgspec.field(default_factory=dict)
     rules: tuple[TomlRule, ...] = ()
     route: tuple[RouteSpec, ...] = ()
@@ -263,7 +223,7 @@ class Config(Struct, frozen=True, kw_only=True):
         )
 
 
-SECTIONS: Final[Mapping[str, type[_Section]]] = {
+SECTIONS: Final[Mapping[str, type[Section]]] = {
     "server": ServerConfig,
     "store": StoreConfig,
     "engine": EngineConfig,
@@ -272,7 +232,7 @@ SECTIONS: Final[Mapping[str, type[_Section]]] = {
     "host_metrics": HostMetricsConfig,
 }
 
-_MAIN_ONLY: Final = {"include": None, "route": None, "mute": None, "inhibit": None}
+_MAIN_ONLY: Final = {"include": None, "auth": None, "route": None, "mute": None, "inhibit": None}
 _INCLUDABLE: Final = {"channels": None, "rules": None}
 
 
@@ -286,6 +246,10 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     main.refuse_unknown((), main.table, {**SECTIONS, **_INCLUDABLE, **_MAIN_ONLY})
     # Any: each section has its own type; ``Config`` is built from them by name.
     sections: dict[str, Any] = {name: _section(main, name) for name in SECTIONS}
+    problems_before = main.problem_count
+    auth = read_auth(main, environ)
+    if main.problem_count == problems_before and not auth.tokens:
+        _check_reach(main, sections["server"])
     _check_queue(main, sections["server"], sections["engine"])
     mute = read_tables(main, "mute", MuteSpec)
     inhibit = read_tables(main, "inhibit", InhibitSpec)
@@ -299,6 +263,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         raise ConfigError(problems)
     return Config(
         **sections,
+        auth=auth,
         channels=channels,
         rules=rules,
         route=route,
@@ -308,7 +273,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     )
 
 
-def _section(main: Document, name: str) -> _Section:
+def _section(main: Document, name: str) -> Section:
     """Return one section; what is wrong in it is noted, and the default stands in."""
     section = SECTIONS[name]
     table = main.subtable((name,), main.table.get(name, {}))
@@ -329,6 +294,17 @@ def _check_queue(main: Document, server: ServerConfig, engine: EngineConfig) -> 
             "expected at least server.max_events_per_request "
             f"({server.max_events_per_request}), or a full request would never fit, "
             f"got {engine.max_queue_events}",
+        )
+
+
+def _check_reach(main: Document, server: ServerConfig) -> None:
+    """Refuse an address that others can reach: without tokens, whoever does may do anything."""
+    is_address = not any(problem.path == "/bind" for problem in server.problems())
+    if is_address and not server.is_loopback:
+        main.refuse(
+            ("server", "bind"),
+            "expected a loopback address (127.0.0.1, [::1], localhost) as long as there is no "
+            f"[[auth.tokens]], got {server.bind!r}; `alertd token new` makes a token",
         )
 
 
@@ -374,27 +350,3 @@ def _label_problem(name: str, earlier: Sequence[str]) -> str | None:
     if not name.strip() or not name.isprintable() or len(name) > MAX_LABEL_CHARS:
         return f"expected the name of a label, of 1 to {MAX_LABEL_CHARS} printable characters"
     return f"expected each name once, got {name!r} again" if name in earlier else None
-
-
-def _bind_problem(bind: str) -> str | None:
-    """Return why ``bind`` cannot be listened on, None if it can."""
-    try:
-        parts = urlsplit(f"//{bind}")
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if host is None or port is None or "@" in bind or parts.netloc != bind:
-        return f"expected host:port, like 127.0.0.1:9470 or [::1]:9470, got {bind!r}"
-    if not _is_loopback(host):
-        return (
-            f"expected a loopback address (127.0.0.1, [::1], localhost), got {bind!r}: there is "
-            "no authentication yet; to be reached from elsewhere, put a proxy that has it in front"
-        )
-    return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

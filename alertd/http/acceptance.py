@@ -14,6 +14,7 @@ remembered, so the key can be used again for a mended one.
 from __future__ import annotations
 
 from alertd.http.decode import EventDecoder, MediaType
+from alertd.http.gate import Caller
 from alertd.http.services import Intake, RequestKeys
 from alertd.http.wire import MAX_ERRORS, EventReceipt, encode, error_items
 from alertd.ingest.idempotency import MAX_KEY_CHARS, identify
@@ -29,29 +30,43 @@ class Acceptance:
         self._decoder = EventDecoder(intake.registry, max_events=max_events)
 
     async def accept(
-        self, body: bytes, media_type: MediaType, *, atomic: bool = False, key: str | None = None
+        self,
+        body: bytes,
+        media_type: MediaType,
+        caller: Caller,
+        *,
+        atomic: bool = False,
+        key: str | None = None,
     ) -> bytes:
         """Store the events in ``body`` and return the receipt, JSON, once that is durable.
 
-        Raises what ``EventDecoder.decode``, ``Intake.submit`` and ``RequestKeys.answer_once``
-        raise. A caller that is cancelled gives up the receipt only: what was handed in is stored.
+        They are charged to ``caller``, unless they were sent before under their key. Raises what
+        ``EventDecoder.decode``, ``Intake.submit`` and ``RequestKeys.answer_once`` raise. A caller
+        that is cancelled gives up the receipt only: what was handed in is stored.
         """
         if key is None:
-            return await self._accept(body, media_type, atomic=atomic)
+            return await self._accept(body, media_type, caller, atomic=atomic)
         request_id = identify(key, media_type.value.encode(), b"atomic" if atomic else b"", body)
         answer = Answer(request_id, _encode_receipt)
 
         async def accept() -> bytes:
-            return await self._accept(body, media_type, atomic=atomic, answer=answer)
+            return await self._accept(body, media_type, caller, atomic=atomic, answer=answer)
 
         return await self._requests.answer_once(request_id, accept)
 
     async def _accept(
-        self, body: bytes, media_type: MediaType, *, atomic: bool, answer: Answer | None = None
+        self,
+        body: bytes,
+        media_type: MediaType,
+        caller: Caller,
+        *,
+        atomic: bool,
+        answer: Answer | None = None,
     ) -> bytes:
         # From here to the intake nothing awaits, so receive times never decrease.
         received_us = self._intake.now_us()
         draft = self._decoder.decode(body, media_type, received_us)
+        caller.charge(len(draft.series_ids) + draft.rejected)
         receipt = await self._intake.submit(draft, received_us, atomic=atomic, answer=answer)
         return _encode_receipt(receipt)
 

@@ -7,16 +7,18 @@
 from __future__ import annotations
 
 import time
-from http import HTTPStatus
 from typing import Final
+from urllib.parse import urlsplit
 
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
 from alertd.http import compression, problem, routes
+from alertd.http.audit import audited
 from alertd.http.docs import DocsRoutes
 from alertd.http.events import EventRoutes, acceptance_of
 from alertd.http.express import Express
+from alertd.http.gate import Ask, Denial, Forbidden, Gate
 from alertd.http.hardening import HardenedQuart
 from alertd.http.incidents import IncidentRoutes
 from alertd.http.notifications import NotificationRoutes
@@ -37,10 +39,10 @@ def make_app(services: Services) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = services.limits.max_body_bytes
     handlers = _handlers(services)
     for route in ROUTES:
-        handler = handlers[route.operation]
+        handler = audited(route, handlers[route.operation])
         app.add_url_rule(route.path, route.operation, handler, methods=[route.method])
     _count_requests(app, services.metrics)
-    _deny_what_is_in_no_table(app)
+    _guard(app, services.gate)
     problem.register(app)
     compression.register(app)
     return app
@@ -49,7 +51,10 @@ def make_app(services: Services) -> QuartTrio:
 def make_express(services: Services) -> Express:
     """Return what takes plain requests past the application."""
     return Express(
-        acceptance_of(services), services.metrics, max_body_bytes=services.limits.max_body_bytes
+        acceptance_of(services),
+        services.gate,
+        services.metrics,
+        max_body_bytes=services.limits.max_body_bytes,
     )
 
 
@@ -73,15 +78,35 @@ def _handlers(services: Services) -> Handlers:
     }
 
 
-def _deny_what_is_in_no_table(app: QuartTrio) -> None:
-    """Refuse requests for a route that somebody added past the table."""
+def _guard(app: QuartTrio, gate: Gate) -> None:
+    """Let nobody in who may not, and to nothing that is not in the table."""
 
-    async def deny() -> Response | None:
-        if request.url_rule is None or routes.find(request.endpoint) is not None:
-            return None
-        return problem.reply(HTTPStatus.FORBIDDEN, "this resource has no entry in the table")
+    async def let_in() -> None:
+        ask = _ask()
+        route = routes.find(request.endpoint)
+        if route is None and request.url_rule is not None:
+            raise Forbidden(Denial.ROUTE, "this resource has no entry in the table of routes")
+        if route is None or (request.method == "OPTIONS" and route.scope is not None):
+            gate.acquaint(ask)
+        else:
+            g.caller = gate.admit(ask, route)
 
-    app.before_request(deny)
+    app.before_request(let_in)
+
+
+def _ask() -> Ask:
+    headers = request.headers
+    host, target = headers.get("Host"), request.scope["path"]
+    if not target.startswith("/"):
+        host = urlsplit(target).netloc  # which counts then, and not the header (RFC 9112, 3.2.2)
+    return Ask(
+        request.method,
+        host,
+        headers.get("Authorization"),
+        headers.get("Origin"),
+        headers.get("Sec-Fetch-Site"),
+        request.remote_addr,
+    )
 
 
 def _count_requests(app: QuartTrio, metrics: Metrics) -> None:

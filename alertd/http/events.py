@@ -9,7 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-from quart import Response, request
+from quart import Response, g, request
 
 from alertd.errors import Problem
 from alertd.http.acceptance import Acceptance, is_key
@@ -40,7 +40,7 @@ class EventRoutes:
         parameters.check()
         key = _idempotency_key()
         body, media_type = await read_body(MediaType)
-        reply = await self._acceptance.accept(body, media_type, atomic=atomic, key=key)
+        reply = await self._acceptance.accept(body, media_type, g.caller, atomic=atomic, key=key)
         return Response(reply, HTTPStatus.ACCEPTED.value, content_type="application/json")
 
 

@@ -7,8 +7,9 @@ first event is looked at; here it costs a tenth of that.
 Owns which requests are plain and the form of their replies. Plain is what leaves nothing to
 interpret: the head has come in one piece, every header line is well-formed ASCII, and none of
 them asks for anything (no ``Transfer-Encoding``, ``Expect``, ``Upgrade``, ``Content-Encoding``,
-no ``Connection`` but keep-alive). Whatever is not plain, malformed requests included, is left
-to the HTTP library, untouched; so nothing is refused here for its form.
+no ``Connection`` but keep-alive), and the gate knows who sends it. Whatever is not plain,
+malformed requests and strangers' included, is left to the HTTP library, untouched; so nothing
+is refused here for its form or its sender.
 
 Invariant: a plain request gets the status, the body and the headers that it would get from the
 web framework. What a body means is ``acceptance.py``'s, reading and sending ``connection.py``'s.
@@ -27,6 +28,7 @@ from alertd.http import problem
 from alertd.http.acceptance import Acceptance, is_key
 from alertd.http.decode import MediaType
 from alertd.http.events import KEY_HEADER
+from alertd.http.gate import Ask, Gate
 from alertd.http.routes import PUSH_EVENTS
 from alertd.http.services import Metrics
 
@@ -38,7 +40,9 @@ _MAX_LENGTH_DIGITS: Final = 12
 _HEADER_LINE = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~](?:[ -~\t]*[!-~])?)?)[ \t]*"
 )
-_OBSERVED: Final = frozenset({"host", "content-length", "content-type", KEY_HEADER.lower()})
+_OBSERVED: Final = frozenset(
+    {"host", "content-length", "content-type", "authorization", KEY_HEADER.lower()}
+)
 """Headers that mean something here, so that being there twice means something too."""
 _NOT_PLAIN: Final = frozenset(
     {
@@ -49,6 +53,8 @@ _NOT_PLAIN: Final = frozenset(
         "te",
         "trailer",
         "http2-settings",
+        "origin",
+        "sec-fetch-site",
     }
 )
 _MEDIA_TYPES: Final = {
@@ -67,13 +73,18 @@ class PlainRequest(NamedTuple):
     media_type: MediaType
     key: str | None
     """Its Idempotency-Key."""
+    ask: Ask
+    """What the gate wants to know."""
 
 
 class Express:
     """Recognises plain requests and answers them."""
 
-    def __init__(self, acceptance: Acceptance, metrics: Metrics, *, max_body_bytes: int) -> None:
+    def __init__(
+        self, acceptance: Acceptance, gate: Gate, metrics: Metrics, *, max_body_bytes: int
+    ) -> None:
         self._acceptance = acceptance
+        self._gate = gate
         self._metrics = metrics
         self._max_body_bytes = max_body_bytes
         self._seconds = metrics.request_seconds.labels(_PATH)
@@ -82,13 +93,18 @@ class Express:
     def recognise(self, data: bytes) -> PlainRequest | None:
         """Return the head of the request that ``data`` begins with, None unless it is plain."""
         request = read_plain(data)
-        return request if request and request.body_bytes <= self._max_body_bytes else None
+        if request is None or request.body_bytes > self._max_body_bytes:
+            return None
+        return request if self._gate.would_admit(request.ask, PUSH_EVENTS) else None
 
     async def answer(self, request: PlainRequest, body: bytes, *, close: bool) -> bytes:
         """Take the events in ``body`` and return the reply; with ``close`` it announces the end."""
         began_s = time.perf_counter()
         try:
-            receipt = await self._acceptance.accept(body, request.media_type, key=request.key)
+            caller = self._gate.admit(request.ask, PUSH_EVENTS)
+            receipt = await self._acceptance.accept(
+                body, request.media_type, caller, key=request.key
+            )
         except Exception as error:
             refusal = problem.of_exception(error, _METHOD, _PATH)
             self._metrics.requests.labels(_METHOD, _PATH, refusal.status.value).inc()
@@ -140,7 +156,8 @@ def _read_head(head: bytes) -> PlainRequest | None:
     )
     if not is_plain or media_type is None:
         return None
-    return PlainRequest(len(head), int(length), media_type, key)
+    ask = Ask(_METHOD, fields["host"], fields.get("authorization"))
+    return PlainRequest(len(head), int(length), media_type, key, ask)
 
 
 def _refuse(refusal: problem.ProblemReply, *, close: bool) -> bytes:

@@ -76,7 +76,7 @@ class HardenedQuart(QuartTrio):
     async def make_default_options_response(self) -> Response:
         """Answer ``OPTIONS``: what the resource takes, and no body."""
         allowed = await super().make_default_options_response()
-        return Response(status=204, headers={"Allow": ", ".join(sorted(allowed.allow))})
+        return Response(b"", 204, headers={"Allow": ", ".join(sorted(allowed.allow))})
 
 
 def _names_a_path(target: str) -> bool:

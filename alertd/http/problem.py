@@ -36,6 +36,7 @@ from alertd.errors import (
     VersionMismatch,
 )
 from alertd.http.event_input import TooManyEvents
+from alertd.http.gate import Denied, Forbidden, Misdirected, Unauthorized
 from alertd.http.inflate import INFLATE
 from alertd.http.query import InvalidParameters
 from alertd.http.strict import Undecodable
@@ -66,6 +67,9 @@ class ProblemBody(
 
 _STATUS_OF: Final[Sequence[tuple[type[AlertdError], HTTPStatus]]] = (
     # The first that fits counts, so subclasses stand before their bases.
+    (Misdirected, HTTPStatus.MISDIRECTED_REQUEST),
+    (Unauthorized, HTTPStatus.UNAUTHORIZED),
+    (Forbidden, HTTPStatus.FORBIDDEN),
     (Undecodable, HTTPStatus.BAD_REQUEST),
     (InvalidParameters, HTTPStatus.BAD_REQUEST),
     (TooManyEvents, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
@@ -114,9 +118,7 @@ def of_exception(error: Exception, method: str, route: str | None) -> ProblemRep
     """Return what a client is told about ``error``; what is not ours is logged."""
     for error_type, status in _STATUS_OF:
         if isinstance(error, error_type):
-            return render(
-                status, _detail(error), problems=_placed(error), headers=_retry_after(error)
-            )
+            return render(status, _detail(error), problems=_placed(error), headers=_headers(error))
     error_id = str(uuid.uuid4())
     _log.error("request_failed", error_id=error_id, method=method, route=route, exc_info=error)
     detail = f"an unexpected error; the log names it {error_id}"
@@ -166,7 +168,9 @@ def _in_file(mistake: ConfigProblem) -> Problem:
     return Problem(place, f"{mistake.key}: {mistake.message}" if mistake.key else mistake.message)
 
 
-def _retry_after(error: AlertdError) -> dict[str, str]:
+def _headers(error: AlertdError) -> dict[str, str]:
+    if isinstance(error, Denied) and error.challenge is not None:
+        return {"WWW-Authenticate": error.challenge}
     if isinstance(error, Overloaded):
         return {"Retry-After": str(error.retry_after_s)}
     return retry_after_store() if isinstance(error, StoreUnavailable) else {}

@@ -14,6 +14,7 @@ from msgspec import Struct
 from prometheus_client import Counter, Histogram
 
 from alertd.http.event_input import SeriesLookup
+from alertd.http.gate import Gate
 from alertd.ingest.idempotency import RequestId
 from alertd.ingest.intake import Answer, Draft, Receipt
 from alertd.model import IncidentSeries
@@ -223,6 +224,7 @@ class Limits:
 class Services:
     """Everything behind the routes."""
 
+    gate: Gate
     intake: Intake
     requests: RequestKeys
     quarantine: Quarantine

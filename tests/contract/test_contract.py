@@ -11,13 +11,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+from alertd.access import new_token, written_hash
 from tests.e2e.daemon import Daemon
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 TIMEOUT_S = 300
 
-CONFIG = """
+TOKEN = new_token()
+CONFIG = f"""
+[[auth.tokens]]
+name = "schemathesis"
+scopes = ["admin"]
+hash = "{written_hash(TOKEN)}"
 [notify]
 max_age_secs = 1
 [channels.unreachable]
@@ -44,10 +50,12 @@ def give_it_something_to_show(daemon: Daemon) -> None:
 
 def test_every_answer_is_as_the_document_says(tmp_path: Path) -> None:
     with Daemon(tmp_path, CONFIG) as daemon:
+        daemon.client.headers["Authorization"] = f"Bearer {TOKEN}"
         give_it_something_to_show(daemon)
         command = [
             *(sys.executable, "-m", "schemathesis.cli"),
             *("--config-file", str(HERE / "schemathesis.toml"), "run", "--no-color"),
+            *("--header", f"Authorization: Bearer {TOKEN}"),
             f"{daemon.url}/openapi.json",
         ]
         ran = subprocess.run(

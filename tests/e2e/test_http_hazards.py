@@ -99,7 +99,7 @@ class Server:
 def start_server(directory: Path, **limits: float) -> Iterator[Server]:
     """Run a daemon with these fields of ``[server]`` and no work of its own in the background."""
     lines = [f"{name} = {value}" for name, value in limits.items()]
-    server_table = '[server]\nbind = "127.0.0.1:0"\n' + "\n".join(lines)
+    server_table = '[server]\nbind = "127.0.0.1:0"\nallowed_hosts = ["a"]\n' + "\n".join(lines)
     engine_table = "\n[engine]\nsnapshot_interval_secs = 3600\n"
     with Daemon(directory, server_table + engine_table, minimal="") as daemon:
         server = Server(daemon, int(daemon.url.rpartition(":")[2]))

@@ -23,6 +23,7 @@ from alertd.delivery.notifier import load_policy
 from alertd.errors import AlertdError, InvalidInput, NotFound, Overloaded, StoreUnavailable
 from alertd.http.acceptance import Acceptance
 from alertd.http.decode import MediaType
+from alertd.http.gate import anybody
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S
 from alertd.notify.announce import Announcer
@@ -288,7 +289,9 @@ class World:
             request.attempts += 1
             request.unanswered += 1
             try:
-                answer = await acceptance.accept(request.body, MediaType.JSON, key=request.key)
+                answer = await acceptance.accept(
+                    request.body, MediaType.JSON, anybody(), key=request.key
+                )
             except (Overloaded, StoreUnavailable) as error:
                 # Both promise that nothing was stored; but the end of the process says as much
                 # to those who wait for what it cannot know.

@@ -14,6 +14,7 @@ import structlog
 
 from alertd import logs
 from alertd.config.settings import LoggingConfig
+from alertd.http import audit
 
 SLACK = "https://hooks.slack.com/services/T0/B0/very-secret"
 
@@ -27,6 +28,7 @@ class Terminal(io.StringIO):
 def restored() -> Iterator[None]:
     """Leave logging as it was found."""
     root, ours = logging.getLogger(), logging.getLogger("alertd")
+    logging.getLogger(logs.AUDIT_LOGGER).setLevel(logging.NOTSET)
     handlers, levels = list(root.handlers), (root.level, ours.level)
     yield
     root.handlers[:] = handlers
@@ -174,3 +176,10 @@ def test_configuring_again_replaces_the_first_set_up() -> None:
     structlog.get_logger("alertd").error("once")
     assert first.getvalue() == ""
     assert len(lines(second)) == 1
+
+
+def test_the_log_of_changes_is_written_at_any_level() -> None:
+    stream = configured(io.StringIO(), level="error")
+    structlog.get_logger("alertd.http").warning("not this")
+    audit._log.info("audit", who="ann")
+    assert [(line["event"], line["who"]) for line in lines(stream)] == [("audit", "ann")]

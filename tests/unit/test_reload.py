@@ -17,6 +17,8 @@ from alertd.config.files import ConfigFiles
 from alertd.config.settings import load
 from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import Conflict, StoreUnavailable
+from alertd.http.gate import Gate
+from alertd.metrics import Metrics
 from alertd.reload import Reloader
 from alertd.reports import Changes
 from alertd.rulebook import RuleBook
@@ -36,6 +38,7 @@ CHANNEL = """
 type = "webhook"
 url = "{url}"
 """
+LOOPBACK = "127.0.0.1:9470"
 NOTHING = Changes((), (), ())
 
 
@@ -55,6 +58,7 @@ class World:
     reloader: Reloader
     rules: RuleBook
     channels: LiveChannels
+    gate: Gate
     parts: Parts
 
     def write(self, text: str, name: str = "alertd.toml") -> None:
@@ -66,7 +70,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(folder: Path, text: str) -> AsyncIterator[World]:
+async def world(folder: Path, text: str, bind: str = LOOPBACK) -> AsyncIterator[World]:
     path = folder / "alertd.toml"
     path.write_text(text, encoding="utf-8")
     config = load(path)
@@ -80,9 +84,10 @@ async def world(folder: Path, text: str) -> AsyncIterator[World]:
             lambda: RuleSetting(channels.names()),
             lambda rule_id: {},
         )
-        reloader = Reloader(path, config, rules, channels)
+        gate = Gate(config.auth.tokens, Metrics(), bind=bind, is_loopback=bind == LOOPBACK)
+        reloader = Reloader(path, config, rules, channels, gate)
         await reloader.start()
-        yield World(folder, reloader, rules, channels, parts)
+        yield World(folder, reloader, rules, channels, gate, parts)
         nursery.cancel_scope.cancel()
 
 
@@ -276,7 +281,7 @@ async def test_a_change_while_the_daemon_was_starting_is_noticed(
 ) -> None:
     async with world(tmp_path, rule("a")) as w:
         restarted = Reloader(
-            tmp_path / "alertd.toml", load(tmp_path / "alertd.toml"), w.rules, w.channels
+            w.folder / "alertd.toml", load(w.folder / "alertd.toml"), w.rules, w.channels, w.gate
         )
         w.write(rule("b") if found == "good" else "x = 1")
         with capture_logs() as lines:
@@ -298,3 +303,41 @@ def test_looking_never_fails(tmp_path: Path) -> None:
     path.unlink()
     path.mkdir()
     assert path in files.look()
+
+
+TOKEN = """
+[[auth.tokens]]
+name = "{name}"
+scopes = ["ingest"]
+hash = "sha256:{digit:064}"
+"""
+
+
+async def test_tokens_come_change_and_go(tmp_path: Path) -> None:
+    before = TOKEN.format(name="edited", digit=1) + TOKEN.format(name="gone", digit=2)
+    async with world(tmp_path, before) as w:
+        w.write(TOKEN.format(name="edited", digit=3) + TOKEN.format(name="new", digit=4))
+        report = await w.reloader.reload()
+        assert report.tokens == Changes(("new",), ("edited",), ("gone",))
+        assert w.gate.names() == {"edited", "new"}
+        assert report.at_next_start == ()
+
+
+async def test_the_last_token_cannot_go_from_a_daemon_that_others_reach(tmp_path: Path) -> None:
+    server = '[server]\nbind = "0.0.0.0:9470"\n'
+    async with world(tmp_path, server + TOKEN.format(name="t", digit=1), "0.0.0.0:9470") as w:
+        w.write(channel("new"))
+        with pytest.raises(Conflict, match=r"the last of \[\[auth.tokens\]\] cannot go"):
+            await w.reloader.reload()
+        assert w.gate.names() == {"t"}
+        assert w.channels.names() == set()
+
+
+async def test_a_store_that_cannot_write_leaves_the_tokens_as_they_were(tmp_path: Path) -> None:
+    async with world(tmp_path, TOKEN.format(name="t", digit=1)) as w:
+        w.write("".join(rule(f"rule {number}") for number in range(500)))
+        writer = w.parts.store.writer
+        await writer.run("fill", lambda c: c.pragma("max_page_count", c.pragma("page_count")))
+        with pytest.raises(StoreUnavailable):
+            await w.reloader.reload()
+        assert w.gate.names() == {"t"}

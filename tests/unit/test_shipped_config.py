@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from alertd.config.auth import TokenSpec
 from alertd.config.channels import CHANNEL_TYPES
 from alertd.config.settings import SECTIONS, Config, load
 from alertd.host_metrics import read, sample
@@ -45,6 +46,7 @@ def shown() -> dict[str, dict[str, Line]]:
 
 STRUCTS = {
     **SECTIONS,
+    "auth.tokens": TokenSpec,
     "channels.ops": CHANNEL_TYPES["webhook"],
     "channels.peer": CHANNEL_TYPES["alertmanager"],
     "channels.team": CHANNEL_TYPES["slack"],
@@ -73,9 +75,15 @@ def test_every_key_is_shown_and_no_other(table: str) -> None:
 def test_every_table_is_shown_and_no_other() -> None:
     assert shown().keys() == {"", *STRUCTS}
     assert shown()[""].keys() == {"include"}
-    assert SECTIONS.keys() | {"channels", "rules", "route", "mute", "inhibit", "include"} == set(
-        Config.__struct_fields__
-    )
+    assert SECTIONS.keys() | {
+        "auth",
+        "channels",
+        "rules",
+        "route",
+        "mute",
+        "inhibit",
+        "include",
+    } == set(Config.__struct_fields__)
 
 
 @pytest.mark.parametrize("table", STRUCTS)

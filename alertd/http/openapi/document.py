@@ -29,7 +29,7 @@ from alertd.http.openapi.operation import (
 )
 from alertd.http.openapi.schemas import Schema, describe
 from alertd.http.problem import CONTENT_TYPE, ProblemBody
-from alertd.http.routes import find
+from alertd.http.routes import Route, find
 
 _OPERATIONS: Final[Sequence[Operation]] = (
     *events.OPERATIONS,
@@ -57,6 +57,13 @@ are `application/problem+json` (RFC 9457) that say what to mend. Any `GET` can b
 `zstd`) for those who ask for it with `Accept-Encoding`.
 """
 
+_TOKEN: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "One of `[[auth.tokens]]`, whose scopes must have the operation's `x-scope`, or "
+    "`admin`. A daemon that has no tokens is reached from its own machine only, and asks for none.",
+}
+
 Json = dict[str, Any]  # Any: JSON
 
 
@@ -77,13 +84,15 @@ def make_document() -> Json:
         route = find(operation.name)
         assert route is not None, operation.name
         item = paths.setdefault(_template(route.path), {})
-        item[route.method.lower()] = _operation(operation, schema_of)
+        item[route.method.lower()] = _operation(operation, route, schema_of)
     return {
         "openapi": "3.1.1",
         "info": {"title": "alertd", "version": __version__, "description": _DESCRIPTION},
         "tags": [{"name": name, "description": note} for name, note in _TAGS.items()],
         "paths": paths,
+        "security": [{"token": []}],
         "components": {
+            "securitySchemes": {"token": _TOKEN},
             "schemas": dict(sorted(schemas.items())),
             "responses": {name_of(status): _error(status) for status in ERRORS},
         },
@@ -102,12 +111,16 @@ def _contents() -> Iterator[Content]:
             yield from reply.contents
 
 
-def _operation(operation: Operation, schema_of: Mapping[object, Schema]) -> Json:
+def _operation(operation: Operation, route: Route, schema_of: Mapping[object, Schema]) -> Json:
     described: Json = {
         "operationId": operation.name,
         "tags": [operation.tag],
         "summary": operation.summary,
     }
+    if route.scope is None:
+        described["security"] = []
+    else:
+        described["x-scope"] = route.scope.value
     if operation.note:
         described["description"] = operation.note
     if operation.parameters:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from alertd.http.openapi.operation import Operation
 from alertd.http.problem import ProblemBody
+from alertd.http.routes import find
 from alertd.http.wire import ErrorItem
 
 
@@ -47,6 +48,17 @@ ERRORS: Final[Mapping[HTTPStatus, ErrorKind]] = {
         "that there are not or that make no sense. Mend it; the same request fails again.",
         "/limt is an unknown parameter; did you mean 'limit'?",
         ErrorItem("/limt", "is an unknown parameter; did you mean 'limit'?"),
+    ),
+    HTTPStatus.UNAUTHORIZED: _kind(
+        HTTPStatus.UNAUTHORIZED,
+        "There is no token, or it is not one that the daemon knows.",
+        "a token is needed: send the header `Authorization: Bearer …`",
+        headers={"WWW-Authenticate": "What is wanted (RFC 6750)."},
+    ),
+    HTTPStatus.FORBIDDEN: _kind(
+        HTTPStatus.FORBIDDEN,
+        "The token may not do this, or the request comes from a web page of another site.",
+        "the token 'web-1' may not do this: it needs the scope 'write'",
     ),
     HTTPStatus.NOT_FOUND: _kind(
         HTTPStatus.NOT_FOUND,
@@ -82,6 +94,12 @@ ERRORS: Final[Mapping[HTTPStatus, ErrorKind]] = {
         "-H 'Content-Type: application/json'",
         headers={"Accept-Encoding": "The content encodings that are taken."},
     ),
+    HTTPStatus.MISDIRECTED_REQUEST: _kind(
+        HTTPStatus.MISDIRECTED_REQUEST,
+        "The header `Host` has a name that the daemon does not go by.",
+        "this is not 'alerts.example.org'; to be reached by that name, add it to "
+        "server.allowed_hosts",
+    ),
     HTTPStatus.UNPROCESSABLE_ENTITY: _kind(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The body can be read but not taken; `errors` says where and why, everything at once.",
@@ -90,7 +108,8 @@ ERRORS: Final[Mapping[HTTPStatus, ErrorKind]] = {
     ),
     HTTPStatus.TOO_MANY_REQUESTS: _kind(
         HTTPStatus.TOO_MANY_REQUESTS,
-        "More is sent than can be taken now. Nothing of this request was stored; send it again.",
+        "More is sent than can be taken now, or than the token may send. Nothing of this request "
+        "was stored; send it again.",
         "200000 events wait for their commit (engine.max_queue_events)",
         headers=RETRY_AFTER,
     ),
@@ -108,7 +127,12 @@ ERRORS: Final[Mapping[HTTPStatus, ErrorKind]] = {
 }
 """Every error, in the order of its status."""
 
-_OF_ALL: Final = (HTTPStatus.INTERNAL_SERVER_ERROR,)
+_OF_ALL: Final = (HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR)
+_OF_SCOPES: Final = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS,
+)
 _OF_BODIES: Final = (
     *(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -119,6 +143,9 @@ _OF_BODIES: Final = (
 def errors_of(operation: Operation) -> dict[HTTPStatus, str]:
     """Return when each error of ``operation`` comes, by status; an empty text says nothing more."""
     found = dict.fromkeys(_OF_ALL, "")
+    route = find(operation.name)
+    if route is not None and route.scope is not None:
+        found |= dict.fromkeys(_OF_SCOPES, "")
     if operation.body is not None:
         found |= dict.fromkeys(_OF_BODIES, "")
     found |= operation.refusals

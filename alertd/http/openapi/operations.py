@@ -98,14 +98,15 @@ OPERATIONS: Final = (
         name="reload",
         tag=_TAG,
         summary="Read the configuration again",
-        note="Rules and channels are applied; other sections wait for the next start. A body is "
-        "not looked at.",
+        note="Rules, channels and tokens are applied; other sections wait for the next start. A "
+        "body is not looked at.",
         replies=(
             reply(
                 ReloadReport,
                 ReloadReport(
                     rules=Changes(("CPU",), (), ()),
                     channels=Changes((), ("ops",), ()),
+                    tokens=Changes((), (), ("web-1",)),
                     at_next_start=("store",),
                 ),
                 "What changed.",

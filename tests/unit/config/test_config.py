@@ -139,7 +139,11 @@ MISTAKES = [
     # what is written, and the line of the report
     ("server = 1", "1: server: expected a table, got a whole number"),
     ("[stor]\nx = 1", "1: stor: unknown key; did you mean 'store'?"),
-    ("[auth]", "1: auth: unknown key; known are channels, engine, host_metrics, include, inhibit,"),
+    ("[aut]", "1: aut: unknown key; did you mean 'auth'?"),
+    ("[auth]\ntoken = 1", "2: auth.token: unknown key; did you mean 'tokens'?"),
+    ("auth = 1", "1: auth: expected a table, got a whole number"),
+    ("[auth.tokens]\nname = 1", "1: auth.tokens: expected an array of tables: write [[auth.tok"),
+    ('[server]\nallowed_hosts = ["http://a"]', "2: server.allowed_hosts[0]: expected a host name"),
     ("\n[server]\nbnd = 1", "3: server.bnd: unknown key; did you mean 'bind'?"),
     ("[server]\nbind = 9470", "2: server.bind: expected a string, got a whole number"),
     ('[server]\nbind = "9470"', "2: server.bind: expected host:port, like 127.0.0.1:9470 or"),

@@ -13,9 +13,11 @@ from quart import Response
 from quart_trio import QuartTrio
 from werkzeug.datastructures import Headers
 
+from alertd.access import Token
 from alertd.clock import Clock
 from alertd.errors import AlertdError
 from alertd.http.app import make_app, make_express
+from alertd.http.gate import Gate
 from alertd.http.openapi.operations import STATUS
 from alertd.http.services import Limits, Services
 from alertd.ingest.idempotency import AnsweredRequest, KeyedRequest, RequestKeys
@@ -112,7 +114,9 @@ class FixedReloader:
             raise self.failure
         nothing = Changes((), (), ())
         changed = Changes(("a rule",), (), ())
-        return ReloadReport(rules=changed, channels=nothing, at_next_start=("store",))
+        return ReloadReport(
+            rules=changed, channels=nothing, tokens=nothing, at_next_start=("store",)
+        )
 
 
 class MemoryRoad:
@@ -261,7 +265,7 @@ class Answer:
 class Site:
     """The application and what stands behind it. Must be made inside ``trio.run``."""
 
-    def __init__(self) -> None:
+    def __init__(self, *tokens: Token, **gate: Any) -> None:
         clock = Clock()
         self.now_us = clock.now_us
         self.log = MemoryLog()
@@ -290,7 +294,11 @@ class Site:
             max_future_skew_us=60 * US_PER_S,
             retention_us=30 * 86_400 * US_PER_S,
         )
+        self.gate = Gate(
+            tokens, self.metrics, **{"bind": "127.0.0.1:9470", "allowed_hosts": ("a",), **gate}
+        )
         self.services = Services(
+            gate=self.gate,
             intake=intake,
             requests=RequestKeys(
                 self.log,

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 from structlog.testing import capture_logs
 
-from alertd.errors import Conflict, InvalidInput, NotFound, Overloaded, Problem, StoreUnavailable
+from alertd.access import Scope, Token, digest_of
+from alertd.errors import Conflict, InvalidInput, NotFound, Problem, StoreUnavailable
 from alertd.http import strict
 from alertd.http.app import make_app
 from alertd.rules import RuleSpec
@@ -30,6 +31,8 @@ ERRORS = [
 BY_THE_TESTS_OF_CONNECTIONS = {408}
 """It takes a client that is slow."""
 
+AT_THE_GATE = {401, 403, 421, 429}
+
 BODIES: dict[str, Json] = {
     "pushEvents": {"metricName": "errors"},
     "createRule": MINIMAL,
@@ -41,7 +44,6 @@ BODIES: dict[str, Json] = {
 OF_PARTS: dict[int, Exception] = {
     409: Conflict("it does not fit"),
     422: InvalidInput([Problem("/x", "is wrong")]),
-    429: Overloaded("full", retry_after_s=1),
     500: RuntimeError("unexpected"),
     503: StoreUnavailable("down"),
 }
@@ -94,8 +96,23 @@ async def some_rule(site: Site, *, is_of_a_file: bool) -> str:
     return "of-a-file"
 
 
+async def at_the_gate(status: int, method: str, path: str) -> Answer:
+    """Ask an operation so that the gate refuses it with ``status``."""
+    used_up = {"max_requests_per_sec": 1e-9} if status == 429 else {}
+    scopes = [] if status == 403 else [Scope.ADMIN]
+    token = Token(name="t", scopes=frozenset(scopes), digest=digest_of(b"secret"), **used_up)
+    site, host = Site(token), "elsewhere" if status == 421 else "a"
+    if status == 401:
+        return await site.send(method, path, Host=host)
+    if status == 429:
+        await site.send(method, path, Host=host, Authorization="Bearer secret")
+    return await site.send(method, path, Host=host, Authorization="Bearer secret")
+
+
 async def answer_with(status: int, name: str, method: str, template: str) -> Answer:
     """Ask an operation so that it answers with ``status``."""
+    if status in AT_THE_GATE:
+        return await at_the_gate(status, method, re.sub(r"\{\w+\}", "no-such-id", template))
     site, path, body = Site(), re.sub(r"\{\w+\}", "no-such-id", template), BODIES.get(name, b"")
     if status in (409, 412, 422) and "{rule_id}" in template:
         rule_id = await some_rule(site, is_of_a_file=status == 409)

@@ -1,0 +1,93 @@
+"""``alertd token new``, and how commands show a token to a daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from click.testing import CliRunner
+
+from alertd.access import digest_of
+from alertd.cli import main
+from alertd.config.settings import load
+
+TOKEN = "a-token-of-more-than-32-characters-0"
+
+
+def test_what_is_printed_is_a_token_and_its_configuration(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        main, ["token", "new", "--name", 'we"b', "--scope", "read", "--scope", "write"]
+    )
+    assert result.exit_code == 0
+    token = result.stdout.strip()
+    (tmp_path / "alertd.toml").write_text(result.stderr)
+    (configured,) = load(tmp_path / "alertd.toml", {}).auth.tokens
+    assert configured.digest == digest_of(token.encode())
+    assert (configured.name, sorted(configured.scopes)) == ('we"b', ["read", "write"])
+    assert token not in result.stderr
+
+
+class Asked(HTTPServer):
+    """Notes the tokens that it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.shown: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        assert isinstance(self.server, Asked)
+        self.server.shown.append(self.headers["Authorization"])
+        body = b'{"items": []}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # theirs
+        """Stay silent."""
+
+
+@pytest.fixture
+def asked() -> Iterator[Asked]:
+    with Asked() as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_commands_show_the_token_of_a_file_else_of_the_environment(
+    asked: Asked, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text(f"{TOKEN}\n")
+    for arguments, environ, shown in (
+        ([], {}, None),
+        ([], {"ALERTD_TOKEN": TOKEN}, f"Bearer {TOKEN}"),
+        (["--token-file", f"{tmp_path}/token"], {"ALERTD_TOKEN": "other"}, f"Bearer {TOKEN}"),
+        ([], {"ALERTD_TOKEN_FILE": f"{tmp_path}/token"}, f"Bearer {TOKEN}"),
+    ):
+        result = CliRunner().invoke(
+            main, ["silence", "list", "--url", asked.url, *arguments], env=environ
+        )
+        assert result.exit_code == 0, result.output
+        assert asked.shown.pop() == shown
+
+
+def test_a_token_that_cannot_be_sent_is_not_repeated(asked: Asked) -> None:
+    result = CliRunner().invoke(
+        main, ["silence", "list", "--url", asked.url], env={"ALERTD_TOKEN": "s\xe9cret\n\nx"}
+    )
+    assert result.exit_code == 3
+    assert "the token is not one" in result.stderr
+    assert "cret" not in result.output
+    assert not asked.shown
