@@ -223,7 +223,7 @@ MISTAKES = [
         "4: channels.x.body: the template line 1: there is no variable 'nobody'",
     ),
     ("[channels.x]\ntype = 'slack'\nurl = 5", "3: channels.x.url: expected a string"),
-    ("[channels.x]\ntype = 'slack'", "1: channels.x.url: exactly one of url, url_file and url_env"),
+    ("[channels.x]\ntype = 'slack'", "1: channels.x.url: exactly one of url, url_file, "),
     (
         "[channels.x]\ntype = 'slack'\nurl_env = 'NO'",
         "3: channels.x.url_env: the environment variable",
