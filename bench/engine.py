@@ -27,7 +27,7 @@ _EVERY_US = 100_000
 _BEGIN_US = 1_750_000_000_000_000
 _FILL_ROUNDS = 50
 _MEASURED_ROUNDS = 30
-_QUIET, _HOT = 1e12, -1e12
+_QUIET, _HOT, _HOT_COUNT = 1e12, -1e12, 10
 
 _CASES = (
     (RuleType.SIMPLE_COUNT, "count"),
@@ -48,7 +48,8 @@ def measure() -> list[EngineFigures]:
     found = []
     batches = list(_batches(1000))
     for rule_type, aggregate in _CASES:
-        for traffic, threshold in (("quiet", _QUIET), ("hot", _HOT)):
+        hot = _HOT_COUNT if aggregate in ("count", "distinct") else _HOT
+        for traffic, threshold in (("quiet", _QUIET), ("hot", hot)):
             rule = _rule("watch", rule_type, aggregate, threshold, {})
             us_per_event = _time([rule], batches)[1]
             found.append(EngineFigures(f"{rule_type} {aggregate}", traffic, us_per_event))

@@ -30,8 +30,8 @@ _ON_NO_DATA = {
     OnNoData.ALERT: Level.BREACH,
 }
 
-_RISING = (Operator.GT, Operator.GE)
-_FALLING = (Operator.LT, Operator.LE)
+RISING = (Operator.GT, Operator.GE)
+FALLING = (Operator.LT, Operator.LE)
 
 
 class Condition:
@@ -70,13 +70,13 @@ class Condition:
     def _is_unmoved_by_leaving(self, rule: Rule) -> bool:
         if self.true_on_empty or self.min_samples or rule.resolve_threshold is not None:
             return False
-        return rule.aggregate in ("count", "distinct") and rule.operator in _RISING
+        return rule.aggregate in ("count", "distinct") and rule.operator in RISING
 
 
 def is_worse(rule: Rule, value: float, than: float) -> bool:
     """Return whether ``value`` lies further beyond the rule's threshold than another one."""
-    if rule.operator in _RISING:
+    if rule.operator in RISING:
         return value > than
-    if rule.operator in _FALLING:
+    if rule.operator in FALLING:
         return value < than
     return abs(value - rule.threshold) > abs(than - rule.threshold)

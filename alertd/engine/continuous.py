@@ -4,11 +4,14 @@ A value can change only when an event enters or leaves the window ``(T - W, T]``
 instant is judged, in order, so that any window means any. For an early bucketed window
 (``early.py``) the instants are those of the events and the ends of buckets. As long as the rule's
 screen says that no window can be in breach, the group sleeps: events are only kept, and nothing
-is judged. An event can matter for as long as the window's ``span_us``.
+is judged. While it is firing and its screen says that no window can be out of breach, it coasts:
+events are only kept too, and what they make of the incident's peak is found out later. An event
+can matter for as long as the window's ``span_us``.
 
 Invariant: ``_judged_us`` is the horizon H of SEMANTICS, section 5; it never passes the wall
-clock. While the group sleeps it is idle, all kept events lie at or before the horizon, and the
-window's edges and aggregate are stale. Cost of an event in order: amortised O(1) besides the
+clock. While the group sleeps it is idle; while it coasts it is firing, and the peak is known up to
+``_peak_until_us``. In both, all kept events lie at or before the horizon, and the window's edges
+and aggregate are stale. Cost of an event in order: amortised O(1) besides the
 aggregate's own.
 """
 
@@ -22,31 +25,40 @@ import msgspec
 from alertd.engine.condition import Level
 from alertd.engine.group import WindowGroup
 from alertd.engine.inputs import StoredGroup
+from alertd.engine.peaks import may_be_passed
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import ContinuousPast, Retrospect
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Sight, Window
 from alertd.model import GroupState, Incident, Labels
 
 _LEAST_ROOM = 64
+_MOST_COASTED = 4096
+"""Events in a window with which a group coasts at most: to judge them again takes some 20 ms."""
+
+
+_Stillness = tuple[tuple[bool, bool], tuple[int, int, int]]
 
 
 class ContinuousGroup(WindowGroup):
     """One (rule, group) of a rule that is exact in continuous event time."""
 
-    __slots__ = ("_asleep", "_is_open", "_loud_until_us", "_room", "_slept_until_us")
+    __slots__ = ("_asleep", "_coasts", "_is_open", "_loud_until_us", "_peak_until_us", "_room",
+                 "_slept_until_us")  # fmt: skip
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self._asleep = False
+        self._coasts = False
+        self._peak_until_us = BEFORE_TIME_US  # up to here the peak is known, while it coasts
         self._is_open = False  # the instant at the horizon is still to be judged in this step
         self._loud_until_us = BEFORE_TIME_US  # when the last loud event will have left
         self._slept_until_us = BEFORE_TIME_US  # no level was noted between falling asleep and this
-        self._room = 0  # length of the columns at which a sleeper must be looked at
+        self._room = 0  # length of the columns at which they must be looked at
         super().__init__(plan, labels)
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply one event received at ``now_us``; False if it is older than the lateness."""
         plan, window = self._plan, self._window
-        if self._asleep and len(window.times) >= self._room:
+        if len(window.times) >= self._room:
             if self._refuses(now_us):
                 return True
             self._make_room()
@@ -71,21 +83,36 @@ class ContinuousGroup(WindowGroup):
                 return time_us > self._reach_us(self.horizon_us(now_us))
             self._wake_up(now_us)
             self._judge(self._judged_us)  # clear, held and no data were all one to a sleeper
+        elif self._coasts:
+            if self._coasts_through(time_us, value, now_us):
+                return True
+            self._stop_coasting()
         return self._observe_awake(time_us, value, now_us)
 
     def close_instant(self) -> None:
         """No more events of the instant at the horizon come in this step: judge it."""
         if self._is_open:
             self._is_open = False
+            if self._coasts:
+                return
+            level = self.lifecycle.level
             self._judge(self._judged_us)
-            self._forget()
+            if self.lifecycle.level is not level:
+                self._forget()
             self._try_to_sleep()
-            self._ask()
+            if self.wake_us > self._raised_us + self._plan.lateness_us:
+                self._ask()  # else it is woken before the clock can reach anything
 
     def advance(self, now_us: int) -> None:
         """Move the horizon as far as the clock allows at ``now_us``."""
         if self._asleep:
             return
+        self._advance(now_us)
+        self._try_to_coast()
+        self._ask()
+
+    def _advance(self, now_us: int) -> None:
+        self._stop_coasting()
         self.close_instant()
         window = self._window
         while window.high < len(window.times) and window.times[window.high] <= now_us:
@@ -93,7 +120,7 @@ class ContinuousGroup(WindowGroup):
             self._see(waiting_us, waiting_us)  # the clock has reached an event that was ahead of it
         if self._judged_us != BEFORE_TIME_US:
             self._judge_until(self._clock_us(now_us))
-        self._ask()
+            self._forget()
 
     def rejudge(self, now_us: int) -> None:
         """Judge by the plan's rule, which was edited at ``now_us``; ``advance`` ran before."""
@@ -125,8 +152,6 @@ class ContinuousGroup(WindowGroup):
 
     def _observe_awake(self, time_us: int, value: float, now_us: int) -> bool:
         window = self._window
-        if len(window.times) >= self._plan.max_events and self._refuses(now_us):
-            return True
         if self._is_open:
             if time_us == self._judged_us:
                 self._listen(time_us, value)
@@ -135,9 +160,11 @@ class ContinuousGroup(WindowGroup):
             self.close_instant()
             self._wake_up(now_us)
         if self._clock_us(now_us) > self._judged_us or window.high < len(window.times):
-            self.advance(now_us)
-        old_warm_us = self._warm_up_us()
+            self._advance(now_us)
+            self._ask()
+        old_warm_us = None
         if self._first_us is None or time_us < self._first_us:
+            old_warm_us = self._warm_up_us()
             self._appear(time_us)
         self._listen(time_us, value)
         if time_us <= self._judged_us:
@@ -157,7 +184,8 @@ class ContinuousGroup(WindowGroup):
         Events of one instant come one by one, and the window must not be judged without those
         that are still to come: it would seem to recover and to fire again.
         """
-        self._judge_until(time_us - 1)
+        if self._next_due_us() < time_us:
+            self._judge_until(time_us - 1)
         if time_us > self._newest_us:
             if now_us - self._raised_us > self._plan.lateness_us:
                 self._note_gap(now_us)
@@ -176,7 +204,7 @@ class ContinuousGroup(WindowGroup):
 
     def _listen(self, time_us: int, value: float) -> None:
         """Remember until when an event keeps the group awake."""
-        if self._plan.screen.is_loud(value):
+        if self._plan.is_loud(value):
             self._loud_until_us = max(self._loud_until_us, time_us + self._window.span_us)
 
     def _sleeps_through(self, time_us: int, value: float, now_us: int) -> bool:
@@ -200,6 +228,7 @@ class ContinuousGroup(WindowGroup):
 
     def _wake_up(self, now_us: int) -> None:
         """Take up the window again where the clock at ``now_us`` has it."""
+        self._stop_coasting()
         if self._asleep:
             self._asleep = False
             self._pass_over(self.horizon_us(now_us))
@@ -227,7 +256,18 @@ class ContinuousGroup(WindowGroup):
             self.lifecycle.rest()
 
     def _make_room(self) -> None:
-        """Forget what a sleeper no longer needs; wake up if too much is left."""
+        """Forget what is no longer needed, and see what the group may do without judging."""
+        if self._asleep:
+            self._make_room_for_sleeper()
+        else:
+            self._stop_coasting()
+            self._forget()
+            self._room = len(self._window.times) + max(_LEAST_ROOM, self._window.count)
+            self.heed_limits()
+            self._try_to_coast()
+
+    def _make_room_for_sleeper(self) -> None:
+        """Forget what is no longer needed; wake up if too much is left."""
         self._window.stand_at(self._judged_us)
         self._forget()
         self._settle()
@@ -240,6 +280,73 @@ class ContinuousGroup(WindowGroup):
         self._asleep = 4 * window.count < 3 * max_quiet
         self._room = window.low + min(max_quiet, max(_LEAST_ROOM, 2 * window.count))
         self.heed_limits()
+
+    # ---- in breach, whatever comes of the kind that came
+
+    def _try_to_coast(self) -> None:
+        """Coast if no window from here on can be out of breach while enough events come that hold.
+
+        O(events inside), so it is tried when as many have come as that, and when the clock calls.
+        """
+        window, plan = self._window, self._plan
+        if (
+            plan.enough
+            and self.lifecycle.is_steady
+            and plan.enough <= window.count <= _MOST_COASTED
+            and window.high == len(window.times)
+            and self._warm_us == NEVER_US
+            and all(map(plan.holds, window.values[window.low : window.high]))
+        ):
+            self._coasts = True
+            self._peak_until_us = self._judged_us - self._is_open
+            window.rest()
+
+    def _coasts_through(self, time_us: int, value: float, now_us: int) -> bool:
+        """Keep an event in order, without judging it, if all windows up to it are in breach."""
+        plan, window = self._plan, self._window
+        times = window.times
+        if (
+            not (self._judged_us < time_us <= now_us or (self._is_open and time_us == times[-1]))
+            or not plan.holds(value)
+            or time_us - times[-plan.enough] > window.span_us
+            or not (
+                now_us - self._raised_us < plan.lateness_us
+                or self._is_ahead_after_gap(time_us, now_us)
+            )
+        ):
+            return False
+        times.append(time_us)
+        window.values.append(value)
+        if time_us != self._newest_us:
+            self._newest_us, self._raised_us = time_us, now_us
+            self._judged_us = time_us
+        if not self._is_open:
+            self._is_open = True
+            plan.journal.leave_open(self)
+        return True
+
+    def learn_peak(self, now_us: int) -> None:
+        """Bring the open incident's peak value up to date with the clock at ``now_us``."""
+        if self._coasts:
+            clock_us = min(self._clock_us(now_us), self._next_change_us() - 1)
+            self._learn_peak_until(max(self._judged_us, clock_us))
+
+    def _learn_peak_until(self, until_us: int) -> None:
+        if self._coasts and self._peak_until_us < until_us:
+            from_us, self._peak_until_us = self._peak_until_us, until_us
+            plan, window, peak = self._plan, self._window, self.lifecycle.peak
+            if peak is None or may_be_passed(peak, plan.rule, window, from_us, until_us):
+                worst = self._retrospect(window, from_us).worst(from_us, until_us + 1)
+                if worst is not None:
+                    self.lifecycle.observe(worst)
+
+    def _stop_coasting(self) -> None:
+        """Take up the window again where it stands."""
+        if self._coasts:
+            self._learn_peak_until(self._judged_us - self._is_open)
+            self._coasts = False
+            self._window.stand_at(self._judged_us)
+            self._window.rebuild()
 
     def _see(self, time_us: int, raised_us: int) -> None:
         """Apply everything up to ``time_us``, an event that counts as received at ``raised_us``."""
@@ -259,7 +366,10 @@ class ContinuousGroup(WindowGroup):
         if lifecycle.deadline_us <= until_us:
             lifecycle.serve(until_us, self)
         self._judged_us = until_us
-        self._forget()
+
+    def _next_due_us(self) -> int:
+        """Return the next instant at which anything is to be done but to let an event enter."""
+        return min(self._window.next_leaving_us(), self._warm_us, self.lifecycle.deadline_us)
 
     def _forget(self) -> None:
         """Drop what no late event that is judged here can still ask for."""
@@ -278,7 +388,7 @@ class ContinuousGroup(WindowGroup):
         """Whether events that leave the window cannot cause a transition."""
         return self.lifecycle.is_idle and self._plan.condition.unmoved_by_leaving
 
-    def _insert(self, time_us: int, value: float, now_us: int, old_warm_us: int) -> bool:
+    def _insert(self, time_us: int, value: float, now_us: int, old_warm_us: int | None) -> bool:
         """Apply an event that is not after the horizon, and judge again what it changes."""
         window, horizon_us = self._window, self._judged_us
         self._hear(time_us, now_us)
@@ -298,12 +408,16 @@ class ContinuousGroup(WindowGroup):
         self._ask()
         return not is_overdue
 
-    def _changed_by(self, time_us: int, old_warm_us: int, *, is_overdue: bool) -> tuple[int, int]:
+    def _changed_by(
+        self, time_us: int, old_warm_us: int | None, *, is_overdue: bool
+    ) -> tuple[int, int]:
         """Return in which stretch ``[from, until)`` a late event may have changed the level."""
         horizon_us, warm_us = self._judged_us, self._warm_up_us()
         reach_us = self._reach_us(horizon_us)
         from_us, until_us = time_us, time_us + self._window.span_us
-        if warm_us != old_warm_us:  # the group is older than was thought, and warm earlier
+        if (
+            old_warm_us is not None and warm_us != old_warm_us
+        ):  # the group is older than was thought, and warm earlier
             from_us, until_us = min(from_us, warm_us), max(until_us, old_warm_us)
         if is_overdue:  # what it changes in the past is the reconciler's, the present is ours
             from_us, until_us = horizon_us, horizon_us + 1
@@ -357,6 +471,7 @@ class ContinuousGroup(WindowGroup):
             self._listen(time_us, value)
 
     def _take_clock(self, stored: StoredGroup) -> None:
+        self._stop_coasting()
         self.close_instant()
         super()._take_clock(stored)
         if self._asleep:
@@ -375,20 +490,24 @@ class ContinuousGroup(WindowGroup):
     def _next_change_us(self) -> int:
         if self._asleep:
             return NEVER_US
+        if self._coasts:
+            return self._window.times[-self._plan.enough] + self._window.span_us
         if self._is_indifferent_to_leaving:
             return self._warm_us
         return min(self._window.next_leaving_us(), self._warm_us)
 
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
-        return (*super().dump(), self._asleep, self._loud_until_us, self._room,
+        self._learn_peak_until(self._judged_us)
+        return (*super().dump(), self._asleep, self._coasts, self._loud_until_us, self._room,
                 self._slept_until_us)  # fmt: skip
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
         super().load(state[:3])
-        self._asleep, self._loud_until_us, self._room, self._slept_until_us = msgspec.convert(
-            state[3:], tuple[bool, int, int, int]
-        )
-        if self._asleep:
+        flags, marks = msgspec.convert((state[3:5], state[5:]), _Stillness)
+        self._asleep, self._coasts = flags
+        self._loud_until_us, self._room, self._slept_until_us = marks
+        self._peak_until_us = self._judged_us
+        if self._asleep or self._coasts:
             self._window.rest()

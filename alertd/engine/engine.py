@@ -46,7 +46,7 @@ from alertd.model import (
     Transition,
 )
 
-FORMAT = 4
+FORMAT = 5
 """Version of the plain data that ``dump`` yields."""
 
 
@@ -147,12 +147,13 @@ class Engine:
 
     def open_incidents(self) -> list[Incident]:
         """Return the incidents that are firing. O(groups)."""
-        return [
-            group.lifecycle.incident
-            for groups in self._router
-            for group in groups.by_labels.values()
-            if group.lifecycle.incident is not None
-        ]
+        found = []
+        for groups in self._router:
+            for group in groups.by_labels.values():
+                group.learn_peak(self._journal.now_us)
+                if group.lifecycle.incident is not None:
+                    found.append(group.lifecycle.incident)
+        return found
 
     def _apply_events(self, batch: EventBatch) -> None:
         now_us = self._journal.now_us = batch.received_us
@@ -324,6 +325,7 @@ class Engine:
 
     def _end(self, group: Group, reason: EndReason, now_us: int) -> None:
         """End what is open on a group that goes away, and never look at it again."""
+        group.learn_peak(now_us)
         lifecycle = group.lifecycle
         if lifecycle.incident is not None:
             ended_us = max(group.horizon_us(now_us), lifecycle.incident.fired_us)

@@ -66,6 +66,10 @@ class Group(Protocol):
         """The plan has other limits than before."""
         ...
 
+    def learn_peak(self, now_us: int) -> None:
+        """Bring the open incident's peak value up to date; call this before looking at it."""
+        ...
+
     def advance(self, now_us: int) -> None:
         """Judge what the clock has made due, and ask to be woken for what comes next."""
         ...
@@ -157,6 +161,9 @@ class WindowGroup:
 
     def heed_limits(self) -> None:
         """The plan has other limits than before; it is asked for them each time."""
+
+    def learn_peak(self, now_us: int) -> None:
+        """Bring the open incident's peak value up to date; here it always is."""
 
     def state(self, now_us: int) -> GroupState:
         """Return where the group stands for a reader at ``now_us``, who moves nothing."""

@@ -19,7 +19,7 @@ from alertd.engine.journal import Journal
 from alertd.engine.machine import Began, Dropped, Ended, Fired, Machine, MachineDump, Outcome
 from alertd.engine.past import Change, Found, Interval, Past, PastDump
 from alertd.engine.retrospect import Retrospect
-from alertd.engine.window import Sight
+from alertd.engine.window import NEVER_US, Sight
 from alertd.model import (
     DetectedBy,
     EndReason,
@@ -88,6 +88,17 @@ class Lifecycle:
     def is_idle(self) -> bool:
         """Whether nothing is pending or firing."""
         return self._machine.is_idle and self.incident is None
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether it is firing, in breach, and only a change of level can change that."""
+        machine = self._machine
+        return (
+            self.incident is not None
+            and machine.level is Level.BREACH
+            and machine.open_since is not None
+            and machine.deadline_us == NEVER_US
+        )
 
     @property
     def state(self) -> GroupState:

@@ -30,9 +30,9 @@ PlanDump = tuple[int, bool, int, ObservedDump]
 class Plan:
     """What the groups of one rule have in common."""
 
-    __slots__ = ("active_us", "condition", "forgotten_until_us", "is_loud", "is_warm", "journal",
-                 "judges_on_close", "lateness_us", "limits", "max_events", "new_aggregate",
-                 "observed", "rule", "screen", "timers", "window_us")  # fmt: skip
+    __slots__ = ("active_us", "condition", "enough", "forgotten_until_us", "holds", "is_loud",
+                 "is_warm", "journal", "judges_on_close", "lateness_us", "limits", "max_events",
+                 "new_aggregate", "observed", "rule", "screen", "timers", "window_us")  # fmt: skip
 
     def __init__(self, rule: Rule, active_us: int, journal: Journal, timers: Timers[Group]) -> None:
         self.rule = rule
@@ -45,9 +45,7 @@ class Plan:
         self.heed(Limits())
         self.observed = Observed()
         self.condition = Condition(rule)
-        self.screen = Screen(rule, self.condition)
-        self.is_loud = self.screen.is_loud
-        """``screen.is_loud``, one step nearer for the hot path."""
+        self._take_screen(Screen(rule, self.condition))
         self.window_us = rule.window_us
         is_bucketed = rule.type is RuleType.BUCKETED_WINDOW
         self.judges_on_close = is_bucketed and rule.evaluate is Evaluate.ON_CLOSE
@@ -104,8 +102,12 @@ class Plan:
         """Go on under an edited rule whose windows are the same."""
         self.rule = rule
         self.condition = Condition(rule)
-        self.screen = Screen(rule, self.condition)
-        self.is_loud = self.screen.is_loud
+        self._take_screen(Screen(rule, self.condition))
+
+    def _take_screen(self, screen: Screen) -> None:
+        self.screen = screen
+        self.is_loud, self.holds, self.enough = screen.is_loud, screen.holds, screen.enough
+        """One step nearer for the hot path."""
 
     def forget(self, group: Group, now_us: int) -> None:
         """Know that ``group`` is dropped at ``now_us``, and its events with it."""

@@ -1,15 +1,19 @@
-"""Sound screening: when a window cannot possibly breach, so that nobody need look.
+"""Sound screening: when a window cannot possibly breach, or not fail to, so that nobody need look.
 
-Owns what a rule's condition implies about quiet windows. Two facts carry it:
+Owns what a rule's condition implies about quiet windows, and about those in which every value
+holds the breach. Two facts carry it:
 
 * avg, min, max, first, last and every percentile lie between the smallest and the largest value
   in the window, so with an order comparison none of them can be beyond the threshold while no
   single value is;
 * a count, and a number of distinct values, is at most the number of events kept.
 
-Invariant: a window in which no value is loud and which has at most ``max_quiet`` events is
-never in breach. Screening only ever says "look" too often; what is looked at is judged exactly,
-so nobody can tell from the incidents that it is there. Nearly all traffic is quiet.
+So a window is in breach if all of its values are beyond the threshold, and if a count has enough.
+
+Invariant: a window in which no value is loud and which has at most ``max_quiet`` events is never
+in breach; one in which all values hold and which has ``enough`` events always is. Screening only
+ever says "look" too often; what is looked at is judged exactly, so nobody can tell from the
+incidents that it is there. Nearly all traffic is quiet, and what is not is mostly loud for long.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from collections.abc import Callable
 from functools import partial
 
 from alertd.engine.condition import Condition
-from alertd.model import Operator, Rule
+from alertd.model import Evaluate, Operator, Rule
 
 _ENVELOPED = frozenset({"avg", "min", "max", "first", "last"})
 _COUNTING = frozenset({"count", "distinct"})
@@ -38,7 +42,7 @@ _LOUD: dict[Operator, Callable[[float, float], bool]] = {
 class Screen:
     """What is known about quiet windows of a rule."""
 
-    __slots__ = ("applies", "is_loud", "max_quiet")
+    __slots__ = ("applies", "enough", "holds", "is_loud", "max_quiet")
 
     def __init__(self, rule: Rule, condition: Condition) -> None:
         self.applies = False
@@ -47,13 +51,22 @@ class Screen:
         """Whether one value alone could put its window in breach."""
         self.max_quiet = _ROOM
         """The number of events up to which a window without a loud value is not in breach."""
+        self.holds: Callable[[float], bool] = partial(operator.le, -math.inf)
+        """Whether a value, with ``enough`` of its kind and no others, puts its window in breach."""
+        self.enough = 0
+        """So many events that hold are always a breach; 0 if that cannot be said."""
         if condition.true_on_empty or condition.breaches_without_value:
             return
         if rule.operator in _LOUD and (rule.aggregate in _ENVELOPED or rule.aggregate[0] == "p"):
             self.applies = True
-            self.is_loud = partial(_LOUD[rule.operator], rule.threshold)
+            self.is_loud = self.holds = partial(_LOUD[rule.operator], rule.threshold)
+            self.enough = max(1, condition.min_samples)
         elif rule.aggregate in _COUNTING and rule.operator in (Operator.GT, Operator.GE):
             self.applies = True
             exclusive = rule.operator is Operator.GE
             limit = math.ceil(rule.threshold) - 1 if exclusive else math.floor(rule.threshold)
             self.max_quiet = min(limit, _ROOM)
+            if rule.aggregate == "count":
+                self.enough = max(self.max_quiet + 1, condition.min_samples)
+        if rule.evaluate is Evaluate.EARLY:
+            self.enough = 0

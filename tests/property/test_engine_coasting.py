@@ -1,0 +1,140 @@
+"""A group that coasts, firing, through events that cannot end its breach: nobody can tell.
+
+Peak values are what could give it away: they are found out when somebody asks. Groups are made to
+try to coast at every other event, which they else do after 64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import patch
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from alertd.engine.continuous import ContinuousGroup
+from alertd.engine.inputs import Tick
+from alertd.model import OnNoData, Operator, Rule, RuleType, Transition
+from tests.property.engine_worlds import (
+    World,
+    episodes,
+    expected,
+    incidents,
+    make_rule,
+    new_engine,
+    one_by_one,
+    resolve_thresholds,
+    retellings,
+    tell,
+    worlds,
+)
+from tests.property.test_engine_in_order import (
+    by_group,
+    frozen,
+    thawed,
+    undated,
+    without_screening,
+)
+from tests.property.test_engine_late import late_worlds
+
+
+@st.composite
+def hot_rules(draw: st.DrawFn) -> Rule:
+    """A rule that most events put in breach, or keep there."""
+    is_count = draw(st.sampled_from([False, False, True]))
+    aggregates = ["avg", "avg", "p50", "p90", "p25", "min", "max", "first", "last"]
+    if is_count:
+        comparison = draw(st.sampled_from([Operator.GT, Operator.GE]))
+        threshold = float(draw(st.integers(1, 3)))
+    else:
+        comparison = draw(st.sampled_from([Operator.GT, Operator.GE, Operator.LT, Operator.LE]))
+        is_rising = comparison in (Operator.GT, Operator.GE)
+        threshold = float(draw(st.integers(-4, 0) if is_rising else st.integers(3, 6)))
+    return make_rule(
+        type=RuleType.SIMPLE_COUNT if is_count else RuleType.MOVING_WINDOW,
+        aggregate="count" if is_count else draw(st.sampled_from(aggregates)),
+        group_by=draw(st.sampled_from([(), ("host",)])),
+        operator=comparison,
+        threshold=threshold,
+        resolve_threshold=draw(resolve_thresholds(comparison, threshold)),
+        window_us=draw(st.integers(4, 80)),
+        min_samples=draw(st.integers(0 if is_count else 1, 3)),
+        for_us=draw(st.sampled_from([0, 0, 3])),
+        keep_firing_us=draw(st.sampled_from([0, 0, 5])),
+        allowed_lateness_us=draw(st.sampled_from([0, 5, 20])),
+        on_no_data=draw(st.sampled_from([OnNoData.RESOLVE, OnNoData.KEEP])),
+    )
+
+
+@contextmanager
+def coasting_soon() -> Iterator[None]:
+    """Have groups try to coast at every other event; note in the statistics whether any did."""
+    coasted = 0
+    coasts_through = ContinuousGroup._coasts_through
+
+    def count(self: ContinuousGroup, time_us: int, value: float, now_us: int) -> bool:
+        nonlocal coasted
+        does = coasts_through(self, time_us, value, now_us)
+        coasted += does
+        return does
+
+    with (
+        patch("alertd.engine.continuous._LEAST_ROOM", 2),
+        patch.object(ContinuousGroup, "_coasts_through", count),
+    ):
+        yield
+    event(f"{min(3, coasted)} coasted through")
+
+
+@given(worlds(hot_rules()))
+def test_peaks_found_out_later_are_those_of_a_brute_force_rescan(world: World) -> None:
+    engine = new_engine(world.rule, world.active_us)
+    with coasting_soon():
+        transitions = tell(engine, one_by_one(world))
+    assert episodes(incidents(transitions, engine).values()) == expected(world)
+
+
+@given(st.one_of(worlds(hot_rules()), late_worlds(hot_rules(), overdue=True)), st.data())
+def test_coasting_is_invisible(world: World, data: st.DataObject) -> None:
+    inputs = data.draw(retellings(world))
+    engine = new_engine(world.rule, world.active_us)
+    with coasting_soon():
+        coasted = tell(engine, inputs)
+    with without_screening():
+        watchful = new_engine(world.rule, world.active_us)
+        plain = tell(watchful, inputs)
+    assert by_group(undated(coasted)) == by_group(undated(plain))
+    assert engine.open_incidents() == watchful.open_incidents()
+    assert engine.overdue() == watchful.overdue()
+
+
+@given(st.one_of(worlds(hot_rules()), late_worlds(hot_rules(), overdue=True)), st.data())
+def test_a_snapshot_of_a_group_that_coasts_changes_nothing(
+    world: World, data: st.DataObject
+) -> None:
+    inputs = data.draw(retellings(world))
+    cut = data.draw(st.integers(0, len(inputs)))
+    whole, untouched = (new_engine(world.rule, world.active_us) for _ in range(2))
+    with coasting_soon():
+        plain = tell(untouched, inputs)
+        before = tell(whole, inputs[:cut])
+        restored = thawed(frozen(whole))
+        assert frozen(restored) == frozen(whole)
+        assert before + tell(restored, inputs[cut:]) == plain
+    assert frozen(restored) == frozen(untouched)
+
+
+@given(worlds(hot_rules()))
+def test_one_that_coasts_asks_to_be_woken_in_time(world: World) -> None:
+    engine = new_engine(world.rule, world.active_us)
+    transitions: list[Transition] = []
+    with coasting_soon():
+        for entry in (*one_by_one(world)[:-1], Tick(world.end_us)):
+            now_us = entry.now_us if isinstance(entry, Tick) else entry.received_us  # type: ignore[union-attr]  # a batch
+            while (wake_us := engine.next_wake_us()) is not None and wake_us <= now_us:
+                transitions += engine.step(Tick(wake_us))
+                asked_us = engine.next_wake_us()
+                assert asked_us is None or asked_us > wake_us
+            transitions += engine.step(entry)
+    assert episodes(incidents(transitions, engine).values()) == expected(world)
