@@ -70,6 +70,17 @@ class FlappingStatus(Struct, rename="camel"):
     """When what holds then is told, if nothing changes until then."""
 
 
+class RuleError(Struct, frozen=True, rename="camel"):
+    """A rule that cannot do what it says."""
+
+    rule_id: str
+    """The rule."""
+    rule_name: str
+    """Its name."""
+    message: str
+    """What is wrong, and what to mend."""
+
+
 class StatusReport(Struct, rename="camel"):
     """How the daemon is doing."""
 
@@ -87,6 +98,8 @@ class StatusReport(Struct, rename="camel"):
     """By the daemon's clock."""
     lag_secs: float
     """For how long the oldest event that no rule has judged yet has waited."""
+    watermark: Timestamp
+    """Everything that was received up to this moment has been judged."""
     applied_position: int
     """Position in the log up to which effects are recorded."""
     rules: int
@@ -104,6 +117,8 @@ class StatusReport(Struct, rename="camel"):
     """Events older than the lateness of a rule that sees them, since the state began."""
     overdue_groups: int
     """Groups whose past waits to be judged again because of them."""
+    rule_errors: list[RuleError]
+    """Rules that name a channel which is not configured; at most 100."""
     refusals: list[Refusal]
     """Limits that are reached, and whom they keep out."""
     observed_gaps: list[ObservedGap]

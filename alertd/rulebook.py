@@ -10,7 +10,7 @@ Invariant: what ``all`` returns is what the engine judges by, up to a change on 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -132,6 +132,14 @@ class RuleBook:
             self._require_editable(rule_id, if_version)
             await self._apply(deleted=(rule_id,))
 
+    def missing_channels(self) -> Iterator[tuple[RuleRecord, str]]:
+        """Yield each rule that names a channel which is not configured, and the channel."""
+        known = self._setting().known_channels
+        for record in self.all():
+            for target in record.spec.notifications:
+                if not is_known(target, known):
+                    yield record, target.channel
+
     def check_files(self, file_rules: Iterable[FileRule]) -> None:
         """Raise ``Conflict`` if a file takes the name of a rule that was made over HTTP."""
         for rule in file_rules:
@@ -165,15 +173,12 @@ class RuleBook:
 
     def _warn_of_missing_channels(self) -> None:
         """Name the rules made over HTTP whose channel the configuration no longer has."""
-        known = self._setting().known_channels
-        for record in self.all():
-            for target in record.spec.notifications:
-                if not is_known(target, known):
-                    log.warning(
-                        "a rule names a channel that is not configured; nobody will be told by it",
-                        rule=record.spec.name,
-                        channel=target.channel,
-                    )
+        for record, channel in self.missing_channels():
+            log.warning(
+                "a rule names a channel that is not configured; nobody will be told by it",
+                rule=record.spec.name,
+                channel=channel,
+            )
 
     def _from_file(self, rule: FileRule) -> RuleRecord:
         now_us, known = self._now_us(), self._records.get(rule.id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -21,7 +22,14 @@ from alertd.metrics import Metrics
 from alertd.model import US_PER_S, DeliveryStatus
 from alertd.notify.flapping import Flapping
 from alertd.pipeline.pipeline import Pipeline
-from alertd.reports import FlappingStatus, QueueStatus, RecoveryStatus, StatusReport, StoreStatus
+from alertd.reports import (
+    FlappingStatus,
+    QueueStatus,
+    RecoveryStatus,
+    RuleError,
+    StatusReport,
+    StoreStatus,
+)
 from alertd.rulebook import RuleBook
 from alertd.store.store import Store
 from alertd.upkeep.limit_watch import LimitWatch
@@ -33,6 +41,7 @@ _log = structlog.get_logger(__name__)
 
 GAUGES_EVERY_S: Final = 1.0
 MAX_COLD_RULES: Final = 100
+MAX_RULE_ERRORS: Final = 100
 MAX_FLAPPING: Final = 100
 STUCK_AFTER_S: Final = 30.0
 """A transaction that takes longer than this means that the disk does not answer."""
@@ -138,6 +147,7 @@ class Status:
             started_at=format_us(self._started_us),
             uptime_secs=round((now_us - self._started_us) / US_PER_S, 3),
             now=format_us(now_us),
+            watermark=format_us(now_us - pipeline.lag_us),
             lag_secs=round(pipeline.lag_us / US_PER_S, 6),
             applied_position=pipeline.applied,
             rules=len(self._rulebook),
@@ -147,6 +157,7 @@ class Status:
             cold_rules=[rule.id for rule in pipeline.engine.cold_rules()[:MAX_COLD_RULES]],
             overdue_events=pipeline.engine.overdue_events,
             overdue_groups=pipeline.engine.overdue_groups,
+            rule_errors=self._rule_errors(),
             refusals=self._limits.refusals(),
             observed_gaps=self._limits.gaps(),
             flapping=self._flapping_now(now_us),
@@ -174,6 +185,18 @@ class Status:
                 replayed_events=recovered.replayed_events,
             ),
         )
+
+    def _rule_errors(self) -> list[RuleError]:
+        missing = islice(self._rulebook.missing_channels(), MAX_RULE_ERRORS)
+        return [
+            RuleError(
+                rule_id=record.id,
+                rule_name=record.spec.name,
+                message=f"nobody is told over the channel {channel!r}, which is not configured; "
+                "configure it, or edit the rule",
+            )
+            for record, channel in missing
+        ]
 
     def _flapping_now(self, now_us: int) -> list[FlappingStatus]:
         names = {record.id: record.spec.name for record in self._rulebook.all()}

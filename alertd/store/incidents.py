@@ -16,7 +16,9 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from alertd.model import Announcement, Incident, Labels, TransitionKind
+from alertd.channels.wording import duration_text
+from alertd.clock import format_us
+from alertd.model import US_PER_S, Announcement, Incident, Labels, TransitionKind
 from alertd.store import flapping, timeline
 from alertd.store.history import (
     INCIDENT_COLUMNS,
@@ -207,11 +209,15 @@ def _lines(announcements: Sequence[Announcement]) -> Iterator[tuple[str, Timelin
                 yield incident.id, entry
         elif announcement.transition.kind is TransitionKind.RESOLVED:
             yield incident.id, _resolved(incident, announcement)
+        elif announcement.transition.kind is TransitionKind.CORRECTED:
+            yield incident.id, _corrected(incident)
 
 
 def _fired(incident: Incident, summary: str) -> Iterator[TimelineEntry]:
     if incident.fired_us > incident.started_us:
-        yield TimelineEntry(incident.started_us, TimelineEvent.PENDING, "")
+        length = duration_text((incident.fired_us - incident.started_us) / US_PER_S)
+        detail = f"the condition holds; after {length} it is an incident"
+        yield TimelineEntry(incident.started_us, TimelineEvent.PENDING, detail)
     yield TimelineEntry(incident.fired_us, TimelineEvent.FIRED, summary)
 
 
@@ -219,6 +225,19 @@ def _resolved(incident: Incident, announcement: Announcement) -> TimelineEntry:
     at_us = announcement.transition.at_us if incident.ended_us is None else incident.ended_us
     reason = "" if incident.end_reason is None else incident.end_reason.value
     return TimelineEntry(at_us, TimelineEvent.RESOLVED, reason)
+
+
+def _corrected(incident: Incident) -> TimelineEntry:
+    """Return what late data has made of an incident, at its end as it is known now."""
+    started, ended_us = format_us(incident.started_us), incident.ended_us
+    if incident.merged_into is not None:
+        detail = f"late events show that it is a part of {incident.merged_into}"
+    elif ended_us is None:
+        detail = f"late events show that it is on since {started}"
+    else:
+        detail = f"late events show that it lasted from {started} to {format_us(ended_us)}"
+    at_us = incident.fired_us if ended_us is None else ended_us
+    return TimelineEntry(at_us, TimelineEvent.CORRECTED, detail)
 
 
 def _open(connection: apsw.Connection) -> list[OpenIncident]:

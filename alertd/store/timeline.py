@@ -22,6 +22,8 @@ class TimelineEvent(StrEnum):
     PENDING = "pending"
     FIRED = "fired"
     RESOLVED = "resolved"
+    CORRECTED = "corrected"
+    """Late data has made it longer, or joined it to another."""
     INHIBITED = "inhibited"
     SILENCED = "silenced"
     MUTED = "muted"

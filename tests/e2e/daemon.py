@@ -196,6 +196,11 @@ class Daemon:
         assert len(lines) >= count, f"it ended before it logged {event!r}: {self.lines[-20:]}"
         return lines[count - 1]
 
+    def assert_no_request_broke_off(self) -> None:
+        """Fail if an answer was begun and not ended; only a hostile client can bring that about."""
+        broken = [line for line in self.lines if line["event"] == "Error in ASGI Framework"]
+        assert not broken, broken
+
     # ---- what tests ask of it over HTTP
 
     def post_events(self, events: object, expected_status: int = 202) -> dict[str, Any]:

@@ -31,6 +31,7 @@ STATUS: Final = StatusReport(
     uptime_secs=10800.0,
     now="2025-06-30T15:00:00.000000Z",
     lag_secs=0.0,
+    watermark="2025-06-30T15:00:00.000000Z",
     applied_position=123456,
     rules=12,
     series=3400,
@@ -39,6 +40,7 @@ STATUS: Final = StatusReport(
     cold_rules=[],
     overdue_events=0,
     overdue_groups=0,
+    rule_errors=[],
     refusals=[],
     observed_gaps=[
         ObservedGap(

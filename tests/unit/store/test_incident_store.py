@@ -9,6 +9,7 @@ import apsw
 import msgspec
 import pytest
 
+from alertd.clock import format_us
 from alertd.errors import InvalidInput
 from alertd.model import Announcement, DeliveryStatus, Incident, Transition, TransitionKind
 from alertd.rules import compile_rule
@@ -81,7 +82,11 @@ async def test_an_incident_is_read_as_it_was_recorded(tmp_path: Path) -> None:
         ]
         of_itself = [entry for entry in found.timeline if entry.notification_id is None]
         assert of_itself == [
-            TimelineEntry(START_US, TimelineEvent.PENDING, ""),
+            TimelineEntry(
+                START_US,
+                TimelineEvent.PENDING,
+                "the condition holds; after 2 s it is an incident",
+            ),
             TimelineEntry(START_US + 2_000_000, TimelineEvent.FIRED, begun.summary),
             TimelineEntry(START_US + 5_000_000, TimelineEvent.RESOLVED, "recovered"),
         ]
@@ -283,3 +288,38 @@ def plan_of(query: HistoryQuery, connection: apsw.Connection) -> list[str]:
     connection.exec_trace = None
     sql, bindings = statements[0]
     return [row[3] for row in connection.execute("EXPLAIN QUERY PLAN " + sql, bindings)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"ended_us": START_US + 9_000_000},
+            "late events show that it lasted from {start} to {end}",
+        ),
+        ({"ended_us": None}, "late events show that it is on since {start}"),
+        (
+            {"ended_us": START_US + 9_000_000, "merged_into": "another"},
+            "late events show that it is a part of another",
+        ),
+    ],
+)
+async def test_what_late_events_make_of_an_incident_is_on_its_timeline_once(
+    tmp_path: Path, change: dict[str, object], told: str
+) -> None:
+    begun = firing()
+    ended = resolved(begun, after_us=5_000_000)
+    incident = msgspec.structs.replace(incident_of(ended), **change)
+    transition = msgspec.structs.replace(
+        ended.transition, kind=TransitionKind.CORRECTED, incident=incident
+    )
+    corrected = Announcement(transition=transition, summary=begun.summary)
+    async with open_store(tmp_path / "alertd.db") as store:
+        for announcement in (begun, ended, corrected, corrected):
+            await store.incidents.record([announcement], applied=1)
+        found = await store.incidents.get(incident.id)
+        assert found is not None
+    lines = [entry for entry in found.timeline if entry.what is TimelineEvent.CORRECTED]
+    assert [line.detail for line in lines] == [
+        told.format(start=format_us(START_US), end=format_us(START_US + 9_000_000))
+    ]
