@@ -39,6 +39,7 @@ from alertd.store.connection import Durability
 from alertd.store.snapshots import snapshots_folder
 from alertd.store.store import Store, open_store
 from alertd.store.writer import Turn
+from alertd.tls import Tls
 from alertd.upkeep.recovery import Recovered, recover
 
 log = structlog.get_logger(__name__)
@@ -112,7 +113,8 @@ class _Daemon:
             public_url=server.public_url,
             allowed_hosts=server.allowed_hosts,
         )
-        reloader = Reloader(self._config_path, config, core.rulebook, channels, gate)
+        tls = await trio.to_thread.run_sync(Tls, server)
+        reloader = Reloader(self._config_path, config, core.rulebook, channels, gate, tls)
         status = Status(
             store=store,
             pipeline=core.pipeline,
@@ -149,6 +151,7 @@ class _Daemon:
             make_app(services),
             config.server,
             express=make_express(services),
+            tls=tls,
             metrics=self._metrics,
             shutdown=self._shutdown,
         )

@@ -120,6 +120,9 @@ class Metrics:
         self.token_events = self._counter(
             "token_events", "Events sent, refused ones too, by the name of the token.", "token"
         )
+        self.tls_failures = self._counter(
+            "http_tls_failures", "Connections that got no further than the TLS handshake."
+        )
         self.connection_errors = self._counter(
             "http_connection_errors",
             "Connections that ended by an exception or because the client stopped reading.",

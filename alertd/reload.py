@@ -1,8 +1,8 @@
 """Reading the configuration again while the daemon runs.
 
-Owns what a reload changes: the rules from files, the channels and the tokens. Everything else is
-read at start only, and a reload says so when it finds it changed. SIGHUP, ``POST /api/reload``
-and a change on disk all come here, one at a time.
+Owns what a reload changes: the rules from files, the channels, the tokens, and what is in the
+files of certificates. Everything else is read at start only, and a reload says so when it finds
+it changed. SIGHUP, ``POST /api/reload`` and a change on disk all come here, one at a time.
 
 Invariant: a configuration with any mistake changes nothing, and so does a store that cannot
 write.
@@ -45,6 +45,14 @@ class Tokens(Protocol):
         ...
 
 
+class Certificates(Protocol):
+    """What the HTTP interface shows of itself: ``tls.Tls``."""
+
+    def renew(self) -> None:
+        """Read the files again. Raises ``InvalidInput``, changing nothing; blocks."""
+        ...
+
+
 class Reloader:
     """Applies a configuration to the running daemon, and remembers which one it runs on."""
 
@@ -55,6 +63,7 @@ class Reloader:
         rulebook: RuleBook,
         channels: LiveChannels,
         tokens: Tokens,
+        certificates: Certificates,
     ) -> None:
         self._path = path
         self._config = config
@@ -62,6 +71,7 @@ class Reloader:
         self._rulebook = rulebook
         self._channels = channels
         self._tokens = tokens
+        self._certificates = certificates
         self._files = ConfigFiles(path)
         self._tried: Stamps = {}
         """The files as they were when they were last applied or refused."""
@@ -147,6 +157,7 @@ class Reloader:
     async def _apply(self, config: Config) -> ReloadReport:
         before = self._config
         self._rulebook.check_files(config.rules)
+        await trio.to_thread.run_sync(self._certificates.renew)
         await trio.lowlevel.checkpoint_if_cancelled()
         self._channels.replace(config.channels)
         try:

@@ -1,6 +1,7 @@
 """``[server]``: where the HTTP interface listens, and what one client may do there.
 
-Owns the keys and what makes addresses and host names wrong.
+Owns the keys and what makes addresses, host names and certificates wrong. Leaves making a TLS
+context of the files to ``tls.py``, whose own check ``settings.py`` asks for.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     """Names by which clients may address it, beside IP addresses, ``localhost`` and those of
     ``bind`` and ``public_url``; ``*.example.org`` means all below. Empty: without tokens no
     other, with tokens any."""
+    tls_cert: str | None = None
+    """PEM file of the certificate and those between it and its authority."""
+    tls_key: str | None = None
+    """PEM file of its key; default: it is in ``tls_cert``."""
+    client_ca: str | None = None
+    """PEM file of the authorities whose certificates clients must have."""
     max_body_bytes: Bytes = 8 * 1024 * 1024
     max_events_per_request: Count = 10_000
     max_connections: Count = 1000
@@ -38,7 +45,8 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     @property
     def base_url(self) -> str:
         """The base of links in notifications, without a slash at its end."""
-        return (self.public_url or f"http://{self.bind}").rstrip("/")
+        scheme = "http" if self.tls_cert is None else "https"
+        return (self.public_url or f"{scheme}://{self.bind}").rstrip("/")
 
     @property
     def is_loopback(self) -> bool:
@@ -46,7 +54,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
         return _is_loopback(urlsplit(f"//{self.bind}").hostname or "")
 
     def problems(self) -> list[Problem]:
-        """Return what is wrong with the addresses and the host names."""
+        """Return what is wrong with the addresses, the host names and the set of TLS files."""
         problems = [Problem("/bind", message)] if (message := _bind_problem(self.bind)) else []
         if self.public_url is not None and (message := url_problem(self.public_url)):
             problems.append(Problem("/public_url", message))
@@ -54,6 +62,11 @@ class ServerConfig(Section, frozen=True, kw_only=True):
             Problem(f"/allowed_hosts/{index}", _NOT_A_HOST.format(host))
             for index, host in enumerate(self.allowed_hosts)
             if not _HOST.fullmatch(host)
+        )
+        problems += (
+            Problem(f"/{key}", "has no meaning without tls_cert")
+            for key in ("tls_key", "client_ca")
+            if getattr(self, key) is not None and self.tls_cert is None
         )
         return problems
 

@@ -27,13 +27,14 @@ from alertd.config.policy import read_routes, read_tables
 from alertd.config.rules import TomlRule, read_rules
 from alertd.config.section import Count, Days, Seconds, SecondsOrZero, Section
 from alertd.config.server import ServerConfig
-from alertd.errors import Problem
+from alertd.errors import InvalidInput, Problem
 from alertd.model import US_PER_S, Limits, Timing
 from alertd.notify.announce import DEFAULT_GROUP_BY
 from alertd.notify.flapping import FlappingLimits
 from alertd.notify.route import Defaults, Route
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
 from alertd.rules import EMAIL, RuleSetting, seconds_to_us
+from alertd.tls import make_context
 
 MAX_INCLUDED_FILES: Final = 1000
 MAX_LABEL_CHARS: Final = 100
@@ -250,6 +251,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     auth = read_auth(main, environ)
     if main.problem_count == problems_before and not auth.tokens:
         _check_reach(main, sections["server"])
+    _check_tls(main, sections["server"])
     _check_queue(main, sections["server"], sections["engine"])
     mute = read_tables(main, "mute", MuteSpec)
     inhibit = read_tables(main, "inhibit", InhibitSpec)
@@ -285,6 +287,13 @@ def _section(main: Document, name: str) -> Section:
         (name,), table, (p for p in read.problems() if p.path.removeprefix("/") not in wrong)
     )
     return read
+
+
+def _check_tls(main: Document, server: ServerConfig) -> None:
+    try:
+        make_context(server)
+    except InvalidInput as error:
+        main.refuse_all(("server",), main.table["server"], error.problems)
 
 
 def _check_queue(main: Document, server: ServerConfig, engine: EngineConfig) -> None:

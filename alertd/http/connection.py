@@ -5,6 +5,8 @@ scope has a deadline, so neither an idle client nor one that dribbles its header
 one is handled it has none, so a slow handler is never cut off. A send that is not taken in time
 ends the connection too: half a reply on the wire cannot be taken back.
 
+With TLS the same stands between the socket and the protocol; the handshake has the time of a head.
+
 Stands where ``hypercorn.trio.tcp_server`` would, on the same protocol classes. Hypercorn's own
 shields its sends from cancellation without a time limit, and on trio an idle timer of its may
 run during a request. Speaks HTTP/1.0 and 1.1 only: HTTP/2 would let one client hold a hundred
@@ -20,6 +22,7 @@ Leaves to the server: accepting, counting, and what becomes of an exception.
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
@@ -74,6 +77,7 @@ class Connection:
     def __init__(
         self,
         stream: trio.SocketStream,
+        tls: ssl.SSLContext | None,
         app: ASGIFramework,
         express: Express | None,
         limits: ConnectionLimits,
@@ -82,7 +86,13 @@ class Connection:
     ) -> None:
         self.stalled = False
         """The client did not take a reply in time."""
-        self._stream = stream
+        self.failed_handshake = ""
+        """Why the client got no further than TLS."""
+        self._socket = stream
+        self._stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = stream
+        if tls is not None:
+            # HTTP says how long a reply is, so its end needs no announcement of TLS's.
+            self._stream = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
         self._app = app
         self._express = express
         self._limits = limits
@@ -101,12 +111,14 @@ class Connection:
         self._await_request()
         try:
             client = parse_socket_addr(
-                self._stream.socket.family, self._stream.socket.getpeername()
+                self._socket.socket.family, self._socket.socket.getpeername()
             )
         except OSError:
             return  # the client has gone before we looked
-        server = parse_socket_addr(self._stream.socket.family, self._stream.socket.getsockname())
+        server = parse_socket_addr(self._socket.socket.family, self._socket.socket.getsockname())
         with self._scope:
+            if not await self._shake_hands():
+                return
             async with TaskGroup() as tasks:
                 self._protocol = _Http1(
                     self._handle_request,
@@ -114,7 +126,7 @@ class Connection:
                     self._context,
                     tasks,
                     ConnectionState({}),
-                    False,
+                    isinstance(self._stream, trio.SSLStream),
                     client,
                     server,
                     self._on_protocol_event,
@@ -125,6 +137,16 @@ class Connection:
         """End the connection now unless a request is in progress."""
         if not self._requests_in_progress:
             self._scope.cancel()
+
+    async def _shake_hands(self) -> bool:
+        """Agree on TLS, if it is spoken here; the scope's deadline counts. Return whether it is."""
+        if isinstance(self._stream, trio.SSLStream):
+            try:
+                await self._stream.do_handshake()
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+                self.failed_handshake = str(error.__cause__ or "the client has gone")
+                return False
+        return True
 
     async def _receive(self) -> None:
         while True:
@@ -215,7 +237,7 @@ class Connection:
         self._closing = True
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + LINGER_S)
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            await self._stream.send_eof()
+            await self._socket.send_eof()
 
     async def _handle_request(
         self,

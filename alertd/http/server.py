@@ -34,6 +34,7 @@ from quart_trio import QuartTrio
 from alertd.errors import AlertdError
 from alertd.http.connection import Connection, ConnectionLimits
 from alertd.http.express import Express
+from alertd.tls import Tls
 
 _log = structlog.get_logger(__name__)
 
@@ -98,6 +99,10 @@ class ServerMetrics(Protocol):
         """How many were told 503 because ``max_connections`` were open."""
 
     @property
+    def tls_failures(self) -> _Counter:
+        """How many got no further than TLS."""
+
+    @property
     def connection_errors(self) -> _Counter:
         """How many ended by an exception or because the client stopped reading."""
 
@@ -107,21 +112,23 @@ async def serve(
     config: ServerLimits,
     *,
     express: Express | None = None,
+    tls: Tls | None = None,
     metrics: ServerMetrics,
     shutdown: trio.Event,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve ``app`` until ``shutdown`` is set and its connections have ended.
 
-    Plain requests go to ``express``. Sets the application's body limits from ``config``.
-    ``task_status`` is given the bound addresses as ``host:port``. Returns at most
-    ``shutdown_grace_secs`` after ``shutdown``. Raises ``AlertdError`` when it cannot listen.
+    Plain requests go to ``express``. Clients are spoken to as ``tls`` says. Sets the application's
+    body limits from ``config``. ``task_status`` is given the bound addresses as ``host:port``.
+    Returns at most ``shutdown_grace_secs`` after ``shutdown``. Raises ``AlertdError`` when it
+    cannot listen.
     """
     app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
     app.config["BODY_TIMEOUT"] = config.keep_alive_timeout_secs
     app.config["RESPONSE_TIMEOUT"] = None  # each send has its own
     listeners = await _listen(config.bind)
-    clients = _Clients(app, express, config, metrics)
+    clients = _Clients(app, express, tls, config, metrics)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(
@@ -141,11 +148,13 @@ class _Clients:
         self,
         app: QuartTrio,
         express: Express | None,
+        tls: Tls | None,
         limits: ServerLimits,
         metrics: ServerMetrics,
     ) -> None:
         self._app = app
         self._express = express
+        self._tls = tls
         self._limits = limits
         self._metrics = metrics
         self._config = _hypercorn_config()
@@ -158,8 +167,9 @@ class _Clients:
         if len(self._open) >= self._limits.max_connections:
             await self._refuse(stream)
             return
+        context = self._tls.context if self._tls is not None else None
         connection = Connection(
-            stream, self._app, self._express, self._limits, self._config, self._context
+            stream, context, self._app, self._express, self._limits, self._config, self._context
         )
         self._add(connection)
         try:
@@ -185,6 +195,9 @@ class _Clients:
         self._open.discard(connection)
         self._full = False
         self._metrics.connections.set(len(self._open))
+        if connection.failed_handshake:
+            self._metrics.tls_failures.inc()
+            _log.info("tls_handshake_failed", reason=connection.failed_handshake)
         if connection.stalled:
             self._metrics.connection_errors.inc()
             _log.info("client_stopped_reading", waited_s=self._limits.send_timeout_secs)

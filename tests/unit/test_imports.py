@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"access", "errors", "model"}),
     frozenset({"patterns"}),
     frozenset({"matching"}),
-    frozenset({"blocking", "clock", "metrics", "rules", "sdnotify"}),
+    frozenset({"blocking", "clock", "metrics", "rules", "sdnotify", "tls"}),
     frozenset({"channels", "engine", "ingest"}),
     frozenset({"notify"}),
     frozenset({"store"}),

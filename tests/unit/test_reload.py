@@ -23,6 +23,7 @@ from alertd.reload import Reloader
 from alertd.reports import Changes
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleSetting, Source
+from alertd.tls import Tls
 from tests.unit.parts import Parts, record_of, running
 
 RULE = """
@@ -85,7 +86,7 @@ async def world(folder: Path, text: str, bind: str = LOOPBACK) -> AsyncIterator[
             lambda rule_id: {},
         )
         gate = Gate(config.auth.tokens, Metrics(), bind=bind, is_loopback=bind == LOOPBACK)
-        reloader = Reloader(path, config, rules, channels, gate)
+        reloader = Reloader(path, config, rules, channels, gate, Tls(config.server))
         await reloader.start()
         yield World(folder, reloader, rules, channels, gate, parts)
         nursery.cancel_scope.cancel()
@@ -280,9 +281,10 @@ async def test_a_change_while_the_daemon_was_starting_is_noticed(
     tmp_path: Path, found: str
 ) -> None:
     async with world(tmp_path, rule("a")) as w:
-        restarted = Reloader(
-            w.folder / "alertd.toml", load(w.folder / "alertd.toml"), w.rules, w.channels, w.gate
-        )
+        path = tmp_path / "alertd.toml"
+        config = load(path)
+        tls = Tls(config.server)
+        restarted = Reloader(path, config, w.rules, w.channels, w.gate, tls)
         w.write(rule("b") if found == "good" else "x = 1")
         with capture_logs() as lines:
             await restarted.start()
