@@ -29,6 +29,7 @@ from alertd.channels.http_channel import HttpChannel
 from alertd.channels.http_client import HttpClient, Reply, judge
 from alertd.channels.message import IncidentView, Message, MessageKind
 from alertd.channels.protocol import Delivered, Outcome, ReadPages
+from alertd.channels.secret import Secret, reveal
 from alertd.clock import format_us
 from alertd.model import US_PER_S
 
@@ -67,14 +68,14 @@ class AlertmanagerChannel(HttpChannel):
         timeout_s: float,
         resend_interval_s: float,
         ends_after_s: float,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, Secret] | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         address = url.rstrip("/") + PATH
         super().__init__(address, client, owns_client=owns_client, timeout_s=timeout_s, now_s=now_s)
         self.resend_interval_s = resend_interval_s
         self._ends_after_s = ends_after_s
-        self._headers = {**(headers or {}), "Content-Type": "application/json"}
+        self._headers = dict(headers or {})
         self._turn = trio.Lock()
         self._on: dict[str, _On] = {}
         """What is on there, by fingerprint; complete after the first ``resend``."""
@@ -109,7 +110,8 @@ class AlertmanagerChannel(HttpChannel):
             return Delivered()
         ends_at = format_us(round((self._now_s() + lasts_s) * US_PER_S))
         body = msgspec.json.encode([_alert(view, ends_at) for view in found.values()])
-        reply = await self._client.post(self._url, body, self._headers, self._timeout_s)
+        headers = reveal(self._headers) | {"Content-Type": "application/json"}
+        reply = await self._client.post(self._url, body, headers, self._timeout_s)
         outcome = judge(reply, self._url.host, self._now_s()) if isinstance(reply, Reply) else reply
         if isinstance(outcome, Delivered):
             for mark, view in found.items():

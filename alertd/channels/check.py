@@ -10,21 +10,24 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import httpx
 
+from alertd.channels import apprise
 from alertd.channels.address import bare_address
 from alertd.channels.config import (
     AlertmanagerConfig,
+    AppriseConfig,
     ChannelConfig,
     EmailConfig,
+    SecretText,
     SlackConfig,
     Tls,
     WebhookConfig,
 )
-from alertd.channels.secret import Secret, SecretUnavailable, read_secret
+from alertd.channels.secret import Secret, SecretUnavailable, read_header, read_secret
 from alertd.channels.slack import MRKDWN
 from alertd.channels.webhook import body_form
 from alertd.channels.words import PLAIN_TEXT, Form, template_fault
@@ -67,9 +70,11 @@ def channel_problems(
         case WebhookConfig():
             problems += _webhook(config, environ)
         case AlertmanagerConfig():
-            problems += _alertmanager(config)
+            problems += _alertmanager(config, environ)
         case SlackConfig():
             problems += _slack(config, environ)
+        case AppriseConfig():
+            problems += _apprise(config, environ)
         case EmailConfig():
             problems += _email(config, environ)
     return problems
@@ -103,7 +108,7 @@ def url_problem(url: str) -> str | None:
 
 
 def _webhook(config: WebhookConfig, environ: Mapping[str, str]) -> list[Problem]:
-    problems = _http_receiver(config)
+    problems = _http_receiver(config, environ)
     problems += _secret("secret", config.secret_file, config.secret_env, environ)
     if not config.content_type or not _HEADER_VALUE.fullmatch(config.content_type):
         problems.append(Problem("/content_type", "must be a media type like application/json"))
@@ -121,8 +126,8 @@ def _templates(sources: Mapping[str, str | None], form: Form = PLAIN_TEXT) -> li
     ]
 
 
-def _alertmanager(config: AlertmanagerConfig) -> list[Problem]:
-    problems = _http_receiver(config)
+def _alertmanager(config: AlertmanagerConfig, environ: Mapping[str, str]) -> list[Problem]:
+    problems = _http_receiver(config, environ)
     if not 1 <= config.resend_interval_secs <= MAX_RESEND_INTERVAL_SECS:
         message = f"must be between 1 and {MAX_RESEND_INTERVAL_SECS} seconds"
         problems.append(Problem("/resend_interval_secs", message))
@@ -132,12 +137,14 @@ def _alertmanager(config: AlertmanagerConfig) -> list[Problem]:
     return problems
 
 
-def _http_receiver(config: WebhookConfig | AlertmanagerConfig) -> list[Problem]:
+def _http_receiver(
+    config: WebhookConfig | AlertmanagerConfig, environ: Mapping[str, str]
+) -> list[Problem]:
     problems = []
     if message := url_problem(config.url):
         problems.append(Problem("/url", message))
     for name, value in config.headers.items():
-        if message := _header_problem(name, value):
+        if message := _header_problem(name, value, environ):
             problems.append(
                 Problem(f"/headers/{name.replace('~', '~0').replace('/', '~1')}", message)
             )
@@ -145,12 +152,16 @@ def _http_receiver(config: WebhookConfig | AlertmanagerConfig) -> list[Problem]:
     return problems
 
 
-def _header_problem(name: str, value: str) -> str | None:
+def _header_problem(name: str, value: str | SecretText, environ: Mapping[str, str]) -> str | None:
     if not _TOKEN.fullmatch(name):
         return "is not a header name: letters, digits and hyphens"
     if name.lower() in RESERVED_HEADERS:
         return "is set by alertd itself; leave it out"
-    if not _HEADER_VALUE.fullmatch(value):
+    try:
+        text = read_header(value, environ).reveal()
+    except SecretUnavailable as error:
+        return str(error)
+    if not _HEADER_VALUE.fullmatch(text):
         return "has a value with a line break, a control character or a non-ASCII character"
     return None
 
@@ -162,26 +173,48 @@ def _slack(config: SlackConfig, environ: Mapping[str, str]) -> list[Problem]:
 
 def _slack_address(config: SlackConfig, environ: Mapping[str, str]) -> list[Problem]:
     keys = ("url", "url_file", "url_env", "token_file", "token_env")
-    given = [key for key in keys if getattr(config, key) is not None]
-    if len(given) != 1:
-        return [Problem("/url", f"exactly one of {', '.join(keys)} is required")]
-    [key] = given
-    if config.url is not None:
-        message = url_problem(config.url)
-        return [Problem("/url", message)] if message else []
-    try:
-        secret = read_secret(
-            file=config.url_file or config.token_file,
-            env=config.url_env or config.token_env,
-            environ=environ,
-        )
-    except SecretUnavailable as error:
-        return [Problem(f"/{key}", str(error))]
-    assert secret is not None
+    key, secret = _only_secret(config, keys, environ)
+    if isinstance(secret, Problem):
+        return [secret]
     if config.is_bot:
         return _slack_bot(config, key, secret)
     message = url_problem(secret.reveal())
-    return [Problem(f"/{key}", f"the address in it {message}")] if message else []
+    return [_address_problem(key, message)] if message else []
+
+
+def _apprise(config: AppriseConfig, environ: Mapping[str, str]) -> list[Problem]:
+    problems = _templates({"title": config.title, "body": config.body})
+    if not apprise.is_installed():
+        return [Problem("/type", apprise.HOW_TO_INSTALL), *problems]
+    key, secret = _only_secret(config, ("url", "url_file", "url_env"), environ)
+    if isinstance(secret, Problem):
+        return [secret, *problems]
+    if not apprise.understands(secret.reveal()):
+        problems.append(_address_problem(key, "is none that Apprise understands"))
+    return problems
+
+
+def _only_secret(
+    config: SlackConfig | AppriseConfig, keys: Sequence[str], environ: Mapping[str, str]
+) -> tuple[str, Secret | Problem]:
+    """Return the one of ``keys`` that is given with what it leads to, or what is wrong."""
+    given = {key: value for key in keys if (value := getattr(config, key)) is not None}
+    if len(given) != 1:
+        return "", Problem("/url", f"exactly one of {', '.join(keys)} is required")
+    [(key, value)] = given.items()
+    try:
+        secret = read_secret(
+            file=value if key.endswith("_file") else None,
+            env=value if key.endswith("_env") else None,
+            environ=environ,
+        )
+    except SecretUnavailable as error:
+        return key, Problem(f"/{key}", str(error))
+    return key, Secret(value) if secret is None else secret
+
+
+def _address_problem(key: str, message: str) -> Problem:
+    return Problem(f"/{key}", message if key == "url" else f"the address in it {message}")
 
 
 def _slack_bot(config: SlackConfig, key: str, token: Secret) -> list[Problem]:

@@ -28,6 +28,18 @@ class _Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
         return f"{type(self).__name__}(…)"
 
 
+class SecretText(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A value that is not written into the configuration: exactly one of the two names it."""
+
+    file: str | None = None
+    env: str | None = None
+    prefix: str = ""
+    """What stands before it, like ``Bearer ``."""
+
+
+Headers = dict[str, str | SecretText]
+
+
 class WebhookConfig(_Channel, frozen=True, kw_only=True, tag="webhook"):
     """Messages as JSON by HTTP POST (API.md, last section)."""
 
@@ -38,7 +50,7 @@ class WebhookConfig(_Channel, frozen=True, kw_only=True, tag="webhook"):
     """A template in the place of ``format``."""
     content_type: str = "application/json"
     """Of that body; a template for JSON has to make JSON."""
-    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    headers: Headers = msgspec.field(default_factory=dict)
     secret_file: str | None = None
     """Key of the signature header; without one (or ``secret_env``) nothing is signed."""
     secret_env: str | None = None
@@ -53,7 +65,7 @@ class AlertmanagerConfig(_Channel, frozen=True, kw_only=True, tag="alertmanager"
 
     url: str
     """Without ``/api/v2/alerts``."""
-    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    headers: Headers = msgspec.field(default_factory=dict)
     ca_file: str | None = None
     """PEM file of a private certificate authority; default: the system's and Mozilla's."""
     allow_private: bool = True
@@ -93,6 +105,18 @@ class SlackConfig(_Channel, frozen=True, kw_only=True, tag="slack"):
     """A template, in Slack's mrkdwn, for what stands below; default: a block for each incident."""
 
 
+class AppriseConfig(_Channel, frozen=True, kw_only=True, tag="apprise"):
+    """A service that Apprise knows. Its address is a secret: exactly one of the three names it."""
+
+    url: str | None = None
+    url_file: str | None = None
+    url_env: str | None = None
+    title: str | None = None
+    """A template; default: alertd's words."""
+    body: str | None = None
+    """A template; default: alertd's words."""
+
+
 class Tls(StrEnum):
     """How the connection to the mail server is encrypted."""
 
@@ -130,4 +154,4 @@ class EmailConfig(_Channel, frozen=True, kw_only=True, tag="email"):
         return self.port if self.port is not None else DEFAULT_PORTS[self.tls]
 
 
-ChannelConfig = WebhookConfig | AlertmanagerConfig | SlackConfig | EmailConfig
+ChannelConfig = WebhookConfig | AlertmanagerConfig | SlackConfig | EmailConfig | AppriseConfig

@@ -74,7 +74,7 @@ def compose(
 ) -> bytes:
     """Return the mail as it goes over the wire. ``now_s`` is Unix time, for the Date header."""
     domain = sender.rpartition("@")[2].rstrip(">")
-    subject = _one_line(worded.title or wording.subject(message))
+    subject = wording.one_line(worded.title or wording.subject(message))
     mail = EmailMessage(policy=SMTP)
     mail["Subject"] = wording.clip(subject, MAX_SUBJECT_CHARS)
     mail["From"] = sender
@@ -92,21 +92,9 @@ def compose(
     if worded.body is not None:
         mail.set_content(_printable_lines(worded.body), cte="quoted-printable")
     else:
-        mail.set_content(_text(message, subject), cte="quoted-printable")
+        mail.set_content(wording.plain_text(message), cte="quoted-printable")
         mail.add_alternative(_html(message, subject), subtype="html", cte="quoted-printable")
     return mail.as_bytes()
-
-
-def _text(message: Message, subject: str) -> str:
-    lines: list[str] = []
-    for incident in wording.latest(message)[: wording.MAX_INCIDENTS_SHOWN]:
-        lines += [_one_line(wording.headline(incident)), _one_line(incident.message), ""]
-        lines += [f"{label}: {_one_line(text)}" for label, text in wording.facts(incident)]
-        lines += [f"{label}: {_one_line(url)}" for label, url in wording.links(incident)]
-        lines.append("")
-    if hidden := wording.hidden_text(message):
-        lines.append(hidden)
-    return "\n".join(lines or [subject]) + "\n"
 
 
 def _html(message: Message, subject: str) -> str:
@@ -119,10 +107,6 @@ def _html(message: Message, subject: str) -> str:
         links=wording.links,
         colour=wording.colour,
     )
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _printable_lines(text: str) -> str:

@@ -18,9 +18,11 @@ import msgspec
 
 from alertd.channels import alertmanager_webhook
 from alertd.channels.alertmanager import AlertmanagerChannel
+from alertd.channels.apprise import AppriseChannel
 from alertd.channels.check import channel_problems, url_problem
 from alertd.channels.config import (
     AlertmanagerConfig,
+    AppriseConfig,
     ChannelConfig,
     EmailConfig,
     SlackConfig,
@@ -30,7 +32,7 @@ from alertd.channels.email import EmailChannel
 from alertd.channels.http_client import HttpClient
 from alertd.channels.message import Message
 from alertd.channels.protocol import Channel, Forgetful, SendingLimits
-from alertd.channels.secret import Secret, read_secret
+from alertd.channels.secret import Secret, read_header, read_secret
 from alertd.channels.slack import MRKDWN, SlackChannel
 from alertd.channels.slack_bot import SlackBot
 from alertd.channels.smtp import SmtpServer
@@ -128,7 +130,7 @@ class ChannelFactory:
                     HttpClient(allow_private=config.allow_private, ca_file=config.ca_file),
                     owns_client=True,
                     timeout_s=config.timeout_secs,
-                    headers=config.headers,
+                    headers=_headers(config, environ),
                     secret=read_secret(
                         file=config.secret_file, env=config.secret_env, environ=environ
                     ),
@@ -144,7 +146,7 @@ class ChannelFactory:
                     timeout_s=config.timeout_secs,
                     resend_interval_s=config.resend_interval_secs,
                     ends_after_s=config.ends_after_secs,
-                    headers=config.headers,
+                    headers=_headers(config, environ),
                 )
             case SlackConfig() if config.is_bot:
                 token = read_secret(file=config.token_file, env=config.token_env, environ=environ)
@@ -161,11 +163,17 @@ class ChannelFactory:
                 )
             case SlackConfig():
                 return SlackChannel(
-                    _slack_url(config, environ).reveal(),
+                    _address(config, environ).reveal(),
                     HttpClient(allow_private=True),
                     owns_client=True,
                     timeout_s=config.timeout_secs,
                     words=Words(config.title, config.body, MRKDWN),
+                )
+            case AppriseConfig():
+                return AppriseChannel(
+                    _address(config, environ),
+                    timeout_s=config.timeout_secs,
+                    words=Words(config.title, config.body),
                 )
             case EmailConfig():
                 password = read_secret(
@@ -199,6 +207,12 @@ def _encoder(name: str, config: WebhookConfig) -> Callable[[Message], bytes]:
     return msgspec.json.encode
 
 
-def _slack_url(config: SlackConfig, environ: Mapping[str, str]) -> Secret:
+def _headers(
+    config: WebhookConfig | AlertmanagerConfig, environ: Mapping[str, str]
+) -> dict[str, Secret]:
+    return {name: read_header(value, environ) for name, value in config.headers.items()}
+
+
+def _address(config: SlackConfig | AppriseConfig, environ: Mapping[str, str]) -> Secret:
     secret = read_secret(file=config.url_file, env=config.url_env, environ=environ)
     return secret if secret is not None else Secret(config.url or "")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from alertd.channels.config import SecretText
 from alertd.errors import AlertdError
 
 MAX_SECRET_BYTES: Final = 64 * 1024
@@ -55,6 +56,24 @@ def read_secret(*, file: str | None, env: str | None, environ: Mapping[str, str]
     if env is not None:
         return Secret(_read_variable(env, environ))
     return None
+
+
+def read_header(value: str | SecretText, environ: Mapping[str, str]) -> Secret:
+    """Return the value of a header, which may itself be a secret or name one.
+
+    Raises ``SecretUnavailable`` as ``read_secret`` does, and if nothing is named.
+    """
+    if isinstance(value, str):
+        return Secret(value)
+    secret = read_secret(file=value.file, env=value.env, environ=environ)
+    if secret is None:
+        raise SecretUnavailable("neither a file nor an environment variable is given; name one")
+    return Secret(value.prefix + secret.reveal())
+
+
+def reveal(headers: Mapping[str, Secret]) -> dict[str, str]:
+    """Return ``headers`` as they are sent."""
+    return {name: value.reveal() for name, value in headers.items()}
 
 
 def _locate(file: str, environ: Mapping[str, str]) -> Path:

@@ -32,12 +32,12 @@ from alertd.model import Earlier
 
 FollowUp = Literal["thread", "update"]
 
-_TEMPORARY: Final = frozenset(
-    {
-        *("fatal_error", "internal_error", "ratelimited", "rate_limited", "request_timeout"),
-        *("service_unavailable", "team_added_to_org"),
-    }
+_REFUSED: Final = frozenset({"ratelimited", "rate_limited", "service_unavailable"})
+"""Slack has not done it and may do it later."""
+_UNCERTAIN: Final = frozenset(
+    {"fatal_error", "internal_error", "request_timeout", "team_added_to_org"}
 )
+"""Slack may have done it all the same."""
 _GONE: Final = frozenset(
     {
         *("cant_update_message", "channel_not_found", "edit_window_closed", "is_archived"),
@@ -141,8 +141,9 @@ class SlackBot(HttpChannel):
         if answer.error in _GONE and ("ts" in arguments or "thread_ts" in arguments):
             return None
         reason = f"Slack refused it: {_code(answer) or 'without a reason'}"
-        if answer.error in _TEMPORARY:
-            return Retryable(reason, parse_retry_after(reply.retry_after, self._now_s()))
+        if answer.error in _REFUSED | _UNCERTAIN:
+            wait_s = parse_retry_after(reply.retry_after, self._now_s())
+            return Retryable(reason, wait_s, was_refused=answer.error in _REFUSED)
         return Permanent(reason)
 
 

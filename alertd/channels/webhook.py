@@ -19,7 +19,7 @@ from alertd.channels.http_channel import HttpChannel
 from alertd.channels.http_client import HttpClient, Reply, judge
 from alertd.channels.message import Message
 from alertd.channels.protocol import Delivered, Outcome
-from alertd.channels.secret import Secret
+from alertd.channels.secret import Secret, reveal
 from alertd.channels.template import plain
 from alertd.channels.words import Form, Words, json_text
 
@@ -57,7 +57,7 @@ class WebhookChannel(HttpChannel):
         *,
         owns_client: bool,
         timeout_s: float,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, Secret] | None = None,
         secret: Secret | None = None,
         encode: Callable[[Message], bytes] = _encoder.encode,
         words: Words | None = None,
@@ -75,7 +75,7 @@ class WebhookChannel(HttpChannel):
         """Post ``message`` once."""
         worded = self._words.of(message)
         body = self._encode(message) if worded.body is None else worded.body.encode()
-        headers = self._headers | {
+        headers = reveal(self._headers) | {
             "Content-Type": JSON if worded.body is None else self._content_type,
             "Idempotency-Key": message.idempotency_key,
         }

@@ -1,7 +1,7 @@
-"""What a person is told: the words that Slack and e-mail share.
+"""What a person is told: the words that Slack, e-mail and Apprise share.
 
-Owns headlines, the list of facts and their formatting. It escapes nothing: the channel that
-puts a text into mrkdwn or HTML does. Missing data is never worded as recovery.
+Owns headlines, the list of facts, plain text and their formatting. It escapes nothing: the channel
+that puts a text into mrkdwn or HTML does. Missing data is never worded as recovery.
 """
 
 from __future__ import annotations
@@ -128,6 +128,24 @@ def links(incident: IncidentView) -> list[tuple[str, str]]:
     """Return (label, URL) of what to open next; only http and https addresses."""
     candidates = [("History", incident.history_url), ("Runbook", incident.runbook_url or "")]
     return [(label, url) for label, url in candidates if url.startswith(("http://", "https://"))]
+
+
+def plain_text(message: Message) -> str:
+    """Return all that is told, in lines."""
+    lines: list[str] = []
+    for incident in latest(message)[:MAX_INCIDENTS_SHOWN]:
+        lines += [one_line(headline(incident)), one_line(incident.message), ""]
+        lines += [f"{label}: {one_line(text)}" for label, text in facts(incident)]
+        lines += [f"{label}: {one_line(url)}" for label, url in links(incident)]
+        lines.append("")
+    if hidden := hidden_text(message):
+        lines.append(hidden)
+    return "\n".join(lines or [one_line(subject(message))]) + "\n"
+
+
+def one_line(text: str) -> str:
+    """Return ``text`` without line breaks and control characters."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def hidden_text(message: Message) -> str | None:

@@ -14,6 +14,7 @@ import msgspec
 from alertd.channels.check import channel_problems
 from alertd.channels.config import (
     AlertmanagerConfig,
+    AppriseConfig,
     ChannelConfig,
     EmailConfig,
     SlackConfig,
@@ -29,6 +30,7 @@ CHANNEL_TYPES: Final[Mapping[str, type[ChannelConfig]]] = {
     "slack": SlackConfig,
     "email": EmailConfig,
     "alertmanager": AlertmanagerConfig,
+    "apprise": AppriseConfig,
 }
 MAX_NAME_CHARS: Final = 100
 

@@ -50,6 +50,7 @@ STRUCTS = {
     "channels.ops": CHANNEL_TYPES["webhook"],
     "channels.peer": CHANNEL_TYPES["alertmanager"],
     "channels.team": CHANNEL_TYPES["slack"],
+    "channels.phone": CHANNEL_TYPES["apprise"],
     "channels.ops-email": CHANNEL_TYPES["email"],
     "route": RouteSpec,
     "mute": MuteSpec,

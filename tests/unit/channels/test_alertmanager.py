@@ -14,6 +14,7 @@ from alertd.channels.alertmanager import AlertmanagerChannel
 from alertd.channels.http_client import HttpClient
 from alertd.channels.message import IncidentView, MessageKind
 from alertd.channels.protocol import Delivered, Permanent, ReadPages, Retryable
+from alertd.channels.secret import Secret
 from tests.receivers import Answer, HttpReceiver, http_receiver
 from tests.unit.channels.messages import incident, message, resolved
 
@@ -36,7 +37,7 @@ async def channel(receiver: HttpReceiver) -> AsyncIterator[AlertmanagerChannel]:
         timeout_s=5,
         resend_interval_s=60,
         ends_after_s=3600,
-        headers={"Authorization": "Bearer x"},
+        headers={"Authorization": Secret("Bearer x")},
         now_s=lambda: NOW_S,
     )
     await client.aclose()

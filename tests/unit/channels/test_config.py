@@ -82,6 +82,12 @@ def test_unknown_keys_types_and_values_are_refused(table: dict[str, Any]) -> Non
         (webhook(headers={"": "1"}), "/headers/"),
         (webhook(headers={"content-LENGTH": "1"}), "/headers/content-LENGTH"),
         (webhook(headers={"X-Alertd-Signature": "1"}), "/headers/X-Alertd-Signature"),
+        (webhook(headers={"X-A": {"env": "NOT_SET"}}), "/headers/X-A"),
+        (webhook(headers={"X-A": {"file": "/does/not/exist"}}), "/headers/X-A"),
+        (webhook(headers={"X-A": {"prefix": "Bearer "}}), "/headers/X-A"),
+        (webhook(headers={"X-A": {"env": "LINES"}}), "/headers/X-A"),
+        (webhook(headers={"X-A": {"env": "GOOD", "prefix": "\n"}}), "/headers/X-A"),
+        (webhook(content_type="a\r\nb"), "/content_type"),
         (webhook(secret_file="/none", secret_env="B"), "/secret_file"),
         (webhook(secret_file="/does/not/exist"), "/secret_file"),
         (webhook(secret_env="NOT_SET"), "/secret_env"),
@@ -128,6 +134,7 @@ def test_unknown_keys_types_and_values_are_refused(table: dict[str, Any]) -> Non
 )
 def test_what_cannot_work_is_found_and_its_key_is_named(config: ChannelConfig, path: str) -> None:
     environ = {"BAD_URL": f"not an address {TOKEN}", "GOOD": "x", "BOT": "xoxb-1-2"}
+    environ["LINES"] = f"{TOKEN}\r\nX-B: 1"
     problems = channel_problems(config, environ)
     assert [problem.path for problem in problems] == [path]
     assert TOKEN not in problems[0].message

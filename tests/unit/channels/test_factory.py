@@ -1,11 +1,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import trio
 
-from alertd.channels.config import EmailConfig, SlackConfig, Tls, WebhookConfig
+from alertd.channels.config import (
+    EmailConfig,
+    Headers,
+    SecretText,
+    SlackConfig,
+    Tls,
+    WebhookConfig,
+)
 from alertd.channels.factory import ChannelFactory, UnknownChannel
 from alertd.channels.protocol import Delivered
 from alertd.channels.redact import redact_target, redact_url
@@ -45,6 +53,25 @@ async def test_each_configured_channel_is_made_and_found_by_its_name() -> None:
         assert [request.path for request in receiver.received] == ["/ops", "/slack"]
         assert "x-alertd-signature" in receiver.received[0].headers
         assert len(mailbox.mails) == 1
+        await factory.aclose()
+
+
+async def test_a_header_may_be_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("from-file\n")
+    with http_receiver() as receiver:
+        headers: Headers = {
+            "Authorization": SecretText(file=str(tmp_path / "token"), prefix="Bearer "),
+            "X-Key": SecretText(env="KEY"),
+            "X-Plain": "plain",
+        }
+        config = WebhookConfig(url=receiver.url(), headers=headers)
+        factory = ChannelFactory({"ops": config}, environ={"KEY": "from-environment"})
+        assert await factory.for_target(Target("ops")).send(message()) == Delivered()
+        sent = receiver.received[0].headers
+        assert (sent["authorization"], sent["x-key"], sent["x-plain"]) == (
+            *("Bearer from-file", "from-environment"),
+            "plain",
+        )
         await factory.aclose()
 
 

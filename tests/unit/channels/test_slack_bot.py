@@ -146,7 +146,7 @@ async def test_a_receipt_that_is_none_of_slacks_is_not_used(
         ),
         (
             says(200, {"Retry-After": "7"}, ok=False, error="ratelimited"),
-            Retryable("Slack refused it: ratelimited", 7),
+            Retryable("Slack refused it: ratelimited", 7, was_refused=True),
         ),
         (says(ok=False, error="internal_error"), Retryable("Slack refused it: internal_error")),
         (says(503), Retryable("127.0.0.1 answered 503", was_refused=True)),

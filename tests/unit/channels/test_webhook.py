@@ -56,7 +56,7 @@ def channel_to(
         client,
         owns_client=False,
         timeout_s=timeout_s,
-        headers=headers,
+        headers={name: Secret(value) for name, value in (headers or {}).items()},
         secret=Secret(secret) if secret else None,
         now_s=lambda: NOW_S,
     )

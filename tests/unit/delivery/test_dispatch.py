@@ -6,7 +6,7 @@ from collections import Counter as Tally
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 import prometheus_client
@@ -29,7 +29,7 @@ from alertd.channels.protocol import (
 from alertd.config.settings import NotifyConfig
 from alertd.delivery.dispatch import MAX_ENDPOINT_ATTEMPTS, Dispatcher
 from alertd.model import US_PER_S, DeliveryStatus, Outgoing, Target
-from tests.receivers import Answer, http_receiver
+from tests.receivers import Answer, gzip_bomb, http_receiver
 from tests.unit.channels.messages import incident
 from tests.unit.delivery.memory_outbox import MemoryOutbox, Row
 
@@ -596,22 +596,26 @@ async def test_a_real_receiver_that_fails_in_every_way_gets_each_message_under_o
         receiver.script = [
             Answer(drop=True),
             Answer(500),
+            Answer(stall=True),
+            replace(gzip_bomb(50), status=503),
+            Answer(502, body=b"x" * 100_000, endless=True),
+            Answer(408, body=b"x", cut=True),
             Answer(429, {"Retry-After": "0"}),
             Answer(200, body=b"x" * 300_000),
         ]
-        factory = ChannelFactory({"ops": WebhookConfig(url=receiver.url())})
+        factory = ChannelFactory({"ops": WebhookConfig(url=receiver.url(), timeout_secs=0.5)})
         config = NotifyConfig(retry_first_secs=0.01, retry_max_secs=0.02)
         async with running(make_bench(factory, config=config)) as bench:
             bench.add(notification("a", created_us=now_us()))
-            await trio.to_thread.run_sync(receiver.wait_for, 4)
+            await trio.to_thread.run_sync(receiver.wait_for, 8)
             with trio.fail_after(5):
                 while bench.status("a") is PENDING:  # no event tells of it
                     await trio.sleep(0.01)
         await factory.aclose()
     assert bench.status("a") is SUCCESS
-    assert bench.outbox.rows["a"].attempts == 4
+    assert bench.outbox.rows["a"].attempts == 8
     assert {request.headers["idempotency-key"] for request in receiver.received} == {"a"}
-    assert len({json.loads(request.body)["sentAt"] for request in receiver.received}) == 4
+    assert len({json.loads(request.body)["sentAt"] for request in receiver.received}) == 8
 
 
 async def test_default_words_because_a_template_failed_are_recorded_and_counted(
