@@ -38,6 +38,8 @@ def alert_labels(incident: IncidentView) -> dict[str, str]:
 def alert_annotations(incident: IncidentView) -> dict[str, str]:
     """Return what is said of the alert beside what identifies it, sorted by name."""
     annotations = {"summary": incident.message}
+    if incident.description:
+        annotations["description"] = incident.description
     if incident.reason:
         annotations["reason"] = incident.reason
     if incident.runbook_url:

@@ -44,6 +44,9 @@ _HTML: Final = jinja2.Environment(
 <h2 style="border-left: 6px solid {{ colour(incident) }}; padding-left: 8px">
 {{- headline(incident) }}</h2>
 <p>{{ incident.message }}</p>
+{% if incident.description %}
+<p>{{ incident.description }}</p>
+{% endif %}
 <table cellpadding="4">
 {% for label, text in facts(incident) %}
 <tr><th align="left">{{ label }}</th><td>{{ text }}</td></tr>

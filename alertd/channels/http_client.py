@@ -138,7 +138,7 @@ class _Progress:
     """How far an attempt has come, by what httpcore tells of it."""
 
     def __init__(self) -> None:
-        self.has_not_sent = False
+        self.has_not_sent = True
         """Whether it is certain that not a byte of the request has left."""
 
     async def note(self, event: str, _info: object) -> None:

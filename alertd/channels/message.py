@@ -23,7 +23,7 @@ class MessageKind(StrEnum):
     TEST = "test"
 
 
-class IncidentView(Struct, frozen=True, kw_only=True, rename="camel"):
+class IncidentView(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One incident as a receiver sees it."""
 
     id: str
@@ -50,6 +50,8 @@ class IncidentView(Struct, frozen=True, kw_only=True, rename="camel"):
     """One line for a person: what, where, value against threshold."""
     history_url: str
     runbook_url: str | None
+    description: str = ""
+    """What the rule's author has to say; left out of the body where there is nothing."""
 
 
 class Message(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -77,7 +77,7 @@ def _attachment(incident: IncidentView) -> _Json:
         },
         {
             "type": "section",
-            "text": _mrkdwn(_escape(incident.message or "-", MAX_SECTION_CHARS)),
+            "text": _mrkdwn(_escape(_summary(incident), MAX_SECTION_CHARS)),
             "fields": [_field(label, text) for label, text in wording.facts(incident)[:MAX_FIELDS]],
         },
     ]
@@ -89,6 +89,10 @@ def _attachment(incident: IncidentView) -> _Json:
         "fallback": _escape(wording.headline(incident), MAX_HEADER_CHARS),
         "blocks": blocks,
     }
+
+
+def _summary(incident: IncidentView) -> str:
+    return "\n".join(filter(None, (incident.message, incident.description))) or "-"
 
 
 def _field(label: str, text: str) -> _Json:

@@ -134,7 +134,8 @@ def plain_text(message: Message) -> str:
     """Return all that is told, in lines."""
     lines: list[str] = []
     for incident in latest(message)[:MAX_INCIDENTS_SHOWN]:
-        lines += [one_line(headline(incident)), one_line(incident.message), ""]
+        lines += [one_line(headline(incident)), one_line(incident.message)]
+        lines += [one_line(incident.description), ""] if incident.description else [""]
         lines += [f"{label}: {one_line(text)}" for label, text in facts(incident)]
         lines += [f"{label}: {one_line(url)}" for label, url in links(incident)]
         lines.append("")

@@ -188,6 +188,7 @@ def _incident_values(view: IncidentView) -> dict[str, object]:
         "window_end": view.window_end,
         "event_time": view.event_time,
         "summary": view.message,
+        "description": view.description,
         "reason": view.reason,
         "history_url": view.history_url,
         "runbook_url": view.runbook_url,

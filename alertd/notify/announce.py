@@ -182,6 +182,7 @@ class Announcer:
             message=summary,
             history_url=f"{self._public_url}/api/incidents/{incident.id}",
             runbook_url=rule.runbook_url,
+            description=rule.description,
         )
 
 

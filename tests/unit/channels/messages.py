@@ -20,6 +20,7 @@ def incident(
     ended_at: str | None = None,
     late_by: float = 0.0,
     message: str = "High Error Count: service=payment has 137 > 100",
+    description: str = "",
     runbook_url: str | None = "https://runbooks.example/errors?a=1&b=2",
 ) -> IncidentView:
     """Return an incident as a receiver sees it."""
@@ -45,6 +46,7 @@ def incident(
         message=message,
         history_url="http://127.0.0.1:9470/api/incidents/" + id,
         runbook_url=runbook_url,
+        description=description,
     )
 
 

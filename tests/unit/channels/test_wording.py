@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import email
+import email.policy
+
+import msgspec
 import pytest
 
 from alertd.channels import wording
+from alertd.channels.alert import alert_annotations
+from alertd.channels.email import compose
 from alertd.channels.message import MessageKind
+from alertd.channels.slack import payload
 from tests.unit.channels.messages import incident, message, resolved
 
 
@@ -54,6 +61,23 @@ def test_the_subject_counts_what_one_message_holds() -> None:
     several = message(incident(id="a", rule_name="A"), incident(id="b", rule_name="B"), resolved())
     assert wording.subject(several) == "2 firing, 1 ended: A and 2 more"
     assert wording.subject(message(kind=MessageKind.REPEAT)).startswith("[still] FIRING")
+
+
+def test_a_rules_description_is_told_everywhere_and_costs_nothing_where_there_is_none() -> None:
+    text = "Payments fail <now>.\nAsk the bank."
+    told = message(incident(description=text))
+    assert "Payments fail <now>. Ask the bank.\n\nSeverity" in wording.plain_text(told)
+    section = payload(told)["attachments"][0]["blocks"][1]["text"]["text"]
+    assert section.endswith("\nPayments fail &lt;now&gt;.\nAsk the bank.")
+    mail = email.message_from_bytes(
+        compose(told, "a@example.org", ["b@example.org"], 0), policy=email.policy.default
+    )
+    html = mail.get_body(("html",))
+    assert html is not None
+    assert "<p>Payments fail &lt;now&gt;." in html.get_content()
+    assert alert_annotations(told.incidents[0])["description"] == text
+    assert b'"description":' in msgspec.json.encode(told)
+    assert b"description" not in msgspec.json.encode(message())
 
 
 def test_only_web_addresses_become_links() -> None:
