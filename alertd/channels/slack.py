@@ -22,7 +22,7 @@ from alertd.channels.http_channel import HttpChannel
 from alertd.channels.http_client import HttpClient, Reply, judge
 from alertd.channels.message import IncidentView, Message
 from alertd.channels.protocol import Delivered, Outcome
-from alertd.channels.template import plain
+from alertd.channels.templates.filters import plain
 from alertd.channels.words import Form, Worded, Words
 
 MAX_TEXT_CHARS: Final = 3000

@@ -20,7 +20,7 @@ from alertd.channels.http_client import HttpClient, Reply, judge
 from alertd.channels.message import Message
 from alertd.channels.protocol import Delivered, Outcome
 from alertd.channels.secret import Secret, reveal
-from alertd.channels.template import plain
+from alertd.channels.templates.filters import plain
 from alertd.channels.words import Form, Words, json_text
 
 JSON: Final = "application/json"

@@ -2,7 +2,7 @@
 
 Owns the variables of templates (README.md lists them), how values are escaped for each kind of
 receiver, and the rule that a template which fails costs nobody a message: the default words are
-told instead, and what failed is said. Leaves the language to ``template.py`` and the default words
+told instead, and what failed is said. Leaves the language to ``templates/`` and the default words
 to ``wording.py``.
 """
 
@@ -17,7 +17,9 @@ from msgspec import Struct
 from alertd.channels import wording
 from alertd.channels.message import IncidentView, Message
 from alertd.channels.sample import sample_incident, sample_message, sample_messages
-from alertd.channels.template import Template, TemplateFailed, plain
+from alertd.channels.templates.filters import plain
+from alertd.channels.templates.meter import TemplateFailed
+from alertd.channels.templates.template import Template
 
 MAX_TITLE_CHARS: Final = 300
 

@@ -15,7 +15,7 @@ from alertd.channels.message import MessageKind
 from alertd.channels.protocol import Delivered
 from alertd.channels.sample import sample_messages
 from alertd.channels.slack import MRKDWN, payload
-from alertd.channels.template import TemplateFailed
+from alertd.channels.templates.meter import TemplateFailed
 from alertd.channels.webhook import JSON_TEXT
 from alertd.channels.words import PLAIN_TEXT, Form, Words, template_fault
 from alertd.model import Target
