@@ -233,7 +233,7 @@ OPERATIONS: Final = (
                             reason=RefusalReason.MALFORMED,
                             path="/17/value",
                             message="must be a number, not a string",
-                            event='{"metricName":"error_count","value":"many"}',
+                            event='{"metricName": "error_count", "value": "many"}',
                         ),
                     ),
                     "MTc",
