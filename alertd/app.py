@@ -114,7 +114,9 @@ class _Daemon:
             allowed_hosts=server.allowed_hosts,
         )
         tls = await trio.to_thread.run_sync(Tls, server)
-        reloader = Reloader(self._config_path, config, core.rulebook, channels, gate, tls)
+        reloader = Reloader(
+            self._config_path, config, core.rulebook, channels, gate, tls, use_policies=core.use
+        )
         status = Status(
             store=store,
             pipeline=core.pipeline,

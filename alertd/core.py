@@ -96,6 +96,8 @@ class Core:
         engine = config.engine
         dedup_horizon_us = seconds_to_us(engine.dedup_horizon_secs)
         self._config = config
+        self._announcer = announcer
+        self._shutdown_deadline_s = config.notify.shutdown_deadline_secs
         self.clock = clock
         self.dispatcher = Dispatcher(
             store.outbox,
@@ -241,8 +243,19 @@ class Core:
             await judging_over.wait()
             await self.quarantine.flush()
             await self.snapshotter.take()
-            await self.dispatcher.drain(self._config.notify.shutdown_deadline_secs)
+            await self.dispatcher.drain(self._shutdown_deadline_s)
             nursery.cancel_scope.cancel()
+
+    def use(self, config: Config) -> None:
+        """Tell people as ``config`` says from now on, also of what is held back.
+
+        Nothing in it can fail, so a reload that has to be taken back is taken back by it.
+        """
+        self._announcer.use(config.defaults, config.routes())
+        self._announcer.policy.use(*config.policies())
+        self.dispatcher.use(config.notify)
+        self.reminders.look_again()
+        self._shutdown_deadline_s = config.notify.shutdown_deadline_secs
 
     def _recorded(self) -> None:
         self.dispatcher.wake()

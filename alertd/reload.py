@@ -1,8 +1,9 @@
 """Reading the configuration again while the daemon runs.
 
-Owns what a reload changes: the rules from files, the channels, the tokens, and what is in the
-files of certificates. Everything else is read at start only, and a reload says so when it finds
-it changed. SIGHUP, ``POST /api/reload`` and a change on disk all come here, one at a time.
+Owns what a reload changes: the rules from files, the channels, the tokens, what is in the files of
+certificates, and all that says who is told what and when. Everything else is read at start only,
+and a reload says so when it finds it changed. SIGHUP, ``POST /api/reload`` and a change on disk all
+come here, one at a time.
 
 Invariant: a configuration with any mistake changes nothing, and so does a store that cannot
 write.
@@ -11,7 +12,7 @@ write.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -29,10 +30,8 @@ from alertd.reports import Changes, ReloadReport
 from alertd.rulebook import RuleBook
 
 WATCH_EVERY_S: Final = 2.0
-_READ_AT_START: Final = (
-    *("server", "store", "engine", "notify", "logging", "host_metrics", "route", "mute"),
-    "inhibit",
-)
+_READ_AT_START: Final = ("server", "store", "engine", "logging", "host_metrics")
+_POLICIES: Final = ("notify", "route", "mute", "inhibit")
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +63,10 @@ class Reloader:
         channels: LiveChannels,
         tokens: Tokens,
         certificates: Certificates,
+        *,
+        use_policies: Callable[[Config], None],
     ) -> None:
+        """``use_policies`` has people be told as a configuration says; it cannot fail."""
         self._path = path
         self._config = config
         self._config_at_start = config
@@ -72,6 +74,7 @@ class Reloader:
         self._channels = channels
         self._tokens = tokens
         self._certificates = certificates
+        self._use_policies = use_policies
         self._files = ConfigFiles(path)
         self._tried: Stamps = {}
         """The files as they were when they were last applied or refused."""
@@ -159,13 +162,13 @@ class Reloader:
         self._rulebook.check_files(config.rules)
         await trio.to_thread.run_sync(self._certificates.renew)
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._channels.replace(config.channels)
+        self._tell_by(config)
         try:
             self._tokens.replace(config.auth.tokens)
             with trio.CancelScope(shield=True):  # a client that leaves must not halve a reload
                 await self._take_rules(config)
         except AlertdError:
-            self._channels.replace(before.channels)
+            self._tell_by(before)
             self._tokens.replace(before.auth.tokens)
             raise
         self._config = config
@@ -179,6 +182,9 @@ class Reloader:
                 {token.name: token for token in before.auth.tokens},
                 {token.name: token for token in config.auth.tokens},
             ),
+            policies=tuple(
+                name for name in _POLICIES if getattr(config, name) != getattr(before, name)
+            ),
             at_next_start=tuple(
                 name
                 for name in _READ_AT_START
@@ -188,6 +194,16 @@ class Reloader:
         for name in report.at_next_start:
             log.warning(f"a change of [{name}] takes effect at the next start")
         return report
+
+    def _tell_by(self, config: Config) -> None:
+        """Have people be told as ``config`` says, before its rules find anything to tell.
+
+        Raises ``InvalidInput`` and ``Overloaded``, changing nothing.
+        """
+        self._channels.replace(
+            config.channels, allow_private_endpoints=config.notify.allow_private_endpoints
+        )
+        self._use_policies(config)
 
     async def _take_rules(self, config: Config) -> None:
         changed, gone = await self._rulebook.take_files(config.rules)

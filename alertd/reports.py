@@ -157,5 +157,7 @@ class ReloadReport(Struct, frozen=True, kw_only=True, rename="camel"):
     """Those that are configured."""
     tokens: Changes
     """Those that are configured."""
+    policies: tuple[str, ...]
+    """Sections about who is told what and when that are others than before, and apply now."""
     at_next_start: tuple[str, ...]
     """Sections that are not as they were at start, and take effect at the next one only."""

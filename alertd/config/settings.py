@@ -31,6 +31,8 @@ from alertd.errors import InvalidInput, Problem
 from alertd.model import US_PER_S, Limits, Timing
 from alertd.notify.announce import DEFAULT_GROUP_BY
 from alertd.notify.flapping import FlappingLimits
+from alertd.notify.inhibit import Inhibition
+from alertd.notify.mute import Mute
 from alertd.notify.route import Defaults, Route
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
 from alertd.rules import EMAIL, RuleSetting, seconds_to_us
@@ -216,6 +218,14 @@ class Config(Struct, frozen=True, kw_only=True):
     def defaults(self) -> Defaults:
         """How what a rule names is told."""
         return Defaults(self.notify.group_by, self.notify.timing)
+
+    def policies(self) -> tuple[list[Mute], list[Inhibition], FlappingLimits]:
+        """Return what holds notifications back, as the decisions take it."""
+        return (
+            [spec.compiled() for spec in self.mute],
+            [spec.compiled() for spec in self.inhibit],
+            self.notify.flapping,
+        )
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes as the decisions take them."""

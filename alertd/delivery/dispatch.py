@@ -150,11 +150,10 @@ class Dispatcher:
         self._outbox = outbox
         self._channels = channels
         self._now_us = now_us
-        self._config = config
+        self.use(config)
         self._metrics = metrics
         self._log = log
         self._random = random
-        self._backoff = Backoff(config.retry_first_secs, config.retry_max_secs)
         self._in_flight: dict[str, Target] = {}
         self._places: Counter[Target] = Counter()
         self._endpoint_attempts = 0
@@ -166,6 +165,11 @@ class Dispatcher:
         self._drain_begun = trio.Event()
         self._running = False
         self._stopped = trio.Event()
+
+    def use(self, config: NotifyConfig) -> None:
+        """Send as ``config`` says from now on; when a message is tried again is decided already."""
+        self._config = config
+        self._backoff = Backoff(config.retry_first_secs, config.retry_max_secs)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Send until ``drain`` is called. May be run once.

@@ -30,8 +30,7 @@ class LiveChannels:
         self, configs: Mapping[str, ChannelConfig], *, allow_private_endpoints: bool
     ) -> None:
         """Make the channels. Raises ``InvalidInput`` if one cannot be made."""
-        self._allow_private_endpoints = allow_private_endpoints
-        self._factory = self._make(configs)
+        self._factory = ChannelFactory(configs, allow_private_endpoints=allow_private_endpoints)
         self._retired_send, self._retired = trio.open_memory_channel[ChannelFactory](100)
 
     def names(self) -> frozenset[str]:
@@ -51,13 +50,15 @@ class LiveChannels:
         """Return the channels that are to be told again and again what is on."""
         return self._factory.forgetful()
 
-    def replace(self, configs: Mapping[str, ChannelConfig]) -> None:
+    def replace(
+        self, configs: Mapping[str, ChannelConfig], *, allow_private_endpoints: bool
+    ) -> None:
         """Use ``configs`` from now on; secrets are read again even if nothing else is new.
 
         Raises ``InvalidInput``, changing nothing, if a channel cannot be made, and
         ``Overloaded`` when so many reloads came that old channels are still being closed.
         """
-        replacement = self._make(configs)
+        replacement = ChannelFactory(configs, allow_private_endpoints=allow_private_endpoints)
         try:
             self._retired_send.send_nowait(self._factory)
         except trio.WouldBlock:
@@ -83,6 +84,3 @@ class LiveChannels:
         with contextlib.suppress(trio.WouldBlock):
             while True:
                 yield self._retired.receive_nowait()
-
-    def _make(self, configs: Mapping[str, ChannelConfig]) -> ChannelFactory:
-        return ChannelFactory(configs, allow_private_endpoints=self._allow_private_endpoints)

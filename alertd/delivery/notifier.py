@@ -35,19 +35,14 @@ async def load_policy(store: Store, config: Config) -> Policy:
 
     Silences that are over by now are forgotten at the first look.
     """
-    policy = Policy(
-        (mute.compiled() for mute in config.mute),
-        (inhibition.compiled() for inhibition in config.inhibit),
-        config.notify.flapping,
-    )
+    policy = Policy(*config.policies())
     recent = await store.flapping.recent(config.notify.flapping.within_us)
     policy.flapping.load(recent, await store.flapping.episodes())
     for silence in await store.silences.since(0):
         policy.put_silence(silence)
-    if config.inhibit:
-        for incident in await store.incidents.open():
-            labels = subject_labels(incident.rule_name, incident.severity, incident.group)
-            policy.sources.begin(incident.id, labels)
+    for incident in await store.incidents.open():
+        labels = subject_labels(incident.rule_name, incident.severity, incident.group)
+        policy.sources.begin(incident.id, labels)
     return policy
 
 

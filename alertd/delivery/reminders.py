@@ -27,11 +27,18 @@ STORE_RETRY_S: Final = 1.0
 log = structlog.get_logger(__name__)
 
 
+Place = tuple[str, int]
+
+
 class WaitingList(Protocol):
     """What waits: ``alertd.store.waiting.WaitingList``."""
 
     async def due(self, now_us: int, *, limit: int) -> Sequence[Waiting]:
         """Return up to ``limit`` whose time has come."""
+        ...
+
+    async def look_again(self, now_us: int, after: Place | None) -> Place | None:
+        """Have some of what is held back be due; return behind which it goes on."""
         ...
 
     async def next_look_us(self) -> int | None:
@@ -65,6 +72,13 @@ class Reminders:
         self._now_us = now_us
         self._on_told = on_told
         self._woken = trio.Event()
+        self._is_outdated = True
+        """What holds notifications back may be other than when they were looked at last."""
+
+    def look_again(self) -> None:
+        """What holds notifications back is not what it was: look again at all of them."""
+        self._is_outdated = True
+        self.wake()
 
     def wake(self) -> None:
         """Look again now. Cheap; never blocks."""
@@ -91,6 +105,9 @@ class Reminders:
 
     async def look(self) -> None:
         """Decide about everything whose time has come. Raises ``StoreUnavailable``."""
+        while self._is_outdated:
+            self._is_outdated = False
+            await self._look_at_all()
         while True:
             now_us = self._now_us()
             self._policy.forget_silences(now_us)
@@ -107,6 +124,15 @@ class Reminders:
             if told:
                 log.info("notifications released or repeated", count=len(told))
                 self._on_told()
+
+    async def _look_at_all(self) -> None:
+        place = None
+        try:
+            while place := await self._waiting.look_again(self._now_us(), place):
+                pass
+        except BaseException:
+            self._is_outdated = True
+            raise
 
     def _decide(self, waiting: Waiting, now_us: int) -> Verdict:
         hold = self._policy.hold(waiting.incident_id, _labels(waiting), now_us)

@@ -142,6 +142,11 @@ class Announcer:
                 )
             yield structs.replace(notification, hold=hold)
 
+    def use(self, defaults: Defaults, routes: Iterable[Route]) -> None:
+        """Tell by ``routes`` from now on. An incident stays in the group in which it was told."""
+        self._defaults = defaults
+        self._routes = tuple(routes)
+
     def timing_of(self, target: Target, labels: Mapping[str, str]) -> Timing:
         """Return when notifications of incidents with these labels may leave for ``target``."""
         told = destinations(self._routes, labels, (target,), 0, self._defaults)
@@ -152,7 +157,7 @@ class Announcer:
         if incident.ended_us is None:
             self.policy.sources.begin(incident.id, labels)
         else:
-            self.policy.sources.end(incident.id, labels)
+            self.policy.sources.end(incident.id)
 
     def _view(self, rule: Rule, incident: Incident, value: float | None) -> IncidentView:
         ended_us = incident.ended_us

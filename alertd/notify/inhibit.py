@@ -32,21 +32,39 @@ class Inhibition(Struct, frozen=True, kw_only=True):
 
 
 class Sources:
-    """The incidents that are on and hold others back."""
+    """The incidents that are on, and which of them hold others back.
 
-    def __init__(self, inhibitions: Iterable[Inhibition]) -> None:
+    All are remembered, some 400 bytes each, so that other inhibitions can be used at any time.
+    """
+
+    def __init__(self, inhibitions: Iterable[Inhibition] = ()) -> None:
+        self._incidents: dict[str, Mapping[str, str]] = {}
+        self.use(inhibitions)
+
+    def use(self, inhibitions: Iterable[Inhibition]) -> None:
+        """Decide by ``inhibitions`` from now on. Cost: a look at each incident that is on."""
         self._inhibitions = tuple(inhibitions)
         self._on: list[dict[tuple[str, ...], dict[str, None]]] = [{} for _ in self._inhibitions]
+        for incident_id, labels in self._incidents.items():
+            self._enter(incident_id, labels)
 
     def begin(self, incident_id: str, labels: Mapping[str, str]) -> None:
-        """An incident has begun, or was on at start."""
+        """An incident has begun, or was on at start, or goes by other labels now."""
+        if self._incidents.get(incident_id) != labels:
+            self.end(incident_id)
+            self._incidents[incident_id] = labels
+            self._enter(incident_id, labels)
+
+    def _enter(self, incident_id: str, labels: Mapping[str, str]) -> None:
         for inhibition, on in zip(self._inhibitions, self._on, strict=True):
             if inhibition.is_source(labels):
                 on.setdefault(inhibition.key(labels), {})[incident_id] = None
 
-    def end(self, incident_id: str, labels: Mapping[str, str]) -> bool:
-        """It has ended; return whether it was a source of anything."""
-        was_source = False
+    def end(self, incident_id: str) -> bool:
+        """An incident is over; return whether it held others back."""
+        labels, was_source = self._incidents.pop(incident_id, None), False
+        if labels is None:
+            return False
         for inhibition, on in zip(self._inhibitions, self._on, strict=True):
             key = inhibition.key(labels)
             incidents = on.get(key, {})

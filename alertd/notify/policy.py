@@ -32,10 +32,18 @@ class Policy:
         inhibitions: Iterable[Inhibition] = (),
         flapping: FlappingLimits = FlappingLimits(),  # noqa: B008  # immutable
     ) -> None:
-        self._mutes = tuple(mutes)
         self._silences: dict[str, ActiveSilence] = {}
-        self.sources = Sources(inhibitions)
-        self.flapping = Flapping(flapping)
+        self.sources = Sources()
+        self.flapping = Flapping()
+        self.use(mutes, inhibitions, flapping)
+
+    def use(
+        self, mutes: Iterable[Mute], inhibitions: Iterable[Inhibition], flapping: FlappingLimits
+    ) -> None:
+        """Decide by these from now on; silences stay as they are."""
+        self._mutes = tuple(mutes)
+        self.sources.use(inhibitions)
+        self.flapping.limits = flapping
 
     def silences(self) -> list[Silence]:
         """Return the silences that are on or to come."""

@@ -34,14 +34,22 @@ def post(connection: apsw.Connection, notifications: Sequence[Notification]) -> 
         _Post(connection, _told_before(connection, fresh)).take(fresh)
 
 
-def release(connection: apsw.Connection, notification: Notification, why: str) -> None:
-    """Have a notification that is still held back told; ``created_us`` is now."""
-    waits = connection.execute(
-        "SELECT 1 FROM notifications WHERE id = ? AND message_seq IS NULL AND look_us IS NOT NULL",
-        (notification.id,),
-    ).get
-    if waits is not None:
-        _Post(connection, _told_before(connection, [notification])).release(notification, why)
+def release(connection: apsw.Connection, released: Sequence[tuple[Notification, str]]) -> None:
+    """Have those told that are still held back, each with why; ``created_us`` is now."""
+    waiting = _waiting(connection, [notification for notification, _ in released])
+    due = [(notification, why) for notification, why in released if notification.id in waiting]
+    if due:
+        told_before = _told_before(connection, [notification for notification, _ in due])
+        _Post(connection, told_before).release(due)
+
+
+def _waiting(connection: apsw.Connection, notifications: Iterable[Notification]) -> set[str]:
+    rows = connection.execute(
+        "SELECT id FROM notifications WHERE id IN (SELECT value FROM json_each(?)) "
+        "AND message_seq IS NULL AND look_us IS NOT NULL",
+        (_json_array(notification.id for notification in notifications),),
+    )
+    return {notification_id for (notification_id,) in rows}
 
 
 def _fresh(
@@ -146,17 +154,21 @@ class _Post:
         self._write_messages()
         timeline.write(self._connection, lines)
 
-    def release(self, notification: Notification, why: str) -> None:
-        """Give one that was held back the message that tells it."""
-        telling = self._tellings[notification.incident_id, notification.target]
-        seq, placement = self._place(notification, telling)
-        self._connection.execute(
-            "UPDATE notifications SET message_seq = ?, look_us = ? WHERE id = ?",
-            (seq, _repeat_at_us(notification), notification.id),
+    def release(self, released: Iterable[tuple[Notification, str]]) -> None:
+        """Give those that were held back the messages that tell them."""
+        rows, lines = [], []
+        for notification, why in released:
+            telling = self._tellings[notification.incident_id, notification.target]
+            seq, placement = self._place(notification, telling)
+            telling.messages.add(seq)
+            rows.append((seq, _repeat_at_us(notification), notification.id))
+            detail = f"{why}; {placement.reason.value}"
+            lines.append(_line(notification, TimelineEvent.QUEUED, detail))
+        self._connection.executemany(
+            "UPDATE notifications SET message_seq = ?, look_us = ? WHERE id = ?", rows
         )
         self._write_messages()
-        detail = f"{why}; {placement.reason.value}"
-        timeline.write(self._connection, [_line(notification, TimelineEvent.QUEUED, detail)])
+        timeline.write(self._connection, lines)
 
     def _write_messages(self) -> None:
         self._connection.executemany(_INSERT_MESSAGE, self._made)

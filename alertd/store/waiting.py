@@ -14,7 +14,7 @@ from typing import Final
 import apsw
 import msgspec
 
-from alertd.model import DeliveryStatus, Notification, Target
+from alertd.model import DeliveryStatus, HoldReason, Notification, Target
 from alertd.notify.review import Action, Verdict, Waiting
 from alertd.store import timeline
 from alertd.store.posting import post, release
@@ -30,6 +30,16 @@ _DUE: Final = """
     JOIN incidents i ON i.id = n.incident_id
     LEFT JOIN messages m ON m.seq = n.message_seq
     WHERE n.look_us <= ? ORDER BY n.look_us, n.seq LIMIT ?"""
+
+PORTION: Final = 500
+"""Rows that one transaction makes due."""
+
+Place = tuple[str, int]
+"""Of a row that is held back: what holds it, and its ``seq``."""
+
+_HELD: Final = """
+    SELECT held_ref, seq FROM notifications INDEXED BY notifications_held
+    WHERE message_seq IS NULL AND look_us IS NOT NULL AND {} ORDER BY held_ref, seq LIMIT ?"""
 
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -48,6 +58,15 @@ class WaitingList:
     async def next_look_us(self) -> int | None:
         """Return when the next is to be looked at; None if none waits."""
         return await self._readers.run("read what waits", _next_look_us)
+
+    async def look_again(self, now_us: int, after: Place | None) -> Place | None:
+        """Have up to ``PORTION`` of what is held back be looked at now.
+
+        Begins with None, and again with what it returned, until that is None. What waits for its
+        escalation is left alone: nothing but time holds it back.
+        """
+        work = partial(_look_again, now_us, after)
+        return await self._writer.run("look at what waits", work, must_go_on=True)
 
     async def apply(
         self,
@@ -95,6 +114,20 @@ def _due(now_us: int, limit: int, connection: apsw.Connection) -> list[Waiting]:
     return found
 
 
+def _look_again(now_us: int, after: Place | None, connection: apsw.Connection) -> Place | None:
+    rows: list[Place] = []
+    ref, seq = after or ("", -1)
+    for behind, place in (("held_ref = ? AND seq > ?", (ref, seq)), ("held_ref > ?", (ref,))):
+        if not rows:
+            rows = list(connection.execute(_HELD.format(behind), (*place, PORTION)))
+    connection.executemany(
+        "UPDATE notifications SET look_us = ? "
+        "WHERE seq = ? AND look_us > ? AND message_seq IS NULL AND held_by != ?",
+        [(now_us, seq, now_us, HoldReason.ESCALATES.value) for _, seq in rows],
+    )
+    return rows[-1] if rows else None
+
+
 def _next_look_us(connection: apsw.Connection) -> int | None:
     next_us: int | None = connection.execute(
         "SELECT min(look_us) FROM notifications WHERE look_us IS NOT NULL"
@@ -109,10 +142,11 @@ def _apply(
     connection: apsw.Connection,
 ) -> None:
     told_by_id = {notification.id: notification for notification in told}
+    released = []
     for waiting, verdict in decided:
         hold = verdict.hold
         if verdict.action is Action.RELEASE:
-            release(connection, told_by_id.pop(waiting.id), verdict.reason)
+            released.append((told_by_id.pop(waiting.id), verdict.reason))
         elif waiting.status is None and hold is not None:
             connection.execute(
                 "UPDATE notifications SET look_us = ?, held_by = ?, held_ref = ? "
@@ -128,6 +162,7 @@ def _apply(
             )
             if waiting.status is None and verdict.action is Action.REST:
                 _note(connection, waiting, TimelineEvent.WITHHELD, verdict.reason, now_us)
+    release(connection, released)
     post(connection, list(told_by_id.values()))
 
 

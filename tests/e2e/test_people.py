@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -192,3 +193,27 @@ def told(messages: Sequence[Received]) -> list[str]:
             else [incident["state"] for incident in body["incidents"]]
         )
     ]
+
+
+def test_a_reload_tells_by_the_new_routes_and_what_the_old_mutes_held_back(
+    tmp_path: Path, hook: HttpReceiver
+) -> None:
+    config = NOTIFY.format(url=hook.url())
+    always = '[[mute]]\nname = "always"\nstart = "00:00"\nend = "24:00"\n'
+    route = '[[route]]\nchannels = ["hook"]\n'
+    with Daemon(tmp_path, config + always) as daemon:
+        daemon.post_rule(name="Logins", **RULE)
+        daemon.post_rule(name="Of nobody", **{**RULE, "metricName": "logouts", "notifications": []})
+        fire(daemon)
+        [incident] = daemon.get("/api/incidents")["items"]
+        daemon.write_config(config + always.replace('"24:00"', '"25:00"'))
+        assert daemon.client.post("/api/reload").status_code == 422
+        lines = daemon.get(f"/api/incidents/{incident['id']}")["timeline"]
+        assert lines[-1]["what"] == "muted"
+        assert hook.received == []
+        daemon.write_config(config + route)
+        daemon.signal(signal.SIGHUP)
+        hook.wait_for(1)
+        daemon.post_events([{"metricName": "logouts", "labels": {"service": "a"}}] * 2)
+        hook.wait_for(2)
+        assert told(hook.received) == ["firing", "firing"]

@@ -14,11 +14,12 @@ from structlog.testing import capture_logs
 
 from alertd.config.errors import ConfigError
 from alertd.config.files import ConfigFiles
-from alertd.config.settings import load
+from alertd.config.settings import Config, load
 from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import Conflict, StoreUnavailable
 from alertd.http.gate import Gate
 from alertd.metrics import Metrics
+from alertd.model import Target
 from alertd.reload import Reloader
 from alertd.reports import Changes
 from alertd.rulebook import RuleBook
@@ -61,6 +62,8 @@ class World:
     channels: LiveChannels
     gate: Gate
     parts: Parts
+    used: list[Config]
+    """Every configuration by which people were to be told."""
 
     def write(self, text: str, name: str = "alertd.toml") -> None:
         (self.folder / name).write_text(text, encoding="utf-8")
@@ -86,9 +89,10 @@ async def world(folder: Path, text: str, bind: str = LOOPBACK) -> AsyncIterator[
             lambda rule_id: {},
         )
         gate = Gate(config.auth.tokens, Metrics(), bind=bind, is_loopback=bind == LOOPBACK)
-        reloader = Reloader(path, config, rules, channels, gate, Tls(config.server))
+        tls, used = Tls(config.server), [config]
+        reloader = Reloader(path, config, rules, channels, gate, tls, use_policies=used.append)
         await reloader.start()
-        yield World(folder, reloader, rules, channels, gate, parts)
+        yield World(folder, reloader, rules, channels, gate, parts, used)
         nursery.cancel_scope.cancel()
 
 
@@ -122,6 +126,53 @@ async def test_a_bad_file_changes_nothing_and_every_mistake_is_raised(tmp_path: 
         ]
         assert w.thresholds() == {"a": 1}
         assert w.channels.names() == {"ops"}
+
+
+POLICIES = """
+[notify]
+group_interval_secs = 3
+allow_private_endpoints = true
+[[route]]
+channels = ["ops"]
+[[mute]]
+name = "nights"
+start = "22:00"
+end = "06:00"
+"""
+
+
+async def test_routes_mutes_and_the_rest_of_them_apply_at_once(tmp_path: Path) -> None:
+    async with world(tmp_path, rule("a") + channel("ops")) as w:
+        w.write(POLICIES + rule("a") + channel("ops"))
+        report = await w.reloader.reload()
+        assert report.policies == ("notify", "route", "mute")
+        assert report.at_next_start == ()
+        assert [route.targets for route in w.used[-1].routes()] == [(Target("ops"),)]
+        again = await w.reloader.reload()
+        assert again.policies == ()
+
+
+async def test_a_bad_policy_changes_nothing(tmp_path: Path) -> None:
+    async with world(tmp_path, rule("a") + channel("ops")) as w:
+        w.write(POLICIES.replace('"ops"', '"opps"') + rule("b") + channel("ops"))
+        with pytest.raises(ConfigError, match="'opps' is not a configured channel"):
+            await w.reloader.reload()
+        assert len(w.used) == 1
+        assert w.thresholds() == {"a": 1}
+
+
+async def test_where_the_store_cannot_take_the_rules_people_are_told_as_before(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, rule("a") + channel("ops")) as w:
+        rules = "".join(rule(f"rule {number}") for number in range(500))
+        w.write(POLICIES + rules + channel("ops"))
+        writer = w.parts.store.writer
+        await writer.run("fill", lambda c: c.pragma("max_page_count", c.pragma("page_count")))
+        with pytest.raises(StoreUnavailable):
+            await w.reloader.reload()
+        assert len(w.used) == 3
+        assert w.used[-1] == w.used[0]
 
 
 async def test_a_name_that_belongs_to_a_rule_over_http_changes_nothing(tmp_path: Path) -> None:
@@ -281,10 +332,12 @@ async def test_a_change_while_the_daemon_was_starting_is_noticed(
     tmp_path: Path, found: str
 ) -> None:
     async with world(tmp_path, rule("a")) as w:
-        path = tmp_path / "alertd.toml"
+        path = w.folder / "alertd.toml"
         config = load(path)
         tls = Tls(config.server)
-        restarted = Reloader(path, config, w.rules, w.channels, w.gate, tls)
+        restarted = Reloader(
+            path, config, w.rules, w.channels, w.gate, tls, use_policies=w.used.append
+        )
         w.write(rule("b") if found == "good" else "x = 1")
         with capture_logs() as lines:
             await restarted.start()

@@ -100,8 +100,8 @@ OPERATIONS: Final = (
         name="reload",
         tag=_TAG,
         summary="Read the configuration again",
-        note="Rules, channels and tokens are applied; other sections wait for the next start. A "
-        "body is not looked at.",
+        note="Rules, channels, routes, mutes, inhibitions, [notify] and tokens are applied; other "
+        "sections wait for the next start. A body is not looked at.",
         replies=(
             reply(
                 ReloadReport,
@@ -109,6 +109,7 @@ OPERATIONS: Final = (
                     rules=Changes(("CPU",), (), ()),
                     channels=Changes((), ("ops",), ()),
                     tokens=Changes((), (), ("web-1",)),
+                    policies=("route",),
                     at_next_start=("store",),
                 ),
                 "What changed.",

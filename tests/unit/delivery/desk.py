@@ -24,6 +24,7 @@ from alertd.model import (
     Transition,
 )
 from alertd.notify.announce import Announcer
+from alertd.notify.route import Defaults
 from alertd.notify.silence import Silence
 from alertd.rules import RuleRecord, compile_rule, parse_matcher
 from alertd.store.store import Store, open_store
@@ -93,6 +94,12 @@ class Desk:
                 comment="",
             )
         )
+
+    def use(self, config: Config) -> None:
+        """Decide by another configuration from now on, but for the timing of messages."""
+        self.announcer.use(Defaults(config.notify.group_by, PROMPT), config.routes())
+        self.announcer.policy.use(*config.policies())
+        self.reminders.look_again()
 
     async def whats(self, incident_id: str) -> list[str]:
         detail = await self.store.incidents.get(incident_id)

@@ -12,7 +12,8 @@ import pytest
 from alertd.config.settings import Config
 from alertd.errors import Conflict, InvalidInput, NotFound
 from alertd.model import DeliveryStatus, TransitionKind
-from alertd.notify.settings import InhibitSpec, RouteSpec
+from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
+from alertd.store import waiting
 from tests.unit.delivery.desk import S, begin, desk, end, id_of, rule
 from tests.unit.store.store_samples import START_US
 
@@ -278,3 +279,104 @@ def test_the_samples_are_transitions_of_one_incident() -> None:
     begun = begin()
     assert begun.kind is TransitionKind.FIRING
     assert id_of(end(begun)) == id_of(begun)
+
+
+ALWAYS = Config(mute=(MuteSpec(name="always", start="00:00", end="24:00"),))
+
+
+async def test_what_a_mute_holds_is_told_when_there_is_no_such_mute_any_more(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, ALWAYS) as at:
+        await at.tell(begin())
+        assert await at.deliver() == []
+        at.at(5)
+        at.use(Config())
+        assert await at.deliver() == ["firing"]
+
+
+async def test_a_restart_with_another_configuration_looks_again_at_what_is_held_back(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, ALWAYS) as at:
+        await at.tell(begin())
+        assert await at.deliver() == []
+    async with desk(tmp_path) as at:
+        assert await at.deliver() == ["firing"]
+
+
+async def test_what_a_silence_holds_is_not_told_because_something_else_was_changed(
+    tmp_path: Path,
+) -> None:
+    begun = begin()
+    async with desk(tmp_path) as at:
+        await at.silence(60, service="payment")
+        await at.tell(begun)
+        at.use(ALWAYS)
+        at.at(30)
+        assert await at.deliver() == []
+        assert (await at.whats(id_of(begun))).count("silenced") == 1
+        at.at(60)
+        assert await at.deliver() == []
+        assert (await at.whats(id_of(begun))).count("muted") == 1
+        at.use(Config())
+        assert await at.deliver() == ["firing"]
+
+
+async def test_an_incident_that_is_on_inhibits_under_inhibitions_that_came_later(
+    tmp_path: Path,
+) -> None:
+    cause, effect = begin(of=rule("Payment is down")), begin(1)
+    async with desk(tmp_path) as at:
+        await at.tell(cause)
+        assert await at.deliver() == ["firing"]
+        at.use(INHIBIT)
+        await at.tell(effect)
+        assert await at.deliver() == []
+        at.use(Config())
+        assert await at.deliver() == ["firing"]
+
+
+async def test_an_escalation_waits_for_its_time_whatever_is_reloaded(tmp_path: Path) -> None:
+    async with desk(tmp_path, ESCALATE) as at:
+        await at.tell(begin())
+        assert await at.deliver() == ["firing"]
+        at.at(100)
+        at.use(ESCALATE)
+        assert await at.deliver() == []
+        at.at(900)
+        assert await at.deliver() == ["firing"]
+
+
+async def test_much_that_is_held_back_is_looked_at_in_portions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "PORTION", 2)
+    async with desk(tmp_path) as at:
+        for service, seconds in (("payment", 50), ("payment", 60), ("search", 70)):
+            await at.silence(seconds, service=service)
+        await at.tell(*(begin(number) for number in range(7)))
+        at.use(ALWAYS)
+        assert await at.deliver() == []
+        looked = [
+            await at.store.waiting.look_again(at.now_us, None),
+            await at.store.waiting.next_look_us(),
+        ]
+        assert looked[0] is not None
+        assert looked[1] == at.now_us
+        at.at(60)
+        at.use(Config())
+        assert await at.deliver() == ["firing"] * 7
+        assert len(at.sent) == 1, "what is let go together leaves together"
+
+
+async def test_new_routes_tell_what_fires_from_now_on_and_ends_go_where_beginnings_went(
+    tmp_path: Path,
+) -> None:
+    told_before, told_after = begin(0), begin(1)
+    async with desk(tmp_path) as at:
+        await at.tell(told_before)
+        at.use(Config(route=(RouteSpec(channels=("boss",), group_interval_secs=0),)))
+        await at.tell(told_after)
+        assert await at.deliver() == ["firing"] * 3
+        assert {one.target.channel for one in at.sent} == {"ops", "boss"}

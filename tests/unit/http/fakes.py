@@ -115,7 +115,11 @@ class FixedReloader:
         nothing = Changes((), (), ())
         changed = Changes(("a rule",), (), ())
         return ReloadReport(
-            rules=changed, channels=nothing, tokens=nothing, at_next_start=("store",)
+            rules=changed,
+            channels=nothing,
+            tokens=nothing,
+            policies=("mute",),
+            at_next_start=("store",),
         )
 
 

@@ -109,6 +109,7 @@ async def test_a_reload_says_what_changed() -> None:
             "rules": {**nothing, "added": ["a rule"]},
             "channels": nothing,
             "tokens": nothing,
+            "policies": ["mute"],
             "atNextStart": ["store"],
         },
     )

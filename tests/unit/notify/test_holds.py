@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from alertd.model import US_PER_S, HoldReason
+from alertd.notify.flapping import FlappingLimits
 from alertd.notify.policy import Policy, subject_labels
 from alertd.notify.settings import InhibitSpec, MuteSpec
 from alertd.notify.silence import ActiveSilence, Silence, silence_problems, silenced
@@ -171,13 +172,37 @@ def test_while_a_source_is_on_its_targets_wait_and_no_others() -> None:
     assert policy.hold("host", HOST | {"dc": "us"}, NOW) is None
     assert policy.hold("host", HOST | {"ruleName": "Disk full"}, NOW) is None
     policy.sources.begin("dc-eu-2", source("eu"))
-    assert policy.sources.end("dc-eu", source("eu"))
+    assert policy.sources.end("dc-eu")
     found = policy.hold("host", HOST, NOW)
     assert found is not None
     assert found.ref == "dc-eu-2"
-    assert policy.sources.end("dc-eu-2", source("eu"))
+    assert policy.sources.end("dc-eu-2")
     assert policy.hold("host", HOST, NOW) is None
-    assert not policy.sources.end("dc-eu-2", source("eu"))
+    assert not policy.sources.end("dc-eu-2")
+
+
+def test_a_source_ends_also_if_it_goes_by_other_labels_by_then() -> None:
+    """Somebody may have edited its rule meanwhile."""
+    policy = Policy(inhibitions=[DATA_CENTRE.compiled()])
+    policy.sources.begin("dc", source("eu"))
+    policy.sources.begin("dc", source("eu") | {"ruleName": "Centre down"})
+    assert policy.hold("host", HOST, NOW) is None
+    policy.sources.begin("dc", source("eu"))
+    assert policy.hold("host", HOST, NOW) is not None
+    assert policy.sources.end("dc")
+    assert policy.hold("host", HOST, NOW) is None
+
+
+def test_other_inhibitions_know_of_what_began_before_them() -> None:
+    policy = Policy()
+    policy.sources.begin("dc-eu", source("eu"))
+    policy.sources.begin("dc-us", source("us"))
+    assert policy.sources.end("dc-us") is False
+    policy.use((), [DATA_CENTRE.compiled()], FlappingLimits())
+    assert policy.hold("host", HOST, NOW) is not None
+    assert policy.hold("host", HOST | {"dc": "us"}, NOW) is None
+    policy.use((), (), FlappingLimits())
+    assert policy.hold("host", HOST, NOW) is None
 
 
 def test_a_source_does_not_wait_for_itself_or_its_equals() -> None:
