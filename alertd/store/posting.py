@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import apsw
 import msgspec
 
-from alertd.model import DeliveryStatus, Notification, Target
+from alertd.model import DeliveryStatus, HoldReason, Notification, Target
 from alertd.notify.grouping import LastMessage, Placement, place
 from alertd.notify.review import RESOLVED
 from alertd.store import timeline
@@ -74,7 +74,7 @@ class _Telling:
     group_key: str
     messages: set[int]
     held: dict[str, str]
-    """What of it is held back still: ids of notifications, and the reasons."""
+    """What of it is held back, or was until there was no need: ids of notifications, reasons."""
 
 
 def _told_before(
@@ -94,7 +94,8 @@ def _told_before(
         telling = found.setdefault(key, _Telling(group_key, set(), {}))
         if seq is not None:
             telling.messages.add(seq)
-        elif look_us is not None:
+        elif look_us is not None or held_by != HoldReason.FLAPPING.value:
+            # One laid to rest was never told either; but of what flaps it was told that it does.
             telling.held[own_id] = held_by
     return found
 
