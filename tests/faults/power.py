@@ -43,6 +43,8 @@ class Journal:
 
     sizes: dict[str, int] = field(default_factory=dict)
     """How long the files are, those that are there when it begins."""
+    grows_by_itself: bool = True
+    """Whether files may be made longer past SQLite, by allocating room for them."""
     sync_faults: frozenset[int] = frozenset()
     """Which syncs fail, by their number."""
     calls: list[Done] = field(default_factory=list)
@@ -82,6 +84,8 @@ class Journal:
 
     def _note_growth(self, path: str) -> None:
         """Note that the file was made longer past SQLite: room is allocated for the WAL."""
+        if not self.grows_by_itself:
+            return
         size = os.path.getsize(path)
         if size > self.sizes.get(path, 0):
             self.calls.append(Done(Call(Kind.TRUNCATE, path, size)))

@@ -123,7 +123,9 @@ def live_randomly(
         steps += chance.choice(SCENES)(chance)
     faults = frozenset({chance.randrange(1, 60)} if chance.random() < SYNC_FAILS else ())
     path = lay_out(held, folder / "life")
-    journal = Journal({str(path.parent / name): len(held[name]) for name in held}, faults)
+    journal = Journal(
+        {str(path.parent / name): len(held[name]) for name in held}, sync_faults=faults
+    )
     lived = Lived(held, journal, [(0, recover(held, folder))])
     with watched_by(journal), contextlib.suppress(StoreUnavailable, CommitUncertain):
         trio.run(_take, path, durability, steps, lived)

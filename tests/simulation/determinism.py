@@ -9,6 +9,7 @@ clock that jumps while a worker thread runs would not be a function of anything.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from random import Random
 from typing import TypeVar
 
 import trio
@@ -23,7 +24,8 @@ T = TypeVar("T")
 
 def run_seeded(main: Callable[[], Awaitable[T]], seed: int) -> T:
     """Run ``main`` under a virtual clock, with the order of its tasks decided by ``seed``."""
-    _run._hypothesis_plugin_setup()
+    # What it is to be set by would also make hypothesis know the generator.
+    vars(_run)["_ALLOW_DETERMINISTIC_SCHEDULING"] = True
     _run._r.seed(seed)
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
@@ -31,12 +33,18 @@ def run_seeded(main: Callable[[], Awaitable[T]], seed: int) -> T:
 class Inline:
     """A ``Blocking`` without threads."""
 
-    async def run(self, work: Callable[[], T], *, limiter: trio.CapacityLimiter | None = None) -> T:
-        """Do ``work`` on the spot, with a chance for other tasks before and after it.
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
 
-        As with a thread, a task that is cancelled behind the first of them finds it done.
+    async def run(self, work: Callable[[], T], *, limiter: trio.CapacityLimiter | None = None) -> T:
+        """Do ``work`` on the spot; other tasks have their turn before it or after it, by chance.
+
+        As with a thread, a task that is cancelled by then finds it done.
         """
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._chance.random() < 0.5:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return work()
         result = work()
         await trio.lowlevel.cancel_shielded_checkpoint()
         return result

@@ -73,7 +73,7 @@ class Disk:
         files = [self._database.with_name(self._database.name + end) for end in _REMAINING]
         self._begun = {file.name: file.read_bytes() for file in files if file.exists()}
         sizes = {str(self._database.with_name(n)): len(held) for n, held in self._begun.items()}
-        self._journal = Journal(sizes)
+        self._journal = Journal(sizes, grows_by_itself=False)  # see ``_set_room_aside``
 
     def _lose_power(self) -> None:
         platter = Platter(self._begun)

@@ -7,61 +7,62 @@ engine, store, recovery, reconciler, snapshots, housekeeping, dispatch. Around i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import apsw
+import msgspec
 import trio
 
-from alertd.clock import Clock, format_us
-from alertd.config.settings import Config, EngineConfig, NotifyConfig
+from alertd.clock import Clock
+from alertd.config.settings import Config, EngineConfig, NotifyConfig, StoreConfig
 from alertd.core import Core, new_state
 from alertd.delivery.notifier import load_policy
-from alertd.errors import AlertdError, InvalidInput, NotFound, Overloaded, StoreUnavailable
-from alertd.http.acceptance import Acceptance
-from alertd.http.decode import MediaType
-from alertd.http.gate import anybody
+from alertd.errors import AlertdError, StoreUnavailable
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S
 from alertd.notify.announce import Announcer
+from alertd.notify.settings import RouteSpec
 from alertd.store.snapshots import snapshots_folder
-from alertd.store.store import open_store
+from alertd.store.store import Store, open_store
 from alertd.store.writer import CommitUncertain
 from alertd.upkeep.recovery import recover
+from tests.simulation.chronicle import Chronicle
+from tests.simulation.clients import Clients, take_files
 from tests.simulation.determinism import Inline
 from tests.simulation.disk import Disk, damage
-from tests.simulation.plan import (
-    METRIC,
-    Crash,
-    FailDisk,
-    FillDisk,
-    Plan,
-    PutRule,
-    Resend,
-    Restart,
-    Send,
-    SetMood,
-    Step,
-)
-from tests.simulation.receivers import Mood, Receivers
-from tests.simulation.story import Request, Story
+from tests.simulation.plan import Crash, FailDisk, FillDisk, Plan, PutRule, Restart, SetMood, Step
+from tests.simulation.receivers import NAMES, Mood, Receivers
+from tests.simulation.story import Story
 
 START_US: Final = 4_000_000_000 * US_PER_S
 """When every world begins; later than any machine's own clock."""
 SETTLE_S: Final = 28.0
 """For as long as this nothing more happens at the end: all alerts end, everything is told."""
-RETRY_S: Final = 1.5
-MAX_ATTEMPTS: Final = 40
+LOOK_EVERY_S: Final = 3.0
+"""How often is written down what the store holds, where it forgets."""
+KEPT_S: Final = 40
+QUARANTINED_S: Final = 15
+DAY_S: Final = 86_400
 
 METRICS: Final = Metrics()
 
 
 def config_of(plan: Plan) -> Config:
     """Return a configuration with short rhythms and low bounds."""
+    forgetting = StoreConfig(
+        event_retention_days=KEPT_S / DAY_S,
+        history_retention_days=KEPT_S / DAY_S,
+        quarantine_retention_days=QUARANTINED_S / DAY_S,
+    )
     return Config(
+        store=msgspec.structs.replace(
+            forgetting if plan.forgets else StoreConfig(),
+            fold_after_events=plan.fold_after_events,
+            fold_after_secs=plan.fold_after_s,
+        ),
         engine=EngineConfig(
             snapshot_interval_secs=4, reconcile_interval_secs=6, max_queue_events=10
         ),
@@ -76,6 +77,9 @@ def config_of(plan: Plan) -> Config:
             flapping_within_secs=20,
             flapping_stable_secs=5,
         ),
+        route=(RouteSpec(channels=NAMES[:1], repeat_interval_secs=plan.repeat_s),)
+        if plan.repeat_s
+        else (),
     )
 
 
@@ -85,18 +89,19 @@ class World:
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan = plan
         self.path = folder / "alertd.db"
-        self.story = Story(plan)
+        self.story = Story(plan, filed=plan.filed)
+        self.chronicle = Chronicle()
         self._steps = list(plan.steps)
         self._scope = trio.CancelScope()
         self._clock_off_us = 0
         self._crash: Crash | None = None
         self._has_begun = False
-        self._used_times: set[int] = set()
         self.disk = Disk(self.path, plan.another_chance(), self._die)
         self.receivers = Receivers(
             plan.another_chance(), lambda: self.disk.is_dead, self.story.note
         )
         self._chance = plan.another_chance()
+        self._blocking = Inline(plan.another_chance())
         self._config = config_of(plan)
         self.last: Core | None = None
         """The parts of the last life, when it is over."""
@@ -153,36 +158,12 @@ class World:
     async def _live(self) -> bool:
         died = True
         try:
-            async with open_store(self.path, blocking=Inline()) as store:
-                announcer = Announcer(
-                    "http://alertd.example",
-                    timing=self._config.notify.timing,
-                    policy=await load_policy(store, self._config),
-                )
-                recovered = await recover(
-                    store,
-                    announcer,
-                    snapshots=snapshots_folder(store.path),
-                    new_state=partial(new_state, self._config),
-                    on_progress=lambda phrase: None,
-                )
-                self.story.note("recovered", recovered.applied, len(recovered.registry))
-                wall_us = START_US + round(trio.current_time() * US_PER_S) + self._clock_off_us
-                core = Core(
-                    store,
-                    recovered,
-                    await store.rules.all(),
-                    announcer,
-                    self.receivers,
-                    Clock(not_before_us=recovered.received_us, wall_us=wall_us),
-                    self._config,
-                    METRICS,
-                    random=self._chance,
-                )
-                async with core.running():
-                    is_over = await self._act(core)
+            async with open_store(self.path, blocking=self._blocking) as store:
+                core = await self._start(store)
+                async with core.running(first=partial(take_files, core, self.story.filed)):
+                    is_over = await self._act(core, store)
                     if is_over:
-                        await self._settle(core)
+                        await self._settle(core, store)
                     core.pipeline.hurry()
                 self.last = core
             died = False
@@ -191,42 +172,67 @@ class World:
         finally:
             self.story.crashes += died
 
+    async def _start(self, store: Store) -> Core:
+        config = self._config
+        announcer = Announcer(
+            "http://alertd.example",
+            timing=config.notify.timing,
+            routes=config.routes(),
+            policy=await load_policy(store, config),
+        )
+        recovered = await recover(
+            store,
+            announcer,
+            snapshots=snapshots_folder(store.path),
+            new_state=partial(new_state, config),
+            on_progress=lambda phrase: None,
+        )
+        self.story.note("recovered", recovered.applied, len(recovered.registry))
+        wall_us = START_US + round(trio.current_time() * US_PER_S) + self._clock_off_us
+        clock = Clock(not_before_us=recovered.received_us, wall_us=wall_us)
+        self.receivers.now_us = clock.now_us
+        return Core(
+            *(store, recovered, await store.rules.all(), announcer, self.receivers),
+            *(clock, config, METRICS),
+            random=self._chance,
+        )
+
+    async def _look_often(self, store: Store) -> None:
+        """Write down what the store holds before it forgets it."""
+        while self.plan.forgets:
+            try:
+                await self.chronicle.look(store)
+            except StoreUnavailable as error:
+                self.story.note("not looked", type(error).__name__)
+            await trio.sleep(LOOK_EVERY_S)
+
     # ---- what happens
 
-    async def _act(self, core: Core) -> bool:
+    async def _act(self, core: Core, store: Store) -> bool:
         """Take the plan's steps; return whether all were taken, False to be started again."""
-        acceptance = Acceptance(core.intake, core.requests, max_events=1000)
-        async with trio.open_nursery() as clients:
-            for request in self.story.requests:
-                if not request.answers:
-                    clients.start_soon(self._post, acceptance, request)
-            if not self._has_begun:
-                for spec in self.plan.rules:
-                    await self._put_rule(core, PutRule(spec.name, spec))
-                self._has_begun = True
-            while self._steps:
-                wait_s, step = self._steps.pop(0)
-                await trio.sleep(wait_s)
-                if isinstance(step, Restart):
-                    clients.cancel_scope.cancel()
-                    return False
-                if isinstance(step, PutRule):
-                    clients.start_soon(self._put_rule, core, step)
-                for request in self._to_send(step, core.clock.now_us()):
-                    clients.start_soon(self._post, acceptance, request)
-                self._break(step)
-            self._heal()
-        return True
-
-    def _to_send(self, step: Step, now_us: int) -> list[Request]:
-        match step:
-            case Send():
-                return [self._draft(step, now_us)] * step.times
-            case Resend(number) if number < len(self.story.requests):
-                request = self.story.requests[number]
-                return [request] if request.is_repeatable and request.answers else []
-            case _:
-                return []
+        is_over = True
+        async with trio.open_nursery() as watching:
+            watching.start_soon(self._look_often, store)
+            async with trio.open_nursery() as nursery:
+                clients = Clients(self.story, self.disk, core, store, nursery)
+                clients.go_on()
+                if not self._has_begun:
+                    for spec in self.plan.rules:
+                        await clients.put_rule(PutRule(spec.name, spec))
+                    self._has_begun = True
+                while self._steps:
+                    wait_s, step = self._steps.pop(0)
+                    await trio.sleep(wait_s)
+                    if isinstance(step, Restart):
+                        is_over = False
+                        nursery.cancel_scope.cancel()
+                        break
+                    clients.act(step)
+                    self._break(step)
+                else:
+                    self._heal()
+            watching.cancel_scope.cancel()
+        return is_over
 
     def _break(self, step: Step) -> None:
         match step:
@@ -247,88 +253,13 @@ class World:
         self._crash = None
         self.receivers.moods = dict.fromkeys(self.receivers.moods, Mood.GOOD)
 
-    async def _settle(self, core: Core) -> None:
-        await trio.sleep(SETTLE_S)
+    async def _settle(self, core: Core, store: Store) -> None:
+        async with trio.open_nursery() as watching:
+            watching.start_soon(self._look_often, store)
+            await trio.sleep(SETTLE_S)
+            watching.cancel_scope.cancel()
         if core.pipeline.engine.overdue_groups:
             self.story.findings.append("groups are overdue for good")
-
-    # ---- clients
-
-    def _draft(self, step: Send, now_us: int) -> Request:
-        number = len(self.story.requests)
-        events = []
-        for event in step.events:
-            time_us = now_us - round(event.behind_s * US_PER_S)
-            while time_us in self._used_times:
-                time_us -= 1
-            self._used_times.add(time_us)
-            events.append(((event.host, time_us), event))
-        request = Request(
-            number=number,
-            key=f"key {number}" if step.has_key else None,
-            body=json.dumps(
-                [
-                    {
-                        "metricName": METRIC,
-                        "timestamp": format_us(time_us),
-                        "value": event.value,
-                        "labels": {"host": host},
-                        **({"id": f"{host}-{time_us}"} if event.has_id else {}),
-                    }
-                    for (host, time_us), event in events
-                ]
-            ).encode(),
-            events=tuple(events),
-        )
-        self.story.requests.append(request)
-        return request
-
-    async def _post(self, acceptance: Acceptance, request: Request) -> None:
-        """Send a request until it is answered, as a good client does."""
-        for _ in range(MAX_ATTEMPTS):
-            request.attempts += 1
-            request.unanswered += 1
-            try:
-                answer = await acceptance.accept(
-                    request.body, MediaType.JSON, anybody(), key=request.key
-                )
-            except (Overloaded, StoreUnavailable) as error:
-                # Both promise that nothing was stored; but the end of the process says as much
-                # to those who wait for what it cannot know.
-                if not self.disk.is_dead and "stopped before it could say" not in str(error):
-                    request.unanswered -= 1
-                self.story.note("refused", request.number, type(error).__name__)
-            except AlertdError as error:
-                request.unanswered -= 1
-                self.story.note("rejected", request.number, type(error).__name__)
-                if request.good:
-                    self.story.findings.append(f"request {request.number} was rejected: {error}")
-                request.answers.append(b"rejected")
-                return
-            else:
-                if not self.disk.is_dead:
-                    request.unanswered -= 1
-                    request.answers.append(answer)
-                    self.story.note("accepted", request.number, answer.decode())
-                return
-            await trio.sleep(RETRY_S)
-
-    async def _put_rule(self, core: Core, step: PutRule) -> None:
-        """Make, edit or delete a rule; give up when the store cannot."""
-        known = {record.spec.name: record.id for record in core.rulebook.all()}
-        rule_id = known.get(step.name)
-        try:
-            if step.spec is None:
-                if rule_id is not None:
-                    await core.rulebook.delete(rule_id, if_version=None)
-            elif rule_id is not None:
-                await core.rulebook.replace(rule_id, step.spec, if_version=None)
-            else:
-                await core.rulebook.create(step.spec)
-        except (Overloaded, StoreUnavailable, NotFound, InvalidInput) as error:
-            self.story.note("rule not changed", step.name, type(error).__name__)
-        else:
-            self.story.note("rule changed", step.name)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -26,12 +26,12 @@ def empty_folder() -> Iterator[Path]:
 
 @contextmanager
 def judged(seeds: Sequence[int], jobs: int) -> Iterator[Iterator[tuple[int, tuple[str, ...]]]]:
-    """Yield an iterator over seeds and what was wrong in their worlds, as they are judged."""
+    """Yield an iterator over seeds, in their order, and what was wrong in their worlds."""
     with (
         empty_folder() as folder,
         multiprocessing.get_context("spawn").Pool(jobs, _begin, (folder,)) as pool,
     ):
-        yield pool.imap_unordered(_judge, seeds, chunksize=10)
+        yield pool.imap(_judge, seeds, chunksize=10)
 
 
 def _begin(folder: Path) -> None:

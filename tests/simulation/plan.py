@@ -65,6 +65,37 @@ class PutRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Reload:
+    """Somebody writes other rules into the configuration's files, and they are read again."""
+
+    rules: tuple[RuleSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Hush:
+    """Somebody sets a silence on a host, or on everything if that is None."""
+
+    host: str | None
+    starts_s: float
+    """From now on."""
+    lasts_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndHush:
+    """Somebody ends a silence, the ``number``-th that was set."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledge:
+    """Somebody acknowledges one of the incidents that are on."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class SetMood:
     """A receiver becomes another."""
 
@@ -104,7 +135,8 @@ class Restart:
     """The daemon is stopped in order and started again."""
 
 
-Step = Send | Resend | PutRule | SetMood | FailDisk | FillDisk | Crash | Restart
+Asked = Reload | Hush | EndHush | Acknowledge
+Step = Send | Resend | PutRule | Asked | SetMood | FailDisk | FillDisk | Crash | Restart
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +146,22 @@ class Plan:
     seed: int
     rules: tuple[RuleSpec, ...]
     """Rules that are there before any event, and that nobody edits."""
+    filed: tuple[RuleSpec, ...]
+    """Rules that stand in files when it begins; the first of them stays in all that follow."""
     steps: tuple[tuple[float, Step], ...]
     is_calm: bool
     """Nothing fails in it: no disk, no receiver, no crash."""
     collapses: bool
-    flapping_changes: int
-    """More make a series flap; 0 for never."""
     """Whether an incident that ended before it could be told is told in one message."""
     group_interval_s: float
+    repeat_s: float
+    """How often what goes on is told again; 0: once."""
+    flapping_changes: int
+    """More changes than this are too many; 0: none are."""
+    fold_after_events: int
+    fold_after_s: float
+    forgets: bool
+    """Whether events, history and quarantine go while it lasts."""
     chance: Random = field(compare=False)
     """For whatever is decided on the way."""
 
@@ -133,48 +173,109 @@ class Plan:
 def draw_plan(seed: int) -> Plan:
     """Return the world of ``seed``."""
     random = Random(seed)  # noqa: S311  # not a secret
-    is_calm = random.random() < 0.15
-    collapses, group_interval_s = random.random() < 0.5, random.choice((0.0, 1.0, 4.0))
-    flapping_changes = random.choice((0, 0, 3, 8))
-    is_tidy = random.random() < 0.3  # nothing comes later than the allowed lateness
+    drawer = _Drawer(
+        random,
+        is_calm=random.random() < 0.15,
+        is_tidy=random.random() < 0.3,
+        forgets=random.random() < 0.25,
+        constant=draw_rule(random, "filed 0"),
+    )
     rules = tuple(
         draw_rule(random, f"fixed {number}") for number in range(random.choice((1, 2, 2, 3)))
     )
-    steps: list[tuple[float, Step]] = []
-    for _ in range(random.randrange(8, 30)):
-        wait_s = random.choice((0.0, 0.0, 0.01, 0.2, 0.5, 1.0, 2.5))
-        steps.append((wait_s, _draw_step(random, steps, is_calm=is_calm, is_tidy=is_tidy)))
     return Plan(
-        seed, rules, tuple(steps), is_calm, collapses, flapping_changes, group_interval_s, random
+        seed=seed,
+        rules=rules,
+        filed=drawer.files(),
+        steps=drawer.steps(),
+        is_calm=drawer.is_calm,
+        collapses=random.random() < 0.5,
+        group_interval_s=random.choice((0.0, 1.0, 4.0)),
+        repeat_s=random.choice((0.0, 0.0, 5.0)),
+        flapping_changes=random.choice((0, 0, 3, 8)),
+        fold_after_events=random.choice((3, 12, 1_000_000)),
+        fold_after_s=random.choice((2.0, 8.0, 86_400.0)),
+        forgets=drawer.forgets,
+        chance=random,
     )
 
 
-def _draw_step(
-    random: Random, steps: list[tuple[float, Step]], *, is_calm: bool, is_tidy: bool
-) -> Step:
-    number = random.random()
-    if number < 0.62:
-        return _draw_send(random, is_tidy=is_tidy)
-    if number < 0.68:
-        return Resend(random.randrange(1 + sum(isinstance(step, Send) for _, step in steps)))
-    if number < 0.78 or is_calm:
-        return _draw_rule_change(random)
-    if number < 0.85:
-        return SetMood(random.choice(NAMES), random.choice(list(Mood)))
-    if number < 0.89:
-        kinds = ((Kind.READ, apsw.SQLITE_IOERR_READ), (Kind.WRITE, apsw.SQLITE_IOERR_WRITE),
-                 (Kind.WRITE, apsw.SQLITE_FULL), (Kind.SYNC, apsw.SQLITE_IOERR_FSYNC))  # fmt: skip
-        return FailDisk(random.choice((0, 1, 3, 10)), *random.choice(kinds))
-    if number < 0.93:
-        return FillDisk(random.random() < 0.6)
-    if number < 0.98:
-        return Crash(
-            calls=random.choice((0, 1, 2, 3, 5, 8, 13, 30)),
-            with_power_lost=random.random() < 0.6,
-            damages_snapshot=random.random() < 0.3,
-            clock_steps_s=random.choice((0.0, 0.0, 0.0, 3.0, -20.0)),
+@dataclass
+class _Drawer:
+    """Draws what is going to happen."""
+
+    random: Random
+    is_calm: bool
+    is_tidy: bool
+    """Nothing comes later than the allowed lateness."""
+    forgets: bool
+    """It goes slowly, so that there is time to grow old; snapshots stay whole, for there is no
+    whole log to replay in their stead."""
+    constant: RuleSpec
+    """A rule that is always in the files."""
+
+    def steps(self) -> tuple[tuple[float, Step], ...]:
+        """Return some steps, each with the seconds to wait before it."""
+        steps: list[tuple[float, Step]] = []
+        for _ in range(self.random.randrange(8, 30)):
+            wait_s = self.random.choice((0.0, 0.0, 0.01, 0.2, 0.5, 1.0, 2.5))
+            sends = sum(isinstance(step, Send) for _, step in steps)
+            steps.append((wait_s * (6 if self.forgets else 1), self._step(sends)))
+        return tuple(steps)
+
+    def files(self) -> tuple[RuleSpec, ...]:
+        """Return the rules of some files."""
+        others = ("filed 1", "filed 2")
+        return (
+            self.constant,
+            *(draw_rule(self.random, name) for name in others if self.random.random() < 0.4),
         )
-    return Restart()
+
+    def _step(self, sends: int) -> Step:
+        random, number = self.random, self.random.random()
+        if number < 0.58:
+            return _draw_send(random, is_tidy=self.is_tidy or self.forgets)
+        if number < 0.63:
+            return Resend(random.randrange(1 + sends))
+        if number < 0.71:
+            return _draw_rule_change(random)
+        if number < 0.80 or self.is_calm:
+            return self._asked()
+        if number < 0.86:
+            return SetMood(random.choice(NAMES), random.choice(list(Mood)))
+        if number < 0.90:
+            return FailDisk(random.choice((0, 1, 3, 10)), *random.choice(_FAULTS))
+        if number < 0.93:
+            return FillDisk(random.random() < 0.6)
+        if number < 0.98:
+            return Crash(
+                calls=random.choice((0, 1, 2, 3, 5, 8, 13, 30)),
+                with_power_lost=random.random() < 0.6,
+                damages_snapshot=not self.forgets and random.random() < 0.3,
+                clock_steps_s=random.choice((0.0, 0.0, 0.0, 3.0, -20.0)),
+            )
+        return Restart()
+
+    def _asked(self) -> Step:
+        random = self.random
+        match random.randrange(4):
+            case 0:
+                return Reload(self.files())
+            case 1:
+                starts_s, lasts_s = random.choice((0.0, 0.0, 2.0)), random.choice((1.0, 4.0, 9.0))
+                return Hush(random.choice((None, *HOSTS)), starts_s, lasts_s)
+            case 2:
+                return EndHush(random.randrange(3))
+            case _:
+                return Acknowledge(random.randrange(5))
+
+
+_FAULTS: Final = (
+    (Kind.READ, apsw.SQLITE_IOERR_READ),
+    (Kind.WRITE, apsw.SQLITE_IOERR_WRITE),
+    (Kind.WRITE, apsw.SQLITE_FULL),
+    (Kind.SYNC, apsw.SQLITE_IOERR_FSYNC),
+)
 
 
 def _draw_send(random: Random, *, is_tidy: bool) -> Send:

@@ -50,7 +50,8 @@ class Mood(Enum):
 class Delivery(NamedTuple):
     """A message that arrived."""
 
-    at_s: float
+    at_us: int
+    """By the daemon's clock."""
     life: int
     channel: str
     message: Message
@@ -66,6 +67,8 @@ class Receivers:
     note: Callable[..., None]
     moods: dict[str, Mood] = field(default_factory=lambda: dict.fromkeys(NAMES, Mood.GOOD))
     life: int = 0
+    now_us: Callable[[], int] = lambda: 0
+    """The daemon's clock."""
     deliveries: list[Delivery] = field(default_factory=list)
     forgotten: int = 0
     """Messages that arrived and were answered as if they had not."""
@@ -118,7 +121,7 @@ class Receivers:
                 pass
         if self.is_dead():
             return Retryable("the sender is dead")
-        self.deliveries.append(Delivery(trio.current_time(), self.life, name, message))
+        self.deliveries.append(Delivery(self.now_us(), self.life, name, message))
         self.note("delivered", name, message.kind.value, message.idempotency_key)
         if mood is Mood.FORGETFUL:
             self.forgotten += 1

@@ -11,11 +11,35 @@ from hashlib import blake2b
 
 import trio
 
+from alertd.rules import RuleSpec
 from tests.simulation.plan import Event, Plan
 from tests.simulation.receivers import Delivery
 
 EventName = tuple[str, int]
 """What an event is known by: its host and its time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client was told of its request: that all but some of its events are durable."""
+
+    at_us: int
+    refused: frozenset[int]
+    """Which of the events were refused, by their place in the body."""
+    error: str | None = None
+    """Why it was refused as a whole."""
+
+
+@dataclass(slots=True)
+class Hushed:
+    """A silence that somebody was promised."""
+
+    id: str
+    host: str | None
+    """What it is about; None for everything."""
+    begins_us: int
+    ends_us: int
+    """Between these it is certain that it holds."""
 
 
 @dataclass(slots=True)
@@ -26,16 +50,19 @@ class Request:
     key: str | None
     body: bytes
     events: tuple[tuple[EventName, Event], ...]
-    attempts: int = 0
-    answers: list[bytes] = field(default_factory=list)
-    """The receipts; each says that the events are durable."""
+    answers: list[Answer] = field(default_factory=list)
     unanswered: int = 0
     """Attempts after which nobody can say whether the events were stored."""
 
     @property
-    def good(self) -> list[tuple[EventName, Event]]:
-        """The events that are to be stored."""
-        return [(name, event) for name, event in self.events if not event.is_bad]
+    def acknowledged(self) -> set[EventName]:
+        """The events that are durable, by what the client was told."""
+        return {
+            name
+            for answer in self.answers
+            for place, (name, _) in enumerate(self.events)
+            if place not in answer.refused
+        }
 
     @property
     def is_repeatable(self) -> bool:
@@ -48,6 +75,12 @@ class Story:
     """One world as seen from outside."""
 
     plan: Plan
+    filed: tuple[RuleSpec, ...] = ()
+    """The rules that stand in the files."""
+    used_times: set[int] = field(default_factory=set)
+    hushed: list[Hushed] = field(default_factory=list)
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    """When somebody was promised that an incident is acknowledged, by its id."""
     requests: list[Request] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     crashes: int = 0

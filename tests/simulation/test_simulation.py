@@ -12,8 +12,8 @@ import pytest
 from tests.simulation.many import empty_folder
 from tests.simulation.world import Simulation
 
-SEEDS = 300
-TWICE = 11
+SEEDS = 100
+TWICE = 6
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,212 @@
+"""What must be true of what is told: everything, once, in order, and only what is not held back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from alertd.channels.message import IncidentView
+from alertd.model import US_PER_S
+from tests.simulation.chronicle import IncidentRow, NotificationRow
+from tests.simulation.receivers import NAMES
+from tests.simulation.remains import Checker, Remains, fixed_rules
+from tests.simulation.story import Story
+
+_FRESH_US: Final = 12 * US_PER_S
+"""What was made so lately may be on its way still."""
+
+
+def everybody_was_told(story: Story, remains: Remains) -> Iterator[str]:
+    """Every notification was sent, or laid to rest for a reason; nothing was sent that is none."""
+    arrived = Counter(d.message.idempotency_key for d in story.deliveries)
+    incidents = {row.id: row for row in remains.incidents}
+    for row in remains.notifications:
+        if row.status is None:
+            yield from _held_rightly(row, incidents[row.incident_id], story, remains)
+        elif row.status == "RETRY_PENDING" and not _is_fresh_repeat(row, remains):
+            yield f"notification {row} is still to be sent"
+        elif row.status == "SUCCESS" and (row.key is None or not arrived[row.key]):
+            yield f"notification {row} is recorded as sent and never arrived"
+    for key in sorted(arrived.keys() - {row.key for row in remains.notifications}):
+        yield f"something was told that is not recorded: {key}"
+
+
+def _held_rightly(
+    row: NotificationRow, incident: IncidentRow, story: Story, remains: Remains
+) -> Iterator[str]:
+    """Nothing holds back any more when all has settled; so it was never to be told."""
+    if row.look_us is not None:
+        yield f"notification {row} is still held back"
+    elif row.kind == "resolved":
+        begun = [
+            other
+            for other in remains.notifications
+            if (other.incident_id, other.channel) == (row.incident_id, row.channel)
+            and other.kind != "resolved"
+        ]
+        if any(other.status == "SUCCESS" and other.kind == "firing" for other in begun):
+            yield f"notification {row} was never sent, and that it began was"
+    elif incident.ended_us is None and incident.id not in story.acknowledged:
+        yield f"notification {row} was never sent, and it is still on"
+
+
+def _is_fresh_repeat(row: NotificationRow, remains: Remains) -> bool:
+    """Whether it repeats what goes on, so lately that it may be on its way."""
+    return row.kind == "repeat" and row.created_us > remains.now_us - _FRESH_US
+
+
+def a_key_stands_for_one_content(story: Story, remains: Remains) -> Iterator[str]:
+    """When it is sent again, it tells nothing else; and nothing is told under two keys."""
+    contents: dict[str, set[tuple[str, str]]] = {}
+    keys: dict[tuple[str, str, str], str] = {}
+    for delivery in story.deliveries:
+        key = delivery.message.idempotency_key
+        content = {(view.id, _what(view)) for view in delivery.message.incidents}
+        first = contents.setdefault(key, content)
+        if content != first:
+            yield f"message {key} told {first} and then {content}"
+        for what in sorted(content):
+            known = keys.setdefault((delivery.channel, *what), key)
+            if known != key and not story.plan.repeat_s:
+                yield f"{what} was told under {known} and {key}"
+
+
+def _what(view: IncidentView) -> str:
+    """Return what is told of an incident: that it fires, or has ended, or that its series flaps."""
+    return "flapping" if "changed its state more than" in view.message else view.state
+
+
+def what_flaps_is_told_to_flap(story: Story, remains: Remains) -> Iterator[str]:
+    """Where nothing is held back for it without that; a silence may be the first to do so."""
+    if story.hushed:
+        return
+    series = {row.id: (row.rule_id, row.group) for row in remains.incidents}
+    told = {
+        (*series[row.incident_id], row.channel)
+        for row in remains.notifications
+        if row.kind == "flapping" and row.status is not None
+    }
+    for row in remains.notifications:
+        if row.held_by == "flapping" and (*series[row.incident_id], row.channel) not in told:
+            yield f"{row} is held back, and nobody was told that it flaps"
+
+
+def only_what_ended_untold_collapses(story: Story, remains: Remains) -> Iterator[str]:
+    ended = {row.id for row in remains.incidents if row.ended_us is not None}
+    for row in remains.notifications:
+        if row.id in remains.collapsed and not (story.plan.collapses and row.incident_id in ended):
+            yield f"notification {row} was moved to the message of an end"
+
+
+def a_silence_is_kept(story: Story, remains: Remains) -> Iterator[str]:
+    """What begins while it certainly holds is not told before it ends."""
+    begun = {row.id: row for row in remains.incidents}
+    created = {
+        (row.incident_id, row.channel): row.created_us
+        for row in remains.notifications
+        if row.kind == "firing"
+    }
+    for delivery in story.deliveries:
+        for view in delivery.message.incidents:
+            created_us = created.get((view.id, delivery.channel))
+            if view.state != "firing" or created_us is None:
+                continue
+            for hushed in story.hushed:
+                is_meant = hushed.host in (None, dict(begun[view.id].group).get("host"))
+                if is_meant and hushed.begins_us <= created_us <= delivery.at_us < hushed.ends_us:
+                    yield f"{view.id} was told to {delivery.channel} during the silence {hushed}"
+
+
+def what_is_acknowledged_is_not_repeated(story: Story, remains: Remains) -> Iterator[str]:
+    for row in remains.notifications:
+        acked_us = story.acknowledged.get(row.incident_id)
+        if row.kind == "repeat" and acked_us is not None and row.created_us > acked_us:
+            yield f"{row} repeats what was acknowledged at {acked_us}"
+
+
+def what_goes_on_is_repeated(story: Story, remains: Remains) -> Iterator[str]:
+    """If it was told at all, and there was time for it."""
+    if not story.plan.repeat_s:
+        return
+    incidents = {row.id: row for row in remains.incidents}
+    repeated = {
+        (row.incident_id, row.channel) for row in remains.notifications if row.kind == "repeat"
+    }
+    latest_us = remains.now_us - round(story.plan.repeat_s * US_PER_S) - _FRESH_US
+    for row in remains.notifications:
+        incident = incidents[row.incident_id]
+        is_on = incident.ended_us is None and incident.id not in story.acknowledged
+        is_told = row.kind == "firing" and row.channel == NAMES[0] and row.status == "SUCCESS"
+        is_due = row.created_us < latest_us and (row.incident_id, row.channel) not in repeated
+        if is_on and is_told and is_due:
+            yield f"{row} was never repeated"
+
+
+def nobody_is_told_twice_without_a_reason(story: Story, remains: Remains) -> Iterator[str]:
+    arrived = Counter(d.message.idempotency_key for d in story.deliveries)
+    repeats = sum(count - 1 for count in arrived.values())
+    # Of each crash at most those that were under way: two receivers with two places each.
+    allowed = story.repeats_allowed + story.crashes * 4 + (story.lives - 1) * 4
+    if story.lives == 1:
+        allowed = story.repeats_allowed
+    if repeats > allowed:
+        yield f"{repeats} messages were sent again, and only {allowed} may have been"
+
+
+def every_incident_is_told(story: Story, remains: Remains) -> Iterator[str]:
+    """Of each incident of a rule that nobody edited, beginning and end, to each of its channels."""
+    told = Counter((row.incident_id, row.kind, row.channel) for row in remains.notifications)
+    routed = {NAMES[0]} if story.plan.repeat_s else set[str]()
+    targets = {
+        rule.id: {target.channel for target in rule.targets} | routed
+        for rule, _ in fixed_rules(story, remains)
+    }
+    for row in remains.incidents:
+        for channel in targets.get(row.rule_id, ()):
+            kinds = ["firing"] if row.ended_us is None else ["firing", "resolved"]
+            for kind in kinds:
+                if told[row.id, kind, channel] != 1:
+                    count = told[row.id, kind, channel]
+                    yield f"{kind} of {row} has {count} notifications to {channel}"
+
+
+def nobody_hears_of_an_end_before_the_beginning(story: Story, remains: Remains) -> Iterator[str]:
+    """That a series flaps is told in place of a beginning."""
+    failed = {
+        (row.incident_id, row.channel) for row in remains.notifications if row.status == "FAILED"
+    }
+    series = {row.id: (row.rule_id, row.group) for row in remains.incidents}
+    flapped = {
+        (series[row.incident_id], row.channel)
+        for row in remains.notifications
+        if row.kind == "flapping"
+    }
+    begun = set[tuple[str, str]]()
+    for delivery in story.deliveries:
+        for view in delivery.message.incidents:
+            key = (view.id, delivery.channel)
+            if view.state == "firing":
+                begun.add(key)
+            elif key not in begun | failed and (series[view.id], delivery.channel) not in flapped:
+                yield f"{delivery.channel} heard of the end of {view.id} before its beginning"
+
+
+def bounds_are_kept(story: Story, remains: Remains) -> Iterator[str]:
+    if story.most_under_way > 2:
+        yield f"{story.most_under_way} attempts were under way to one receiver"
+
+
+CHECKS: Final[tuple[Checker, ...]] = (
+    everybody_was_told,
+    a_key_stands_for_one_content,
+    what_flaps_is_told_to_flap,
+    only_what_ended_untold_collapses,
+    a_silence_is_kept,
+    what_is_acknowledged_is_not_repeated,
+    what_goes_on_is_repeated,
+    every_incident_is_told,
+    nobody_is_told_twice_without_a_reason,
+    nobody_hears_of_an_end_before_the_beginning,
+    bounds_are_kept,
+)
