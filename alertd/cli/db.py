@@ -19,8 +19,9 @@ from alertd.cli.configuration import config_option
 from alertd.cli.store_file import EXIT_DAMAGED, failing, find_store, store_option
 from alertd.cli.terminal import is_terminal, print_json, progress
 from alertd.config.settings import LoggingConfig
-from alertd.store.backup import back_up
+from alertd.store.backup import BackupReport, back_up
 from alertd.store.check import CheckReport, check_store
+from alertd.store.restore import RestoreReport
 from alertd.store.restore import restore as restore_store
 from alertd.store.statistics import StoreFigures, read_figures
 
@@ -73,8 +74,8 @@ def backup(target: Path, force: bool, store_path: Path | None, config_path: Path
     """Copy the database to the file PATH.
 
     The copy is of one moment, is checked as `alertd db check` would before it gets its name, and
-    is one file that holds everything: rules, events, incidents, and what is still to be told. The
-    daemon may be running and taking events meanwhile.
+    is one file that holds everything: rules, events, incidents, what is still to be told, and the
+    newest snapshot. The daemon may be running and taking events meanwhile.
     """
     with failing(), progress() as report:
         made = back_up(
@@ -88,6 +89,7 @@ def backup(target: Path, force: bool, store_path: Path | None, config_path: Path
         "checked and sound",
         fg="green",
     )
+    click.echo(f"a start after its restore will replay {_replayed(made)}")
 
 
 @db.command(epilog=EXIT_CODES)
@@ -99,7 +101,8 @@ def restore(source: Path, store_path: Path | None, config_path: Path | None) -> 
 
     Refuses while a daemon uses the database: stop it first. The backup is checked before anything
     is touched, and its copy again. The database that was there is kept beside it, with its
-    snapshots. At its next start the daemon reads the whole log once; notifications that were
+    snapshots. Its next start begins with the snapshot in the backup and replays what came after
+    it, or the whole log if there is none; the number of events is told. Notifications that were
     pending when the backup was made are sent (again), under the same keys.
     """
     with failing(), progress() as report:
@@ -112,6 +115,7 @@ def restore(source: Path, store_path: Path | None, config_path: Path | None) -> 
         "alertd now",
         fg="green",
     )
+    click.echo(f"it will replay {_replayed(restored)}")
     if restored.kept_as is not None:
         click.echo(f"what was there is kept as {restored.kept_as}")
 
@@ -130,6 +134,11 @@ def stats(store_path: Path | None, config_path: Path | None) -> None:
         print_json(figures)
     else:
         _tell_figures(figures)
+
+
+def _replayed(report: BackupReport | RestoreReport) -> str:
+    events = f"{report.events_behind_snapshot:,} events"
+    return events if report.snapshot_position is not None else f"the whole log, {events}"
 
 
 def _tell_findings(found: CheckReport) -> None:

@@ -19,6 +19,7 @@ from alertd.engine.dump import Dump
 from alertd.engine.group import Group
 from alertd.engine.inputs import (
     Backfill,
+    Doubt,
     Input,
     LookBack,
     Overdue,
@@ -44,6 +45,7 @@ from alertd.model import (
     Rule,
     Series,
     Transition,
+    TransitionKind,
 )
 
 FORMAT = 5
@@ -78,6 +80,8 @@ class Engine:
             self._apply_tick(event.now_us)
         elif isinstance(event, Reconsider):
             self._apply_reconsider(event)
+        elif isinstance(event, Doubt):
+            self._apply_doubt(event)
         elif isinstance(event, Backfill):
             return [transition for part in self.in_slices(event) for transition in part]
         else:
@@ -167,10 +171,32 @@ class Engine:
                     self._note_overdue(group, time_us)
 
     def _note_overdue(self, group: Watcher, time_us: int) -> None:
-        """Remember that the past of ``group`` has to be judged again from the store."""
+        """Remember an event whose time is past judging here."""
         self.overdue_events += 1
+        self._look_again(group, time_us)
+
+    def _look_again(self, group: Watcher, from_us: int) -> None:
+        """Remember that the past of ``group`` has to be judged again from the store."""
         key = (group.rule_id, group.labels)
-        self._overdue[key] = min(time_us, self._overdue.get(key, time_us))
+        self._overdue[key] = min(from_us, self._overdue.get(key, from_us))
+
+    def _apply_doubt(self, event: Doubt) -> None:
+        """Have the present of told incidents judged again, and all of those that were found.
+
+        The beginning of one that was told may be missing in the store: it is taken for granted.
+        """
+        self._apply_tick(event.now_us)
+        for incident in event.told:
+            groups = self._router.get(incident.rule_id)
+            group = None if groups is None else groups.by_labels.get(incident.group)
+            if group is not None:
+                self._look_again(group, group.horizon_us(self._journal.now_us))
+            elif groups is not None:
+                self._journal.write(_expired(incident, groups.plan.rule, self._journal.now_us))
+        for incident in event.found:
+            groups = self._router.get(incident.rule_id)
+            if groups is not None and incident.group in groups.by_labels:
+                self._look_again(groups.by_labels[incident.group], incident.started_us)
 
     def overdue(self) -> list[Stretch]:
         """Return what the reconciler has to do."""
@@ -397,6 +423,20 @@ class Engine:
             else:
                 raise ValueError(f"engine state has an item of unknown kind {kind!r}")
         self._timers.last_ticket = last_ticket
+
+
+def _expired(incident: Incident, rule: Rule, now_us: int) -> Transition:
+    """Return the end of an incident of whose group nothing is known any more."""
+    ended_us = max(now_us, incident.fired_us)
+    return Transition(
+        kind=TransitionKind.RESOLVED,
+        rule=rule,
+        group=incident.group,
+        at_us=ended_us,
+        detected_us=now_us,
+        value=None,
+        incident=msgspec.structs.replace(incident, ended_us=ended_us, end_reason=EndReason.EXPIRED),
+    )
 
 
 def stretch_of(plan: Plan, overdue: Overdue) -> Stretch:

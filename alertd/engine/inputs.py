@@ -65,6 +65,20 @@ class Reconsider(Struct, frozen=True, kw_only=True):
     whatever a ``Tick`` of ``now_us`` has to tell was told before."""
 
 
+class Doubt(Struct, frozen=True, kw_only=True):
+    """What was told and what the state says are not the same: let the store decide.
+
+    So it is when the state was made anew without the beginning of the log, or by other code than
+    what was told. What was told counts (SEMANTICS, section 6): each group becomes overdue.
+    """
+
+    now_us: int
+    told: tuple[Incident, ...]
+    """Incidents that are open by what was told, and not by the state."""
+    found: tuple[Incident, ...]
+    """Those that are open by the state, and not by what was told."""
+
+
 class LookBack(Struct, frozen=True):
     """What a rule that is new, or whose windows are, wants to know of the past."""
 
@@ -101,4 +115,4 @@ class Backfill(Struct, frozen=True, kw_only=True):
     """Every group that has stored events later than ``LookBack.read_after_us``, by labels."""
 
 
-Input = EventBatch | Tick | RulesChanged | Reconsider | Backfill
+Input = EventBatch | Tick | RulesChanged | Reconsider | Backfill | Doubt

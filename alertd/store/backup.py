@@ -3,7 +3,8 @@
 Owns the way of a copy: SQLite's own backup, page by page, in short steps within one read
 transaction, into a file under a temporary name; then its structure is checked and all that is
 stored is decoded; then it is fsynced, gets its name, and the folder is fsynced. Invariant: a file
-under its final name is a whole and sound database, a single file that needs nothing beside it.
+under its final name is a whole and sound database, a single file that needs nothing beside it. It
+carries the newest snapshot from before that transaction (``carried.py``).
 
 Appends go on meanwhile: in WAL mode a reader holds up no writer. What it does hold up is the
 reuse of the write-ahead log, which therefore grows by what comes in while the copy takes; see
@@ -21,13 +22,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import apsw
 import structlog
 from msgspec import Struct
 
 from alertd.errors import Conflict, StoreUnavailable
+from alertd.store.carried import carry, newest_held
 from alertd.store.check import CheckReport, check_store
 from alertd.store.existing import Progress, WalGuard, opened, refuse_other_schema, silent
 from alertd.store.failures import StoreCorrupt, StoreOpenError, translate
@@ -49,6 +51,10 @@ class BackupReport(Struct, frozen=True, rename="camel"):
     events: int
     series: int
     rules: int
+    snapshot_position: int | None
+    """Position of the snapshot that it carries; None if there was none."""
+    events_behind_snapshot: int
+    """So many a start after a restore replays."""
 
 
 def back_up(
@@ -62,11 +68,14 @@ def back_up(
     """
     _refuse_target(store, target, replace)
     with unfinished_file(target) as unfinished:
-        with opened(store, "back up the database") as source:
-            refuse_other_schema(source, store)
-            guard = WalGuard(store, "back up the database")
-            copy_database(source, unfinished, guard=guard, on_progress=on_progress)
-        _copy_wal_back(store, guard)
+        with newest_held(store) as snapshot:
+            with opened(store, "back up the database") as source:
+                refuse_other_schema(source, store)
+                guard = WalGuard(store, "back up the database")
+                copy_database(source, unfinished, guard=guard, on_progress=on_progress)
+            _copy_wal_back(store, guard)
+            if snapshot is not None:
+                _carry(snapshot, unfinished)
         report = check_store(unfinished, on_progress)
         refuse_unsound(report, f"the copy of {store}")
         publish(unfinished, target)
@@ -77,6 +86,8 @@ def back_up(
         events=report.events,
         series=report.series,
         rules=report.rules,
+        snapshot_position=report.snapshot_position,
+        events_behind_snapshot=report.events_behind_snapshot,
     )
 
 
@@ -151,6 +162,13 @@ def _refuse_target(store: Path, target: Path, replace: bool) -> None:
         raise Conflict(f"cannot back up to {target}: name a file of its own")
     if not replace:
         raise Conflict(f"{target} is there already; choose another name, or replace it (--force)")
+
+
+def _carry(snapshot: BinaryIO, copy: Path) -> None:
+    try:
+        carry(snapshot, copy)
+    except apsw.Error as error:
+        raise translate(error, "write the copy", str(copy)) or error from error
 
 
 def _copy_wal_back(store: Path, guard: WalGuard) -> None:

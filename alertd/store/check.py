@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from alertd.blocking import Threads
 from alertd.rules import RuleChange, RuleRecord
+from alertd.store.carried import carried_position
 from alertd.store.envelope import BadEntry
 from alertd.store.event_log import LogReader
 from alertd.store.existing import Progress, WalGuard, guarded, opened, refuse_other_schema, silent
@@ -56,6 +57,10 @@ class CheckReport(Struct, frozen=True, rename="camel"):
     events: int
     series: int
     rules: int
+    snapshot_position: int | None
+    """Of the snapshot that it carries: only a backup does."""
+    events_behind_snapshot: int
+    """Behind that position; all of them if there is none."""
     findings: tuple[str, ...]
 
     @property
@@ -72,7 +77,7 @@ def check_store(path: Path, on_progress: Progress = silent) -> CheckReport:
     try:
         schema, findings = _check_structure(path, on_progress)
     except StoreCorrupt as error:  # so damaged that SQLite gives up on it
-        return CheckReport(str(path), 0, 0, 0, 0, 0, (error.finding,))
+        return CheckReport(str(path), 0, 0, 0, 0, 0, None, 0, (error.finding,))
     contents = _Contents(path)
     if not findings:
         trio.run(contents.check, on_progress)
@@ -83,6 +88,8 @@ def check_store(path: Path, on_progress: Progress = silent) -> CheckReport:
         events=contents.events,
         series=contents.series,
         rules=len(contents.rules),
+        snapshot_position=contents.snapshot_position,
+        events_behind_snapshot=contents.events_behind_snapshot,
         findings=(*findings, *contents.findings)[:MAX_FINDINGS],
     )
 
@@ -129,6 +136,8 @@ class _Contents:
         self.events = 0
         self.series = 0
         self.rules: list[RuleRecord] = []
+        self.snapshot_position: int | None = None
+        self.events_behind_snapshot = 0
         self.findings: list[str] = []
         self._first: int | None = None
         self._made: dict[str, RuleRecord] = {}
@@ -138,6 +147,7 @@ class _Contents:
         read = partial(readers.run, "read the rules", partial(read_rules, str(self._path)))
         try:
             self.rules = await read()
+            self.snapshot_position = await readers.run("read its snapshot", carried_position)
             await self._check_log(LogReader(readers, str(self._path)), on_progress)
             if self.rules == await read():  # nobody changed them meanwhile
                 self._compare_rules()
@@ -181,6 +191,8 @@ class _Contents:
             self._made.update((record.id, record) for record in body.put)
             return
         self.events += len(body)
+        if entry.position > (self.snapshot_position or 0):
+            self.events_behind_snapshot += len(body)
         if max(body.series_ids) >= self.series:
             self.findings.append(f"event_log entry {entry.position} is about an unknown series")
 

@@ -181,6 +181,14 @@ def read_group(
     return [_incident(dict(zip(INCIDENT_COLUMNS, row, strict=True))) for row in rows]
 
 
+def read_open(connection: apsw.Connection) -> list[Incident]:
+    """Return every incident that is on, by its start."""
+    rows = connection.execute(
+        f"{_SELECT} WHERE ended_us IS NULL ORDER BY started_us, fired_us"
+    ).fetchall()
+    return [_incident(dict(zip(INCIDENT_COLUMNS, row, strict=True))) for row in rows]
+
+
 def read_recent(within_us: int, limit: int, connection: apsw.Connection) -> list[Incident]:
     """Return up to ``limit`` incidents that changed lately, the one detected first, first.
 

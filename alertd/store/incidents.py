@@ -30,6 +30,7 @@ from alertd.store.history import (
     group_text,
     read_group,
     read_incident,
+    read_open,
     read_page,
 )
 from alertd.store.posting import post
@@ -101,6 +102,10 @@ class IncidentStore:
         """
         work = partial(read_group, rule_id, group_text(group), since_us)
         return await self._readers.run("read a group's incidents", work)
+
+    async def told_open(self) -> list[Incident]:
+        """Return every incident that is on by what was told, by its start."""
+        return await self._readers.run("read the open incidents", read_open)
 
     async def open(self) -> list[OpenIncident]:
         """Return every incident that is on, as matchers see it."""

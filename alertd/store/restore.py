@@ -8,11 +8,12 @@ is never a moment at which a database meets a write-ahead log, or snapshots, of 
 Nothing is deleted: what was the store before stays beside it under a name of its own, with its
 write-ahead log and its snapshots, and is a store again under its old name.
 
-No snapshot stays in use, whatever its position. One from behind the end of the restored log knows
-events that this log does not have. But one from before it must not be trusted either: it may have
-been taken after the backup was, hold an incident that the clock or late data made since, and so
-keep the replay, which would find that incident again, from recording it. The start after a
-restore replays the log.
+Of the snapshots that were there none stays in use, whatever its position. One from behind the end
+of the restored log knows events that this log does not have. But one from before it must not be
+trusted either: it may have been taken after the backup was, hold an incident that the clock or
+late data made since, and so keep the replay, which would find that incident again, from recording
+it. The start after a restore begins with the snapshot that the backup carries (``carried.py``); if
+it carries none, with the beginning of the log.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ class RestoreReport(Struct, frozen=True, rename="camel"):
     events: int
     series: int
     rules: int
+    snapshot_position: int | None
+    """Position of the snapshot that the next start begins with; None if the backup has none."""
+    events_behind_snapshot: int
+    """So many events the next start replays."""
     kept_as: str | None
     """The database that was there before; None if there was none."""
 
@@ -83,6 +88,8 @@ def restore(backup: Path, store: Path, on_progress: Progress = silent) -> Restor
         events=report.events,
         series=report.series,
         rules=report.rules,
+        snapshot_position=report.snapshot_position,
+        events_behind_snapshot=report.events_behind_snapshot,
         kept_as=None if kept is None else str(kept),
     )
 

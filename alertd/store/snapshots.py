@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -77,7 +77,7 @@ class Snapshot:
         with self.files.open(self.path) as file:
             try:
                 yield from _read_payload(file, _read_header(file))
-            except _Damaged as damage:
+            except Damaged as damage:
                 raise StoreCorrupt(
                     f"{self.path} changed while it was read: {damage}; start again"
                 ) from damage
@@ -96,10 +96,21 @@ def snapshots_folder(database: Path) -> Path:
     return database.with_name(f"{database.name}.snapshots")
 
 
+def snapshot_names(folder: Path) -> list[Path]:
+    """Return the snapshot files in ``folder``; none if there is no such folder."""
+    return sorted(path for path in folder.glob("state-*") if _NAME.fullmatch(path.name))[::-1]
+
+
+def set_all_aside(folder: Path, *, files: Files = FILES) -> None:
+    """Have no snapshot in ``folder`` that would be used. Raises ``OSError``."""
+    for path in snapshot_names(folder):
+        files.rename(path, path.with_name(path.name + _REJECTED_SUFFIX))
+
+
 def snapshot_files(folder: Path) -> list[SnapshotFile]:
     """Return the snapshots in ``folder``, the newest first."""
     files = []
-    for path in _newest_first(folder):
+    for path in snapshot_names(folder):
         with contextlib.suppress(OSError):  # the daemon removes the oldest now and then
             found = path.stat()
             files.append(
@@ -153,14 +164,14 @@ def newest_snapshot(
     at whole.
     """
     rejected = []
-    for path in _newest_first(folder):
+    for path in snapshot_names(folder):
         if older_than is not None and path.name >= older_than.name:
             continue
         try:
             snapshot = _check(path, not_after, files)
         except OSError as reason:
             rejected.append(Rejected(path, str(reason)))
-        except _Damaged as reason:
+        except Damaged as reason:
             rejected.append(Rejected(path, str(reason)))
             with contextlib.suppress(OSError):
                 files.rename(path, path.with_name(path.name + _REJECTED_SUFFIX))
@@ -169,8 +180,30 @@ def newest_snapshot(
     return Found(None, tuple(rejected))
 
 
-class _Damaged(ValueError):
+class Damaged(ValueError):
     """A file that is not, or no longer, a snapshot to be used."""
+
+
+class Readable(Protocol):
+    """A file, or what can be read like one."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to ``size`` bytes; none at the end."""
+        ...
+
+
+class Opened(NamedTuple):
+    """A snapshot that is being read."""
+
+    position: int
+    chunks: Iterator[bytes]
+    """The payload; raises ``Damaged``, at its end, if it is not what was written."""
+
+
+def read_snapshot(file: Readable) -> Opened:
+    """Read the snapshot in ``file``, from its beginning. Raises ``Damaged``."""
+    header = _read_header(file)
+    return Opened(header.position, _read_payload(file, header))
 
 
 class _Header(NamedTuple):
@@ -186,25 +219,25 @@ def _check(path: Path, not_after: int | None, files: Files) -> Snapshot:
         for _ in _read_payload(file, header):
             pass
     if not_after is not None and header.position > not_after:
-        raise _Damaged(f"it is of position {header.position}, but the log ends at {not_after}")
+        raise Damaged(f"it is of position {header.position}, but the log ends at {not_after}")
     return Snapshot(path, header.position, header.payload_bytes, files)
 
 
-def _read_header(file: BinaryIO) -> _Header:
+def _read_header(file: Readable) -> _Header:
     raw = file.read(_FIELDS.size)
     digest = file.read(_DIGEST_BYTES)
     if len(digest) < _DIGEST_BYTES:
-        raise _Damaged("it ends within its header")
+        raise Damaged("it ends within its header")
     magic, version, position, payload_bytes = _FIELDS.unpack(raw)
     if magic != _MAGIC:
-        raise _Damaged("it does not begin as a snapshot of alertd does")
+        raise Damaged("it does not begin as a snapshot of alertd does")
     if version != FORMAT_VERSION:
-        raise _Damaged(f"it has format {version}, and this alertd knows {FORMAT_VERSION}")
+        raise Damaged(f"it has format {version}, and this alertd knows {FORMAT_VERSION}")
     return _Header(raw, position, payload_bytes, digest)
 
 
-def _read_payload(file: BinaryIO, header: _Header) -> Iterator[bytes]:
-    """Yield the payload; raise ``_Damaged``, at the end, if it was not what was written."""
+def _read_payload(file: Readable, header: _Header) -> Iterator[bytes]:
+    """Yield the payload; raise ``Damaged``, at the end, if it was not what was written."""
     digest = blake2b(digest_size=_DIGEST_BYTES)
     size_bytes = 0
     while chunk := file.read(CHUNK_BYTES):
@@ -212,10 +245,10 @@ def _read_payload(file: BinaryIO, header: _Header) -> Iterator[bytes]:
         size_bytes += len(chunk)
         yield chunk
     if size_bytes != header.payload_bytes:
-        raise _Damaged(f"it holds {size_bytes} bytes where {header.payload_bytes} were written")
+        raise Damaged(f"it holds {size_bytes} bytes where {header.payload_bytes} were written")
     digest.update(header.raw)
     if digest.digest() != header.digest:
-        raise _Damaged("its checksum does not match")
+        raise Damaged("its checksum does not match")
 
 
 def _write(file: BinaryIO, position: int, chunks: Iterable[bytes]) -> None:
@@ -232,14 +265,9 @@ def _write(file: BinaryIO, position: int, chunks: Iterable[bytes]) -> None:
     file.write(fields + digest.digest())
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    """Return the snapshot files in ``folder``; none if there is no such folder."""
-    return sorted(path for path in folder.glob("state-*") if _NAME.fullmatch(path.name))[::-1]
-
-
 def _remove_old(folder: Path, files: Files) -> None:
     """Leave the newest two, the newest rejected file for whoever looks into it, and no remains."""
     rejected = sorted(folder.glob(f"state-*{_REJECTED_SUFFIX}"))
     unfinished = folder.glob(f"state-*{_UNFINISHED_SUFFIX}")
-    for path in (*_newest_first(folder)[KEPT:], *rejected[:-1], *unfinished):
+    for path in (*snapshot_names(folder)[KEPT:], *rejected[:-1], *unfinished):
         files.remove(path)

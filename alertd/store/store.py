@@ -15,6 +15,7 @@ import structlog
 
 from alertd.blocking import Blocking, Threads
 from alertd.errors import StoreUnavailable
+from alertd.store.carried import set_down
 from alertd.store.connection import (
     Durability,
     abandon,
@@ -169,6 +170,7 @@ def _try_open(
         with telling(connection, on_progress, "migrating the database"):
             migrate(connection, path)
             rewrite_if_rigid(connection, path)
+            set_down(connection, path)
         return connection, Wal(connection, path, reserve)
     except BaseException as error:
         abandon(connection)

@@ -10,7 +10,7 @@ Invariant: afterwards the engine has seen every position up to ``applied``, each
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,9 +22,10 @@ import trio
 from msgspec import Struct
 
 from alertd.engine.engine import Engine
+from alertd.engine.inputs import Doubt, Tick
 from alertd.ingest.dedup import DedupIndex
 from alertd.ingest.series import SeriesRegistry
-from alertd.model import EventBatch, Series, Transition
+from alertd.model import EventBatch, IncidentSeries, Series, Transition
 from alertd.notify.announce import Announcer
 from alertd.pipeline.backfill import start_warm
 from alertd.pipeline.evaluator import rules_changed
@@ -96,12 +97,13 @@ async def recover(
     missing = await store.retention.missing_behind(recovered.applied)
     if missing:
         log.warning(
-            "the log is replayed without what retention has removed: windows, groups and incidents "
-            "from before are not known; an incident that is still on may stay so in the history",
+            "the log is replayed without what retention has removed: windows and groups from "
+            "before are not known; incidents that are on are looked at again",
             snapshot=recovered.snapshot_position,
             missing_entries=missing,
         )
-    await _replay(recovered, store, announcer, on_progress)
+    is_certain = recovered.snapshot_position > 0 and not missing
+    await _replay(recovered, store, announcer, on_progress, is_certain=is_certain)
     log.info(
         "recovered",
         snapshot=recovered.snapshot_position,
@@ -114,10 +116,20 @@ async def recover(
 
 
 async def _replay(
-    recovered: Recovered, store: Store, announcer: Announcer, on_progress: Callable[[str], None]
+    recovered: Recovered,
+    store: Store,
+    announcer: Announcer,
+    on_progress: Callable[[str], None],
+    *,
+    is_certain: bool,
 ) -> None:
-    """Take what is behind the snapshot in the log, and record what is not recorded yet."""
+    """Take what is behind the snapshot in the log, and record what is not recorded yet.
+
+    If it is not certain that this leads to the state that was, that is held against what was told
+    before anything is recorded.
+    """
     recorded = await store.incidents.applied()
+    is_certain = is_certain or not recorded  # where nothing was told there is nothing to be held
     pending: list[Transition] = []
     reported = 0
     async with _parts_of_log(store, recovered.applied) as parts:
@@ -127,14 +139,49 @@ async def _replay(
                 if entry.position > recorded:
                     pending += found
                 recovered.applied = entry.position
-                if len(pending) >= RECORD_EVERY:
+                if len(pending) >= RECORD_EVERY and is_certain:
                     await _record(store, announcer, pending, recovered.applied)
             recovered.replayed_entries += len(part)
             if recovered.replayed_events - reported >= PROGRESS_EVERY_EVENTS:
                 reported = recovered.replayed_events
                 on_progress(f"replaying the log: {reported} events")
                 log.info("replaying the log", events=reported, position=recovered.applied)
+    if not is_certain:
+        pending = await _without_doubtful(recovered, store, pending)
     await _record(store, announcer, pending, recovered.applied)
+
+
+async def _without_doubtful(
+    recovered: Recovered, store: Store, found: Sequence[Transition]
+) -> list[Transition]:
+    """Hold the state against what was told; have the groups that differ judged again.
+
+    Returns what is to be recorded of ``found``: what is about those groups is the reconciler's to
+    tell, who goes by what was told.
+    """
+    engine, now_us = recovered.engine, await store.incidents.told_us()
+    found = [*found, *engine.step(Tick(now_us))]  # what the clock had brought about by then
+    told = {incident.id: incident for incident in await store.incidents.told_open()}
+    opened = {incident.id: incident for incident in engine.open_incidents()}
+    doubt = Doubt(
+        now_us=now_us,
+        told=tuple(each for each in told.values() if each.id not in opened),
+        found=tuple(each for each in opened.values() if each.id not in told),
+    )
+    in_doubt = {each.series for each in (*doubt.told, *doubt.found)}
+    if in_doubt:
+        log.warning(
+            "the log leads to other incidents than were told: what was told counts, and these are "
+            "judged again from the stored events",
+            told=len(doubt.told),
+            found=len(doubt.found),
+        )
+    certain = [
+        transition
+        for transition in found
+        if IncidentSeries(transition.rule.id, transition.group) not in in_doubt
+    ]
+    return [*certain, *engine.step(doubt)]
 
 
 @asynccontextmanager
