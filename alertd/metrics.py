@@ -221,6 +221,9 @@ class Metrics:
         )
 
     def _state(self) -> None:
+        self.ready = self._gauge(
+            "ready", "1 if events can be taken and made durable, as /readyz says."
+        )
         self.rules = self._gauge("rules", "Active rules.")
         self.rules_cold = self._gauge(
             "rules_cold",

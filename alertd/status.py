@@ -115,6 +115,7 @@ class Status:
 
     def _measure(self) -> None:
         metrics, pipeline = self._metrics, self._pipeline
+        metrics.ready.set(self.readiness() is None)
         metrics.queue_events.set(pipeline.queued_events)
         metrics.lag_seconds.set(pipeline.lag_us / US_PER_S)
         metrics.outbox_pending.set(self._pending_notifications)

@@ -10,7 +10,7 @@ from alertd.metrics import Metrics
 
 BASE_UNITS = ("seconds", "bytes", "total", "info")
 COUNTS = {
-    *("alertd_queue_events", "alertd_http_connections", "alertd_commit_events"),
+    *("alertd_ready", "alertd_queue_events", "alertd_http_connections", "alertd_commit_events"),
     *("alertd_applied_position", "alertd_outbox_pending", "alertd_rules", "alertd_series"),
     *("alertd_groups", "alertd_quarantine_events", "alertd_rules_cold", "alertd_outbox_failed"),
     "alertd_flapping_series",
