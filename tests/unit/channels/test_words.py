@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +94,18 @@ def test_a_template_is_tried_on_messages_of_every_kind() -> None:
     assert fault is not None
     assert "does not make JSON" in fault
     assert any(view.value is None for sent in sample_messages() for view in sent.incidents)
+
+
+def test_the_templates_in_the_readme_can_be_used() -> None:
+    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    tried = 0
+    for table in (table for b in blocks for table in tomllib.loads(b).get("channels", {}).values()):
+        form = {"slack": MRKDWN, "webhook": JSON_TEXT}.get(table.get("type"), PLAIN_TEXT)
+        for key in table.keys() & {"title", "body"}:
+            assert template_fault(key, table[key], form) is None, table[key]
+            tried += 1
+    assert tried == 3
 
 
 @pytest.mark.parametrize(
