@@ -4,8 +4,8 @@ Owns what is posted and when an alert ends there. An Alertmanager keeps alerts i
 ends each at its ``endsAt``; so what is on is told with an end in the future, and again and again
 (``resend``, which ``alertd/delivery/resender.py`` calls). Invariants:
 
-* What is told again never overtakes an end: one post at a time, and ``resend`` reads what is on
-  when its turn has come.
+* What is told again never overtakes an end: one post at a time (``factory.py`` lets dispatch make
+  one attempt at a time), and ``resend`` reads what is on when its turn has come.
 * An alert is identified by its labels alone. The end of an incident does not end a later one
   that is on with the same labels.
 

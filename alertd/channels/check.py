@@ -128,6 +128,9 @@ def _templates(sources: Mapping[str, str | None], form: Form = PLAIN_TEXT) -> li
 
 def _alertmanager(config: AlertmanagerConfig, environ: Mapping[str, str]) -> list[Problem]:
     problems = _http_receiver(config, environ)
+    if config.concurrency not in (None, 1):
+        message = "is always 1: an Alertmanager is told one thing after the other"
+        problems.append(Problem("/concurrency", message))
     if not 1 <= config.resend_interval_secs <= MAX_RESEND_INTERVAL_SECS:
         message = f"must be between 1 and {MAX_RESEND_INTERVAL_SECS} seconds"
         problems.append(Problem("/resend_interval_secs", message))

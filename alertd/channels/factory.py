@@ -76,7 +76,7 @@ class ChannelFactory:
             name: self._make(name, config, environ) for name, config in configs.items()
         }
         self._limits = {
-            name: SendingLimits(config.concurrency, config.max_per_minute)
+            name: SendingLimits(_concurrency(config), config.max_per_minute)
             for name, config in configs.items()
         }
 
@@ -205,6 +205,11 @@ def _encoder(name: str, config: WebhookConfig) -> Callable[[Message], bytes]:
     if config.format == "alertmanager":
         return partial(alertmanager_webhook.encode, receiver=name)
     return msgspec.json.encode
+
+
+def _concurrency(config: ChannelConfig) -> int | None:
+    """Return how many attempts at a time: an Alertmanager is told one thing after the other."""
+    return 1 if isinstance(config, AlertmanagerConfig) else config.concurrency
 
 
 def _headers(

@@ -57,6 +57,8 @@ def test(channel: str, config_path: Path | None) -> None:
     endpoint, outcome = trio.run(_send, config, channel)
     if isinstance(outcome, Delivered):
         click.secho(f"{channel}: {endpoint} took the test message", fg="green")
+        if outcome.fault:
+            click.secho(f"{channel}: in the default words: {outcome.fault}", err=True, fg="yellow")
         return
     click.secho(f"{channel}: not delivered: {outcome.reason}", err=True, fg="red")
     sys.exit(EXIT_NOT_DELIVERED)

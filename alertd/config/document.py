@@ -136,6 +136,11 @@ class Document:
             of_item = get_args(annotation)[0]
             items = tuple(self._convert((*path, i), v, of_item) for i, v in enumerate(value))
             return msgspec.UNSET if msgspec.UNSET in items else items
+        struct = _table_of(annotation)
+        if struct is not None and isinstance(value, dict):
+            given, wrong = self.values(path, value, struct)
+            unknown = value.keys() - {field.encode_name for field in msgspec.structs.fields(struct)}
+            return msgspec.UNSET if wrong or unknown else struct(**given)
         try:
             return msgspec.convert(value, annotation)
         except msgspec.ValidationError as error:
@@ -223,6 +228,12 @@ def _explain(error: str, annotation: Any, value: object) -> str:
     bound, has_type, _ = match[2].partition(", got ")
     got = _type_name(value) if has_type else _shown(value)
     return f"expected {_words(match[1])}{bound}, got {got}"
+
+
+def _table_of(annotation: Any) -> type[msgspec.Struct] | None:
+    """Return the one kind of table that a value may be beside others. Any: see ``_explain``."""
+    kinds = (kind for kind in get_args(annotation) if isinstance(kind, type))
+    return next((kind for kind in kinds if issubclass(kind, msgspec.Struct)), None)
 
 
 def _choices(annotation: Any) -> tuple[str, ...]:

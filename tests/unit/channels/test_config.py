@@ -108,6 +108,7 @@ def test_unknown_keys_types_and_values_are_refused(table: dict[str, Any]) -> Non
         (read(type="slack", token_env="BOT", channel="alerts"), "/channel"),
         (read(type="slack", token_env="BOT", channel="C12", api_url="ftp://a"), "/api_url"),
         (read(type="alertmanager", url="no address"), "/url"),
+        (read(type="alertmanager", url="http://a", concurrency=2), "/concurrency"),
         (read(type="alertmanager", url="http://a", headers={"X-A": "\n"}), "/headers/X-A"),
         (
             read(type="alertmanager", url="http://a", resend_interval_secs=0),

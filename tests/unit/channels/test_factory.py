@@ -7,6 +7,8 @@ import pytest
 import trio
 
 from alertd.channels.config import (
+    AlertmanagerConfig,
+    ChannelConfig,
     EmailConfig,
     Headers,
     SecretText,
@@ -15,7 +17,7 @@ from alertd.channels.config import (
     WebhookConfig,
 )
 from alertd.channels.factory import ChannelFactory, UnknownChannel
-from alertd.channels.protocol import Delivered
+from alertd.channels.protocol import Delivered, SendingLimits
 from alertd.channels.redact import redact_target, redact_url
 from alertd.errors import InvalidInput
 from alertd.model import Target
@@ -54,6 +56,17 @@ async def test_each_configured_channel_is_made_and_found_by_its_name() -> None:
         assert "x-alertd-signature" in receiver.received[0].headers
         assert len(mailbox.mails) == 1
         await factory.aclose()
+
+
+def test_an_alertmanager_is_told_one_thing_after_the_other() -> None:
+    configs: dict[str, ChannelConfig] = {
+        "peer": AlertmanagerConfig(url="http://a.example/", max_per_minute=7),
+        "ops": WebhookConfig(url="http://a.example/", concurrency=3),
+    }
+    factory = ChannelFactory(configs)
+    assert factory.limits(Target("peer")) == SendingLimits(1, 7)
+    assert factory.limits(Target("ops")) == SendingLimits(3)
+    assert list(factory.forgetful()) == ["peer"]
 
 
 async def test_a_header_may_be_a_secret(tmp_path: Path) -> None:

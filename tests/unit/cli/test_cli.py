@@ -219,3 +219,14 @@ def test_notify_test_sends_one_message_and_says_how_that_went(form: str) -> None
     unknown = invoked("notify", "test", "opps", "--config", "a.toml")
     assert unknown.exit_code == 2
     assert "did you mean 'ops'" in unknown.stderr
+
+
+def test_notify_test_says_that_a_template_failed() -> None:
+    with http_receiver() as receiver:
+        body = "{{ 1 / (0 if incident.severity == 'info' else 1) }}"
+        Path("a.toml").write_text(
+            f'[channels.ops]\ntype = "webhook"\nurl = "{receiver.url()}"\nbody = "{body}"\n'
+        )
+        sent = invoked("notify", "test", "ops", "--config", "a.toml")
+    assert sent.exit_code == 0
+    assert "in the default words: the template of body failed: line 1: " in sent.stderr

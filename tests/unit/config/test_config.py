@@ -224,6 +224,14 @@ MISTAKES = [
         "[channels.x]\ntype = 'webhook'\nurl = 'http://x'\nbody = '{{ nobody }}'",
         "4: channels.x.body: the template line 1: there is no variable 'nobody'",
     ),
+    (
+        "[channels.x]\ntype = 'webhook'\nurl = 'http://x'\nheaders.A = {fil = 'x'}",
+        "4: channels.x.headers.A.fil: unknown key; did you mean 'file'?",
+    ),
+    (
+        "[channels.x]\ntype = 'webhook'\nurl = 'http://x'\nheaders.A = {file = 5}",
+        "4: channels.x.headers.A.file: expected a string, got a whole number",
+    ),
     ("[channels.x]\ntype = 'slack'\nurl = 5", "3: channels.x.url: expected a string"),
     ("[channels.x]\ntype = 'slack'", "1: channels.x.url: exactly one of url, url_file, "),
     (
