@@ -49,6 +49,10 @@ _GONE: Final = frozenset(
 _ERROR_CODE: Final = re.compile(r"[a-z]{2,30}(_[a-z]{1,30}){0,6}")
 # As payload has it: open-ended JSON.
 _Json = dict[str, Any]
+_BEGINNING: Final = re.compile(
+    rb'\{"ok":true(?:,"channel":"([A-Z0-9]{1,30})","ts":"([0-9.]{1,30})")?'
+)
+"""Of an answer that was cut off."""
 _RECEIPT: Final = re.compile(r"([A-Z0-9]{1,30}) (\d{1,15}\.\d{1,10})")
 
 
@@ -150,12 +154,16 @@ class SlackBot(HttpChannel):
 def _read(body: bytes) -> _Answer | None:
     """Return what an answer says; None if it is not Slack's.
 
-    It repeats the message, so it may be too long to be kept whole.
+    It repeats the message at its end, so it may be too long to be kept whole.
     """
     try:
         return msgspec.json.decode(body, type=_Answer)
     except msgspec.DecodeError:
-        return _Answer(ok=True) if body.startswith(b'{"ok":true') else None
+        begun = _BEGINNING.match(body)
+        if begun is None:
+            return None
+        channel, ts = (part.decode() for part in begun.groups(b""))
+        return _Answer(ok=True, channel=channel, ts=ts)
 
 
 def _code(answer: _Answer | None) -> str:

@@ -160,6 +160,10 @@ async def test_a_receipt_that_is_none_of_slacks_is_not_used(
         (Answer(body=b"<html>log in"), Retryable("127.0.0.1 answered, but not as Slack does")),
         (Answer(body=b"[]"), Retryable("127.0.0.1 answered, but not as Slack does")),
         (says(ok=True, message={"text": "x" * 100_000}), Delivered()),
+        (
+            says(ok=True, channel="C1", ts="2.3", message={"text": "x" * 100_000}),
+            Delivered(receipt="C1 2.3"),
+        ),
     ],
 )
 async def test_an_answer_decides_what_becomes_of_the_message(
