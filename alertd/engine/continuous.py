@@ -23,7 +23,7 @@ from collections.abc import Sequence
 import msgspec
 
 from alertd.engine.condition import Level
-from alertd.engine.group import WindowGroup
+from alertd.engine.group import QuietClock, Rest, WindowGroup
 from alertd.engine.inputs import StoredGroup
 from alertd.engine.peaks import may_be_passed
 from alertd.engine.plan import Plan
@@ -32,9 +32,9 @@ from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Sight, Window
 from alertd.model import GroupState, Incident, Labels
 
 _LEAST_ROOM = 64
+_SCATTER = 0x9E3779B1  # a prime near 2**32 over the golden ratio: neighbours end far apart
 _MOST_COASTED = 4096
 """Events in a window with which a group coasts at most: to judge them again takes some 20 ms."""
-
 
 _Stillness = tuple[tuple[bool, bool], tuple[int, int, int]]
 
@@ -89,6 +89,22 @@ class ContinuousGroup(WindowGroup):
             self._stop_coasting()
         return self._observe_awake(time_us, value, now_us)
 
+    def rest(self) -> Rest | None:
+        """Return what lets quiet events be kept for it, None if it has to judge."""
+        plan, screen = self._plan, self._plan.screen
+        coasts = self._coasts and plan.enough == 1
+        if not (self._asleep or coasts):
+            return None
+        return Rest(
+            clock=QuietClock(self._judged_us, self._newest_us, self._raised_us, self._heard_us),
+            active_us=plan.active_us,
+            lateness_us=plan.lateness_us,
+            quiet=screen.loud_values if coasts else screen.quiet_values,
+            room=self._room - len(self._window.times),
+            is_strict=coasts,
+            apart_us=self._window.span_us if coasts else NEVER_US,
+        )
+
     def close_instant(self) -> None:
         """No more events of the instant at the horizon come in this step: judge it."""
         if self._is_open:
@@ -107,8 +123,9 @@ class ContinuousGroup(WindowGroup):
         """Move the horizon as far as the clock allows at ``now_us``."""
         if self._asleep:
             return
-        self._advance(now_us)
-        self._try_to_coast()
+        if not (self._coasts and self._clock_us(now_us) < self._next_change_us()):
+            self._advance(now_us)
+            self._try_to_coast()
         self._ask()
 
     def _advance(self, now_us: int) -> None:
@@ -228,13 +245,20 @@ class ContinuousGroup(WindowGroup):
 
     def _wake_up(self, now_us: int) -> None:
         """Take up the window again where the clock at ``now_us`` has it."""
-        self._stop_coasting()
         if self._asleep:
             self._asleep = False
             self._pass_over(self.horizon_us(now_us))
             self._slept_until_us = self._judged_us
-            self._window.stand_at(self._judged_us)
-            self._window.rebuild()
+            self._take_up_window()
+        elif self._coasts:
+            self._pass_over(self.horizon_us(now_us))
+            self._learn_peak_until(self._judged_us)
+            self._coasts = False
+            self._take_up_window()
+
+    def _take_up_window(self) -> None:
+        self._window.stand_at(self._judged_us)
+        self._window.rebuild()
 
     def _pass_over(self, until_us: int) -> None:
         self._judged_us = max(self._judged_us, until_us)
@@ -259,12 +283,22 @@ class ContinuousGroup(WindowGroup):
         """Forget what is no longer needed, and see what the group may do without judging."""
         if self._asleep:
             self._make_room_for_sleeper()
-        else:
-            self._stop_coasting()
-            self._forget()
-            self._room = len(self._window.times) + max(_LEAST_ROOM, self._window.count)
-            self.heed_limits()
+            return
+        if self._coasts:
+            self._learn_peak_until(self._judged_us - self._is_open)
+            self._window.stand_at(self._judged_us)
+        self._forget()
+        count = self._window.count
+        self._room = len(self._window.times) + self._staggered(max(_LEAST_ROOM, count))
+        self.heed_limits()
+        if not self._coasts:
             self._try_to_coast()
+        elif count > _MOST_COASTED:
+            self._stop_coasting()
+
+    def _staggered(self, room: int) -> int:
+        """Return up to twice ``room``, lest all groups of one age make room at once."""
+        return room + ((self._first_us or 0) * _SCATTER >> 32) % room
 
     def _make_room_for_sleeper(self) -> None:
         """Forget what is no longer needed; wake up if too much is left."""
@@ -345,8 +379,7 @@ class ContinuousGroup(WindowGroup):
         if self._coasts:
             self._learn_peak_until(self._judged_us - self._is_open)
             self._coasts = False
-            self._window.stand_at(self._judged_us)
-            self._window.rebuild()
+            self._take_up_window()
 
     def _see(self, time_us: int, raised_us: int) -> None:
         """Apply everything up to ``time_us``, an event that counts as received at ``raised_us``."""

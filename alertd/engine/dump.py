@@ -13,7 +13,7 @@ hold locks that the child would wait for), packing while nothing is judged (seco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -29,8 +29,14 @@ class DumpEnded(Exception):
 class Dump:
     """The state as it was when this was made. Iterate over it once."""
 
-    def __init__(self, head: Sequence[object], rules: Iterable[RuleGroups]) -> None:
-        """O(groups), but only a pointer each."""
+    def __init__(
+        self,
+        head: Sequence[object],
+        rules: Iterable[RuleGroups],
+        catch_up: Callable[[Group], None] = lambda _: None,
+    ) -> None:
+        """O(groups), but only a pointer each. ``catch_up`` is called with those to be looked at."""
+        self._catch_up = catch_up
         self.is_over = False
         """Whether nothing of it is needed any more."""
         self._head = head
@@ -44,7 +50,7 @@ class Dump:
         """Note the state of ``groups``, which are about to change."""
         for group in groups:
             if group not in self._kept:
-                self._kept[group] = group.dump()
+                self._kept[group] = self._dump(group)
 
     def end(self) -> None:
         """The rules change: whoever takes the dump is told so."""
@@ -60,9 +66,13 @@ class Dump:
                 for group in of_rule:
                     self._refuse_if_ended()
                     state = self._kept.pop(group, None)
-                    yield ("group", group.labels, group.dump() if state is None else state)
+                    yield ("group", group.labels, self._dump(group) if state is None else state)
         finally:
             self.is_over = True
+
+    def _dump(self, group: Group) -> tuple[object, ...]:
+        self._catch_up(group)
+        return group.dump()
 
     def _refuse_if_ended(self) -> None:
         if self._has_ended:

@@ -10,11 +10,14 @@ ticks never decrease.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Final
 
 import msgspec
 
+from alertd.engine.arrivals import Arrivals, OneByOne
 from alertd.engine.dump import Dump
 from alertd.engine.group import Group
 from alertd.engine.inputs import (
@@ -51,15 +54,25 @@ from alertd.model import (
 FORMAT = 5
 """Version of the plain data that ``dump`` yields."""
 
+COLUMNS_FROM: Final = 100
+"""A first batch of so many events says that there will be enough to screen them in columns."""
+
 
 class Engine:
     """All rules and the state of all their groups."""
 
-    def __init__(self, series_of: Callable[[int], Series]) -> None:
-        """``series_of`` tells the metric name and labels behind a series number."""
+    def __init__(
+        self, series_of: Callable[[int], Series], *, columns_from: int = COLUMNS_FROM
+    ) -> None:
+        """``series_of`` tells the metric name and labels behind a series number.
+
+        Whole batches are screened at once when the first of ``columns_from`` events has come.
+        """
+        self._columns_from = columns_from
         self._journal = Journal()
         self._timers: Timers[Group] = Timers()
-        self._router = Router(series_of)
+        self._router = Router(series_of, self._forget_routes)
+        self._arrivals: Arrivals = OneByOne(self._router)
         self.overdue_events = 0
         """Events older than the lateness of a rule that sees them, since the state began."""
         self.dropped_groups = 0
@@ -116,7 +129,8 @@ class Engine:
             return
         replaced = self._router.replace(groups, group)
         if replaced is not None:
-            self._timers.cancel(replaced)
+            self._arrivals.rouse((replaced,))
+            self._leave(replaced)
         group.join(groups.plan, silence.pending_value)
         self._timers.ask(group, group.expires_us)
 
@@ -143,6 +157,9 @@ class Engine:
         groups = self._router.get(rule_id)
         if groups is None:
             return {}
+        self._arrivals.deal_out()
+        for group in groups.by_labels.values():
+            self._arrivals.catch_up(group)
         return dict(Counter(group.state(now_us) for group in groups.by_labels.values()))
 
     def group_count(self) -> int:
@@ -152,8 +169,10 @@ class Engine:
     def open_incidents(self) -> list[Incident]:
         """Return the incidents that are firing. O(groups)."""
         found = []
+        self._arrivals.deal_out()
         for groups in self._router:
             for group in groups.by_labels.values():
+                self._arrivals.catch_up(group)
                 group.learn_peak(self._journal.now_us)
                 if group.lifecycle.incident is not None:
                     found.append(group.lifecycle.incident)
@@ -164,11 +183,25 @@ class Engine:
         self._wake(now_us)
         if self._dump is not None:
             self._keep(self._router.groups_of(batch.series_ids))
-        routes = self._router.routes(batch.series_ids)
-        for route, time_us, value in zip(routes, batch.times_us, batch.values, strict=True):
-            for group in route:
-                if not group.observe(time_us, value, now_us):
-                    self._note_overdue(group, time_us)
+        self._choose_arrivals(len(batch))
+        for group, time_us, value in self._arrivals.take(batch):
+            if not group.observe(time_us, value, now_us):
+                self._note_overdue(group, time_us)
+
+    def _choose_arrivals(self, events: int) -> None:
+        """Screen whole batches from the first large one on, until there are too many groups."""
+        if events >= self._columns_from:
+            self._columns_from = sys.maxsize
+            self._arrivals = _in_columns(self._router) or self._arrivals
+        elif self._arrivals.is_crowded:
+            for groups in self._router:
+                self._arrivals.rouse(groups.by_labels.values())
+                for group in groups.by_labels.values():
+                    self._arrivals.leave(group)
+            self._arrivals = OneByOne(self._router)
+
+    def _forget_routes(self, series_ids: Iterable[int] | None) -> None:
+        self._arrivals.forget_routes(series_ids)
 
     def _note_overdue(self, group: Watcher, time_us: int) -> None:
         """Remember an event whose time is past judging here."""
@@ -252,6 +285,7 @@ class Engine:
         before.times, before.values = event.before_times_us, event.before_values
         # What the rule told before it was edited or paused is not its present self's.
         told = [incident for incident in event.told if incident.detected_us >= plan.active_us]
+        self._arrivals.rouse((group,))
         group.advance(now_us)
         group.reconsider(stretch.from_us, events, before, told, overdue.least_us, now_us)
         self._drop_if_expired(groups, group, now_us, not_before_us=now_us)
@@ -268,6 +302,7 @@ class Engine:
         while (group := self._timers.due(now_us)) is not None:
             self._keep((group,))
             self._timers.cancel(group)
+            self._arrivals.rouse((group,))
             if group.expires_us > now_us or self._is_overdue(group):
                 group.advance(now_us)
             groups = self._router.get(group.rule_id)
@@ -328,13 +363,16 @@ class Engine:
         self.limits = limits
         for groups in self._router:
             groups.plan.heed(limits)
+            self._arrivals.rouse(groups.by_labels.values())
             for group in groups.by_labels.values():
                 group.heed_limits()
 
     def _adopt(self, known: RuleGroups, rule: Rule, now_us: int) -> None:
         """Judge a rule's present windows by its edited form, the past by the form it had."""
+        self._arrivals.rouse(known.by_labels.values())
         for group in known.by_labels.values():
             group.advance(now_us)
+            group.learn_peak(now_us)
         known.plan.adopt(rule)
         known.watch_silence()
         for group in list(known.by_labels.values()):
@@ -345,6 +383,7 @@ class Engine:
         """End what is open on groups that go away."""
         if groups is None:
             return
+        self._arrivals.rouse(groups.by_labels.values())
         for group in groups.by_labels.values():
             self._overdue.pop((group.rule_id, group.labels), None)
             self._end(group, reason, now_us)
@@ -356,7 +395,12 @@ class Engine:
         if lifecycle.incident is not None:
             ended_us = max(group.horizon_us(now_us), lifecycle.incident.fired_us)
             lifecycle.resolve(ended_us, reason, None)
+        self._leave(group)
+
+    def _leave(self, group: Group) -> None:
+        """Never look again at a group that was roused."""
         self._timers.cancel(group)
+        self._arrivals.leave(group)
 
     def dump(self) -> Dump:
         """Return the whole state as it is now, as plain data, to be iterated over.
@@ -379,7 +423,8 @@ class Engine:
             head.append(("overdue", rule_id, labels, least_us))
         if self._dump is not None:
             self._dump.end()
-        self._dump = Dump(head, self._router)
+        self._arrivals.deal_out()  # from now on, a group that waits for its turn is sent nothing
+        self._dump = Dump(head, self._router, self._arrivals.catch_up)
         return self._dump
 
     def _keep(self, groups: Iterable[Group]) -> None:
@@ -455,3 +500,15 @@ def stretch_of(plan: Plan, overdue: Overdue) -> Stretch:
         received_from_us=plan.active_us,
         warm_after_us=plan.read_after_us if plan.is_warm else NEVER_US,
     )
+
+
+def _in_columns(router: Router) -> Arrivals | None:
+    """Return what screens whole batches, or None where NumPy is not installed.
+
+    Not imported before there is anything to screen: a daemon that is at rest saves the 16 MB.
+    """
+    try:
+        from alertd.engine.sleepers import Sleepers
+    except ImportError:
+        return None
+    return Sleepers(router)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 
@@ -30,6 +30,31 @@ BACKFILL_SLICE_EVENTS: Final = 500
 """Stored events that a group takes between two yields: some 10 ms at most."""
 
 
+class QuietClock(NamedTuple):
+    """What an event that is kept without being judged moves; see ``WindowGroup``."""
+
+    judged_us: int
+    newest_us: int
+    raised_us: int
+    heard_us: int
+
+
+class Rest(NamedTuple):
+    """What must be known of a group that need not judge to keep quiet events for it."""
+
+    clock: QuietClock
+    active_us: int
+    lateness_us: int
+    quiet: tuple[float, float]
+    """The least and the greatest value that changes nothing."""
+    room: int
+    """Events that may be kept before the group must be looked at."""
+    is_strict: bool
+    """Whether each event must be later than the one before."""
+    apart_us: int
+    """How much later it may be."""
+
+
 class Group(Protocol):
     """One (rule, group), whatever its type of window."""
 
@@ -39,6 +64,8 @@ class Group(Protocol):
     """Numbers of the series that lead to it (typecode ``I``), for the router. Not its state."""
     wake_us: int
     ticket: int
+    slot: int
+    """Its place in ``sleepers.py``; 0 for none."""
 
     @property
     def rule_id(self) -> str:
@@ -56,6 +83,22 @@ class Group(Protocol):
         False if it is older than the allowed lateness: then the windows of the past that it
         belongs to are not judged again here.
         """
+        ...
+
+    def rest(self) -> Rest | None:
+        """Return what lets quiet events be kept for it, None if it has to judge."""
+        ...
+
+    def keep_quiet(self, times: memoryview, values: memoryview) -> None:
+        """Append events that were kept for it, the bytes of two columns."""
+        ...
+
+    def catch_up(self, clock: QuietClock) -> None:
+        """Take the clock that these events have moved."""
+        ...
+
+    def count_gap(self, gap_us: int) -> None:
+        """Count that M has not been raised for longer than the lateness."""
         ...
 
     def forgotten_until_us(self, now_us: int) -> int:
@@ -124,7 +167,7 @@ class WindowGroup:
 
     __slots__ = ("_filled_us", "_first_us", "_heard_us", "_judged_us", "_known_from_us",
                  "_newest_us", "_plan", "_raised_us", "_warm_us", "_window", "labels",
-                 "lifecycle", "sources", "ticket", "wake_us")  # fmt: skip
+                 "lifecycle", "slot", "sources", "ticket", "wake_us")  # fmt: skip
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self.labels = labels
@@ -134,6 +177,7 @@ class WindowGroup:
         )
         self.wake_us = NEVER_US
         self.ticket = 0
+        self.slot = 0
         self._plan = plan
         self._window = plan.new_window()
         self._newest_us = BEFORE_TIME_US  # M: greatest event time that the clock has reached
@@ -168,6 +212,19 @@ class WindowGroup:
     def state(self, now_us: int) -> GroupState:
         """Return where the group stands for a reader at ``now_us``, who moves nothing."""
         raise NotImplementedError
+
+    def rest(self) -> Rest | None:
+        """Return what lets quiet events be kept for it, None if it has to judge."""
+        return None
+
+    def keep_quiet(self, times: memoryview, values: memoryview) -> None:
+        """Append events that were kept for it, the bytes of two columns."""
+        self._window.times.frombytes(times)
+        self._window.values.frombytes(values)
+
+    def catch_up(self, clock: QuietClock) -> None:
+        """Take the clock that these events have moved."""
+        self._judged_us, self._newest_us, self._raised_us, self._heard_us = clock
 
     def sight(self, at_us: int) -> Sight:
         """Return what the window holds now, seen as the window of the instant ``at_us``."""
@@ -273,7 +330,11 @@ class WindowGroup:
         """Count how long M has not been raised, if the clock has run ahead of it meanwhile."""
         gap_us = now_us - self._raised_us
         if gap_us > self._plan.lateness_us and self._raised_us != self._plan.active_us:
-            self._plan.observed.gap(gap_us)
+            self.count_gap(gap_us)
+
+    def count_gap(self, gap_us: int) -> None:
+        """Count that M has not been raised for longer than the lateness."""
+        self._plan.observed.gap(gap_us)
 
     def _hear(self, time_us: int, now_us: int) -> None:
         """Let the clock go by an event that it has reached at ``now_us``."""

@@ -116,8 +116,14 @@ def new_group(plan: Plan, labels: Labels) -> Group:
 class Router:
     """Rules by metric name, and the remembered route of every series."""
 
-    def __init__(self, series_of: Callable[[int], Series]) -> None:
+    def __init__(
+        self,
+        series_of: Callable[[int], Series],
+        on_forget: Callable[[Iterable[int] | None], None] = lambda _: None,
+    ) -> None:
+        """``on_forget`` is told of which series the routes are forgotten, None for all."""
         self._series_of = series_of
+        self._on_forget = on_forget
         self._rules: dict[str, RuleGroups] = {}
         self._candidates: dict[_Handle, dict[str, RuleGroups]] = {}
         self._routes: list[Route | None] = []
@@ -166,8 +172,10 @@ class Router:
             for groups in self:
                 for group in groups.by_labels.values():
                     del group.sources[:]
+            self._on_forget(None)
 
     def _forget_routes_to(self, group: Group) -> None:
+        self._on_forget(group.sources)
         for series_id in group.sources:
             route = self._routes[series_id] or self._broken[series_id]
             self._routes[series_id] = None
@@ -179,12 +187,14 @@ class Router:
 
         A list index for each, without any Python between them, once they are known.
         """
-        known, distinct = self._routes, set(series_ids)
-        for series_id in distinct:
-            if series_id >= len(known):
-                known.extend([None] * (series_id + 1 - len(known)))
-            if known[series_id] is None:
-                known[series_id] = self._route(series_id, len(distinct))
+        known = self._routes
+        last = max(series_ids, default=-1)
+        if last >= len(known):
+            known.extend([None] * (last + 1 - len(known)))
+        # Sorted, so that new groups are made in one order whoever asks.
+        new = sorted({series_id for series_id in series_ids if known[series_id] is None})
+        for series_id in new:
+            known[series_id] = self._route(series_id, len(new))
         return cast("Iterator[Route]", map(known.__getitem__, series_ids))
 
     def groups_of(self, series_ids: Sequence[int]) -> Iterator[Group]:

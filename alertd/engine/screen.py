@@ -30,6 +30,9 @@ _ENVELOPED = frozenset({"avg", "min", "max", "first", "last"})
 _COUNTING = frozenset({"count", "distinct"})
 _ROOM = 1 << 60
 
+_Range = tuple[float, float]
+"""A least and a greatest value, both included."""
+
 # partial(lt, threshold)(value) is threshold < value
 _LOUD: dict[Operator, Callable[[float, float], bool]] = {
     Operator.GT: operator.lt,
@@ -42,13 +45,18 @@ _LOUD: dict[Operator, Callable[[float, float], bool]] = {
 class Screen:
     """What is known about quiet windows of a rule."""
 
-    __slots__ = ("applies", "enough", "holds", "is_loud", "max_quiet")
+    __slots__ = ("applies", "enough", "holds", "is_loud", "loud_values", "max_quiet",
+                 "quiet_values")  # fmt: skip
 
     def __init__(self, rule: Rule, condition: Condition) -> None:
         self.applies = False
         """Whether the rule can be screened at all."""
         self.is_loud: Callable[[float], bool] = partial(operator.lt, math.inf)
         """Whether one value alone could put its window in breach."""
+        self.quiet_values = (-math.inf, math.inf)
+        """The least and the greatest value that is not loud."""
+        self.loud_values = (math.inf, -math.inf)
+        """The least and the greatest value that is."""
         self.max_quiet = _ROOM
         """The number of events up to which a window without a loud value is not in breach."""
         self.holds: Callable[[float], bool] = partial(operator.le, -math.inf)
@@ -61,6 +69,7 @@ class Screen:
             self.applies = True
             self.is_loud = self.holds = partial(_LOUD[rule.operator], rule.threshold)
             self.enough = max(1, condition.min_samples)
+            self.quiet_values, self.loud_values = _sides(rule.operator, rule.threshold)
         elif rule.aggregate in _COUNTING and rule.operator in (Operator.GT, Operator.GE):
             self.applies = True
             exclusive = rule.operator is Operator.GE
@@ -70,3 +79,17 @@ class Screen:
                 self.enough = max(self.max_quiet + 1, condition.min_samples)
         if rule.evaluate is Evaluate.EARLY:
             self.enough = 0
+
+
+def _sides(comparison: Operator, threshold: float) -> tuple[_Range, _Range]:
+    """Return the ranges of values that are not beyond the threshold, and of those that are."""
+    below, above = math.nextafter(threshold, -math.inf), math.nextafter(threshold, math.inf)
+    match comparison:
+        case Operator.GT:
+            return (-math.inf, threshold), (above, math.inf)
+        case Operator.GE:
+            return (-math.inf, below), (threshold, math.inf)
+        case Operator.LT:
+            return (threshold, math.inf), (-math.inf, below)
+        case _:
+            return (above, math.inf), (-math.inf, threshold)

@@ -6,6 +6,7 @@ deadlines meet at the same instants far more often than they would by the second
 
 from __future__ import annotations
 
+import sys
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -317,9 +318,15 @@ def comes_in_time(world: World) -> bool:
     return True
 
 
-def new_engine(rule: Rule, active_us: int) -> Engine:
+def empty_engine(*, in_columns: bool = True) -> Engine:
+    """Return an engine that screens even the smallest batch in columns, or none at all."""
+    columns_from = 1 if in_columns else sys.maxsize
+    return Engine(lambda series_id: SERIES[series_id], columns_from=columns_from)
+
+
+def new_engine(rule: Rule, active_us: int, *, in_columns: bool = True) -> Engine:
     """Return an engine that watches by ``rule``."""
-    engine = Engine(lambda series_id: SERIES[series_id])
+    engine = empty_engine(in_columns=in_columns)
     engine.step(RulesChanged(at_us=active_us, put=(rule,)))
     return engine
 

@@ -22,8 +22,8 @@ from alertd.engine.rescan import Arrival, Episode, Segment
 from alertd.engine.timers import Timers
 from alertd.model import DetectedBy, Labels, Rule, Transition
 from tests.property.engine_worlds import (
-    SERIES,
     World,
+    empty_engine,
     episodes,
     forgetful,
     incidents,
@@ -83,12 +83,8 @@ def starts(draw: st.DrawFn, rule: st.SearchStrategy[Rule] = keyed_rules) -> Star
     return draw_start(draw, draw(worlds(rule)))
 
 
-def new_engine() -> Engine:
-    return Engine(lambda series_id: SERIES[series_id])
-
-
 def started(start: Start) -> tuple[Engine, list[Transition]]:
-    engine = new_engine()
+    engine = empty_engine()
     with patch("alertd.engine.group.BACKFILL_SLICE_EVENTS", 3):
         return engine, warm_start(engine, start.before, start.at_us)
 

@@ -138,3 +138,17 @@ def test_one_that_coasts_asks_to_be_woken_in_time(world: World) -> None:
                 assert asked_us is None or asked_us > wake_us
             transitions += engine.step(entry)
     assert episodes(incidents(transitions, engine).values()) == expected(world)
+
+
+@given(st.one_of(worlds(hot_rules()), late_worlds(hot_rules(), overdue=True)), st.data())
+def test_coasting_in_columns_leaves_the_same_state_byte_for_byte(
+    world: World, data: st.DataObject
+) -> None:
+    inputs = data.draw(retellings(world))
+    columnar, plain = (
+        new_engine(world.rule, world.active_us, in_columns=way) for way in (True, False)
+    )
+    with coasting_soon():
+        assert tell(columnar, inputs) == tell(plain, inputs)
+    assert frozen(columnar) == frozen(plain)
+    assert columnar.open_incidents() == plain.open_incidents()

@@ -19,8 +19,8 @@ from alertd.engine.screen import Screen
 from alertd.model import EventBatch, Rule, Transition
 from tests.property.engine_worlds import (
     SEEN_SERIES,
-    SERIES,
     World,
+    empty_engine,
     episodes,
     expected,
     incidents,
@@ -48,8 +48,10 @@ def without_screening() -> Iterator[None]:
         yield
 
 
-def told(world: World, inputs: list[Input]) -> tuple[list[Transition], Engine]:
-    engine = new_engine(world.rule, world.active_us)
+def told(
+    world: World, inputs: list[Input], *, in_columns: bool = True
+) -> tuple[list[Transition], Engine]:
+    engine = new_engine(world.rule, world.active_us, in_columns=in_columns)
     return tell(engine, inputs), engine
 
 
@@ -60,7 +62,7 @@ def frozen(engine: Engine) -> bytes:
 def thawed(state: bytes) -> Engine:
     unpacker = msgpack.Unpacker(use_list=False)
     unpacker.feed(state)
-    engine = Engine(lambda series_id: SERIES[series_id])
+    engine = empty_engine()
     engine.load(unpacker)
     return engine
 
@@ -142,6 +144,17 @@ def test_screening_is_invisible(world: World, data: st.DataObject) -> None:
     with without_screening():
         plain, _ = told(world, inputs)
     assert by_group(screened) == by_group(plain)
+
+
+@given(worlds(st.one_of(rules(), sleepy_rules(), sleepy_rules())), st.data())
+def test_screening_in_columns_leaves_the_same_state_byte_for_byte(
+    world: World, data: st.DataObject
+) -> None:
+    inputs = data.draw(retellings(world))
+    in_columns, columnar = told(world, inputs)
+    one_by_one, plain = told(world, inputs, in_columns=False)
+    assert in_columns == one_by_one
+    assert frozen(columnar) == frozen(plain)
 
 
 @given(worlds())

@@ -203,6 +203,18 @@ def test_nobody_can_tell_from_late_data_that_there_is_a_screen(world: World) -> 
     assert groups_of(undated(screened)) == groups_of(undated(plain))
 
 
+@given(late_worlds(st.one_of(rules(), sleepy_rules(), sleepy_rules()), overdue=True), st.data())
+def test_late_data_screened_in_columns_leaves_the_same_state_byte_for_byte(
+    world: World, data: st.DataObject
+) -> None:
+    inputs = data.draw(retellings(world))
+    columnar = new_engine(world.rule, world.active_us)
+    plain = new_engine(world.rule, world.active_us, in_columns=False)
+    assert tell(columnar, inputs) == tell(plain, inputs)
+    assert columnar.overdue() == plain.overdue()
+    assert frozen(columnar) == frozen(plain)
+
+
 def groups_of(transitions: list[Transition]) -> dict[Labels, list[Transition]]:
     found: dict[Labels, list[Transition]] = {}
     for transition in transitions:

@@ -22,6 +22,7 @@ from tests.property.engine_worlds import (
     Receipt,
     World,
     comes_in_time,
+    empty_engine,
     episodes,
     expected,
     forgetful,
@@ -56,8 +57,8 @@ class Limited:
         return len(self.world.receipts) - len(self.admitted.receipts)
 
 
-def new_limited_engine(limited: Limited) -> Engine:
-    engine = Engine(new_engine(limited.world.rule, 0)._router._series_of)
+def new_limited_engine(limited: Limited, *, in_columns: bool = True) -> Engine:
+    engine = empty_engine(in_columns=in_columns)
     active_us, rule = limited.world.active_us, limited.world.rule
     engine.step(RulesChanged(at_us=active_us, put=(rule,), limits=limited.limits))
     return engine
@@ -156,6 +157,16 @@ def test_who_is_refused_does_not_depend_on_ticks_batches_or_the_screen(
     with without_screening():
         unscreened = tell(new_limited_engine(limited), inputs)
     assert by_group(undated(unscreened)) == by_group(undated(plain))
+
+
+@given(st.one_of(limited_worlds, limited_late_worlds), st.data())
+def test_limited_groups_screened_in_columns_are_in_the_same_state_byte_for_byte(
+    limited: Limited, data: st.DataObject
+) -> None:
+    inputs = data.draw(retellings(limited.world))
+    columnar, plain = (new_limited_engine(limited, in_columns=way) for way in (True, False))
+    assert tell(columnar, inputs) == tell(plain, inputs)
+    assert frozen(columnar) == frozen(plain)
 
 
 @given(limited_worlds, st.data())

@@ -31,7 +31,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 )
 """Top-level modules and packages; each may import from the layers before its own, and itself."""
 
-ENGINE_MAY_IMPORT = frozenset({"alertd", "msgspec", "sortedcontainers"})
+ENGINE_MAY_IMPORT = frozenset({"alertd", "msgspec", "numpy", "sortedcontainers"})
 NOTIFY_MAY_IMPORT = frozenset({"alertd", "msgspec"})
 IMPURE = frozenset(
     {

@@ -1,0 +1,183 @@
+"""Screening whole batches in columns: with many groups and large batches nobody can tell either."""
+
+from __future__ import annotations
+
+import random
+import sys
+from array import array
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+
+import msgpack
+import pytest
+
+from alertd.engine.dump import DumpEnded
+from alertd.engine.engine import Engine
+from alertd.engine.inputs import Input, RulesChanged, Tick
+from alertd.model import (
+    EndReason,
+    EventBatch,
+    GroupState,
+    Operator,
+    Rule,
+    RuleType,
+    Series,
+    Transition,
+)
+from alertd.rules import RuleRecord, RuleSpec, Source, compile_rule
+
+BEGIN_US = 1_750_000_000_000_000
+SERIES = [
+    Series(number, "cpu" if number % 7 else "other", (("host", f"h{number % 90}"),))
+    for number in range(200)
+]
+
+
+def rule(name: str, **changed: object) -> Rule:
+    fields: dict[str, object] = {
+        "name": name,
+        "type": RuleType.MOVING_WINDOW,
+        "metric_name": "cpu",
+        "threshold": 90,
+        "window_duration_secs": 0.5,
+        "group_by": ("host",),
+        "allowed_lateness_secs": 0.05,
+    }
+    spec = RuleSpec(**(fields | changed))  # type: ignore[arg-type]  # the table below is right
+    return compile_rule(
+        RuleRecord(id=name, version=1, source=Source.API, created_us=0, updated_us=0, spec=spec)
+    )
+
+
+RULES = (
+    rule("average"),
+    rule("least", aggregate="min", operator=Operator.LT, threshold=3),
+    rule("at least", aggregate="p95", operator=Operator.GE, threshold=97),
+    rule("many", type=RuleType.SIMPLE_COUNT, threshold=25),
+    rule("buckets", type=RuleType.BUCKETED_WINDOW, bucket_interval_secs=0.25),
+    rule("early", type=RuleType.BUCKETED_WINDOW, evaluate="early", aggregate="max", threshold=99.5),
+    rule("hot", threshold=2),
+    rule("cold", aggregate="p90", operator=Operator.LE, threshold=98.5, window_duration_secs=2),
+    rule("awake", aggregate="sum", threshold=1000),
+    rule("short memory", group_ttl_secs=1, matchers={"host": "=~h1."}),
+)
+
+
+def batches(seed: int, count: int) -> Iterator[EventBatch]:
+    """Yield batches of any size: mostly in order, some events late, at one instant, or ahead."""
+    source = random.Random(seed)  # noqa: S311 - the same events in every run
+    now_us = BEGIN_US
+    for _ in range(count):
+        size = source.choice([0, 1, 3, 40, 300, 700])
+        now_us += source.choice([0, 10, 30_000, 700_000])
+        series = range(source.choice([10, 120, 200]))
+        times = [now_us - source.randrange(20_000) for _ in range(size)]
+        if source.random() < 0.7:
+            times.sort()
+        if source.random() < 0.3:
+            times = [now_us + source.choice([0, 0, 5_000, -90_000])] * size
+        loud = source.choice([0.0, 0.0, 0.01, 0.3])
+        yield EventBatch(
+            received_us=now_us,
+            series_ids=array("I", source.choices(series, k=size)),
+            times_us=array("q", times),
+            values=array(
+                "d",
+                (
+                    source.choice([1.0, 98.0, 100.0])
+                    if source.random() < loud
+                    else source.uniform(3, 89)
+                    for _ in range(size)
+                ),
+            ),
+        )
+
+
+def life(seed: int) -> Iterator[Input]:
+    """Yield batches with ticks and changes of rules in between."""
+    source = random.Random(seed)  # noqa: S311 - likewise
+    for number, batch in enumerate(batches(seed, 45)):
+        yield batch
+        if source.random() < 0.2:
+            yield Tick(batch.received_us + source.choice([0, 40_000]) * (number % 2))
+        if number == 25:
+            edited = rule("average", threshold=70)
+            yield RulesChanged(at_us=batch.received_us, put=(edited,))
+        if number == 40:
+            gone = (("least", EndReason.RULE_DELETED),)
+            yield RulesChanged(at_us=batch.received_us, dropped=gone, put=(rule("new"),))
+
+
+def frozen(engine: Engine) -> list[bytes]:
+    return [msgpack.packb(item) for item in engine.dump()]
+
+
+def lived(seed: int, *, columns_from: int) -> tuple[Engine, list[Transition], list[object]]:
+    """Return an engine, what it told, and what was seen of its state on the way."""
+    engine = Engine(SERIES.__getitem__, columns_from=columns_from)
+    found = engine.step(RulesChanged(at_us=BEGIN_US, put=RULES))
+    now_us, seen = BEGIN_US, list[object]()
+    dump: Iterator[object] = iter(())
+    for number, entry in enumerate(life(seed)):
+        if isinstance(entry, EventBatch):
+            now_us = max(now_us, entry.received_us)
+        found += engine.step(entry)
+        if number % 10 == 5:
+            dump = iter(engine.dump())
+            seen += islice(dump, 100)
+        elif number % 10 == 7:
+            seen.append(engine.group_states("average", now_us))
+        elif number % 10 == 9:  # of what was stepped meanwhile the dump shows nothing
+            with suppress(DumpEnded):
+                seen += dump
+    return engine, found, seen
+
+
+@pytest.fixture(params=[False, True], ids=["as shipped", "with little room"])
+def bounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numpy", reason="screening in columns needs NumPy")
+    if request.param:
+        monkeypatch.setattr("alertd.engine.sleepers.MAX_WAITING", 50)
+        monkeypatch.setattr("alertd.engine.sleepers.MAX_GROUPS", 400)
+        monkeypatch.setattr("alertd.engine.sleepers._FIRST_SLOTS", 2)
+
+
+@pytest.mark.usefixtures("bounds")
+@pytest.mark.parametrize("seed", range(3))
+def test_large_batches_screened_in_columns_leave_the_same_state(seed: int) -> None:
+    columnar, told_in_columns, seen_in_columns = lived(seed, columns_from=1)
+    plain, told, seen = lived(seed, columns_from=sys.maxsize)
+    assert told_in_columns == told
+    assert told
+    assert seen_in_columns == seen
+    assert frozen(columnar) == frozen(plain)
+    now_us = BEGIN_US + 10**9
+    for each in columnar.rules():
+        states = columnar.group_states(each.id, now_us)
+        assert states == plain.group_states(each.id, now_us)
+        assert set(states) <= set(GroupState)
+
+
+def test_quiet_events_do_not_reach_their_groups_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("numpy", reason="screening in columns needs NumPy")
+    observed = 0
+
+    def observe(self: object, *event: object) -> bool:
+        nonlocal observed
+        observed += 1
+        return original(self, *event)  # type: ignore[arg-type]  # as it was called
+
+    engine = Engine(SERIES.__getitem__)
+    engine.step(RulesChanged(at_us=BEGIN_US, put=(RULES[0],)))
+    from alertd.engine.continuous import ContinuousGroup
+
+    original = ContinuousGroup.observe
+    monkeypatch.setattr(ContinuousGroup, "observe", observe)
+    for number in range(1, 31):
+        at_us = BEGIN_US + number * 1_000
+        times, values = array("q", [at_us] * 200), array("d", [1.0] * 200)
+        engine.step(EventBatch(at_us, array("I", range(200)), times, values))
+    assert observed < 4 * 200
