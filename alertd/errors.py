@@ -10,9 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from alertd.limits import Limit
+
 
 class AlertdError(Exception):
     """Root of everything that alertd raises on purpose."""
+
+    limit: Limit | None = None
+    """The limit that is reached, where it is about one."""
 
 
 class Problem(NamedTuple):
@@ -23,6 +28,8 @@ class Problem(NamedTuple):
 
     path: str
     message: str
+    limit: Limit | None = None
+    """The limit that was gone beyond, where it is about one."""
 
 
 class InvalidInput(AlertdError):
@@ -40,6 +47,10 @@ class NotFound(AlertdError):
 class Conflict(AlertdError):
     """The operation contradicts what is already there (a taken name, a rule owned by a file)."""
 
+    def __init__(self, message: str, limit: Limit | None = None) -> None:
+        self.limit = limit
+        super().__init__(message)
+
 
 class VersionMismatch(AlertdError):
     """The caller's ``If-Match`` names a version that is no longer the current one."""
@@ -48,8 +59,9 @@ class VersionMismatch(AlertdError):
 class Overloaded(AlertdError):
     """A bounded queue is full. The work was not taken; ``retry_after_s`` says when to try again."""
 
-    def __init__(self, message: str, retry_after_s: int) -> None:
+    def __init__(self, message: str, retry_after_s: int, limit: Limit | None = None) -> None:
         self.retry_after_s = retry_after_s
+        self.limit = limit
         super().__init__(message)
 
 

@@ -22,6 +22,7 @@ from prometheus_client import (
 )
 
 from alertd import __version__
+from alertd.limits import Limit
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 """The media type of ``Metrics.render``."""
@@ -112,6 +113,13 @@ class Metrics:
         self.connections_refused = self._counter(
             "http_connections_refused", "Connections told 503 because too many were open."
         )
+        self.limits_reached = self._counter(
+            "limits_reached",
+            "How often somebody went beyond a limit and was refused; README.md lists them.",
+            "limit",
+        )
+        for limit in Limit:  # so that each is to be seen before it is reached
+            self.limits_reached.labels(limit.value)
         self.requests_denied = self._counter(
             "http_requests_denied",
             "Requests not let in: host, origin, no_token, bad_token, scope, allowance, route.",

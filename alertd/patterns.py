@@ -12,6 +12,7 @@ from typing import Final, Protocol, cast
 import re2
 
 from alertd.errors import AlertdError
+from alertd.limits import Limit
 
 MAX_PROGRAM_BYTES: Final = 1 << 20
 """Memory that one compiled pattern may take; larger ones are refused."""
@@ -38,6 +39,8 @@ def compile_pattern(text: str) -> Pattern:
         return cast("Pattern", re2.compile(text, options=options))
     except re2.error as error:
         reason = error.args[0] if error.args else b"unknown"
-        raise BadPattern(
-            reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        ) from error
+        text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        refused = BadPattern(text)
+        if "too large" in text:
+            refused.limit = Limit.PATTERN
+        raise refused from error

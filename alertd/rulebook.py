@@ -19,6 +19,7 @@ import structlog
 import trio
 
 from alertd.errors import Conflict, InvalidInput, NotFound, Problem, VersionMismatch
+from alertd.limits import Limit
 from alertd.rules import RuleRecord, RuleSetting, RuleSpec, Source, check_spec, is_known
 
 log = structlog.get_logger(__name__)
@@ -101,7 +102,9 @@ class RuleBook:
             check_spec(spec, self._setting())
             self._require_free_name(spec.name, but=None)
             if len(self._records) >= MAX_RULES:
-                raise Conflict(f"there are {MAX_RULES} rules already; delete one first")
+                raise Conflict(
+                    f"there are {MAX_RULES} rules already; delete one first", Limit.RULES
+                )
             now_us = self._now_us()
             record = RuleRecord(
                 id=str(self._new_id()),

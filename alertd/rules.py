@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from alertd.errors import InvalidInput, Problem
+from alertd.limits import Limit
 from alertd.model import (
     COMPARE,
     US_PER_S,
@@ -198,8 +198,8 @@ def check_spec(spec: RuleSpec, setting: RuleSetting) -> None:
     """
     problems: list[Problem] = []
 
-    def refuse(path: str, message: str) -> None:
-        problems.append(Problem(path, message))
+    def refuse(path: str, message: str, limit: Limit | None = None) -> None:
+        problems.append(Problem(path, message, limit))
 
     _check_names(spec, refuse)
     _check_numbers(spec, refuse)
@@ -218,7 +218,11 @@ def is_known(target: Target, known_channels: frozenset[str]) -> bool:
     return sends_by_itself or target.channel in known_channels
 
 
-Refuse = Callable[[str, str], None]
+class Refuse(Protocol):
+    """Notes what is wrong, and the limit that it is about."""
+
+    def __call__(self, path: str, message: str, limit: Limit | None = None) -> None:
+        """Note ``message`` about what stands at ``path``."""
 
 
 def _check_names(spec: RuleSpec, refuse: Refuse) -> None:
@@ -388,14 +392,18 @@ def _check_matchers(spec: RuleSpec, refuse: Refuse) -> None:
         if not _LABEL_NAME.fullmatch(label):
             refuse(path, "must name a label of 1 to 100 characters")
         if len(text) > MAX_PATTERN_CHARS:
-            refuse(path, f"is longer than {MAX_PATTERN_CHARS} characters")
+            refuse(path, f"is longer than {MAX_PATTERN_CHARS} characters", Limit.PATTERN)
             continue
         matcher = parse_matcher(label, text)
         if matcher.operator in (MatchOperator.REGEX, MatchOperator.NOT_REGEX):
             try:
                 compile_pattern(matcher.pattern)
             except BadPattern as error:
-                refuse(path, f"{matcher.pattern!r} is not a regular expression for RE2: {error}")
+                refuse(
+                    path,
+                    f"{matcher.pattern!r} is not a regular expression for RE2: {error}",
+                    error.limit,
+                )
 
 
 def _check_targets(spec: RuleSpec, known_channels: frozenset[str], refuse: Refuse) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Final
 
@@ -43,6 +44,8 @@ GAUGES_EVERY_S: Final = 1.0
 MAX_COLD_RULES: Final = 100
 MAX_RULE_ERRORS: Final = 100
 MAX_FLAPPING: Final = 100
+SLOW_APPEND_S: Final = 10.0
+"""An event that is not durable by then is as good as refused: its sender has given up."""
 STUCK_AFTER_S: Final = 30.0
 """A transaction that takes longer than this means that the disk does not answer."""
 
@@ -93,6 +96,14 @@ class Status:
             return f"the store failed: {failure}"
         if not self.is_alive():
             return f"the store has not answered for {STUCK_AFTER_S:g} s; look at the disk"
+        if not self._store.writer.has_room:
+            return "the disk is full: no event is taken until there is room; free some space there"
+        waited_s = self._pipeline.oldest_append_us / US_PER_S
+        if waited_s > SLOW_APPEND_S:
+            return (
+                f"the oldest event has waited {waited_s:.0f} s for its commit, more than "
+                f"{SLOW_APPEND_S:g} s; look at the disk"
+            )
         return self._pipeline.refusal
 
     def is_alive(self) -> bool:
@@ -110,8 +121,15 @@ class Status:
             else:
                 self._pending_notifications = counts[DeliveryStatus.RETRY_PENDING]
                 self._metrics.outbox_failed.set(counts[DeliveryStatus.FAILED])
+            await self._look_for_room()
             self._measure()
             await trio.sleep(GAUGES_EVERY_S)
+
+    async def _look_for_room(self) -> None:
+        """On a full disk, try whether there is room again: no event may come to find it out."""
+        if not self._store.writer.has_room:
+            with suppress(StoreUnavailable):
+                await self._store.writer.run("look for room", lambda connection: None)
 
     def _measure(self) -> None:
         metrics, pipeline = self._metrics, self._pipeline

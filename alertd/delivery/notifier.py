@@ -18,6 +18,7 @@ import trio
 
 from alertd.config.settings import Config
 from alertd.errors import Conflict, InvalidInput, NotFound
+from alertd.limits import Limit
 from alertd.metrics import Metrics
 from alertd.model import DeliveryStatus, IncidentSeries
 from alertd.notify.policy import Policy, subject_labels
@@ -116,7 +117,8 @@ class Notifier:
         if problems := silence_problems(silence, now_us):
             raise InvalidInput(problems)
         if len(self._policy.silences()) >= MAX_SILENCES:
-            raise Conflict(f"there are {MAX_SILENCES} silences already; expire one first")
+            text = f"there are {MAX_SILENCES} silences already; expire one first"
+            raise Conflict(text, Limit.SILENCES)
         new_id = str(uuid.UUID(int=self._random_bits(128), version=4))
         added = msgspec.structs.replace(silence, id=new_id, created_us=now_us)
         with trio.CancelScope(shield=True):  # memory and disk must not differ

@@ -13,6 +13,9 @@ remembered, so the key can be used again for a mended one.
 
 from __future__ import annotations
 
+from prometheus_client import Counter
+
+from alertd.http import problem
 from alertd.http.decode import EventDecoder, MediaType
 from alertd.http.gate import Caller
 from alertd.http.services import Intake, RequestKeys
@@ -24,8 +27,11 @@ from alertd.ingest.intake import Answer, Receipt
 class Acceptance:
     """Takes bodies of events in."""
 
-    def __init__(self, intake: Intake, requests: RequestKeys, *, max_events: int) -> None:
+    def __init__(
+        self, intake: Intake, requests: RequestKeys, limits_reached: Counter, *, max_events: int
+    ) -> None:
         self._intake = intake
+        self._limits_reached = limits_reached
         self._requests = requests
         self._decoder = EventDecoder(intake.registry, max_events=max_events)
 
@@ -68,6 +74,8 @@ class Acceptance:
         draft = self._decoder.decode(body, media_type, received_us)
         caller.charge(len(draft.series_ids) + draft.rejected)
         receipt = await self._intake.submit(draft, received_us, atomic=atomic, answer=answer)
+        if receipt.problems:
+            problem.count(problem.reached(receipt.problems), self._limits_reached)
         return _encode_receipt(receipt)
 
 

@@ -43,7 +43,7 @@ def make_app(services: Services) -> QuartTrio:
         app.add_url_rule(route.path, route.operation, handler, methods=[route.method])
     _count_requests(app, services.metrics)
     _guard(app, services.gate)
-    problem.register(app)
+    problem.register(app, services.metrics.limits_reached)
     compression.register(app)
     return app
 

@@ -29,7 +29,7 @@ async def read_body(accepted: type[M], *, max_bytes: int | None = None) -> tuple
     body = await _inflated(body, max_bytes or current_app.config["MAX_CONTENT_LENGTH"])
     if max_bytes is not None and len(body) > max_bytes:
         raise RequestEntityTooLarge(
-            f"the body has {len(body)} bytes; at most {max_bytes} are taken"
+            f"the body has {len(body)} bytes; at most {max_bytes} are taken here"
         )
     try:
         return body, accepted(request.mimetype)
@@ -51,7 +51,8 @@ async def _inflated(body: bytes, max_bytes: int) -> bytes:
         return await trio.to_thread.run_sync(inflate, body, max_bytes)
     except TooLong:
         raise RequestEntityTooLarge(
-            f"the body has more than {max_bytes} bytes when it is inflated; send less at once"
+            f"the body has more than {max_bytes} bytes when it is inflated; send less at once or "
+            "raise server.max_body_bytes"
         ) from None
     except NotCompressed as error:
         raise Undecodable(f"the body is not {encoding}: {error}") from error

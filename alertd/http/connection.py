@@ -25,6 +25,7 @@ import math
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from typing import Any, Protocol
 
 import h11
@@ -43,7 +44,9 @@ from hypercorn.typing import (
 )
 from hypercorn.utils import parse_socket_addr
 
+from alertd.http import problem
 from alertd.http.express import Express, PlainRequest
+from alertd.limits import Limit
 
 _RECEIVE_BYTES = 2**18
 
@@ -84,8 +87,8 @@ class Connection:
         config: Config,
         context: WorkerContext,
     ) -> None:
-        self.stalled = False
-        """The client did not take a reply in time."""
+        self.reached: list[Limit] = []
+        """The limits at which the client was let go."""
         self.failed_handshake = ""
         """Why the client got no further than TLS."""
         self._socket = stream
@@ -132,6 +135,8 @@ class Connection:
                     self._on_protocol_event,
                 )
                 await self._receive()
+        if self._scope.cancelled_caught and self._is_slow_head():
+            self.reached.append(Limit.HEAD_TIME)
 
     def close_if_idle(self) -> None:
         """End the connection now unless a request is in progress."""
@@ -147,6 +152,12 @@ class Connection:
                 self.failed_handshake = str(error.__cause__ or "the client has gone")
                 return False
         return True
+
+    def _is_slow_head(self) -> bool:
+        """Return whether time is up in the middle of a head."""
+        is_late = trio.current_time() >= self._scope.deadline
+        is_waiting = not self._requests_in_progress and not self._closing
+        return is_late and is_waiting and not self._protocol.is_at_rest
 
     async def _receive(self) -> None:
         while True:
@@ -179,16 +190,19 @@ class Connection:
                 if self._closing or not data:
                     return
         await self._protocol.handle(RawData(data))
+        if self._protocol.is_head_too_long and Limit.HEAD not in self.reached:
+            self.reached.append(Limit.HEAD)
 
     async def _handle_plain(self, express: Express, request: PlainRequest, data: bytes) -> bytes:
         """Answer the plain request that ``data`` begins with; return what follows it."""
         end = request.head_bytes + request.body_bytes
         with self._request_in_progress():
             if len(data) < end:
-                with trio.move_on_after(self._limits.keep_alive_timeout_secs) as patience:
+                patience_s = self._limits.keep_alive_timeout_secs
+                with trio.move_on_after(patience_s) as patience:
                     data = await self._receive_up_to(end, data)
                 if patience.cancelled_caught:
-                    await self._send(express.too_slow())
+                    await self._send(express.too_slow(patience_s))
                     await self._begin_close()
                 if len(data) < end:
                     return b""
@@ -230,7 +244,8 @@ class Connection:
         finally:
             if not taken:
                 self._scope.cancel()
-        self.stalled = self.stalled or patience.cancelled_caught
+        if patience.cancelled_caught:
+            self.reached.append(Limit.SEND_TIME)
         await trio.lowlevel.checkpoint_if_cancelled()
 
     async def _begin_close(self) -> None:
@@ -274,7 +289,26 @@ class _UnsupportedVersion(Exception):
 
 
 class _Http1(H11Protocol):
-    """HTTP/1 that stays HTTP/1."""
+    """HTTP/1 that stays HTTP/1, and says why it refuses what is not."""
+
+    is_head_too_long = False
+
+    async def _send_error_response(self, status_code: int) -> None:
+        status = HTTPStatus(status_code)
+        detail = "the request is not HTTP/1.1 (RFC 9112)"
+        if status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+            self.is_head_too_long = True
+            detail = f"the request's head has more than {self.config.h11_max_incomplete_size} bytes"
+        refusal = problem.render(status, detail)
+        headers = [
+            (b"content-type", problem.CONTENT_TYPE.encode()),
+            (b"content-length", b"%d" % len(refusal.body)),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
+        ]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        await self._send_h11_event(h11.Data(data=refusal.body))
+        await self._send_h11_event(h11.EndOfMessage())
 
     @property
     def is_at_rest(self) -> bool:

@@ -22,6 +22,7 @@ from alertd.errors import InvalidInput, Overloaded, Problem
 from alertd.http import strict
 from alertd.http.timestamp import instant_us, instants_us
 from alertd.ingest.intake import Draft
+from alertd.limits import Limit
 from alertd.model import RefusalReason
 
 MAX_ID_CHARS: Final = 200
@@ -39,6 +40,7 @@ class TooManyEvents(InvalidInput):
                     "",
                     f"the request has more than {limit} events; send them in several requests or "
                     "raise server.max_events_per_request",
+                    Limit.EVENTS_PER_REQUEST,
                 )
             ]
         )
@@ -157,7 +159,9 @@ class OneByOne:
             return
         except Overloaded as error:
             # No room for a new series: it must not keep events of known series out.
-            self.refuse(RefusalReason.SERIES_LIMIT, [Problem("/labels", str(error))], value)
+            self.refuse(
+                RefusalReason.SERIES_LIMIT, [Problem("/labels", str(error), error.limit)], value
+            )
             return
         draft = self.draft
         draft.series_ids.append(series_id)
@@ -176,7 +180,7 @@ class OneByOne:
         """Return the event's time. Raises ``InvalidInput``."""
         problems = []
         if not ids_are_valid([event.id]):
-            problems.append(Problem("/id", ID_REMEDY))
+            problems.append(Problem("/id", ID_REMEDY, Limit.EVENT_ID))
         time_us = self._received_us
         if event.timestamp is not None:
             try:

@@ -47,7 +47,12 @@ class EventRoutes:
 def acceptance_of(services: Services) -> Acceptance:
     """Return what takes events in."""
     max_events = services.limits.max_events_per_request
-    return Acceptance(services.intake, services.requests, max_events=max_events)
+    return Acceptance(
+        services.intake,
+        services.requests,
+        services.metrics.limits_reached,
+        max_events=max_events,
+    )
 
 
 def _idempotency_key() -> str | None:

@@ -31,6 +31,7 @@ from alertd.http.events import KEY_HEADER
 from alertd.http.gate import Ask, Gate
 from alertd.http.routes import PUSH_EVENTS
 from alertd.http.services import Metrics
+from alertd.limits import Limit
 
 _METHOD, _PATH = PUSH_EVENTS.method, PUSH_EVENTS.path
 _REQUEST_LINE: Final = f"{_METHOD} {_PATH} HTTP/1.1\r\n".encode()
@@ -106,6 +107,7 @@ class Express:
                 body, request.media_type, caller, key=request.key
             )
         except Exception as error:
+            problem.count(problem.limits_of(error), self._metrics.limits_reached)
             refusal = problem.of_exception(error, _METHOD, _PATH)
             self._metrics.requests.labels(_METHOD, _PATH, refusal.status.value).inc()
             reply = _refuse(refusal, close=close)
@@ -115,11 +117,12 @@ class Express:
         self._seconds.observe(time.perf_counter() - began_s)
         return reply
 
-    def too_slow(self) -> bytes:
-        """Return the reply to a request whose body did not come in time."""
+    def too_slow(self, timeout_s: float) -> bytes:
+        """Return the reply to a request whose body did not come within ``timeout_s``."""
         status = HTTPStatus.REQUEST_TIMEOUT
+        problem.count([Limit.BODY_TIME], self._metrics.limits_reached)
         self._metrics.requests.labels(_METHOD, _PATH, status.value).inc()
-        return _refuse(problem.render(status, status.description), close=True)
+        return _refuse(problem.render(status, problem.body_too_slow(timeout_s)), close=True)
 
 
 def read_plain(data: bytes) -> PlainRequest | None:

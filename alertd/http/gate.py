@@ -27,6 +27,7 @@ from alertd.errors import AlertdError, Conflict, Overloaded
 from alertd.http.allowance import Allowance
 from alertd.http.hosts import Hosts, is_foreign, own_names
 from alertd.http.routes import Route
+from alertd.limits import Limit
 
 DAY_S: Final = 86_400.0
 TELL_EVERY_S: Final = 60.0
@@ -138,6 +139,7 @@ class Caller:
                     f"({getattr(self.token, key):g}); send more slowly, or raise it in "
                     "[[auth.tokens]]",
                     retry_after_s=max(1, math.ceil(wait_s)),
+                    limit=Limit.ALLOWANCE,
                 )
         for _, allowance in self._requests:
             allowance.take(1, now_s)

@@ -140,9 +140,10 @@ def _in_table(problems: Sequence[Problem], place: int) -> list[Problem]:
     """Return what is wrong with an entry of the table with its place there."""
     parts = {"metricName": "0", "labels": "1"}
     found = []
-    for path, message in problems:
-        _, part, *rest = path.split("/", 2)
-        found.append(Problem("/".join(["/series", str(place), parts[part], *rest]), message))
+    for problem in problems:
+        _, part, *rest = problem.path.split("/", 2)
+        path = "/".join(["/series", str(place), parts[part], *rest])
+        found.append(problem._replace(path=path))
     return found
 
 

@@ -8,18 +8,20 @@ that id and nothing else. Never a traceback. ``render`` and ``of_exception`` nee
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
 import msgspec
 import structlog
 from msgspec import Struct
+from prometheus_client import Counter
 from quart import Quart, Response, current_app, request
 from werkzeug.exceptions import (
     HTTPException,
     MethodNotAllowed,
     RequestEntityTooLarge,
+    RequestTimeout,
     UnsupportedMediaType,
 )
 from werkzeug.exceptions import NotFound as NoSuchRoute
@@ -41,6 +43,7 @@ from alertd.http.inflate import INFLATE
 from alertd.http.query import InvalidParameters
 from alertd.http.strict import Undecodable
 from alertd.http.wire import MAX_ERRORS, ErrorItem, error_items
+from alertd.limits import Limit
 
 CONTENT_TYPE: Final = "application/problem+json"
 STORE_RETRY_AFTER_S: Final = 5
@@ -130,15 +133,47 @@ def retry_after_store() -> dict[str, str]:
     return {"Retry-After": str(STORE_RETRY_AFTER_S)}
 
 
-def register(app: Quart) -> None:
-    """Make ``app`` answer every exception with a problem."""
-    app.register_error_handler(HTTPException, _from_framework)
-    app.register_error_handler(Exception, _from_exception)
+def limits_of(error: Exception) -> Iterator[Limit]:
+    """Yield the limits that ``error`` is about, as often as each was gone beyond."""
+    if isinstance(error, InvalidInput):
+        yield from reached(error.problems)
+    elif isinstance(error, AlertdError) and error.limit is not None:
+        yield error.limit
+    elif isinstance(error, HTTPException) and error.code in _LIMIT_OF:
+        yield _LIMIT_OF[error.code]
 
 
-async def _from_exception(error: Exception) -> Response:
-    route = request.url_rule.rule if request.url_rule is not None else None
-    return _respond(of_exception(error, request.method, route))
+def reached(problems: Iterable[Problem]) -> Iterator[Limit]:
+    """Yield the limits that ``problems`` are about."""
+    return (problem.limit for problem in problems if problem.limit is not None)
+
+
+_LIMIT_OF: Final[Mapping[int | None, Limit]] = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Limit.BODY,
+    HTTPStatus.REQUEST_TIMEOUT: Limit.BODY_TIME,
+}
+
+
+def register(app: Quart, limits_reached: Counter) -> None:
+    """Make ``app`` answer every exception with a problem, and count the limits it is about."""
+
+    async def from_framework(error: HTTPException) -> Response:
+        count(limits_of(error), limits_reached)
+        return await _from_framework(error)
+
+    async def from_exception(error: Exception) -> Response:
+        count(limits_of(error), limits_reached)
+        route = request.url_rule.rule if request.url_rule is not None else None
+        return _respond(of_exception(error, request.method, route))
+
+    app.register_error_handler(HTTPException, from_framework)
+    app.register_error_handler(Exception, from_exception)
+
+
+def count(limits: Iterable[Limit], limits_reached: Counter) -> None:
+    """Count ``limits`` as reached."""
+    for limit in limits:
+        limits_reached.labels(limit.value).inc()
 
 
 def _detail(error: AlertdError) -> str:
@@ -191,9 +226,19 @@ async def _from_framework(error: HTTPException) -> Response:
             f"the body has more than {limit} bytes; send less at once or raise "
             "server.max_body_bytes"
         )
+    elif isinstance(error, RequestTimeout):
+        detail = body_too_slow(current_app.config["BODY_TIMEOUT"])
     elif isinstance(error, UnsupportedMediaType):
         headers["Accept-Encoding"] = ", ".join(INFLATE)
     return reply(status, detail, headers=headers)
+
+
+def body_too_slow(timeout_s: float) -> str:
+    """Return what a client is told whose body does not come."""
+    return (
+        f"the body did not come within {timeout_s:g} s (server.keep_alive_timeout_secs); "
+        "send it at once, or less of it"
+    )
 
 
 def _respond(problem: ProblemReply) -> Response:

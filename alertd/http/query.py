@@ -16,6 +16,7 @@ from werkzeug.datastructures import MultiDict
 from alertd.errors import InvalidInput, Problem
 from alertd.http import strict
 from alertd.http.timestamp import written_us
+from alertd.limits import Limit
 from alertd.model import US_PER_S
 
 E = TypeVar("E", bound=StrEnum)
@@ -78,7 +79,9 @@ class Parameters:
             return DEFAULT_LIMIT
         if _INTEGER.fullmatch(text) and 1 <= int(text) <= MAX_LIMIT:
             return int(text)
-        self._refuse("limit", f"must be a number from 1 to {MAX_LIMIT}")
+        is_number = _INTEGER.fullmatch(text) is not None
+        limit = Limit.PAGE if is_number and int(text) > MAX_LIMIT else None
+        self._refuse("limit", f"must be a number from 1 to {MAX_LIMIT}", limit)
         return DEFAULT_LIMIT
 
     def resolution_us(self) -> int | None:
@@ -131,8 +134,8 @@ class Parameters:
             self._refuse("to", "must not be before from")
         return from_us, to_us
 
-    def _refuse(self, name: str, message: str) -> None:
-        self._problems.append(Problem(f"/{name}", message))
+    def _refuse(self, name: str, message: str, limit: Limit | None = None) -> None:
+        self._problems.append(Problem(f"/{name}", message, limit))
 
 
 def _hint(name: str, known: Sequence[str], labels: bool) -> str:

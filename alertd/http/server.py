@@ -34,6 +34,7 @@ from quart_trio import QuartTrio
 from alertd.errors import AlertdError
 from alertd.http.connection import Connection, ConnectionLimits
 from alertd.http.express import Express
+from alertd.limits import Limit
 from alertd.tls import Tls
 
 _log = structlog.get_logger(__name__)
@@ -83,6 +84,10 @@ class _Counter(Protocol):
     def inc(self) -> None: ...
 
 
+class _Counters(Protocol):
+    def labels(self, *values: str) -> _Counter: ...
+
+
 class _Gauge(Protocol):
     def set(self, value: float) -> None: ...
 
@@ -101,6 +106,10 @@ class ServerMetrics(Protocol):
     @property
     def tls_failures(self) -> _Counter:
         """How many got no further than TLS."""
+
+    @property
+    def limits_reached(self) -> _Counters:
+        """How often somebody went beyond one, by ``limit``."""
 
     @property
     def connection_errors(self) -> _Counter:
@@ -198,12 +207,15 @@ class _Clients:
         if connection.failed_handshake:
             self._metrics.tls_failures.inc()
             _log.info("tls_handshake_failed", reason=connection.failed_handshake)
-        if connection.stalled:
+        for limit in connection.reached:
+            self._metrics.limits_reached.labels(limit.value).inc()
+        if Limit.SEND_TIME in connection.reached:
             self._metrics.connection_errors.inc()
             _log.info("client_stopped_reading", waited_s=self._limits.send_timeout_secs)
 
     async def _refuse(self, stream: trio.SocketStream) -> None:
         self._metrics.connections_refused.inc()
+        self._metrics.limits_reached.labels(Limit.CONNECTIONS.value).inc()
         if not self._full:
             self._full = True
             _log.warning("connections_refused", max_connections=self._limits.max_connections)

@@ -207,6 +207,10 @@ class Metrics(Protocol):
     def request_seconds(self) -> Histogram:
         """Their duration by ``route``."""
 
+    @property
+    def limits_reached(self) -> Counter:
+        """How often somebody went beyond one, by ``limit``."""
+
     def render(self) -> bytes:
         """Return every metric in Prometheus' text format."""
         ...

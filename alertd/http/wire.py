@@ -332,7 +332,7 @@ def json_response(
 
 def error_items(problems: Sequence[Problem]) -> tuple[ErrorItem, ...]:
     """Return the first ``MAX_ERRORS`` problems."""
-    return tuple(ErrorItem(path, message) for path, message in problems[:MAX_ERRORS])
+    return tuple(ErrorItem(each.path, each.message) for each in problems[:MAX_ERRORS])
 
 
 def shown_endpoint(target: Target) -> str | None:

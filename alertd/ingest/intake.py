@@ -55,7 +55,7 @@ class Draft:
 
         The paths of ``problems`` (at least one) are relative to the event.
         """
-        placed = [Problem(self.place(path, index), text) for path, text in problems]
+        placed = [each._replace(path=self.place(each.path, index)) for each in problems]
         self.refuse_placed(reason, placed, event)
 
     def refuse_placed(

@@ -19,6 +19,7 @@ from sys import intern
 import msgspec
 
 from alertd.errors import InvalidInput, Overloaded, Problem
+from alertd.limits import Limit
 from alertd.model import Labels, Series
 
 MAX_LABELS = 32
@@ -104,6 +105,7 @@ class SeriesRegistry:
                 f"the limit of {self._max_series} series is reached and {metric_name!r} with these "
                 "labels is a new one; send fewer label combinations or raise engine.max_series",
                 retry_after_s=60,
+                limit=Limit.SERIES,
             )
         self._unsaved.append(self._append(metric_name, canonical))
         return number
@@ -166,20 +168,23 @@ def _check_names(metric_name: str, labels: Labels) -> None:
                 "/metricName",
                 f"must be 1 to {MAX_METRIC_NAME_CHARS} characters without spaces or control "
                 "characters",
+                Limit.METRIC_NAME,
             )
         )
     if len(labels) > MAX_LABELS:
         problems.append(
-            Problem("/labels", f"has {len(labels)} labels; at most {MAX_LABELS} are taken")
+            Problem(
+                "/labels", f"has {len(labels)} labels; at most {MAX_LABELS} are taken", Limit.LABELS
+            )
         )
     for name, value in labels[:MAX_LABELS]:
         path = f"/labels/{_pointer(name)}"
         if not 0 < len(name) <= MAX_LABEL_NAME_CHARS or not name.isprintable():
             text = f"a label's name must be 1 to {MAX_LABEL_NAME_CHARS} printable characters"
-            problems.append(Problem(path, text))
+            problems.append(Problem(path, text, Limit.LABEL_NAME))
         if len(value) > MAX_LABEL_VALUE_CHARS:
             text = f"has {len(value)} characters; at most {MAX_LABEL_VALUE_CHARS} are taken"
-            problems.append(Problem(path, text))
+            problems.append(Problem(path, text, Limit.LABEL_VALUE))
     if problems:
         raise InvalidInput(problems)
 

@@ -23,6 +23,7 @@ from alertd.errors import Overloaded, StoreUnavailable
 from alertd.ingest.dedup import DedupIndex
 from alertd.ingest.idempotency import KeyedRequest
 from alertd.ingest.series import SeriesRegistry
+from alertd.limits import Limit
 from alertd.metrics import Metrics
 from alertd.model import EventBatch, Limits
 from alertd.notify.announce import Announcer
@@ -106,6 +107,11 @@ class Pipeline:
         return self._backlog.lag_us
 
     @property
+    def oldest_append_us(self) -> int:
+        """For how long the oldest event that is not durable yet has waited."""
+        return self._backlog.oldest_append_us
+
+    @property
     def refusal(self) -> str | None:
         """Why the store could not write, if that was a moment ago."""
         return self._appender.refusal
@@ -123,6 +129,7 @@ class Pipeline:
                 f"the queue holds {queued} events, at most {self._max_queued_events} "
                 "are taken (engine.max_queue_events); send it again later",
                 retry_after_s=1,
+                limit=Limit.QUEUE,
             )
         newest_us = self._backlog.newest_received_us
         if batch.received_us < newest_us:
@@ -158,6 +165,7 @@ class Pipeline:
             raise Overloaded(
                 f"{MAX_QUEUED_REQUESTS} requests are waiting already; send it again later",
                 retry_after_s=1,
+                limit=Limit.QUEUE,
             ) from None
         except trio.ClosedResourceError:
             raise Overloaded("the server is shutting down", retry_after_s=5) from None

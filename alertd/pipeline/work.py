@@ -73,6 +73,20 @@ class Backlog:
         return now_us - next(iter(self._received_us.values()), now_us)
 
     @property
+    def oldest_append_us(self) -> int:
+        """For how long the oldest input that is not durable yet has waited.
+
+        O(what waits for the evaluator): for those who ask now and then.
+        """
+        now_us = self._clock.now_us()
+        waiting = (
+            received_us
+            for work, received_us in self._received_us.items()
+            if not work.done.is_set() and isinstance(work.body, EventBatch)
+        )
+        return now_us - next(waiting, now_us)
+
+    @property
     def judgeable_until_us(self) -> int:
         """How far the clock may go: up to now, or to the oldest input not seen yet."""
         oldest_us = next(iter(self._received_us.values()), None)

@@ -206,7 +206,12 @@ def fill_and_empty(daemon: Daemon, disk: Disk, hook: HttpReceiver, cycle: int) -
     daemon.wait_until_told()  # read, sent and settled, on a disk without a free block
     assert post(daemon, cycle) is None
 
+    assert daemon.client.get("/readyz").status_code == 503
     disk.empty()
+    if cycle % 10 == 0:  # looking for room takes a second
+        daemon.wait_until(
+            lambda: daemon.client.get("/readyz").status_code == 200, "it is ready unasked"
+        )
     taken = post(daemon, cycle)
     assert taken == EVENTS_A_REQUEST
     assert daemon.client.get("/readyz").status_code == 200

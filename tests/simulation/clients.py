@@ -27,6 +27,7 @@ from alertd.errors import (
 from alertd.http.acceptance import Acceptance
 from alertd.http.decode import MediaType
 from alertd.http.gate import anybody
+from alertd.metrics import Metrics
 from alertd.model import US_PER_S, Matcher, MatchOperator, rule_id_of_name
 from alertd.notify.silence import Silence
 from alertd.rules import RuleSpec
@@ -47,6 +48,7 @@ from tests.simulation.plan import (
 from tests.simulation.story import Answer, EventName, Hushed, Request, Story
 
 RETRY_S: Final = 1.5
+LIMITS_REACHED: Final = Metrics().limits_reached
 MAX_ATTEMPTS: Final = 40
 LOOK_AT_FILES_S: Final = 2.0
 """How long after a reload that the store did not take the files are read again."""
@@ -65,7 +67,7 @@ class Clients:
         self._core = core
         self._store = store
         self._nursery = nursery
-        self._acceptance = Acceptance(core.intake, core.requests, max_events=1000)
+        self._acceptance = Acceptance(core.intake, core.requests, LIMITS_REACHED, max_events=1000)
 
     @property
     def _now_us(self) -> int:

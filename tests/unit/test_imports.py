@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "alertd"
 
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"alertd"}),
+    frozenset({"limits"}),
     frozenset({"access", "errors", "model"}),
     frozenset({"patterns"}),
     frozenset({"matching"}),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import pytest
 import trio
 import trio.testing
 
@@ -77,3 +79,21 @@ async def test_an_outbox_that_cannot_be_read_is_asked_again(
         nursery.start_soon(status_of(parts, outbox).run)
         await outbox.asked_twice.wait()
         nursery.cancel_scope.cancel()
+
+
+async def test_it_is_not_ready_while_an_event_waits_long_for_its_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alertd.status.SLOW_APPEND_S", 0.05)
+    async with running(tmp_path) as parts, trio.open_nursery() as nursery:
+        status, release = status_of(parts, UnreadableOutbox()), threading.Event()
+        status.ready()
+        nursery.start_soon(parts.store.writer.run, "be slow", lambda connection: release.wait())
+        nursery.start_soon(parts.pipeline.append, parts.batch(0))
+        await trio.sleep(0.01)
+        assert status.readiness() is None, "it has not waited for long"
+        await trio.sleep(0.1)
+        assert "has waited 0 s for its commit, more than 0.05 s" in str(status.readiness())
+        release.set()
+        await parts.until_judged()
+        assert status.readiness() is None
