@@ -37,6 +37,7 @@ Exit codes:
   3  the daemon could not be reached, or refused; standard error says why
 """
 
+_PAGE: Final = 1000
 _MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
 
 
@@ -106,8 +107,14 @@ def add(
 @daemon_options
 def list_(with_expired: bool, url: str) -> None:
     """List silences, those that end last first."""
-    found = ask(url, "GET", "/api/silences")["items"]
-    _show([one for one in found if with_expired or one["state"] != "expired"])
+    found: list[Mapping[str, Any]] = []  # Any: as the API answers
+    path: str | None = f"/api/silences?limit={_PAGE}"
+    while path is not None:
+        page = ask(url, "GET", path)
+        found += [one for one in page["items"] if with_expired or one["state"] != "expired"]
+        cursor = page["nextCursor"]
+        path = f"/api/silences?limit={_PAGE}&cursor={cursor}" if cursor else None
+    _show(found)
 
 
 @silence.command()

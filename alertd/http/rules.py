@@ -6,8 +6,6 @@ from, so that two people who edit at once never undo each other unseen.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import bisect
 import re
 from collections.abc import Callable
@@ -17,7 +15,7 @@ from typing import Final
 
 from quart import Response, request
 
-from alertd.errors import Conflict, Problem, VersionMismatch
+from alertd.errors import Conflict, InvalidInput, VersionMismatch
 from alertd.http import rule_input
 from alertd.http.body import read_body
 from alertd.http.query import InvalidParameters, Parameters
@@ -25,6 +23,7 @@ from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.http.wire import RuleList, json_response, rule_reply
 from alertd.rules import RuleRecord, RuleSpec
+from alertd.store import cursor
 
 MAX_RULE_BYTES: Final = 256 * 1024
 _MAX_EDIT_ATTEMPTS: Final = 5
@@ -71,7 +70,7 @@ class RuleRoutes:
     async def list(self) -> Response:
         """List the rules by name."""
         parameters = Parameters(request.args, "limit", "cursor")
-        limit, after = parameters.limit(), _decode_cursor(parameters.text("cursor"))
+        limit, after = parameters.limit(), _place(parameters.text("cursor"))
         parameters.check()
         records = self._rules.all()
         start = 0
@@ -80,7 +79,8 @@ class RuleRoutes:
         page = records[start : start + limit]
         is_last = start + limit >= len(records)
         items = tuple(rule_reply(record, self._rules.state(record.id)) for record in page)
-        return json_response(RuleList(items, None if is_last else _encode_cursor(page[-1])))
+        next_cursor = None if is_last else cursor.encode(page[-1].spec.name)
+        return json_response(RuleList(items, next_cursor))
 
     async def get(self, rule_id: str) -> Response:
         """Show a rule."""
@@ -149,15 +149,11 @@ def _wanted_version(record: RuleRecord) -> int | None:
     )
 
 
-def _encode_cursor(last: RuleRecord) -> str:
-    return base64.urlsafe_b64encode(last.spec.name.encode()).decode()
-
-
-def _decode_cursor(cursor: str | None) -> str | None:
-    if cursor is None:
+def _place(text: str | None) -> str | None:
+    """Return the name behind which a page begins. Raises ``InvalidParameters``."""
+    if text is None:
         return None
     try:
-        return base64.b64decode(cursor.encode("ascii"), altchars=b"-_", validate=True).decode()
-    except (UnicodeError, binascii.Error):
-        problem = Problem("/cursor", "is not a cursor; use nextCursor of a reply as it is")
-        raise InvalidParameters([problem]) from None
+        return cursor.decode(text, 1)[0]
+    except InvalidInput as error:
+        raise InvalidParameters(error.problems) from error

@@ -25,6 +25,7 @@ from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, Stor
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
 from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery
 from alertd.store.rollup_pages import Bucket, RollupQuery
+from alertd.store.silences import SilenceQuery
 
 
 class Intake(Protocol):
@@ -171,8 +172,8 @@ class Silences(Protocol):
         """Return one, None if there is none of that id."""
         ...
 
-    async def newest(self) -> list[Silence]:
-        """Return silences, over or not, those that end last first."""
+    async def page(self, query: SilenceQuery) -> Page[Silence]:
+        """Return a page of them, those that end last first. Raises ``InvalidInput``."""
         ...
 
 

@@ -16,7 +16,7 @@ from alertd.clock import Timestamp, format_us
 from alertd.errors import InvalidInput, NotFound, Problem
 from alertd.http import strict
 from alertd.http.body import read_body
-from alertd.http.query import Parameters
+from alertd.http.query import InvalidParameters, Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.http.timestamp import instant_us
@@ -24,6 +24,7 @@ from alertd.http.wire import json_response
 from alertd.model import MatchOperator
 from alertd.notify.silence import Silence
 from alertd.rules import parse_matcher
+from alertd.store.silences import SilenceQuery
 
 MAX_SILENCE_BYTES: Final = 64 * 1024
 
@@ -81,12 +82,12 @@ class SilenceReply(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class SilenceList(Struct, frozen=True, rename="camel"):
-    """Silences, those that end last first; never more than 1,000, so there is one page."""
+    """A page of silences, those that end last first."""
 
     items: tuple[SilenceReply, ...]
     """The silences."""
-    next_cursor: None = None
-    """Always null."""
+    next_cursor: str | None
+    """Send it back as ``cursor`` for the next page; null on the last."""
 
 
 class SilenceRoutes:
@@ -107,9 +108,14 @@ class SilenceRoutes:
 
     async def list(self) -> Response:
         """List silences, over or not."""
-        Parameters(request.args).check()
-        found = await self._silences.newest()
-        return json_response(SilenceList(tuple(self._reply(silence) for silence in found)))
+        parameters = Parameters(request.args, "limit", "cursor")
+        query = SilenceQuery(limit=parameters.limit(), cursor=parameters.text("cursor"))
+        parameters.check()
+        try:
+            page = await self._silences.page(query)
+        except InvalidInput as error:
+            raise InvalidParameters(error.problems) from error
+        return json_response(SilenceList(tuple(map(self._reply, page.items)), page.next_cursor))
 
     async def create(self) -> Response:
         """Add a silence; it holds at once if it has begun."""

@@ -12,9 +12,9 @@ from typing import Final
 
 from alertd.errors import InvalidInput, Problem
 
-NOT_A_CURSOR: Final = Problem("/cursor", "is not a cursor; use nextCursor of a reply as is")
+NOT_A_CURSOR: Final = Problem("/cursor", "is not a cursor; use nextCursor of a reply as it is")
 
-_MAX_CHARS: Final = 500
+_MAX_CHARS: Final = 2000
 
 
 def encode(*parts: int | str) -> str:

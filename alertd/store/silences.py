@@ -11,17 +11,29 @@ from typing import Final
 
 import apsw
 import msgspec
+from msgspec import Struct
 
+from alertd.errors import InvalidInput, Problem
 from alertd.model import US_PER_S, Matcher
 from alertd.notify.silence import Silence
+from alertd.store import cursor
+from alertd.store.history import MAX_LIMIT, Page
 from alertd.store.readers import Readers
 from alertd.store.writer import Writer
 
-MAX_LISTED: Final = 1000
 KEPT_US: Final = 90 * 86_400 * US_PER_S
 """How long one is kept after its end; what is older goes when another one is written."""
 
 _decode_matchers = msgspec.json.Decoder(tuple[Matcher, ...]).decode
+
+
+class SilenceQuery(Struct, frozen=True, kw_only=True):
+    """Which silences to list."""
+
+    limit: int = 100
+    """1 to ``MAX_LIMIT``."""
+    cursor: str | None = None
+    """``next_cursor`` of the page before; None for the first."""
 
 
 class SilenceTable:
@@ -51,9 +63,15 @@ class SilenceTable:
         """Return the silences that are not over at ``now_us``, those that end first, first."""
         return await self._readers.run("read the silences", partial(_since, now_us))
 
-    async def newest(self) -> list[Silence]:
-        """Return silences, over or not, those that end last first; at most ``MAX_LISTED``."""
-        return await self._readers.run("list the silences", _newest)
+    async def page(self, query: SilenceQuery) -> Page[Silence]:
+        """Return a page of silences, over or not, those that end last first.
+
+        Raises ``InvalidInput`` for a limit out of range or a cursor that is not one of ours.
+        """
+        if not 1 <= query.limit <= MAX_LIMIT:
+            raise InvalidInput([Problem("/limit", f"must be between 1 and {MAX_LIMIT}")])
+        before = None if query.cursor is None else _position(query.cursor)
+        return await self._readers.run("list the silences", partial(_page, query.limit, before))
 
 
 _COLUMNS: Final = "id, matchers, starts_us, ends_us, created_us, created_by, comment"
@@ -100,13 +118,31 @@ def _since(now_us: int, connection: apsw.Connection) -> list[Silence]:
     return list(_read(connection, "WHERE ends_us > ? ORDER BY ends_us", now_us))
 
 
-def _newest(connection: apsw.Connection) -> list[Silence]:
-    return list(_read(connection, "ORDER BY ends_us DESC LIMIT ?", MAX_LISTED))
+def _page(limit: int, before: tuple[int, str] | None, connection: apsw.Connection) -> Page[Silence]:
+    where = "" if before is None else "WHERE (ends_us, id) < (?, ?) "
+    found = list(
+        _read(
+            connection,
+            f"{where}ORDER BY ends_us DESC, id DESC LIMIT ?",
+            *(before or ()),
+            limit + 1,
+        )
+    )
+    items = tuple(found[:limit])
+    if len(found) <= limit:
+        return Page(items, None)
+    return Page(items, cursor.encode(items[-1].ends_us, items[-1].id))
 
 
-def _read(connection: apsw.Connection, where: str, bound: str | int) -> Iterator[Silence]:
+def _position(text: str) -> tuple[int, str]:
+    """Return the sort key that a cursor stands for. Raises ``InvalidInput``."""
+    ends, silence_id = cursor.decode(text, 2)
+    return cursor.integer(ends), silence_id
+
+
+def _read(connection: apsw.Connection, where: str, *bound: str | int) -> Iterator[Silence]:
     for silence_id, matchers, *rest in list(
-        connection.execute(f"SELECT {_COLUMNS} FROM silences {where}", (bound,))  # noqa: S608  # constants
+        connection.execute(f"SELECT {_COLUMNS} FROM silences {where}", bound)  # noqa: S608  # constants
     ):
         starts_us, ends_us, created_us, created_by, comment = rest
         yield Silence(

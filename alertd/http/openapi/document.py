@@ -69,7 +69,7 @@ Json = dict[str, Any]  # Any: JSON
 
 @cache
 def document() -> bytes:
-    """Return the document as JSON. Cost: some 20 ms, once."""
+    """Return the document as JSON. Cost: some 100 ms, once."""
     return msgspec.json.encode(make_document())
 
 

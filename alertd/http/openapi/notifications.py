@@ -105,9 +105,9 @@ OPERATIONS: Final = (
         name="listSilences",
         tag=_TAG,
         summary="List silences, over or not",
-        replies=(
-            reply(SilenceList, SilenceList((_SILENCE,)), "Silences, those that end last first."),
-        ),
+        note="Those that end last come first; one that is over is listed for 90 days.",
+        parameters=PAGE,
+        replies=(reply(SilenceList, SilenceList((_SILENCE,), None), "A page of silences."),),
         refusals=_READ,
     ),
     Operation(

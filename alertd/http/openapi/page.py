@@ -40,7 +40,7 @@ def security_policy() -> str:
 
 @cache
 def page() -> bytes:
-    """Return the page, HTML in UTF-8. Cost: some 50 ms, once."""
+    """Return the page, HTML in UTF-8. Cost: some 100 ms, once."""
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.Undefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         assert isinstance(self.server, Asked)
         self.server.shown.append(self.headers["Authorization"])
-        body = b'{"items": []}'
+        body = b'{"items": [], "nextCursor": null}'
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -14,6 +14,7 @@ from alertd.errors import Conflict, InvalidInput, NotFound
 from alertd.model import DeliveryStatus, TransitionKind
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
 from alertd.store import waiting
+from alertd.store.silences import SilenceQuery
 from tests.unit.delivery.desk import S, begin, desk, end, id_of, rule
 from tests.unit.store.store_samples import START_US
 
@@ -109,14 +110,14 @@ async def test_silences_that_ended_long_ago_are_forgotten(tmp_path: Path) -> Non
         await at.silence(60, service="payment")
         at.at(91 * 86_400)
         kept = await at.silence(92 * 86_400, service="payment")
-        assert await at.store.silences.newest() == [kept]
+        assert (await at.store.silences.page(SilenceQuery())).items == (kept,)
 
 
 async def test_a_bad_silence_is_refused_and_not_kept(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
         with pytest.raises(InvalidInput):
             await at.silence(-1, service="payment")
-        assert await at.store.silences.newest() == []
+        assert (await at.store.silences.page(SilenceQuery())).items == ()
 
 
 async def test_it_is_repeated_until_it_ends(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, Stor
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
 from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery, RefusedEvent
 from alertd.store.rollup_pages import Bucket, RollupQuery
+from alertd.store.silences import SilenceQuery
 from tests.unit.http import contract
 
 MAX_EVENTS = 2000
@@ -236,9 +237,9 @@ class MemoryNotifier:
         await trio.lowlevel.checkpoint()
         return self.found.get(silence_id)
 
-    async def newest(self) -> list[Silence]:
+    async def page(self, query: SilenceQuery) -> Page[Silence]:
         await trio.lowlevel.checkpoint()
-        return list(self.found.values())
+        return Page(tuple(self.found.values()), None)
 
 
 class FixedStatus:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
+from alertd.http.routes import ROUTES
 from tests.unit.http.contract import described
 from tests.unit.http.fakes import Site
 
@@ -83,6 +84,15 @@ async def test_it_shows_every_operation_error_and_schema() -> None:
         assert {operation["operationId"] for operation in item.values()} <= ids
     for kind in ("responses", "schemas"):
         assert set(described()["components"][kind]) <= ids
+
+
+async def test_it_says_which_scope_an_operation_needs() -> None:
+    html = (await Site().send("GET", "/docs")).body.decode()
+    sections = re.findall(r'class="operation" id="(\w+)">(.*?)<h3>', html, re.DOTALL)
+    shown = {name: re.findall(r"<p>Scope: <code>(\w+)</code>", text) for name, text in sections}
+    assert shown == {
+        route.operation: [] if route.scope is None else [route.scope.value] for route in ROUTES
+    }
 
 
 async def test_what_the_document_says_is_shown_as_text() -> None:
