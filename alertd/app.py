@@ -25,7 +25,6 @@ from alertd.config.settings import Config
 from alertd.core import Core, new_state
 from alertd.delivery.live_channels import LiveChannels
 from alertd.delivery.notifier import load_policy
-from alertd.host_metrics import HostMetrics
 from alertd.http.app import make_app, make_express
 from alertd.http.gate import Gate
 from alertd.http.server import serve
@@ -179,6 +178,8 @@ class _Daemon:
             edge.start_soon(_reload_on_hangup, reloader)
             edge.start_soon(reloader.watch)
             if config.host_metrics.enabled:
+                from alertd.host_metrics import HostMetrics  # psutil: for those who want it
+
                 edge.start_soon(HostMetrics(core.intake).run, config.host_metrics)
             for address in await edge.start(_start_then_set, http, http_over):
                 log.info("listening", address=address)

@@ -1,7 +1,7 @@
 """``/openapi.json`` and ``/docs``: what can be asked here, for programs and for people.
 
 Owns their headers. What they say is made in ``openapi/``, at the first request: beside the loop,
-for it takes a while.
+for it takes a while. It is imported only then, too: most daemons are never asked.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import trio
 from quart import Response
 
-from alertd.http.openapi.document import document
-from alertd.http.openapi.page import page, security_policy
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
 
@@ -27,10 +25,14 @@ class DocsRoutes:
 
     async def openapi(self) -> Response:
         """Describe this interface for programs."""
+        from alertd.http.openapi.document import document
+
         return Response(await trio.to_thread.run_sync(document), content_type="application/json")
 
     async def docs(self) -> Response:
         """Describe this interface for people."""
+        from alertd.http.openapi.page import page, security_policy
+
         headers = {
             "Content-Security-Policy": security_policy(),
             "X-Content-Type-Options": "nosniff",

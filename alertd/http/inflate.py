@@ -47,14 +47,29 @@ def unzstd(data: bytes, max_bytes: int) -> bytes:
     """Return what a frame holds (RFC 8878). Raises ``TooLong`` and ``NotCompressed``."""
     decompressor = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW_BYTES)
     try:
-        # A reader is bounded, but takes a frame that breaks off for a whole one.
-        with decompressor.stream_reader(data) as reader:
-            if len(reader.read(max_bytes + 1)) > max_bytes:
-                raise TooLong
-        frame = decompressor.decompressobj()
-        found = frame.decompress(data)
+        size_bytes = zstandard.frame_content_size(data)
+        if size_bytes > max_bytes:
+            raise TooLong
+        if size_bytes >= 0:
+            return decompressor.decompress(data, allow_extra_data=False)
+        return _unzstd_of_unknown_size(data, max_bytes, decompressor)
     except zstandard.ZstdError as error:
         raise NotCompressed(str(error)) from error
+
+
+def _unzstd_of_unknown_size(
+    data: bytes, max_bytes: int, decompressor: zstandard.ZstdDecompressor
+) -> bytes:
+    """Return what a frame holds whose sender did not know how long that would be.
+
+    It is inflated twice: a reader is bounded, but takes a frame that breaks off for a whole one,
+    and what does not, is not bounded.
+    """
+    with decompressor.stream_reader(data) as reader:
+        if len(reader.read(max_bytes + 1)) > max_bytes:
+            raise TooLong
+    frame = decompressor.decompressobj()
+    found = frame.decompress(data)
     if not frame.eof:
         raise NotCompressed("the data ends too early")
     if frame.unused_data:

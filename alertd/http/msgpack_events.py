@@ -42,15 +42,20 @@ def is_map(body: bytes) -> bool:
     return body[:1] in _MAP_STARTS
 
 
-_MAP_STARTS: Final = frozenset(bytes([first]) for first in (*range(0x80, 0x90), 0xDE, 0xDF))
+_SMALL_MAP_STARTS: Final = range(0x80, 0x90)
+_MAP_STARTS: Final = frozenset(bytes([first]) for first in (*_SMALL_MAP_STARTS, 0xDE, 0xDF))
+_COLUMN_NAMES: Final = ("series", "seriesIndex")
+_COLUMN_FIRST: Final = tuple(map(msgspec.msgpack.encode, _COLUMN_NAMES))
 
 
 def is_columnar(body: bytes) -> bool:
     """Return whether ``body`` is a map of columns rather than of an event's fields."""
     if not is_map(body):
         return False
+    if body.startswith(_COLUMN_FIRST, 1) and body[0] in _SMALL_MAP_STARTS:
+        return True  # as nearly all are; to look for the key elsewhere is to walk over the body
     try:
-        return not _decode_members(body).keys().isdisjoint({"series", "seriesIndex"})
+        return not _decode_members(body).keys().isdisjoint(_COLUMN_NAMES)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return False
 
@@ -66,7 +71,7 @@ def decode_maps(body: bytes, *, registry: SeriesLookup, received_us: int, max_ev
     except TooManyEvents:
         raise
     except DOUBTS:
-        draft = _decode_slowly(body, is_single, OneByOne(registry, received_us, max_events))
+        return _decode_slowly(body, is_single, OneByOne(registry, received_us, max_events))
     if is_single:
         draft.place = alone
     return draft

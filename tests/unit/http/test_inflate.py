@@ -74,6 +74,15 @@ def test_a_frame_that_wants_much_memory_is_refused() -> None:
         INFLATE["zstd"](frame, 1_000_000)
 
 
+def test_a_frame_that_says_it_is_shorter_than_it_is_is_refused() -> None:
+    frame = bytearray(zstandard.compress(bytes(50_000_000)))
+    length = slice(6, 10)  # RFC 8878, 3.1.1.1: behind magic, descriptor and window
+    assert int.from_bytes(frame[length], "little") == 50_000_000
+    frame[length] = (1000).to_bytes(4, "little")
+    with pytest.raises(NotCompressed):
+        INFLATE["zstd"](bytes(frame), 1_000_000)
+
+
 @each_way
 async def test_compressed_events_are_events(encoding: str, compress: Compress) -> None:
     site = Site()
