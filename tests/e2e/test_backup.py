@@ -78,6 +78,7 @@ def test_a_backup_under_load_becomes_a_store_that_goes_on_where_it_was(
 ) -> None:
     daemon.post_events(errors("before", 0, 1, 2, 3) + errors("half full", 0, 1))
     daemon.wait_until_told()
+    daemon.wait_until(lambda: daemon.get("/api/status")["snapshotAt"], "a snapshot")
     backup = str(tmp_path / "backup.db")
     is_over, sent = threading.Event(), 0
 
@@ -107,7 +108,9 @@ def test_a_backup_under_load_becomes_a_store_that_goes_on_where_it_was(
     restored = alertd(daemon, "restore", backup)
     assert restored["events"] == made["events"]
     daemon.start()
-    assert daemon.get("/api/status")["recovery"]["replayedEvents"] == made["events"]
+    recovery = daemon.get("/api/status")["recovery"]
+    assert recovery["snapshotPosition"] == made["snapshotPosition"] > 0
+    assert recovery["replayedEvents"] == made["eventsBehindSnapshot"]
     daemon.post_events(errors("half full", 2, 3))
     daemon.wait_until_told()
     after = {item["groupLabels"]["service"]: item for item in daemon.history()}
