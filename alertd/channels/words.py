@@ -85,8 +85,11 @@ class Words:
 
     def of(self, message: Message) -> Worded:
         """Return the words for ``message``. Never raises."""
-        title, title_fault = _rendered("title", self._title, message)
-        body, body_fault = _rendered("body", self._body, message)
+        if self._title is None and self._body is None:
+            return Worded()
+        values = _values(message)
+        title, title_fault = _rendered("title", self._title, values)
+        body, body_fault = _rendered("body", self._body, values)
         if body is not None and self._form.is_json and (fault := _json_fault(body)):
             body, body_fault = None, f"the template of body {fault}"
         return Worded(
@@ -125,11 +128,13 @@ def _template(source: str | None, form: Form, max_chars: int) -> Template | None
     )
 
 
-def _rendered(key: str, template: Template | None, message: Message) -> tuple[str | None, str]:
+def _rendered(
+    key: str, template: Template | None, values: Mapping[str, object]
+) -> tuple[str | None, str]:
     if template is None:
         return None, ""
     try:
-        return template.render(_values(message)), ""
+        return template.render(values), ""
     except TemplateFailed as error:
         return None, f"the template of {key} failed: {error}"
 
