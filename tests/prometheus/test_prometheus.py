@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana are given: the metrics, their list, alerts on them, a dashboard."""
+"""What Prometheus and Grafana are given: the metrics, alerts on them, a dashboard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.daemon import Daemon
-from tests.prometheus.metrics_page import families, page
+from tests.prometheus.metrics_page import families
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "etc/prometheus/alertd.rules.yml"
@@ -40,11 +40,6 @@ def promtool(*arguments: str, given: str = "") -> str:
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout + ran.stderr
-
-
-def test_the_list_of_metrics_is_that_of_the_daemon() -> None:
-    written = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python -m tests.prometheus.metrics_page > docs/metrics.md"
 
 
 @needs_promtool

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from alertd.metrics import Metrics
+from tests.prometheus.metrics_page import page
 
+ROOT = Path(__file__).parents[2]
 BASE_UNITS = ("seconds", "bytes", "total", "info")
 COUNTS = {
     *("alertd_ready", "alertd_queue_events", "alertd_http_connections", "alertd_commit_events"),
@@ -27,6 +30,11 @@ def test_every_metric_has_help_and_its_unit_at_the_end() -> None:
             continue
         if family.name.startswith("alertd_") and family.name not in COUNTS:
             assert family.name.endswith(BASE_UNITS), family.name
+
+
+def test_the_list_of_metrics_is_that_of_the_daemon() -> None:
+    written = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    assert written == page(), "run: python -m tests.prometheus.metrics_page > docs/metrics.md"
 
 
 def test_what_is_counted_is_shown() -> None:
