@@ -92,6 +92,18 @@ def values_of(daemon: Daemon, metric: str) -> list[float]:
     return [item["value"] for item in daemon.get("/api/events", metricName=metric)["items"]]
 
 
+def read_all(daemon: Daemon, path: str, *, limit: int, **parameters: str | int) -> list[Json]:
+    """Return a whole list, page by page."""
+    items: list[Json] = []
+    page: Json = {"nextCursor": ""}
+    while page["nextCursor"] is not None:
+        page = daemon.get(path, limit=limit, **parameters)
+        assert len(page["items"]) <= limit
+        items += page["items"]
+        parameters["cursor"] = page["nextCursor"]
+    return items
+
+
 def is_problem(answer: httpx.Response, status: int) -> Json:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -274,15 +286,8 @@ def test_a_list_comes_in_pages_that_miss_nothing_and_repeat_nothing(
     daemon: Daemon, metric: str, path: str
 ) -> None:
     daemon.post_events([{"metricName": metric, "labels": {"n": f"{n}"}} for n in range(7)])
-    seen: list[str] = []
-    parameters: dict[str, str | int] = {"metricName": metric, "limit": 3}
-    is_last = False
-    while not is_last:
-        page = daemon.get(path, **parameters)
-        assert len(page["items"]) <= 3
-        seen += [item["labels"]["n"] for item in page["items"]]
-        parameters["cursor"] = page["nextCursor"]
-        is_last = page["nextCursor"] is None
+    items = read_all(daemon, path, limit=3, metricName=metric)
+    seen = [item["labels"]["n"] for item in items]
     assert sorted(seen) == [f"{n}" for n in range(7)]
 
 
@@ -358,6 +363,15 @@ def test_a_rule_needs_five_fields_and_gets_every_other(daemon: Daemon, metric: s
     }
     assert (made["source"], made["isActive"]) == ("api", True)
     assert set(made["state"]) == {"ok", "pending", "firing", "no_data"}
+
+
+def test_rules_come_in_pages_by_name_whatever_the_names(daemon: Daemon, metric: str) -> None:
+    names = [f"{metric} {end}" for end in ("a:b", "ü" * 180, "\U0001f4a5" * 180, "~", "=")]
+    for name in names:
+        daemon.post_rule(**rule(metric, name=name))
+    seen = [item["name"] for item in read_all(daemon, "/api/alerts", limit=1)]
+    assert seen == sorted(set(seen))
+    assert set(names) <= set(seen)
 
 
 def test_a_misspelt_field_is_named_with_the_nearest_known_one(daemon: Daemon, metric: str) -> None:
@@ -510,6 +524,21 @@ def test_a_silenced_incident_tells_by_what(daemon: Daemon, metric: str) -> None:
         lambda: whats(daemon.get(f"/api/incidents/{incident['id']}"))[-1] == "sent", "it is told"
     )
     assert silence.json()["id"] in [item["id"] for item in daemon.get("/api/silences")["items"]]
+
+
+def test_silences_come_in_pages_those_that_end_last_first(daemon: Daemon) -> None:
+    ends = ["2090-01-01T00:00:00.000000Z", "2090-01-01T00:00:00.000000Z"] + [
+        f"2090-01-0{day}T00:00:00.000000Z" for day in range(2, 7)
+    ]
+    for moment in ends:
+        body = {"matchers": {"service": "paged"}, "endsAt": moment}
+        assert post(daemon, "/api/silences", body).status_code == 201
+    seen = read_all(daemon, "/api/silences", limit=3)
+    paged = [one["endsAt"] for one in seen if one["matchers"] == {"service": "paged"}]
+    assert paged == sorted(ends, reverse=True)
+    assert len(seen) == len({one["id"] for one in seen})
+    is_problem(daemon.client.get("/api/silences?limit=0"), 400)
+    is_problem(daemon.client.get("/api/silences?cursor=nonsense"), 400)
 
 
 def test_a_message_that_was_given_up_is_listed_and_sent_again(
