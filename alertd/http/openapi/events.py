@@ -10,6 +10,7 @@ from alertd.http.event_input import Event
 from alertd.http.events import KEY_HEADER
 from alertd.http.msgpack_columns import Columns
 from alertd.http.openapi.operation import (
+    OF_READING,
     PAGE,
     Body,
     Content,
@@ -187,7 +188,7 @@ OPERATIONS: Final = (
                 ),
             ),
         ),
-        refusals={HTTPStatus.BAD_REQUEST: "", HTTPStatus.SERVICE_UNAVAILABLE: ""},
+        refusals=OF_READING,
     ),
     Operation(
         name="listSeries",
@@ -213,7 +214,7 @@ OPERATIONS: Final = (
                 "A page of series, in the order in which they were first seen.",
             ),
         ),
-        refusals={HTTPStatus.BAD_REQUEST: "", HTTPStatus.SERVICE_UNAVAILABLE: ""},
+        refusals=OF_READING,
     ),
     Operation(
         name="listQuarantine",
@@ -241,6 +242,6 @@ OPERATIONS: Final = (
                 "A page of refused events.",
             ),
         ),
-        refusals={HTTPStatus.BAD_REQUEST: "", HTTPStatus.SERVICE_UNAVAILABLE: ""},
+        refusals=OF_READING,
     ),
 )

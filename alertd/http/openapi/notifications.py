@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from alertd.http.openapi.operation import (
+    OF_READING,
     PAGE,
     Body,
     Content,
@@ -58,7 +59,6 @@ _NEW: Final = {
         "comment": "deploy",
     }
 }
-_READ: Final = {HTTPStatus.BAD_REQUEST: "", HTTPStatus.SERVICE_UNAVAILABLE: ""}
 
 OPERATIONS: Final = (
     Operation(
@@ -79,7 +79,7 @@ OPERATIONS: Final = (
                 links=Links("/items/0/id", "message_id", ("requeueNotification",)),
             ),
         ),
-        refusals=_READ,
+        refusals=OF_READING,
     ),
     Operation(
         name="requeueNotification",
@@ -96,7 +96,7 @@ OPERATIONS: Final = (
             ),
         ),
         refusals={
-            **_READ,
+            **OF_READING,
             HTTPStatus.NOT_FOUND: "",
             HTTPStatus.CONFLICT: "The message is not FAILED.",
         },
@@ -108,7 +108,7 @@ OPERATIONS: Final = (
         note="Those that end last come first; one that is over is listed for 90 days.",
         parameters=PAGE,
         replies=(reply(SilenceList, SilenceList((_SILENCE,), None), "A page of silences."),),
-        refusals=_READ,
+        refusals=OF_READING,
     ),
     Operation(
         name="createSilence",
@@ -138,7 +138,7 @@ OPERATIONS: Final = (
         summary="Show a silence",
         parameters=(path_parameter("silence_id", "The silence's id."),),
         replies=(reply(SilenceReply, _SILENCE, "The silence."),),
-        refusals={**_READ, HTTPStatus.NOT_FOUND: ""},
+        refusals={**OF_READING, HTTPStatus.NOT_FOUND: ""},
     ),
     Operation(
         name="expireSilence",
@@ -157,6 +157,6 @@ OPERATIONS: Final = (
                 "The silence, expired.",
             ),
         ),
-        refusals={**_READ, HTTPStatus.NOT_FOUND: ""},
+        refusals={**OF_READING, HTTPStatus.NOT_FOUND: ""},
     ),
 )

@@ -84,6 +84,13 @@ class Reply(Struct, frozen=True):
     links: Links | None = None
 
 
+OF_READING: Final[Mapping[HTTPStatus, str]] = {
+    HTTPStatus.BAD_REQUEST: "",
+    HTTPStatus.SERVICE_UNAVAILABLE: "",
+}
+"""The errors of what only reads the store."""
+
+
 class Operation(Struct, frozen=True, kw_only=True):
     """What is to be said of one entry of the table of routes."""
 
