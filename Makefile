@@ -8,7 +8,7 @@ PYTEST ?= $(BIN)/pytest --numprocesses=auto --dist=worksteal
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help run test properties fuzz sim kills crash lint format bench check-unit clean
+.PHONY: help run test properties fuzz sim hostile kills crash lint format bench check-unit clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ properties: $(VENV)/.installed-dev ## Try the engine's properties on 2,000 rando
 
 fuzz: $(VENV)/.installed-dev ## The same on 20,000 each, other ones in every run (an hour); EXAMPLES=n for more
 	ALERTD_HYPOTHESIS_EXAMPLES=$(or $(EXAMPLES),20000) $(PYTEST) tests/property --hypothesis-show-statistics
+
+hostile: $(VENV)/.installed-dev ## Try 100,000 nearly right inputs and a million label sets (about 6 min)
+	ALERTD_FUZZ_INPUTS=$(or $(INPUTS),100000) ALERTD_BOMB_LABEL_SETS=1000000 \
+		$(PYTEST) tests/fuzz tests/e2e/test_cardinality.py
 
 kills: $(VENV)/.installed-dev ## Kill the daemon 200 times under load (about 4 min); CYCLES=n for more
 	ALERTD_CRASH_CYCLES=$(or $(CYCLES),200) $(PYTEST) tests/crash

@@ -30,6 +30,7 @@ from alertd.errors import InvalidInput, Overloaded, Problem
 from alertd.http.event_input import ID_REMEDY, SeriesLookup, TooManyEvents, ids_are_valid
 from alertd.http.strict import Undecodable
 from alertd.ingest.intake import Draft, in_columns
+from alertd.limits import Limit
 from alertd.model import RefusalReason
 
 _REMEMBERED_BYTES: Final = 32 << 20
@@ -122,7 +123,7 @@ class ColumnDecoder:
             except InvalidInput as error:
                 refusals[place] = (RefusalReason.MALFORMED, _in_table(error.problems, place))
             except Overloaded as error:
-                problem = Problem(f"/series/{place}", str(error))
+                problem = Problem(f"/series/{place}", str(error), error.limit)
                 refusals[place] = (RefusalReason.SERIES_LIMIT, [problem])
             numbers.append(number)
         return _Table(tuple(numbers), refusals)
@@ -200,7 +201,7 @@ def _without_bad_events(sent: Draft, indexes: array[int], table: _Table) -> Draf
         if not isfinite(value):
             problems.append(Problem("/value", "must be a finite number"))
         if not ids_are_valid([given]):
-            problems.append(Problem("/id", ID_REMEDY))
+            problems.append(Problem("/id", ID_REMEDY, Limit.EVENT_ID))
         if problems or index in table.refusals:
             event = {"seriesIndex": index, "timestamp": time_us, "value": repr(value), "id": given}
             if problems:

@@ -1,0 +1,144 @@
+"""What is nearly a request, over raw sockets, leaves a running daemon as it was."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import socket
+import time
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from alertd.http.routes import ROUTES
+from tests.e2e.daemon import Daemon
+from tests.e2e.test_http_hazards import ATTACKS, HEALTH, read_status
+from tests.fuzz.inputs import BODIES, COMPRESSED, INPUTS, NASTY
+
+SEED: Final = int(os.environ.get("ALERTD_FUZZ_SEED") or random.SystemRandom().randrange(1 << 32))
+WARM_UP: Final = 1500
+"""Inputs until everything that is opened or cached lazily is."""
+GROWTH: Final = 1.1
+SOON_S: Final = 20.0
+IDLE_S: Final = 0.5
+MEDIA: Final = (b"application/json", b"application/x-ndjson", b"application/msgpack", b"text/plain")
+ENCODINGS: Final = (b"identity", b"gzip", b"zstd", b"br")
+QUERIES: Final = (b"", b"?limit=2", b"?atomic=true", b"?x=%00", b"?from=2025", b"?cursor=%ff")
+HEADERS: Final = (
+    *(b"", b"", b"Expect: 100-continue\r\n", b"Transfer-Encoding: chunked\r\n"),
+    *(b"Idempotency-Key: k\r\n", b"Host: b\r\n", b"Authorization: Bearer \xff\r\n"),
+)
+CONFIG: Final = f"""
+[server]
+bind = "127.0.0.1:0"
+allowed_hosts = ["a"]
+keep_alive_timeout_secs = {IDLE_S}
+send_timeout_secs = 0.5
+max_body_bytes = 100000
+[engine]
+max_series = 1000
+snapshot_interval_secs = 3600
+[logging]
+format = "json"
+level = "info"
+"""
+
+
+def request(chance: random.Random) -> bytes:
+    """Return a request with some things wrong, or bytes that are none."""
+    if chance.random() < 0.1:
+        return b"".join(chance.choice(list(ATTACKS.values())))
+    route = chance.choice(ROUTES)
+    path = route.path.replace("<", "").replace(">", "").encode()
+    body = chance.choice(BODIES + COMPRESSED)
+    query = chance.choice(QUERIES)
+    length = chance.choice((len(body), len(body), len(body), len(body) + 9, 0, -1))
+    data = (
+        b"%b %b%b HTTP/1.1\r\nHost: a\r\nContent-Type: %b\r\nContent-Encoding: %b\r\n"
+        b"Content-Length: %d\r\n%b\r\n%b"
+    ) % (
+        route.method.encode(),
+        path,
+        query,
+        chance.choice(MEDIA),
+        chance.choice(ENCODINGS),
+        length,
+        chance.choice(HEADERS),
+        body,
+    )
+    for _ in range(chance.choice((0, 0, 1, 3))):
+        at = chance.randrange(len(data) + 1)
+        data = data[:at] + chance.choice(NASTY) + data[at + chance.randrange(9) :]
+    return data
+
+
+def send(port: int, data: bytes, chance: random.Random) -> None:
+    """Send ``data`` in up to three pieces, read a little, and leave in one way or another."""
+    with (
+        contextlib.suppress(ConnectionError, TimeoutError),
+        socket.create_connection(("127.0.0.1", port), timeout=SOON_S) as client,
+    ):
+        client.settimeout(0.02)
+        cuts = sorted(chance.randrange(len(data) + 1) for _ in range(chance.choice((0, 0, 2))))
+        for begin, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
+            client.sendall(data[begin:end])
+        if chance.random() < 0.3:
+            client.shutdown(socket.SHUT_WR)
+        if chance.random() < 0.5:
+            client.recv(65536)
+
+
+class State:
+    """What must be as it was."""
+
+    def __init__(self, daemon: Daemon, port: int) -> None:
+        self._process, self._port = psutil.Process(daemon.pid), port
+
+    def descriptors(self) -> int:
+        return self._process.num_fds()
+
+    def memory_bytes(self) -> int:
+        return int(self._process.memory_info().rss)
+
+    def answers(self) -> bool:
+        with socket.create_connection(("127.0.0.1", self._port), timeout=SOON_S) as client:
+            client.sendall(HEALTH)
+            return read_status(client) == 200
+
+    def settle(self, descriptors: int) -> bool:
+        """Return whether the descriptors are back to so many, waiting for it."""
+        deadline = time.monotonic() + SOON_S
+        while time.monotonic() < deadline:
+            if self.descriptors() <= descriptors:
+                return True
+            time.sleep(0.05)
+        return False
+
+
+def test_a_daemon_is_as_it_was_after_nearly_right_requests(tmp_path: Path) -> None:
+    chance = random.Random(SEED)  # noqa: S311  # to be run again
+    try:
+        with Daemon(tmp_path, CONFIG, minimal="") as daemon:
+            port = int(daemon.url.rpartition(":")[2])
+            send_and_compare(daemon, State(daemon, port), port, chance)
+    except BaseException as error:
+        error.add_note(f"ALERTD_FUZZ_SEED={SEED} ALERTD_FUZZ_INPUTS={INPUTS}")
+        raise
+
+
+def send_and_compare(daemon: Daemon, state: State, port: int, chance: random.Random) -> None:
+    for _ in range(WARM_UP):
+        send(port, request(chance), chance)
+    assert state.answers()
+    time.sleep(IDLE_S * 3)
+    descriptors, memory = state.descriptors(), state.memory_bytes()
+    for number in range(INPUTS // 5):
+        send(port, request(chance), chance)
+        if number % 500 == 0:
+            assert state.answers()
+    assert daemon.alive
+    assert state.answers()
+    assert state.settle(descriptors), "a descriptor has leaked"
+    assert state.memory_bytes() < memory * GROWTH
