@@ -25,7 +25,7 @@ from alertd.engine.engine import Engine
 from alertd.engine.inputs import Doubt, Tick
 from alertd.ingest.dedup import DedupIndex
 from alertd.ingest.series import SeriesRegistry
-from alertd.model import EventBatch, IncidentSeries, Series, Transition
+from alertd.model import EventBatch, Incident, IncidentSeries, Series, Transition
 from alertd.notify.announce import Announcer
 from alertd.pipeline.backfill import start_warm
 from alertd.pipeline.evaluator import rules_changed
@@ -161,7 +161,7 @@ async def _without_doubtful(
     """
     engine, now_us = recovered.engine, await store.incidents.told_us()
     found = [*found, *engine.step(Tick(now_us))]  # what the clock had brought about by then
-    told = {incident.id: incident for incident in await store.incidents.told_open()}
+    told = _told_in_the_end(await store.incidents.told_open(), found)
     opened = {incident.id: incident for incident in engine.open_incidents()}
     doubt = Doubt(
         now_us=now_us,
@@ -276,6 +276,22 @@ async def _apply(recovered: Recovered, store: Store, entry: LogEntry) -> list[Tr
     recovered.replayed_events += len(body)
     recovered.dedup.remember(body, recovered.registry.get)
     return recovered.engine.step(body)
+
+
+def _told_in_the_end(
+    told_open: Iterable[Incident], found: Iterable[Transition]
+) -> dict[str, Incident]:
+    """Return what is open by what was told once ``found`` is recorded as well."""
+    told = {incident.id: incident for incident in told_open}
+    for transition in found:
+        incident = transition.incident
+        if incident is None:
+            continue
+        if incident.ended_us is None:
+            told[incident.id] = incident
+        else:
+            told.pop(incident.id, None)
+    return told
 
 
 async def _record(

@@ -157,14 +157,30 @@ async def test_a_full_replay_by_the_same_code_tells_nobody_anything(tmp_path: Pa
     assert told(tmp_path).count("resolved") == 1
 
 
+async def test_what_was_found_but_not_recorded_before_a_crash_is_no_reason_for_doubt(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(HYSTERESIS,))
+        await append(parts, HOT)
+        await parts.store.writer.run("note", note_told)
+        await append(parts, COLD)
+        await append(parts, HOT, host="b")
+        before = await incidents(parts)
+        await parts.store.writer.run("go back", be_as_noted)
+    async with running(tmp_path) as parts:
+        assert parts.pipeline.engine.overdue() == []
+        assert await incidents(parts) == before
+
+
 async def test_other_code_judges_the_present_and_leaves_the_past_as_it_was_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running(tmp_path) as parts:
         await parts.pipeline.change_rules(put=(HYSTERESIS,))
         await append(parts, HOT, COLD, COLD, COLD, COLD)  # is over
-        await append(parts, HOT, host="b")  # is on, and by the new code would not be
         await append(parts, BETWEEN, host="c")  # is not on, and by the new code would be
+        await append(parts, HOT, host="b")  # is on, and by the new code would not be
         before = {incident.id: incident for incident in await incidents(parts)}
         assert len(before) == 2
 
@@ -187,6 +203,26 @@ async def test_other_code_judges_the_present_and_leaves_the_past_as_it_was_told(
         await reconcile(parts)
         assert {dict(each.group)["host"]: each for each in await incidents(parts)} == after
     assert len(told(tmp_path)) == 5
+
+
+def note_told(connection: apsw.Connection) -> None:
+    connection.execute("CREATE TABLE noted AS SELECT * FROM incidents")
+    connection.execute(
+        "INSERT INTO meta SELECT 'noted', value FROM meta WHERE key = 'applied_position'"
+    )
+
+
+def be_as_noted(connection: apsw.Connection) -> None:
+    """Undo what was recorded since: the process was killed before that was committed."""
+    connection.execute("PRAGMA defer_foreign_keys = ON")
+    connection.execute("DELETE FROM notifications WHERE incident_id NOT IN (SELECT id FROM noted)")
+    connection.execute("DELETE FROM timeline WHERE incident_id NOT IN (SELECT id FROM noted)")
+    connection.execute("DELETE FROM incidents WHERE id NOT IN (SELECT id FROM noted)")
+    connection.execute("UPDATE incidents SET ended_us = NULL, end_reason = NULL")
+    connection.execute(
+        "UPDATE meta SET value = (SELECT value FROM meta WHERE key = 'noted') "
+        "WHERE key = 'applied_position'"
+    )
 
 
 def open_again(connection: apsw.Connection) -> None:
