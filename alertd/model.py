@@ -247,14 +247,14 @@ class Rule(Struct, frozen=True, kw_only=True):
     targets: tuple[Target, ...]
 
 
-class IncidentSeries(Struct, frozen=True):
+class IncidentSeries(Struct, frozen=True, gc=False):
     """The incidents of one rule and group, one after the other."""
 
     rule_id: str
     group: Labels
 
 
-class Incident(Struct, frozen=True, kw_only=True):
+class Incident(Struct, frozen=True, kw_only=True, gc=False):
     """One stretch of time in which a rule's condition held for one group.
 
     The interval is ``[started_us, ended_us)``; while ``ended_us`` is None it is still firing.
@@ -312,7 +312,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     """Events that a group keeps because a window or a late event may need them; 16 bytes each."""
 
 
-class Transition(Struct, frozen=True, kw_only=True):
+class Transition(Struct, frozen=True, kw_only=True, gc=False):
     """A change of state of one (rule, group), at an instant of event time.
 
     ``incident`` is the incident after the change; None for PENDING and CLEARED.
@@ -414,7 +414,7 @@ class Hold(Struct, frozen=True):
     """For a person, on the incident's timeline."""
 
 
-class Notification(Struct, frozen=True, kw_only=True):
+class Notification(Struct, frozen=True, kw_only=True, gc=False):
     """What one target is to be told of one incident, once."""
 
     id: str
@@ -486,7 +486,7 @@ class Settlement(Struct, frozen=True, kw_only=True):
     """Whether the receiver may have taken what is to be tried again."""
 
 
-class Announcement(Struct, frozen=True, kw_only=True):
+class Announcement(Struct, frozen=True, kw_only=True, gc=False):
     """A transition, worded, with the notifications that tell of it: what one commit records."""
 
     transition: Transition

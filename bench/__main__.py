@@ -13,14 +13,17 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import curves, engine, ingest, latency, memory, reads, recovery, storage, waits
+from bench import curves, engine, ingest, latency, memory, reads, recovery, storage, storm, waits
 from bench.machine import describe
 from bench.report import show
 from bench.results import IngestFigures, Results
 
 T = TypeVar("T")
 
-PARTS = ("ingest", "latency", "engine", "curves", "memory", "storage", "waits", "reads", "recovery")
+PARTS = (
+    *("ingest", "latency", "engine", "curves", "memory", "storage", "waits", "storm", "reads"),
+    "recovery",
+)
 
 
 @click.command()
@@ -80,6 +83,7 @@ def main(
         memory=when("memory", lambda: memory.measure(tell)),
         storage=when("storage", lambda: storage.measure(folder, tell)),
         waits=when("waits", lambda: waits.measure(folder, tell)),
+        storms=when("storm", lambda: storm.measure(folder, tell)),
         reads=when("reads", lambda: reads.measure(folder, tell, events=stored_events)),
         replays=when("recovery", lambda: recovery.measure(folder, tell)),
         stalls=when("recovery", lambda: recovery.measure_stalls(folder, tell)),

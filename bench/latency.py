@@ -39,11 +39,13 @@ notifications = ["hook"]
 """
 
 
-class _Receiver:
+class Receiver:
     """A webhook's endpoint that notes when each group's message has arrived."""
 
     def __init__(self) -> None:
         arrivals: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
+        receiver = self
+        self.messages = 0
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -53,6 +55,7 @@ class _Receiver:
                 arrived_s = time.perf_counter()
                 self.send_response(204)
                 self.end_headers()
+                receiver.messages += 1
                 for incident in json.loads(body)["incidents"]:
                     arrivals.put((incident["groupLabels"]["host"], arrived_s))
 
@@ -78,6 +81,10 @@ class _Receiver:
         self._server.server_close()
         self._thread.join()
 
+    def hosts(self) -> list[str]:
+        """Return the hosts of the messages that have arrived since the last call."""
+        return [self._arrivals.get()[0] for _ in range(self._arrivals.qsize())]
+
     def arrival_of(self, host: str) -> float:
         """Return when the next message arrived, which must be the one about ``host``."""
         arrived, when_s = self._arrivals.get(timeout=GIVE_UP_S)
@@ -87,7 +94,7 @@ class _Receiver:
 
 def measure(folder: Path, *, alerts: int) -> LatencyFigures:
     """Set off ``alerts`` alerts, one after the other."""
-    with _Receiver() as receiver, Daemon(folder, _CONFIG.format(url=receiver.url)) as daemon:
+    with Receiver() as receiver, Daemon(folder, _CONFIG.format(url=receiver.url)) as daemon:
         connection = HTTPConnection(daemon.host, daemon.port, timeout=GIVE_UP_S)
         waits_s = [
             _time_one(connection, receiver, f"web-{number:04d}")
@@ -97,7 +104,7 @@ def measure(folder: Path, *, alerts: int) -> LatencyFigures:
     return LatencyFigures(alerts, percentiles(waits_s[_WARM_UP:]))
 
 
-def _time_one(connection: HTTPConnection, receiver: _Receiver, host: str) -> float:
+def _time_one(connection: HTTPConnection, receiver: Receiver, host: str) -> float:
     event = {"metricName": "latency_ms", "value": 500, "labels": {"host": host}}
     body = json.dumps(event)
     began_s = time.perf_counter()

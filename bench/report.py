@@ -21,6 +21,7 @@ from bench.results import (
     Round,
     StallFigures,
     StorageFigures,
+    StormFigures,
     WaitFigures,
 )
 
@@ -51,6 +52,7 @@ def _tables(results: Results) -> list[tuple[str, Table]]:
         ("What the engine's state takes", _states(results.memory)),
         ("Events on disk", _storage(results.storage)),
         ("Appends of 1000 events, 50 a second, until they are durable", _waits(results.waits)),
+        ("Single events while many groups fire in one batch", _storms(results.storms)),
         ("Pages of GET /api/events, one after the other", _reads(results.reads)),
         ("Recovery from the log alone, 5,000 series with a rule each", _replays(results.replays)),
         ("Batches of 1000 events while a snapshot is taken", _stalls(results.stalls)),
@@ -179,6 +181,24 @@ def _waits(found: Sequence[WaitFigures]) -> Table:
         waits = (append.p50_ms, append.p99_ms, append.max_ms, behind.p99_ms, behind.max_ms)
         milliseconds = (f"{ms:.1f}" for ms in (*waits, figures.longest_other_ms))
         table.add_row(figures.beside, f"{figures.appends}", *milliseconds, figures.longest_other)
+    return table
+
+
+def _storms(found: Sequence[StormFigures]) -> Table:
+    headings = ("before p99 ms", "max ms", "in it p50 ms", "p99 ms", "max ms", "p99 ratio")
+    table = _table(("groups", *headings, "messages", "lost", "twice", "B/group"))
+    for figures in found:
+        before, during = figures.before, figures.during
+        waits = (before.p99_ms, before.max_ms, during.p50_ms, during.p99_ms, during.max_ms)
+        table.add_row(
+            f"{figures.groups:,}",
+            *(f"{ms:.1f}" for ms in waits),
+            f"{figures.p99_ratio:.1f}",
+            f"{figures.messages:.1f}",
+            f"{figures.lost}",
+            f"{figures.repeated}",
+            f"{figures.bytes_a_group:,.0f}",
+        )
     return table
 
 

@@ -152,6 +152,22 @@ class WaitFigures(Struct, frozen=True):
     """and for how long."""
 
 
+class StormFigures(Struct, frozen=True):
+    """What a sender of single events notices when many groups fire in one batch."""
+
+    groups: int
+    before: Percentiles
+    during: Percentiles
+    p99_ratio: float
+    messages: float
+    """That tell of one storm."""
+    lost: int
+    """Incidents that nobody was told."""
+    repeated: int
+    bytes_a_group: float
+    """Growth of the resident memory."""
+
+
 class ReadFigures(Struct, frozen=True):
     """How long a page of stored events takes, over HTTP."""
 
@@ -210,6 +226,7 @@ class Results(Struct, frozen=True):
     memory: tuple[MemoryFigures, ...]
     storage: tuple[StorageFigures, ...]
     waits: tuple[WaitFigures, ...]
+    storms: tuple[StormFigures, ...]
     reads: tuple[ReadFigures, ...]
     replays: tuple[ReplayFigures, ...]
     stalls: tuple[StallFigures, ...]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Final
 
 import msgspec
@@ -32,7 +33,7 @@ from alertd.engine.inputs import (
     Stretch,
     Tick,
 )
-from alertd.engine.journal import Journal, SilentJournal
+from alertd.engine.journal import GROUPS_BETWEEN_PAUSES, Journal, SilentJournal
 from alertd.engine.observed import Observed
 from alertd.engine.plan import Plan, PlanDump
 from alertd.engine.routing import Router, RuleGroups, Watcher, new_group, same_windows
@@ -56,6 +57,9 @@ FORMAT = 5
 
 COLUMNS_FROM: Final = 100
 """A first batch of so many events says that there will be enough to screen them in columns."""
+
+PORTIONS_BETWEEN_PAUSES: Final = 20
+"""So many times ``GROUPS_BETWEEN_PAUSES`` events are observed at most between two pauses."""
 
 
 class Engine:
@@ -87,25 +91,33 @@ class Engine:
 
     def step(self, event: Input) -> list[Transition]:
         """Apply one input and return the transitions that follow from it, in order."""
-        if isinstance(event, EventBatch):
-            self._apply_events(event)
-        elif isinstance(event, Tick):
-            self._apply_tick(event.now_us)
-        elif isinstance(event, Reconsider):
+        if isinstance(event, EventBatch | Tick | Backfill):
+            return [transition for part in self.in_slices(event) for transition in part]
+        if isinstance(event, Reconsider):
             self._apply_reconsider(event)
         elif isinstance(event, Doubt):
             self._apply_doubt(event)
-        elif isinstance(event, Backfill):
-            return [transition for part in self.in_slices(event) for transition in part]
         else:
             self._apply_rules(event)
         return self._journal.close()
 
-    def in_slices(self, event: Backfill) -> Iterator[list[Transition]]:
+    def in_slices(self, event: EventBatch | Tick | Backfill) -> Iterator[list[Transition]]:
         """Do what ``step`` does, a slice at a time: for callers that have other things to do.
 
-        Nothing may step before the last slice. Yields the transitions that each one led to.
+        Nothing may step before the last slice. Yields the transitions that each one led to. Where
+        it pauses makes no difference to what is found.
         """
+        if isinstance(event, Backfill):
+            yield from self._backfills(event)
+        else:
+            work = (
+                self._events(event) if isinstance(event, EventBatch) else self._tick(event.now_us)
+            )
+            for _ in chain(work, self._journal.settle()):
+                yield []
+        yield self._journal.close()
+
+    def _backfills(self, event: Backfill) -> Iterator[list[Transition]]:
         self._apply_tick(event.now_us)
         groups = self._router.get(event.rule_id)
         if groups is not None:
@@ -114,7 +126,6 @@ class Engine:
                 for _ in self._backfill(groups, stored):
                     yield []
                 yield self._journal.close()
-        yield self._journal.close()
 
     def _backfill(self, groups: RuleGroups, stored: StoredGroup) -> Iterator[None]:
         """Judge stored events in a group apart from all others, then let it be one of them."""
@@ -178,15 +189,24 @@ class Engine:
                     found.append(group.lifecycle.incident)
         return found
 
-    def _apply_events(self, batch: EventBatch) -> None:
+    def _events(self, batch: EventBatch) -> Iterator[None]:
         now_us = self._journal.now_us = batch.received_us
-        self._wake(now_us)
+        yield from self._wake(now_us)
         if self._dump is not None:
             self._keep(self._router.groups_of(batch.series_ids))
         self._choose_arrivals(len(batch))
-        for group, time_us, value in self._arrivals.take(batch):
-            if not group.observe(time_us, value, now_us):
-                self._note_overdue(group, time_us)
+        arrivals = self._arrivals.take(batch)
+        pause_at, portions, has_more = self._journal.count + GROUPS_BETWEEN_PAUSES, 0, True
+        while has_more:
+            has_more = False
+            for group, time_us, value in islice(arrivals, GROUPS_BETWEEN_PAUSES):
+                has_more = True
+                if not group.observe(time_us, value, now_us):
+                    self._note_overdue(group, time_us)
+            portions += 1
+            if self._journal.count >= pause_at or not portions % PORTIONS_BETWEEN_PAUSES:
+                pause_at = self._journal.count + GROUPS_BETWEEN_PAUSES
+                yield
 
     def _choose_arrivals(self, events: int) -> None:
         """Screen whole batches from the first large one on, until there are too many groups."""
@@ -291,15 +311,24 @@ class Engine:
         self._drop_if_expired(groups, group, now_us, not_before_us=now_us)
 
     def _apply_tick(self, now_us: int) -> None:
-        self._journal.now_us = max(now_us, self._journal.now_us)
-        self._wake(now_us)
+        for _ in self._tick(now_us):
+            pass
 
-    def _wake(self, now_us: int) -> None:
+    def _tick(self, now_us: int) -> Iterator[None]:
+        self._journal.now_us = max(now_us, self._journal.now_us)
+        yield from self._wake(now_us)
+
+    def _wake(self, now_us: int) -> Iterator[None]:
         """Judge what the clock has made due, and drop groups that have been quiet for their time.
 
-        A group that is dropped is judged up to that time, whenever this is looked at.
+        A group that is dropped is judged up to that time, whenever this is looked at. Pauses now
+        and then.
         """
+        woken = 0
         while (group := self._timers.due(now_us)) is not None:
+            woken += 1
+            if not woken % GROUPS_BETWEEN_PAUSES:
+                yield
             self._keep((group,))
             self._timers.cancel(group)
             self._arrivals.rouse((group,))

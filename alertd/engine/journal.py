@@ -5,9 +5,13 @@ One journal is shared by all groups of an engine. Between steps it is empty.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Final, Protocol
 
 from alertd.model import Transition, TransitionKind
+
+GROUPS_BETWEEN_PAUSES: Final = 50
+"""Groups that are judged, or transitions found, between two pauses of a step: some 2 ms."""
 
 
 class OpenInstant(Protocol):
@@ -37,11 +41,25 @@ class Journal:
         """Have ``group`` judge its newest instant when the step is over."""
         self._open.append(group)
 
-    def close(self) -> list[Transition]:
-        """End the step: judge what was left open, and return and forget what was found."""
+    @property
+    def count(self) -> int:
+        """Transitions that were found so far."""
+        return len(self._transitions)
+
+    def settle(self) -> Iterator[None]:
+        """Judge what was left open; pause now and then."""
+        pause_at = self.count + GROUPS_BETWEEN_PAUSES
         for group in self._open:
             group.close_instant()
+            if self.count >= pause_at:
+                pause_at = self.count + GROUPS_BETWEEN_PAUSES
+                yield
         self._open.clear()
+
+    def close(self) -> list[Transition]:
+        """End the step: judge what was left open, and return and forget what was found."""
+        for _ in self.settle():
+            pass
         taken, self._transitions = self._transitions, []
         return taken
 

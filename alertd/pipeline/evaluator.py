@@ -30,8 +30,6 @@ from alertd.pipeline.work import Backlog, Entry
 from alertd.rules import RuleChange, compile_rule
 from alertd.store.protocols import EventStore
 
-SLICE_EVENTS: Final = 5_000
-"""Events that the engine is given between two looks at other tasks."""
 RECORD_PORTION: Final = 50
 """Transitions that one commit records: some 10 ms, for which events may have to wait."""
 LONGEST_SLEEP_S: Final = 1.0
@@ -120,10 +118,8 @@ class Evaluator:
     async def _judge(self, entry: Entry) -> None:
         transitions = []
         if isinstance(entry.body, EventBatch):
-            for part in entry.body.slices(SLICE_EVENTS):
-                transitions += self.engine.step(part)
-                self.judged_events += len(part)
-                await trio.lowlevel.checkpoint()
+            transitions = await self._step(entry.body)
+            self.judged_events += len(entry.body)
         else:
             transitions += self.engine.step(rules_changed(entry.body))
             transitions += await self._start_warm(entry.body, entry.position)
@@ -157,8 +153,16 @@ class Evaluator:
         The caller holds ``between_steps``.
         """
         now_us = self._backlog.judgeable_until_us
-        await self._record(self.engine.step(Tick(now_us)), self.applied)
+        await self._record(await self._step(Tick(now_us)), self.applied)
         return now_us
+
+    async def _step(self, event: EventBatch | Tick) -> list[Transition]:
+        """Give the engine what may take long, and others a turn whenever it pauses."""
+        transitions = []
+        for found in self.engine.in_slices(event):
+            transitions += found
+            await trio.lowlevel.checkpoint()
+        return transitions
 
     async def reconsider(self, event: Reconsider) -> int:
         """Have the engine judge a stretch of the past again; return how many transitions follow.

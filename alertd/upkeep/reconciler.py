@@ -22,8 +22,8 @@ from alertd.engine.window import NEVER_US
 from alertd.errors import StoreUnavailable
 from alertd.ingest.series import SeriesRegistry
 from alertd.model import Incident, Labels
-from alertd.pipeline.backfill import SLICE_SERIES
-from alertd.pipeline.evaluator import SLICE_EVENTS, Evaluator
+from alertd.pipeline.backfill import SLICE_EVENTS, SLICE_SERIES
+from alertd.pipeline.evaluator import Evaluator
 from alertd.pipeline.sorted_events import SortedEvents
 from alertd.store.protocols import EventStore
 

@@ -7,12 +7,15 @@ import threading
 from pathlib import Path
 
 import httpx
+import psutil
 
 from tests.e2e.daemon import JSON, Daemon
 from tests.receivers import HttpReceiver, http_receiver
 
 GROUPS = 10_000
 MAX_MESSAGES = 20
+MAX_BYTES_A_GROUP = 12_000
+"""Twice what a new series, its group, and its incident under way take."""
 PROBE = json.dumps({"metricName": "probe"})
 
 
@@ -39,6 +42,7 @@ def test_a_storm_is_a_handful_of_messages_and_loses_nothing(tmp_path: Path) -> N
                 groupBy=["group"],
                 notifications=[{"channel": "hook"}],
             )
+            before_bytes = psutil.Process(daemon.pid).memory_info().rss
             over = threading.Event()
             answers: list[int] = []
 
@@ -65,3 +69,5 @@ def test_a_storm_is_a_handful_of_messages_and_loses_nothing(tmp_path: Path) -> N
             assert len(answers) - before > 10, "events are committed meanwhile"
             daemon.wait_until_told()
             assert len(hook.received) <= MAX_MESSAGES
+            grown_bytes = psutil.Process(daemon.pid).memory_info().rss - before_bytes
+            assert grown_bytes < GROUPS * MAX_BYTES_A_GROUP

@@ -1,0 +1,86 @@
+"""When thousands of groups fire at once, the engine pauses now and then; nobody can tell where."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+
+from alertd.engine.engine import Engine
+from alertd.engine.inputs import RulesChanged, Tick
+from alertd.engine.journal import GROUPS_BETWEEN_PAUSES
+from alertd.model import EventBatch, Rule, Series, Transition, TransitionKind
+from tests.unit.engine.engine_driver import count_rule, make_rule, us
+
+GROUPS = 2_000
+
+
+def storm(*, rule: Rule, racks: int = 1) -> list[Engine]:
+    """Return two engines that know a rule."""
+    series = [
+        Series(number, "m", (("host", f"h{number}"), ("rack", f"k{number % racks}")))
+        for number in range(GROUPS)
+    ]
+    engines = [Engine(series.__getitem__) for _ in range(2)]
+    for engine in engines:
+        engine.step(RulesChanged(at_us=us(0), put=(rule,), dropped=()))
+    return engines
+
+
+def batch(value: float, *, at: float = 10) -> EventBatch:
+    """Return an event for each series, all at one instant."""
+    return EventBatch(
+        received_us=us(at),
+        series_ids=array("I", range(GROUPS)),
+        times_us=array("q", [us(at)] * GROUPS),
+        values=array("d", [value] * GROUPS),
+    )
+
+
+def in_slices(engine: Engine, event: EventBatch | Tick) -> tuple[list[Transition], int]:
+    """Return what is found, and in how many slices."""
+    slices = list(engine.in_slices(event))
+    return [transition for part in slices for transition in part], len(slices)
+
+
+@pytest.mark.parametrize("group_by", [("host",), ("rack",)])
+def test_a_storm_is_judged_in_slices_and_finds_what_a_step_finds(group_by: tuple[str, ...]) -> None:
+    sliced, whole = storm(rule=make_rule(group_by=group_by), racks=GROUPS // 2)
+    found, slices = in_slices(sliced, batch(9.0))
+    assert found == whole.step(batch(9.0))
+    firing = [one for one in found if one.kind is TransitionKind.FIRING]
+    assert len(firing) == (GROUPS if group_by == ("host",) else GROUPS // 2)
+    assert slices > len(firing) / GROUPS_BETWEEN_PAUSES
+    assert list(sliced.dump()) == list(whole.dump())
+
+
+def test_so_are_the_ends_that_the_clock_brings_about() -> None:
+    sliced, whole = storm(rule=count_rule(group_by=("host",)))
+    for engine in (sliced, whole):
+        engine.step(batch(1.0))
+    found, slices = in_slices(sliced, Tick(us(21)))
+    assert found == whole.step(Tick(us(21)))
+    assert len(found) == GROUPS
+    assert slices > GROUPS / GROUPS_BETWEEN_PAUSES
+
+
+def test_a_quiet_batch_hardly_pauses() -> None:
+    sliced, _ = storm(rule=make_rule(group_by=("host",)))
+    found, slices = in_slices(sliced, batch(0.0))
+    assert found == []
+    assert slices <= 1 + GROUPS / 1000
+
+
+def test_what_shares_an_instant_is_judged_together_wherever_it_pauses() -> None:
+    """Half of a rack's events are loud: the average is not, though it was at a pause."""
+    rule = make_rule(group_by=("rack",), aggregate="avg", threshold=5.0)
+    sliced, whole = storm(rule=rule)
+    loud_first = batch(9.0)
+    quiet_half = array("d", [9.0] * (GROUPS // 2) + [0.0] * (GROUPS // 2))
+    event = EventBatch(
+        received_us=loud_first.received_us,
+        series_ids=loud_first.series_ids,
+        times_us=loud_first.times_us,
+        values=quiet_half,
+    )
+    assert in_slices(sliced, event)[0] == whole.step(event) == []
