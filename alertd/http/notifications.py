@@ -34,11 +34,12 @@ class NotificationRoutes:
         }
 
     async def list(self) -> Response:
-        """List messages, the newest first; ``status``, ``channel``, ``limit`` and ``cursor``."""
-        parameters = Parameters(request.args, "status", "channel", "limit", "cursor")
+        """List messages, the newest first."""
+        parameters = Parameters(request.args, "status", "channel", "incidentId", "limit", "cursor")
         query = DeliveryQuery(
             status=parameters.choice("status", DeliveryStatus),
             channel=parameters.text("channel"),
+            incident_id=parameters.text("incidentId"),
             limit=parameters.limit(),
             cursor=parameters.text("cursor"),
         )

@@ -25,6 +25,8 @@ class DeliveryQuery(Struct, frozen=True, kw_only=True):
 
     status: DeliveryStatus | None = None
     channel: str | None = None
+    incident_id: str | None = None
+    """Only messages that tell of it."""
     limit: int = 100
     """1 to ``MAX_LIMIT``."""
     cursor: str | None = None
@@ -76,6 +78,9 @@ def read_deliveries(query: DeliveryQuery, connection: apsw.Connection) -> Page[D
     if query.channel is not None:
         clauses.append("channel = ?")
         bindings.append(query.channel)
+    if query.incident_id is not None:
+        clauses.append("seq IN (SELECT message_seq FROM notifications WHERE incident_id = ?)")
+        bindings.append(query.incident_id)
     if query.cursor is not None:
         clauses.append("seq < ?")
         bindings += cursor.integers(query.cursor, 1)

@@ -526,6 +526,22 @@ def test_a_silenced_incident_tells_by_what(daemon: Daemon, metric: str) -> None:
     assert silence.json()["id"] in [item["id"] for item in daemon.get("/api/silences")["items"]]
 
 
+def test_the_messages_of_an_incident_say_what_it_shared_them_with(
+    daemon: Daemon, metric: str
+) -> None:
+    made = daemon.post_rule(**rule(metric, groupBy=["n"], notifications=[{"channel": "hook"}]))
+    daemon.post_events([{"metricName": metric, "labels": {"n": n}} for n in "aabb"])
+    daemon.wait_until_told()
+    incidents = daemon.get(f"/api/alerts/{made['id']}/history")["items"]
+    ids = {incident["id"] for incident in incidents}
+    assert len(ids) == 2
+    for incident in incidents:
+        (message,) = daemon.get("/api/notifications", incidentId=incident["id"])["items"]
+        assert (set(message["incidents"]), message["incidentCount"]) == (ids, 2)
+        assert incident["notifications"][0]["messageId"] == message["id"]
+    assert daemon.get("/api/notifications", incidentId=NOWHERE)["items"] == []
+
+
 def test_silences_come_in_pages_those_that_end_last_first(daemon: Daemon) -> None:
     ends = ["2090-01-01T00:00:00.000000Z", "2090-01-01T00:00:00.000000Z"] + [
         f"2090-01-0{day}T00:00:00.000000Z" for day in range(2, 7)

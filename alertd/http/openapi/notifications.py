@@ -69,6 +69,11 @@ OPERATIONS: Final = (
         parameters=(
             choice("status", DeliveryStatus, "Only messages that are in this state."),
             text("channel", "Only messages of this channel.", "ops"),
+            text(
+                "incidentId",
+                "Only messages that tell of this incident; `incidents` says of which others too.",
+                _MESSAGE.incidents[0],
+            ),
             *PAGE,
         ),
         replies=(
