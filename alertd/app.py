@@ -153,6 +153,7 @@ class _Daemon:
             config.server,
             express=make_express(services),
             tls=tls,
+            penalty=services.penalty,
             metrics=self._metrics,
             shutdown=self._shutdown,
         )

@@ -23,6 +23,7 @@ from alertd.http.hardening import HardenedQuart
 from alertd.http.incidents import IncidentRoutes
 from alertd.http.notifications import NotificationRoutes
 from alertd.http.operations import OperationRoutes
+from alertd.http.penalty import Penalty
 from alertd.http.quarantine import QuarantineRoutes
 from alertd.http.routes import ROUTES, Handlers
 from alertd.http.rules import RuleRoutes
@@ -41,7 +42,7 @@ def make_app(services: Services) -> QuartTrio:
     for route in ROUTES:
         handler = audited(route, handlers[route.operation])
         app.add_url_rule(route.path, route.operation, handler, methods=[route.method])
-    _count_requests(app, services.metrics)
+    _count_requests(app, services.metrics, services.penalty)
     _guard(app, services.gate)
     problem.register(app, services.metrics.limits_reached)
     compression.register(app)
@@ -54,6 +55,7 @@ def make_express(services: Services) -> Express:
         acceptance_of(services),
         services.gate,
         services.metrics,
+        services.penalty,
         max_body_bytes=services.limits.max_body_bytes,
     )
 
@@ -109,7 +111,7 @@ def _ask() -> Ask:
     )
 
 
-def _count_requests(app: QuartTrio, metrics: Metrics) -> None:
+def _count_requests(app: QuartTrio, metrics: Metrics, penalty: Penalty) -> None:
     """Count every request by its route's template: paths are the client's to invent."""
 
     async def begin() -> None:
@@ -120,6 +122,7 @@ def _count_requests(app: QuartTrio, metrics: Metrics) -> None:
         method = request.method if request.method in _METHODS else "other"
         metrics.requests.labels(method, route, response.status_code).inc()
         metrics.request_seconds.labels(route).observe(time.perf_counter() - g.began_s)
+        await penalty.wait(response.status_code)
         return response
 
     app.before_request(begin)

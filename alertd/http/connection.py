@@ -46,6 +46,7 @@ from hypercorn.utils import parse_socket_addr
 
 from alertd.http import problem
 from alertd.http.express import Express, PlainRequest
+from alertd.http.penalty import Penalty
 from alertd.limits import Limit
 
 _RECEIVE_BYTES = 2**18
@@ -83,6 +84,7 @@ class Connection:
         tls: ssl.SSLContext | None,
         app: ASGIFramework,
         express: Express | None,
+        penalty: Penalty,
         limits: ConnectionLimits,
         config: Config,
         context: WorkerContext,
@@ -98,6 +100,7 @@ class Connection:
             self._stream = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
         self._app = app
         self._express = express
+        self._penalty = penalty
         self._limits = limits
         self._config = config
         self._context = context
@@ -134,6 +137,7 @@ class Connection:
                     server,
                     self._on_protocol_event,
                 )
+                self._protocol.penalty = self._penalty
                 await self._receive()
         if self._scope.cancelled_caught and self._is_slow_head():
             self.reached.append(Limit.HEAD_TIME)
@@ -292,6 +296,7 @@ class _Http1(H11Protocol):
     """HTTP/1 that stays HTTP/1, and says why it refuses what is not."""
 
     is_head_too_long = False
+    penalty: Penalty
 
     async def _send_error_response(self, status_code: int) -> None:
         status = HTTPStatus(status_code)
@@ -306,6 +311,7 @@ class _Http1(H11Protocol):
             (b"connection", b"close"),
             *self.config.response_headers("h11"),
         ]
+        await self.penalty.wait(status_code)
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         await self._send_h11_event(h11.Data(data=refusal.body))
         await self._send_h11_event(h11.EndOfMessage())

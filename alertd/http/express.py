@@ -29,6 +29,7 @@ from alertd.http.acceptance import Acceptance, is_key
 from alertd.http.decode import MediaType
 from alertd.http.events import KEY_HEADER
 from alertd.http.gate import Ask, Gate
+from alertd.http.penalty import Penalty
 from alertd.http.routes import PUSH_EVENTS
 from alertd.http.services import Metrics
 from alertd.limits import Limit
@@ -82,11 +83,18 @@ class Express:
     """Recognises plain requests and answers them."""
 
     def __init__(
-        self, acceptance: Acceptance, gate: Gate, metrics: Metrics, *, max_body_bytes: int
+        self,
+        acceptance: Acceptance,
+        gate: Gate,
+        metrics: Metrics,
+        penalty: Penalty,
+        *,
+        max_body_bytes: int,
     ) -> None:
         self._acceptance = acceptance
         self._gate = gate
         self._metrics = metrics
+        self._penalty = penalty
         self._max_body_bytes = max_body_bytes
         self._seconds = metrics.request_seconds.labels(_PATH)
         self._accepted = metrics.requests.labels(_METHOD, _PATH, HTTPStatus.ACCEPTED.value)
@@ -111,6 +119,7 @@ class Express:
             refusal = problem.of_exception(error, _METHOD, _PATH)
             self._metrics.requests.labels(_METHOD, _PATH, refusal.status.value).inc()
             reply = _refuse(refusal, close=close)
+            await self._penalty.wait(refusal.status)
         else:
             self._accepted.inc()
             reply = _reply(HTTPStatus.ACCEPTED, "application/json", receipt, {}, close=close)

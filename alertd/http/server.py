@@ -34,6 +34,7 @@ from quart_trio import QuartTrio
 from alertd.errors import AlertdError
 from alertd.http.connection import Connection, ConnectionLimits
 from alertd.http.express import Express
+from alertd.http.penalty import Penalty
 from alertd.limits import Limit
 from alertd.tls import Tls
 
@@ -122,6 +123,7 @@ async def serve(
     *,
     express: Express | None = None,
     tls: Tls | None = None,
+    penalty: Penalty | None = None,
     metrics: ServerMetrics,
     shutdown: trio.Event,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
@@ -137,7 +139,7 @@ async def serve(
     app.config["BODY_TIMEOUT"] = config.keep_alive_timeout_secs
     app.config["RESPONSE_TIMEOUT"] = None  # each send has its own
     listeners = await _listen(config.bind)
-    clients = _Clients(app, express, tls, config, metrics)
+    clients = _Clients(app, express, tls, penalty or Penalty(), config, metrics)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(
@@ -158,12 +160,14 @@ class _Clients:
         app: QuartTrio,
         express: Express | None,
         tls: Tls | None,
+        penalty: Penalty,
         limits: ServerLimits,
         metrics: ServerMetrics,
     ) -> None:
         self._app = app
         self._express = express
         self._tls = tls
+        self._penalty = penalty
         self._limits = limits
         self._metrics = metrics
         self._config = _hypercorn_config()
@@ -178,7 +182,14 @@ class _Clients:
             return
         context = self._tls.context if self._tls is not None else None
         connection = Connection(
-            stream, context, self._app, self._express, self._limits, self._config, self._context
+            stream,
+            context,
+            self._app,
+            self._express,
+            self._penalty,
+            self._limits,
+            self._config,
+            self._context,
         )
         self._add(connection)
         try:

@@ -7,7 +7,7 @@ their fakes. A route takes the one part that it needs.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 
 from alertd.http.event_input import SeriesLookup
 from alertd.http.gate import Gate
+from alertd.http.penalty import Penalty
 from alertd.ingest.idempotency import RequestId
 from alertd.ingest.intake import Answer, Draft, Receipt
 from alertd.model import IncidentSeries
@@ -244,3 +245,4 @@ class Services:
     reloader: Reloader
     metrics: Metrics
     limits: Limits
+    penalty: Penalty = field(default_factory=Penalty)

@@ -324,6 +324,7 @@ class Site:
             metrics=self.metrics,
             limits=Limits(max_body_bytes=MAX_BYTES, max_events_per_request=MAX_EVENTS),
         )
+        self.penalty = self.services.penalty
         self.app: QuartTrio = make_app(self.services)
         self.express = make_express(self.services)
 
