@@ -54,11 +54,23 @@ class Action(StrEnum):
     """Never look at it again."""
 
 
+class ReviewReason(StrEnum):
+    """Why it is done."""
+
+    ENDED = "it ended before it could be told"
+    ACKNOWLEDGED = "it was acknowledged"
+    HELD = "it is held back"
+    NOT_HELD = "nothing holds it back any more"
+    NOBODY_REACTED = "nobody has acknowledged it"
+    UNDER_WAY = "it is not delivered yet"
+    STILL_ON = "it is still on and nobody has acknowledged it"
+
+
 class Verdict(Struct, frozen=True):
     """The decision, and why."""
 
     action: Action
-    reason: str
+    reason: ReviewReason
     look_us: int | None = None
     hold: Hold | None = None
 
@@ -68,19 +80,16 @@ def review(waiting: Waiting, hold: Hold | None, now_us: int) -> Verdict:
     if waiting.kind != RESOLVED:
         # Of an end nobody has to know only if nobody was told of the beginning.
         if waiting.ended_us is not None:
-            return Verdict(Action.REST, "it ended before it could be told")
+            return Verdict(Action.REST, ReviewReason.ENDED)
         if waiting.acked_us is not None:
-            return Verdict(Action.REST, "it was acknowledged")
+            return Verdict(Action.REST, ReviewReason.ACKNOWLEDGED)
     if hold is not None:
-        return Verdict(Action.HOLD, hold.detail, max(hold.until_us, now_us + US_PER_S), hold)
+        look_us = max(hold.until_us, now_us + US_PER_S)
+        return Verdict(Action.HOLD, ReviewReason.HELD, look_us, hold)
     if waiting.status is None:
-        return Verdict(Action.RELEASE, _why_released(waiting))
+        escalates = waiting.held_by == HoldReason.ESCALATES.value
+        reason = ReviewReason.NOBODY_REACTED if escalates else ReviewReason.NOT_HELD
+        return Verdict(Action.RELEASE, reason)
     if waiting.status is DeliveryStatus.RETRY_PENDING:
-        return Verdict(Action.WAIT, "it is not delivered yet", now_us + waiting.repeat_us)
-    return Verdict(Action.REPEAT, "it is still on and nobody has acknowledged it")
-
-
-def _why_released(waiting: Waiting) -> str:
-    if waiting.held_by == HoldReason.ESCALATES.value:
-        return "nobody has acknowledged it"
-    return f"no longer {waiting.held_by}"
+        return Verdict(Action.WAIT, ReviewReason.UNDER_WAY, now_us + waiting.repeat_us)
+    return Verdict(Action.REPEAT, ReviewReason.STILL_ON)

@@ -15,7 +15,7 @@ import apsw
 import msgspec
 
 from alertd.model import DeliveryStatus, HoldReason, Notification, Target
-from alertd.notify.review import Action, Verdict, Waiting
+from alertd.notify.review import Action, ReviewReason, Verdict, Waiting
 from alertd.store import timeline
 from alertd.store.posting import post, release
 from alertd.store.readers import Readers
@@ -146,7 +146,7 @@ def _apply(
     for waiting, verdict in decided:
         hold = verdict.hold
         if verdict.action is Action.RELEASE:
-            released.append((told_by_id.pop(waiting.id), verdict.reason))
+            released.append((told_by_id.pop(waiting.id), _why_released(waiting, verdict)))
         elif waiting.status is None and hold is not None:
             connection.execute(
                 "UPDATE notifications SET look_us = ?, held_by = ?, held_ref = ? "
@@ -161,9 +161,15 @@ def _apply(
                 (verdict.look_us, waiting.seq),
             )
             if waiting.status is None and verdict.action is Action.REST:
-                _note(connection, waiting, TimelineEvent.WITHHELD, verdict.reason, now_us)
+                _note(connection, waiting, TimelineEvent.WITHHELD, verdict.reason.value, now_us)
     release(connection, released)
     post(connection, list(told_by_id.values()))
+
+
+def _why_released(waiting: Waiting, verdict: Verdict) -> str:
+    if verdict.reason is ReviewReason.NOT_HELD:
+        return f"no longer {waiting.held_by}"
+    return verdict.reason.value
 
 
 def _note(

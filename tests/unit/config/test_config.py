@@ -108,8 +108,32 @@ notifications = ["ops", { channel = "EMAIL", endpoint = "a@example.org" }]
     )
 
 
+ROUTES = """[channels.ops]
+type = "webhook"
+url = "http://a/"
+[[route]]
+channels = ["ops"]
+matchers = {severity = "critical"}
+"""
 MISTAKES = [
     ('[[route]]\nchannels = ["ops"]', "2: route[0].channels[0]: 'ops' is not a configured channel"),
+    (
+        ROUTES + '[[route]]\nchannels = ["ops"]\nmatchers = {severity = "critical", dc = "eu"}',
+        "9: route[1].matchers: is never reached: what it matches ends at route 1; put it before",
+    ),
+    (
+        ROUTES + 'escalate_after_secs = 9\nescalate_to = ["bos"]',
+        "8: route[0].escalate_to[0]: 'bos' is not a configured channel",
+    ),
+    (
+        ROUTES + "group_wait_secs = -1",
+        "7: route[0].group_wait_secs: expected 0 seconds to 366 days",
+    ),
+    ("[notify]\nflapping_changes = -1", "2: notify.flapping_changes: expected a whole number >= 0"),
+    (
+        "[notify]\nflapping_stable_secs = 0",
+        "2: notify.flapping_stable_secs: expected a number >= 0.01",
+    ),
     ("[[route]]\ncontinue = true", "1: route[0].channels: expected at least one channel"),
     ('[[mute]]\nstart = "22:00"\nend = "6:00"\nname = "n"', "3: mute[0].end: expected a time like"),
     (

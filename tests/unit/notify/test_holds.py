@@ -140,6 +140,32 @@ def test_in_the_hour_that_comes_twice_a_schedule_begins_the_first_time() -> None
     assert mute.until_us(wall("2026-10-25 02:40:00", fold=1)) is None
 
 
+def test_in_the_hour_that_is_left_out_a_schedule_begins_and_ends_as_if_it_were_there() -> None:
+    """On 2026-03-29 the clock goes from 02:00 to 03:00; it is never 02:30 there."""
+    begins = MuteSpec(**BERLIN | {"start": "02:30", "end": "05:00"}).compiled()  # type: ignore[arg-type]
+    assert begins.until_us(wall("2026-03-29 01:59:59")) is None
+    assert begins.until_us(wall("2026-03-29 03:29:59")) is None
+    assert begins.until_us(wall("2026-03-29 03:30:00")) == wall("2026-03-29 05:00")
+    ends = MuteSpec(**BERLIN | {"start": "00:00", "end": "02:30"}).compiled()  # type: ignore[arg-type]
+    assert ends.until_us(wall("2026-03-29 01:00:00")) == wall("2026-03-29 03:30")
+    assert ends.until_us(wall("2026-03-29 03:30:00")) is None
+
+
+@pytest.mark.parametrize(
+    ("zone", "begin", "hours"),
+    [
+        ("Australia/Lord_Howe", "2026-04-04 22:00", 8.5),  # its summer time is half an hour
+        ("America/New_York", "2026-03-07 22:00", 7),
+        ("Asia/Kolkata", "2026-03-28 22:00", 8),
+    ],
+)
+def test_summer_time_is_that_of_the_zone(zone: str, begin: str, hours: float) -> None:
+    mute = MuteSpec(**BERLIN | {"time_zone": zone}).compiled()  # type: ignore[arg-type]
+    until_us = mute.until_us(wall(begin, zone))
+    assert until_us is not None
+    assert until_us - wall(begin, zone) == hours * 3600 * S
+
+
 def test_a_mute_schedule_holds_only_what_it_matches() -> None:
     spec = MuteSpec(**BERLIN, matchers={"severity": "=~warning|info"})  # type: ignore[arg-type]
     policy = Policy([spec.compiled()])

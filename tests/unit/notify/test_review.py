@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from alertd.model import US_PER_S, DeliveryStatus, Hold, HoldReason, Target
-from alertd.notify.review import Action, Waiting, review
+from alertd.notify.review import Action, ReviewReason, Verdict, Waiting, review
 
 NOW = 1_750_000_000 * US_PER_S
 S = US_PER_S
@@ -35,31 +35,50 @@ GIVEN_UP = structs.replace(TOLD, status=DeliveryStatus.FAILED)
 SILENCE = Hold(HoldReason.SILENCED, "s", NOW + 60 * S, "silence s")
 OVER = Hold(HoldReason.INHIBITED, "x", NOW, "incident x")
 
+FLAPS = Hold(HoldReason.FLAPPING, "e", NOW + 600 * S, "it changed its state more than …")
+ESCALATES = structs.replace(HELD, held_by="escalates", held_ref="")
+END = structs.replace(HELD, kind="resolved", ended_us=NOW)
+ENDED, ACKED, STILL_HELD, NOT_HELD, NOBODY_REACTED, ON_ITS_WAY, STILL_ON = ReviewReason
+
 TABLE = [
-    (HELD, None, Action.RELEASE, None),
-    (HELD, SILENCE, Action.HOLD, 60),
-    (HELD, OVER, Action.HOLD, 1),
-    (structs.replace(HELD, ended_us=NOW), None, Action.REST, None),
-    (structs.replace(HELD, ended_us=NOW), SILENCE, Action.REST, None),
-    (structs.replace(HELD, acked_us=NOW), None, Action.REST, None),
-    (structs.replace(HELD, kind="resolved", ended_us=NOW), None, Action.RELEASE, None),
-    (structs.replace(HELD, kind="resolved", ended_us=NOW), SILENCE, Action.HOLD, 60),
-    (structs.replace(HELD, kind="resolved", ended_us=NOW, acked_us=1), None, Action.RELEASE, None),
-    (TOLD, None, Action.REPEAT, None),
-    (TOLD, SILENCE, Action.HOLD, 60),
-    (structs.replace(TOLD, kind="repeat"), None, Action.REPEAT, None),
-    (structs.replace(TOLD, ended_us=NOW), None, Action.REST, None),
-    (structs.replace(TOLD, acked_us=NOW), None, Action.REST, None),
-    (UNDER_WAY, None, Action.WAIT, 600),
-    (GIVEN_UP, None, Action.REPEAT, None),
+    # what waits, what holds it back now → what is done, why, and when it is looked at again
+    # a beginning that is held back
+    (HELD, None, Action.RELEASE, NOT_HELD, None),
+    (HELD, SILENCE, Action.HOLD, STILL_HELD, 60),
+    (HELD, FLAPS, Action.HOLD, STILL_HELD, 600),
+    (HELD, OVER, Action.HOLD, STILL_HELD, 1),
+    (structs.replace(HELD, ended_us=NOW), None, Action.REST, ENDED, None),
+    (structs.replace(HELD, ended_us=NOW), SILENCE, Action.REST, ENDED, None),
+    (structs.replace(HELD, acked_us=NOW), None, Action.REST, ACKED, None),
+    # an end that is held back
+    (END, None, Action.RELEASE, NOT_HELD, None),
+    (END, SILENCE, Action.HOLD, STILL_HELD, 60),
+    (structs.replace(END, acked_us=1), None, Action.RELEASE, NOT_HELD, None),
+    # an escalation whose time has come
+    (ESCALATES, None, Action.RELEASE, NOBODY_REACTED, None),
+    (ESCALATES, SILENCE, Action.HOLD, STILL_HELD, 60),
+    (structs.replace(ESCALATES, acked_us=NOW), None, Action.REST, ACKED, None),
+    (structs.replace(ESCALATES, ended_us=NOW), None, Action.REST, ENDED, None),
+    # a repeat whose time has come
+    (TOLD, None, Action.REPEAT, STILL_ON, None),
+    (TOLD, SILENCE, Action.HOLD, STILL_HELD, 60),
+    (structs.replace(TOLD, kind="repeat"), None, Action.REPEAT, STILL_ON, None),
+    (structs.replace(TOLD, ended_us=NOW), None, Action.REST, ENDED, None),
+    (structs.replace(TOLD, acked_us=NOW), None, Action.REST, ACKED, None),
+    (UNDER_WAY, None, Action.WAIT, ON_ITS_WAY, 600),
+    (structs.replace(UNDER_WAY, acked_us=NOW), None, Action.REST, ACKED, None),
+    (GIVEN_UP, None, Action.REPEAT, STILL_ON, None),
 ]
 
 
-@pytest.mark.parametrize(("waiting", "hold", "action", "look_s"), TABLE)
+@pytest.mark.parametrize(("waiting", "hold", "action", "reason", "look_s"), TABLE)
 def test_the_decision_table(
-    waiting: Waiting, hold: Hold | None, action: Action, look_s: int | None
+    waiting: Waiting, hold: Hold | None, action: Action, reason: ReviewReason, look_s: int | None
 ) -> None:
-    verdict = review(waiting, hold, NOW)
-    assert verdict.action is action
-    assert verdict.look_us == (None if look_s is None else NOW + look_s * S)
-    assert verdict.reason
+    look_us = None if look_s is None else NOW + look_s * S
+    held_by = hold if action is Action.HOLD else None
+    assert review(waiting, hold, NOW) == Verdict(action, reason, look_us, held_by)
+
+
+def test_every_reason_is_in_the_table() -> None:
+    assert {reason for *_, reason, _ in TABLE} == set(ReviewReason)
