@@ -13,7 +13,19 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import curves, engine, ingest, latency, memory, reads, recovery, storage, storm, waits
+from bench import (
+    curves,
+    engine,
+    hostile,
+    ingest,
+    latency,
+    memory,
+    reads,
+    recovery,
+    storage,
+    storm,
+    waits,
+)
 from bench.machine import describe
 from bench.report import show
 from bench.results import IngestFigures, Results
@@ -21,8 +33,8 @@ from bench.results import IngestFigures, Results
 T = TypeVar("T")
 
 PARTS = (
-    *("ingest", "latency", "engine", "curves", "memory", "storage", "waits", "storm", "reads"),
-    "recovery",
+    *("ingest", "latency", "hostile", "engine", "curves", "memory", "storage", "waits", "storm"),
+    *("reads", "recovery"),
 )
 
 
@@ -78,6 +90,7 @@ def main(
         machine=describe(folder),
         ingest=when("ingest", ingested),
         latency=when("latency", lambda: [latency.measure(folder, alerts=alerts)]),
+        hostile=when("hostile", lambda: hostile.measure(folder, tell)),
         engine=when("engine", engine.measure),
         curves=when("curves", lambda: curves.measure(tell)),
         memory=when("memory", lambda: memory.measure(tell)),

@@ -11,6 +11,7 @@ from rich.table import Table
 from bench.results import (
     Curve,
     EngineFigures,
+    HostileFigures,
     IngestFigures,
     LatencyFigures,
     Machine,
@@ -47,6 +48,7 @@ def _tables(results: Results) -> list[tuple[str, Table]]:
         ("Events over HTTP in JSON, durable and judged", _ingest(results.ingest)),
         ("Memory and disk in that", _memory(results.ingest)),
         ("From the POST to the webhook's arrival, idle daemon", _latency(results.latency)),
+        ("Single events while others do their worst", _hostile(results.hostile)),
         ("The engine alone, in process", _engine(results.engine)),
         ("How the engine's cost grows", _curves(results.curves)),
         ("What the engine's state takes", _states(results.memory)),
@@ -109,6 +111,20 @@ def _latency(found: Sequence[LatencyFigures]) -> Table:
         alert = figures.alert
         milliseconds = (f"{ms:.1f}" for ms in (alert.p50_ms, alert.p99_ms, alert.max_ms))
         table.add_row(f"{figures.alerts}", *milliseconds)
+    return table
+
+
+def _hostile(found: Sequence[HostileFigures]) -> Table:
+    headings = ("slow clients", "flooding", "p50 ms", "quiet", "p99 ms", "quiet", "p99 ratio")
+    table = _table(headings)
+    for figures in found:
+        hostile, quiet = figures.hostile, figures.quiet
+        table.add_row(
+            f"{figures.slow_clients}",
+            f"{figures.flooding_connections}",
+            *(f"{ms:.1f}" for ms in (hostile.p50_ms, quiet.p50_ms, hostile.p99_ms, quiet.p99_ms)),
+            f"{figures.p99_ratio:.1f}",
+        )
     return table
 
 

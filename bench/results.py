@@ -202,6 +202,20 @@ class StallFigures(Struct, frozen=True):
     """By how much a sleep of 1 ms is late."""
 
 
+class HostileFigures(Struct, frozen=True):
+    """What good requests wait for, with and without others who do their worst."""
+
+    slow_clients: int
+    flooding_connections: int
+    quiet: Percentiles
+    hostile: Percentiles
+
+    @property
+    def p99_ratio(self) -> float:
+        """How many times longer the slowest hundredth waits."""
+        return self.hostile.p99_ms / self.quiet.p99_ms
+
+
 class Machine(Struct, frozen=True):
     """Where the figures were made."""
 
@@ -221,6 +235,7 @@ class Results(Struct, frozen=True):
     machine: Machine
     ingest: tuple[IngestFigures, ...]
     latency: tuple[LatencyFigures, ...]
+    hostile: tuple[HostileFigures, ...]
     engine: tuple[EngineFigures, ...]
     curves: tuple[Curve, ...]
     memory: tuple[MemoryFigures, ...]

@@ -11,6 +11,7 @@ import os
 import ssl
 import sys
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -90,7 +91,10 @@ def ask(url: str, method: str, path: str, body: object = None) -> Any:
         _fail([f"what answers at {url} is not alertd"])
     if answer.is_error:
         errors = document.get("errors") or [{"path": "", "message": document.get("detail", "")}]
-        _fail([f"{error['path']} {error['message']}".strip() for error in errors])
+        lines = [f"{error['path']} {error['message']}".strip() for error in errors]
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            lines.append(f"set {TOKEN_VARIABLE}, or name the token's file with --token-file")
+        _fail(lines)
     return document
 
 

@@ -102,3 +102,4 @@ def test_the_command_line_shows_its_token(tmp_path: Path) -> None:
             )  # fmt: skip
             assert ended.returncode == code, ended.stderr
             assert ("a token is needed" in ended.stderr) == (code == 3)
+            assert ("set ALERTD_TOKEN, or name" in ended.stderr) == (code == 3)
