@@ -32,9 +32,10 @@ from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Sight, Window
 from alertd.model import GroupState, Incident, Labels
 
 _LEAST_ROOM = 64
+_MOST_ROOM = 512
 _SCATTER = 0x9E3779B1  # a prime near 2**32 over the golden ratio: neighbours end far apart
 _MOST_COASTED = 4096
-"""Events in a window with which a group coasts at most: to judge them again takes some 20 ms."""
+"""Events in a window with which a group coasts at most: to take it up again costs milliseconds."""
 
 _Stillness = tuple[tuple[bool, bool], tuple[int, int, int]]
 
@@ -289,7 +290,8 @@ class ContinuousGroup(WindowGroup):
             self._window.stand_at(self._judged_us)
         self._forget()
         count = self._window.count
-        self._room = len(self._window.times) + self._staggered(max(_LEAST_ROOM, count))
+        room = max(_LEAST_ROOM, min(count, _MOST_ROOM))
+        self._room = len(self._window.times) + self._staggered(room)
         self.heed_limits()
         if not self._coasts:
             self._try_to_coast()

@@ -7,15 +7,16 @@ try to coast at every other event, which they else do after 64.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from unittest.mock import patch
 
+import msgspec
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from alertd.engine.continuous import ContinuousGroup
-from alertd.engine.inputs import Tick
-from alertd.model import OnNoData, Operator, Rule, RuleType, Transition
+from alertd.engine.inputs import Input, RulesChanged, Tick
+from alertd.model import EndReason, EventBatch, OnNoData, Operator, Rule, RuleType, Transition
 from tests.property.engine_worlds import (
     World,
     episodes,
@@ -34,7 +35,6 @@ from tests.property.test_engine_in_order import (
     frozen,
     thawed,
     undated,
-    without_screening,
 )
 from tests.property.test_engine_late import late_worlds
 
@@ -87,6 +87,16 @@ def coasting_soon() -> Iterator[None]:
     event(f"{min(3, coasted)} coasted through")
 
 
+def nobody_coasting() -> AbstractContextManager[object]:
+    return patch.object(ContinuousGroup, "_try_to_coast", lambda self: None)
+
+
+def now_of(entry: Input) -> int:
+    """Return the wall time of a batch or a tick."""
+    assert isinstance(entry, EventBatch | Tick)
+    return entry.received_us if isinstance(entry, EventBatch) else entry.now_us
+
+
 @given(worlds(hot_rules()))
 def test_peaks_found_out_later_are_those_of_a_brute_force_rescan(world: World) -> None:
     engine = new_engine(world.rule, world.active_us)
@@ -101,12 +111,44 @@ def test_coasting_is_invisible(world: World, data: st.DataObject) -> None:
     engine = new_engine(world.rule, world.active_us)
     with coasting_soon():
         coasted = tell(engine, inputs)
-    with without_screening():
+    with nobody_coasting():
         watchful = new_engine(world.rule, world.active_us)
         plain = tell(watchful, inputs)
     assert by_group(undated(coasted)) == by_group(undated(plain))
     assert engine.open_incidents() == watchful.open_incidents()
     assert engine.overdue() == watchful.overdue()
+
+
+@given(worlds(hot_rules()), st.data())
+def test_an_edit_finds_a_group_that_coasts_where_it_would_be_anyway(
+    world: World, data: st.DataObject
+) -> None:
+    inputs = data.draw(retellings(world))
+    cut = data.draw(st.integers(1, len(inputs)))
+    at_us = now_of(inputs[cut - 1])
+    like = data.draw(hot_rules())
+    edited = msgspec.structs.replace(
+        world.rule,
+        version=2,
+        operator=like.operator,
+        threshold=like.threshold,
+        resolve_threshold=like.resolve_threshold,
+        for_us=like.for_us,
+        keep_firing_us=like.keep_firing_us,
+        min_samples=like.min_samples or world.rule.min_samples,
+    )
+    dropped = ((world.rule.id, EndReason.RULE_DELETED),)
+    change = data.draw(
+        st.sampled_from(
+            [RulesChanged(at_us=at_us, put=(edited,)), RulesChanged(at_us=at_us, dropped=dropped)]
+        )
+    )
+    changed: list[Input] = [*inputs[:cut], change, *inputs[cut:]]
+    with coasting_soon():
+        coasted = tell(new_engine(world.rule, world.active_us), changed)
+    with nobody_coasting():
+        plain = tell(new_engine(world.rule, world.active_us), changed)
+    assert by_group(undated(coasted)) == by_group(undated(plain))
 
 
 @given(st.one_of(worlds(hot_rules()), late_worlds(hot_rules(), overdue=True)), st.data())
@@ -131,7 +173,7 @@ def test_one_that_coasts_asks_to_be_woken_in_time(world: World) -> None:
     transitions: list[Transition] = []
     with coasting_soon():
         for entry in (*one_by_one(world)[:-1], Tick(world.end_us)):
-            now_us = entry.now_us if isinstance(entry, Tick) else entry.received_us  # type: ignore[union-attr]  # a batch
+            now_us = now_of(entry)
             while (wake_us := engine.next_wake_us()) is not None and wake_us <= now_us:
                 transitions += engine.step(Tick(wake_us))
                 asked_us = engine.next_wake_us()
