@@ -15,8 +15,7 @@ from __future__ import annotations
 import hmac
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
@@ -211,17 +210,23 @@ class Gate:
 
         Raises ``Denied`` and ``UsedUp``.
         """
-        with self._counting(ask):
+        try:
             self._check_source(ask)
             caller = self._caller(ask, route)
             caller.begin()
-            return caller
+        except (Denied, UsedUp) as error:
+            self._count(error, ask)
+            raise
+        return caller
 
     def acquaint(self, ask: Ask) -> None:
         """Raise ``Denied`` unless somebody asks who may ask for anything at all."""
-        with self._counting(ask):
+        try:
             self._check_source(ask)
             self._identify(ask.authorization)
+        except Denied as error:
+            self._count(error, ask)
+            raise
 
     def would_admit(self, ask: Ask, route: Route) -> bool:
         """Return whether ``admit`` would let ``ask`` in, allowances left aside. Counts nothing."""
@@ -245,18 +250,8 @@ class Gate:
             return caller
         return Caller(token, self._now_s, self._metrics.token_events.labels(token.name))
 
-    @contextmanager
-    def _counting(self, ask: Ask) -> Iterator[None]:
-        try:
-            yield
-        except Denied as error:
-            self._count(error.reason, error, ask)
-            raise
-        except UsedUp as error:
-            self._count(Denial.ALLOWANCE, error, ask)
-            raise
-
-    def _count(self, reason: Denial, error: AlertdError, ask: Ask) -> None:
+    def _count(self, error: Denied | UsedUp, ask: Ask) -> None:
+        reason = error.reason if isinstance(error, Denied) else Denial.ALLOWANCE
         self._metrics.requests_denied.labels(reason.value).inc()
         if self._now_s() >= self._tell_from_s[reason]:
             self._tell_from_s[reason] = self._now_s() + TELL_EVERY_S

@@ -217,7 +217,7 @@ class _Clients:
         self._metrics.connections.set(len(self._open))
         if connection.failed_handshake:
             self._metrics.tls_failures.inc()
-            _log.info("tls_handshake_failed", reason=connection.failed_handshake)
+            _log.debug("tls_handshake_failed", reason=connection.failed_handshake)
         for limit in connection.reached:
             self._metrics.limits_reached.labels(limit.value).inc()
         if Limit.SEND_TIME in connection.reached:
