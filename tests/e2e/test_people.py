@@ -149,7 +149,7 @@ def test_what_flaps_is_told_so_once_and_shown_until_it_is_stable(
     tmp_path: Path, hook: HttpReceiver
 ) -> None:
     config = NOTIFY.format(url=hook.url()).replace(
-        "[notify]", "[notify]\nflapping_changes = 4\nflapping_stable_secs = 2"
+        "[notify]", "[notify]\nflapping_changes = 4\nflapping_stable_secs = 5"
     )
     with Daemon(tmp_path, config) as daemon:
         rule = {**RULE, "type": "MOVING_WINDOW", "aggregate": "last"}
@@ -159,8 +159,7 @@ def test_what_flaps_is_told_so_once_and_shown_until_it_is_stable(
             daemon.post_events(
                 [{"metricName": "logins", "value": value, "labels": {"service": "payment"}}]
             )
-            daemon.wait_until_judged()
-        daemon.wait_until_told()
+            daemon.wait_until_told()
         assert told(hook.received) == [
             *["firing", "resolved"] * 2, "flapping"
         ]  # fmt: skip
