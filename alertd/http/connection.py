@@ -107,6 +107,7 @@ class Connection:
         self._scope = trio.CancelScope()
         self._sending = trio.Lock()
         self._closing = False
+        self._has_protocol = False
         self._requests_in_progress = 0
 
     async def run(self) -> None:
@@ -138,6 +139,7 @@ class Connection:
                     self._on_protocol_event,
                 )
                 self._protocol.penalty = self._penalty
+                self._has_protocol = True
                 await self._receive()
         if self._scope.cancelled_caught and self._is_slow_head():
             self.reached.append(Limit.HEAD_TIME)
@@ -158,10 +160,11 @@ class Connection:
         return True
 
     def _is_slow_head(self) -> bool:
-        """Return whether time is up in the middle of a head."""
+        """Return whether time is up in the middle of a head, or of the handshake before it."""
         is_late = trio.current_time() >= self._scope.deadline
         is_waiting = not self._requests_in_progress and not self._closing
-        return is_late and is_waiting and not self._protocol.is_at_rest
+        has_begun = not self._has_protocol or not self._protocol.is_at_rest
+        return is_late and is_waiting and has_begun
 
     async def _receive(self) -> None:
         while True:

@@ -165,6 +165,11 @@ def test_who_does_not_speak_tls_is_let_go_and_slow_handshakes_too(files: Files) 
         assert time.monotonic() - begun < GIVE_UP_S
         url = f"https://127.0.0.1:{port_of(daemon)}/healthz"
         assert httpx.get(url, verify=files.trusting(), trust_env=False).status_code == 200
+        read = httpx.get(
+            url.replace("healthz", "metrics"), verify=files.trusting(), trust_env=False
+        )
+        assert 'alertd_limits_reached_total{limit="head_time"} 2.0' in read.text
+        assert not [line for line in daemon.lines if line["event"] == "connection_failed"]
 
 
 def test_versions_before_1_2_are_refused(files: Files) -> None:
