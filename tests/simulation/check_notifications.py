@@ -22,7 +22,10 @@ def everybody_was_told(story: Story, remains: Remains) -> Iterator[str]:
     arrived = Counter(d.message.idempotency_key for d in story.deliveries)
     incidents = {row.id: row for row in remains.incidents}
     for row in remains.notifications:
-        if row.status is None:
+        if row.id not in remains.held.notifications:
+            if row.status == "RETRY_PENDING" and not _was_heard(row, story):
+                yield f"notification {row} is forgotten, and was never sent"
+        elif row.status is None:
             yield from _held_rightly(row, incidents[row.incident_id], story, remains)
         elif row.status == "RETRY_PENDING" and not _is_fresh_repeat(row, remains):
             yield f"notification {row} is still to be sent"
@@ -49,6 +52,18 @@ def _held_rightly(
             yield f"notification {row} was never sent, and that it began was"
     elif incident.ended_us is None and incident.id not in story.acknowledged:
         yield f"notification {row} was never sent, and it is still on"
+
+
+def _was_heard(row: NotificationRow, story: Story) -> bool:
+    """Whether its receiver has taken it, or has refused it for good."""
+    states = {"resolved"} if row.kind == "resolved" else {"firing"}
+    if row.kind == "flapping":
+        states = {"firing", "resolved"}
+    return any(
+        delivery.channel == row.channel and view.id == row.incident_id and view.state in states
+        for delivery in (*story.deliveries, *story.refusals)
+        for view in delivery.message.incidents
+    )
 
 
 def _is_fresh_repeat(row: NotificationRow, remains: Remains) -> bool:
@@ -114,7 +129,7 @@ def a_silence_is_kept(story: Story, remains: Remains) -> Iterator[str]:
                 continue
             for hushed in story.hushed:
                 is_meant = hushed.host in (None, dict(begun[view.id].group).get("host"))
-                if is_meant and hushed.begins_us <= created_us <= delivery.at_us < hushed.ends_us:
+                if is_meant and hushed.begins_us < created_us <= delivery.at_us < hushed.ends_us:
                     yield f"{view.id} was told to {delivery.channel} during the silence {hushed}"
 
 

@@ -116,6 +116,7 @@ class World:
                 raise AssertionError("the daemon cannot be started any more")
             is_over = await self._live_once()
         self.story.deliveries = self.receivers.deliveries
+        self.story.refusals = self.receivers.refusals
         self.story.repeats_allowed = self.receivers.forgotten
         self.story.most_under_way = self.receivers.most_under_way
         return self.story

@@ -70,6 +70,8 @@ class Receivers:
     now_us: Callable[[], int] = lambda: 0
     """The daemon's clock."""
     deliveries: list[Delivery] = field(default_factory=list)
+    refusals: list[Delivery] = field(default_factory=list)
+    """What was refused for good."""
     forgotten: int = 0
     """Messages that arrived and were answered as if they had not."""
     under_way: Counter[str] = field(default_factory=Counter)
@@ -114,6 +116,7 @@ class Receivers:
                 await trio.sleep(10)
                 return Retryable("no answer within 10 s")
             case Mood.OFFENDED:
+                self.refusals.append(Delivery(self.now_us(), self.life, name, message))
                 return Permanent("410 Gone")
             case Mood.SLOW:
                 await trio.sleep(self.random.choice((1.0, 4.0)))

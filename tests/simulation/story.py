@@ -83,6 +83,8 @@ class Story:
     """When somebody was promised that an incident is acknowledged, by its id."""
     requests: list[Request] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
+    refusals: list[Delivery] = field(default_factory=list)
+    """What receivers refused for good."""
     crashes: int = 0
     """Ends of the daemon that were not in order."""
     lives: int = 0
