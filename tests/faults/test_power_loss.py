@@ -32,6 +32,7 @@ from alertd.store.writer import CommitUncertain
 from tests.faults.disk import watched_by
 from tests.faults.inline import Inline
 from tests.faults.life import (
+    IN_PORTIONS,
     Content,
     Step,
     append,
@@ -71,12 +72,21 @@ class Lived:
     files: dict[str, bytes]
     journal: Journal
     durable: list[tuple[int, Content]]
-    """What the store holds, and how many calls had been noted when that was certain."""
+    """What the store holds, and how many calls had been noted when that was certain.
+
+    ``NEVER`` where only a later step makes it so."""
 
     def may_be_found(self, calls: int) -> list[Content]:
-        """Return what may be found when the power goes after so many calls."""
-        certain = max(number for number, (at, _) in enumerate(self.durable) if at <= calls)
-        return [held for _, held in self.durable[certain : certain + 2]]
+        """Return what may be found when the power goes after so many calls.
+
+        That is what was certain by then, what the next step that is certain would leave, and
+        whatever was in between.
+        """
+        numbers = range(len(self.durable))
+        certain = max(number for number in numbers if self.durable[number][0] <= calls)
+        later = (number for number in numbers[certain + 1 :] if self.durable[number][0] < NEVER)
+        until = next(later, numbers[-1])
+        return [held for _, held in self.durable[certain : until + 1]]
 
     def was_ever(self, found: Content) -> bool:
         """Return whether the store ever held just that."""
@@ -138,11 +148,16 @@ def live_randomly(
 
 
 async def _take(path: Path, durability: Durability, steps: Sequence[Step], lived: Lived) -> None:
-    inline = Inline(on_done=lived.journal.mark)
-    async with open_store(path, durability=durability, blocking=inline) as store:
+    journal = lived.journal
+    async with open_store(path, durability=durability, blocking=Inline(journal.mark)) as store:
         for step in steps:
+            syncs = journal.syncs
             await step(store)
-            lived.durable.append((lived.journal.marked, content(path)))
+            # What may be done again is not synced for itself. Of ``relaxed`` is noted what
+            # ``full`` would promise.
+            was_synced = journal.syncs > syncs or durability is Durability.RELAXED
+            is_certain = was_synced and step not in IN_PORTIONS
+            lived.durable.append((journal.marked if is_certain else NEVER, content(path)))
 
 
 def append_some(chance: Random) -> Step:

@@ -23,6 +23,8 @@ import msgspec
 import pytest
 import trio
 
+from alertd.config.settings import Config
+from alertd.delivery.notifier import load_policy
 from alertd.model import (
     DeliveryStatus,
     EventBatch,
@@ -32,6 +34,7 @@ from alertd.model import (
     Settlement,
     Target,
 )
+from alertd.notify.announce import Announcer
 from alertd.rules import RuleChange
 from alertd.store.event_log import EventLog
 from alertd.store.files import FILES, Files
@@ -43,7 +46,7 @@ from alertd.upkeep.recovery import recover
 from alertd.upkeep.snapshotter import pack_state
 from tests.faults.inline import Inline, InlineWorker
 from tests.faults.life import Content, content, copy_files
-from tests.unit.parts import ANNOUNCER, SECOND, new_state, record_of
+from tests.unit.parts import SECOND, new_state, record_of
 from tests.unit.store.store_samples import START_US
 
 SEEDS: Final = int(os.environ.get("ALERTD_RECOVERY_SEEDS", "200"))
@@ -51,6 +54,7 @@ KILLED_SEEDS: Final = max(5, SEEDS // 40)
 HOSTS: Final = ("a", "b", "c")
 SERIES: Final = [Series(number, "m", (("host", host),)) for number, host in enumerate(HOSTS)]
 OPS: Final = Target("ops")
+CONFIG: Final = Config()
 
 T = TypeVar("T")
 
@@ -340,9 +344,10 @@ def recover_at(
     async def run() -> tuple[bytes, int]:
         async with open_store(path, blocking=blocking or Inline()) as store:
             cut = replace(store, events=cast("EventLog", LogUntil(store.events, until)))
+            announcer = Announcer("http://alertd.example", policy=await load_policy(store, CONFIG))
             recovered = await recover(
                 cut,
-                ANNOUNCER,
+                announcer,
                 snapshots=snapshots_folder(path),
                 new_state=new_state,
                 on_progress=lambda phrase: None,
