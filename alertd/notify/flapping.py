@@ -91,7 +91,7 @@ class Flapping:
 
     def __init__(self, limits: FlappingLimits = FlappingLimits()) -> None:  # noqa: B008  # immutable
         self.limits = limits
-        """May be replaced; what flaps already goes on until it is stable."""
+        """May be replaced; what flaps already goes on until it is stable, or nothing is to flap."""
         self._changes: OrderedDict[IncidentSeries, list[Change]] = OrderedDict()
         """Of each series the newest that can count, in order; the last series changed last."""
         self._episodes: dict[IncidentSeries, FlappingEpisode] = {}
@@ -161,11 +161,13 @@ class Flapping:
     def episode(self, series: IncidentSeries, now_us: int) -> FlappingEpisode | None:
         """Return how ``series`` flaps now, None if it does not."""
         episode = self._episodes.get(series)
-        return episode if episode is not None and now_us < episode.stable_us else None
+        if episode is None or now_us >= episode.stable_us or not self.limits.changes:
+            return None
+        return episode
 
     def episodes(self, now_us: int) -> list[FlappingEpisode]:
         """Return what flaps now; what has become stable is forgotten."""
-        for series in [key for key, each in self._episodes.items() if each.stable_us <= now_us]:
+        for series in [key for key in self._episodes if self.episode(key, now_us) is None]:
             self._forget(series)
         return list(self._episodes.values())
 

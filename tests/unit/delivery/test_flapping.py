@@ -197,6 +197,13 @@ async def test_nobody_is_bothered_by_escalation_of_what_flaps(tmp_path: Path) ->
         assert sorted(await at.deliver()) == ["firing", "firing", "resolved"], "the boss as well"
 
 
+async def test_where_it_is_turned_off_what_it_held_is_told(tmp_path: Path) -> None:
+    async with desk(tmp_path, FLAPS) as at:
+        assert (await flap(at, 7))[-1] == "flapping"
+        at.use(Config(notify=NotifyConfig(flapping_changes=0)))
+        assert sorted(await at.deliver()) == ["firing", "resolved"]
+
+
 async def test_it_can_be_turned_off(tmp_path: Path) -> None:
     off = Config(notify=NotifyConfig(flapping_changes=0))
     async with desk(tmp_path, off) as at:
