@@ -330,6 +330,7 @@ class ContinuousGroup(WindowGroup):
             and self.lifecycle.is_steady
             and plan.enough <= window.count <= _MOST_COASTED
             and window.high == len(window.times)
+            and window.times[-1] == self._newest_us
             and self._warm_us == NEVER_US
             and all(map(plan.holds, window.values[window.low : window.high]))
         ):

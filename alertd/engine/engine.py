@@ -55,8 +55,8 @@ from alertd.model import (
 FORMAT = 5
 """Version of the plain data that ``dump`` yields."""
 
-COLUMNS_FROM: Final = 100
-"""A first batch of so many events says that there will be enough to screen them in columns."""
+COLUMNS_FROM: Final = 64
+"""From so many events on, a batch is screened in columns: of fewer, each is observed for less."""
 
 PORTIONS_BETWEEN_PAUSES: Final = 20
 """So many times ``GROUPS_BETWEEN_PAUSES`` events are observed at most between two pauses."""
@@ -70,7 +70,7 @@ class Engine:
     ) -> None:
         """``series_of`` tells the metric name and labels behind a series number.
 
-        Whole batches are screened at once when the first of ``columns_from`` events has come.
+        Batches of ``columns_from`` events and more are screened as a whole.
         """
         self._columns_from = columns_from
         self._journal = Journal()
@@ -211,8 +211,8 @@ class Engine:
     def _choose_arrivals(self, events: int) -> None:
         """Screen whole batches from the first large one on, until there are too many groups."""
         if events >= self._columns_from:
+            self._arrivals = _in_columns(self._router, self._columns_from) or self._arrivals
             self._columns_from = sys.maxsize
-            self._arrivals = _in_columns(self._router) or self._arrivals
         elif self._arrivals.is_crowded:
             for groups in self._router:
                 self._arrivals.rouse(groups.by_labels.values())
@@ -531,7 +531,7 @@ def stretch_of(plan: Plan, overdue: Overdue) -> Stretch:
     )
 
 
-def _in_columns(router: Router) -> Arrivals | None:
+def _in_columns(router: Router, columns_from: int) -> Arrivals | None:
     """Return what screens whole batches, or None where NumPy is not installed.
 
     Not imported before there is anything to screen: a daemon that is at rest saves the 16 MB.
@@ -540,4 +540,4 @@ def _in_columns(router: Router) -> Arrivals | None:
         from alertd.engine.sleepers import Sleepers
     except ImportError:
         return None
-    return Sleepers(router)
+    return Sleepers(router, columns_from)

@@ -36,9 +36,6 @@ _DEAL_OUT_FROM: Final = 16
 MAX_GROUPS: Final = 16_384
 """With more, dealing out takes too long at a time, and saves less."""
 
-MIN_EVENTS: Final = 64
-"""In a smaller batch it costs less to have each event observed."""
-
 _FIRST_SLOTS: Final = 1_024
 _WIDEST: Final = 16
 """A batch with an event that more groups see has each of its events observed."""
@@ -57,8 +54,10 @@ _Any = TypeVar("_Any", bound=np.generic)
 class Sleepers:
     """All groups that events have come to, resting here or not, by slot."""
 
-    def __init__(self, router: Router) -> None:
+    def __init__(self, router: Router, least_events: int) -> None:
+        """Batches of fewer than ``least_events`` have each of their events observed."""
         self._router = router
+        self._least_events = least_events
         self._slots = np.full((_FIRST_SLOTS, 1), _UNKNOWN, np.int32)  # by series, place in route
         self._groups: list[Group | None] = [None]
         self._free: list[int] = []
@@ -95,7 +94,7 @@ class Sleepers:
         """
         now_us = batch.received_us
         of_series = None
-        if len(batch) >= MIN_EVENTS:
+        if len(batch) >= self._least_events:
             of_series = self._slots_of(np.frombuffer(batch.series_ids, np.uint32))
         if of_series is None:
             self.rouse(self._router.groups_of(batch.series_ids))

@@ -21,6 +21,7 @@ from tests.property.engine_worlds import (
     World,
     episodes,
     expected,
+    forgetful,
     incidents,
     make_rule,
     new_engine,
@@ -182,7 +183,14 @@ def test_one_that_coasts_asks_to_be_woken_in_time(world: World) -> None:
     assert episodes(incidents(transitions, engine).values()) == expected(world)
 
 
-@given(st.one_of(worlds(hot_rules()), late_worlds(hot_rules(), overdue=True)), st.data())
+@given(
+    st.one_of(
+        worlds(hot_rules()),
+        late_worlds(hot_rules(), overdue=True),
+        late_worlds(forgetful(hot_rules()), overdue=True),
+    ),
+    st.data(),
+)
 def test_coasting_in_columns_leaves_the_same_state_byte_for_byte(
     world: World, data: st.DataObject
 ) -> None:
