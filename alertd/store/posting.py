@@ -75,6 +75,13 @@ class _Telling:
     messages: set[int]
     held: dict[str, str]
     """What of it is held back, or was until there was no need: ids of notifications, reasons."""
+    knows_it_flaps: bool = False
+    """Whether it was told that the series flaps, in place of something of this incident."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the target was told of the incident, or is to be."""
+        return bool(self.messages) or self.knows_it_flaps
 
 
 def _told_before(
@@ -94,8 +101,9 @@ def _told_before(
         telling = found.setdefault(key, _Telling(group_key, set(), {}))
         if seq is not None:
             telling.messages.add(seq)
-        elif look_us is not None or held_by != HoldReason.FLAPPING.value:
-            # One laid to rest was never told either; but of what flaps it was told that it does.
+        elif look_us is None and held_by == HoldReason.FLAPPING.value:
+            telling.knows_it_flaps = True
+        else:  # one laid to rest was never told either
             telling.held[own_id] = held_by
     return found
 
@@ -127,9 +135,11 @@ class _Post:
                 reason = next(iter(telling.held.values()))
                 withheld += telling.held
                 telling.held.clear()
-            if reason is not None and not telling.messages:
+            if notification.kind == RESOLVED and not telling.has_begun:
                 rows.append(_row(notification, telling.group_key, None, held_by=reason))
-                detail = f"it ended before it could be told ({reason})"
+                detail = "nobody was told that it began"
+                if reason is not None:
+                    detail = f"it ended before it could be told ({reason})"
                 lines.append(_line(notification, TimelineEvent.WITHHELD, detail))
             elif (hold := notification.hold) is not None:
                 telling.held[notification.id] = hold.reason.value

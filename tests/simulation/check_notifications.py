@@ -170,7 +170,10 @@ def nobody_is_told_twice_without_a_reason(story: Story, remains: Remains) -> Ite
 
 
 def every_incident_is_told(story: Story, remains: Remains) -> Iterator[str]:
-    """Of each incident of a rule that nobody edited, beginning and end, to each of its channels."""
+    """Of each incident of a rule that nobody edited, beginning and end, to each of its channels.
+
+    One that a reconciliation took for part of another, before a crash, is told as that one.
+    """
     told = Counter((row.incident_id, row.kind, row.channel) for row in remains.notifications)
     routed = {NAMES[0]} if story.plan.repeat_s else set[str]()
     targets = {
@@ -180,6 +183,8 @@ def every_incident_is_told(story: Story, remains: Remains) -> Iterator[str]:
     for row in remains.incidents:
         for channel in targets.get(row.rule_id, ()):
             kinds = ["firing"] if row.ended_us is None else ["firing", "resolved"]
+            if row.merged_into is not None and not told[row.id, "firing", channel]:
+                kinds = []
             for kind in kinds:
                 if told[row.id, kind, channel] != 1:
                     count = told[row.id, kind, channel]

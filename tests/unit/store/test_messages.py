@@ -22,7 +22,7 @@ from alertd.store.deliveries import DeliveryQuery
 from alertd.store.migrations import MIGRATIONS
 from alertd.store.store import Store, open_store
 from alertd.store.timeline import TimelineEvent
-from tests.unit.store.store_samples import OPS, START_US, firing, resolved
+from tests.unit.store.store_samples import OPS, SLACK, START_US, firing, resolved
 
 S = US_PER_S
 GATHER = Timing(interval_us=10 * S)
@@ -421,3 +421,17 @@ async def test_notifications_of_an_older_schema_become_messages_of_their_own(
             ("n1", DeliveryStatus.SUCCESS, 2),
             ("n2", DeliveryStatus.RETRY_PENDING, 1),
         ]
+
+
+async def test_an_end_is_told_to_those_who_heard_of_the_beginning(tmp_path: Path) -> None:
+    """Whoever else the rule names by then never heard of it."""
+    one = firing(targets=(OPS,))
+    async with open_store(tmp_path / "a.db") as store:
+        await store.incidents.record([one], applied=1)
+        await deliver(store, 0)
+        await store.incidents.record([resolved(one, targets=(OPS, SLACK))], applied=2)
+        assert [message.target for message in await deliver(store, 10)] == [OPS]
+        detail = await store.incidents.get(incident_of(one))
+        assert detail is not None
+        [withheld] = [entry for entry in detail.timeline if entry.what is TimelineEvent.WITHHELD]
+        assert withheld.detail.endswith("nobody was told that it began")

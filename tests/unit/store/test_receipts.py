@@ -85,7 +85,7 @@ async def test_another_channel_knows_nothing_of_it(tmp_path: Path, target: Targe
     async with open_store(tmp_path / "alertd.db") as store:
         await store.incidents.record([one], applied=1)
         await sent(store, "C1 1.1")
-        await store.incidents.record([ended(one, target)], applied=2)
+        await store.incidents.record([begun(1, target)], applied=2)
         [message] = await sent(store, "C1 2.2")
         assert message.earlier is None
 
