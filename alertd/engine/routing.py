@@ -193,8 +193,10 @@ class Router:
             known.extend([None] * (last + 1 - len(known)))
         # Sorted, so that new groups are made in one order whoever asks.
         new = sorted({series_id for series_id in series_ids if known[series_id] is None})
+        # Whoever was refused before is a newcomer too, and may have come first.
+        newcomers = len(set(series_ids)) if new else 0
         for series_id in new:
-            known[series_id] = self._route(series_id, len(new))
+            known[series_id] = self._route(series_id, newcomers)
         return cast("Iterator[Route]", map(known.__getitem__, series_ids))
 
     def groups_of(self, series_ids: Sequence[int]) -> Iterator[Group]:

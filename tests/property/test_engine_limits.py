@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -170,11 +169,6 @@ def test_limited_groups_screened_in_columns_are_in_the_same_state_byte_for_byte(
     assert frozen(columnar) == frozen(plain)
 
 
-@pytest.mark.xfail(
-    reason="once in 2,000 worlds, since groups ask for timers only when needed, a restarted engine "
-    "lets a group in that the other one refuses: a group that its time was over for is counted",
-    strict=False,
-)
 @given(limited_worlds, st.data())
 def test_a_restart_refuses_the_same_events(limited: Limited, data: st.DataObject) -> None:
     inputs = data.draw(retellings(limited.world))
