@@ -60,6 +60,16 @@ def test_who_is_let_in_is_decided_by_the_order_of_the_events_not_of_the_series()
     assert observed(driver).newcomer_events == 1
 
 
+def test_who_was_refused_before_comes_in_its_turn_among_new_series() -> None:
+    driver = limited(count_rule(group_by=("host",), group_ttl_us=us(30)), groups=1)
+    driver.send(1, host="first")
+    driver.send(2, host="refused")
+    series = [driver.series_id("m", (("host", host),)) for host in ("refused", "new")]
+    times, values = array("q", [us(100)] * 2), array("d", [1] * 2)
+    driver.told += driver.engine.step(EventBatch(us(100), array("I", series), times, values))
+    assert hosts(driver) == ["first", "refused"]
+
+
 def test_there_is_room_again_when_a_group_was_dropped() -> None:
     driver = limited(count_rule(group_by=("host",), group_ttl_us=us(60)), groups=1)
     driver.send(1, host="a")
