@@ -140,12 +140,9 @@ class Lifecycle:
                 self._past = None
 
     def rest(self) -> None:
-        """Forget the levels of the past: whoever asks for them will read them off the events.
-
-        When something began to be pending cannot be read off the events of a later stretch.
-        """
+        """Forget the levels of the past: whoever asks for them will read them off the events."""
         past = self._past
-        if past is not None and self.is_idle and past.is_calm:
+        if past is not None and self.is_idle and not past.ended and not past.passed:
             self._past = None
 
     def _kept(self) -> Past:
