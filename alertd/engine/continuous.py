@@ -373,9 +373,11 @@ class ContinuousGroup(WindowGroup):
             from_us, self._peak_until_us = self._peak_until_us, until_us
             plan, window, peak = self._plan, self._window, self.lifecycle.peak
             if peak is None or may_be_passed(peak, plan.rule, window, from_us, until_us):
-                worst = self._retrospect(window, from_us).worst(from_us, until_us + 1)
-                if worst is not None:
-                    self.lifecycle.observe(worst)
+                looks = self._retrospect(window, from_us).looks(from_us, until_us + 1)
+                next(looks, None)  # what held at ``from_us`` is known already
+                for _, level, value in looks:
+                    if level is Level.BREACH and value is not None:
+                        self.lifecycle.observe(value)
 
     def _stop_coasting(self) -> None:
         """Take up the window again where it stands."""
