@@ -140,9 +140,12 @@ class Lifecycle:
                 self._past = None
 
     def rest(self) -> None:
-        """Forget the levels of the past: whoever asks for them will read them off the events."""
+        """Forget the levels of the past: whoever asks for them will read them off the events.
+
+        When something began to be pending cannot be read off the events of a later stretch.
+        """
         past = self._past
-        if past is not None and self.is_idle and not past.ended and not past.passed:
+        if past is not None and self.is_idle and past.is_calm:
             self._past = None
 
     def _kept(self) -> Past:

@@ -162,6 +162,15 @@ class Past:
         """Whether ``base`` is all that is remembered."""
         return not (self.changes or self.ended or self.passed)
 
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing was pending or firing in it at any time. O(changes)."""
+        return (
+            self.base.is_idle
+            and not (self.ended or self.passed)
+            and all(started_us is None for _, _, started_us, *_ in self._states)
+        )
+
     def leave_untold(self) -> None:
         """Take what has ended for passed: the rule was not yet active."""
         self.passed = [(i.started_us, i.ended_us) for i in self.ended if i.ended_us is not None]

@@ -213,3 +213,11 @@ def test_what_lies_behind_the_lateness_is_forgotten_in_portions() -> None:
     assert len(past.ended) <= 52
     driver.tick(3000)
     assert group.lifecycle._past is None
+
+
+def test_a_late_event_goes_on_with_what_was_pending_longer_ago_than_it_reaches() -> None:
+    driver = Driver(make_rule(aggregate="max", for_=10, lateness=10))
+    driver.send(85, 1, at=88)
+    driver.send(93, 0, at=113)  # what was pending is over, and the group may sleep
+    driver.send(94, 1, at=113)
+    assert driver.edges == [(85, 95, None, None)]
