@@ -64,7 +64,7 @@ of timestamps and of the registry. Taking the events one by one finds out, and w
 
 
 class SeriesLookup(Protocol):
-    """What names series: ``alertd.series.SeriesRegistry``."""
+    """What names series: ``alertd.ingest.series.SeriesRegistry``."""
 
     def lookup(self, metric_name: str, raw_labels: bytes) -> int:
         """Return the series that a JSON object of labels belongs to. Raises ``InvalidInput``."""

@@ -30,7 +30,7 @@ from alertd.store.silences import SilenceQuery
 
 
 class Intake(Protocol):
-    """Where events go: ``alertd.intake.Intake``."""
+    """Where events go: ``alertd.ingest.intake.Intake``."""
 
     @property
     def registry(self) -> SeriesLookup:
@@ -48,12 +48,12 @@ class Intake(Protocol):
         atomic: bool = False,
         answer: Answer | None = None,
     ) -> Receipt:
-        """Store what is admissible; ``alertd.intake.Intake.submit`` says what is raised."""
+        """Store what is admissible; ``alertd.ingest.intake.Intake.submit`` says what is raised."""
         ...
 
 
 class RequestKeys(Protocol):
-    """What was answered under which key: ``alertd.idempotency.RequestKeys``."""
+    """What was answered under which key: ``alertd.ingest.idempotency.RequestKeys``."""
 
     async def answer_once(
         self, request: RequestId, accept: Callable[[], Awaitable[bytes]]
@@ -139,7 +139,7 @@ class Outbox(Protocol):
 
 
 class Notifier(Protocol):
-    """What people may change of notifications: ``alertd.notifier.Notifier``."""
+    """What people may change of notifications: ``alertd.delivery.notifier.Notifier``."""
 
     def now_us(self) -> int:
         """Return the time by the daemon's clock."""

@@ -16,6 +16,7 @@ from alertd.engine.condition import Condition, Level
 from alertd.engine.engine import Engine
 from alertd.engine.rescan import Arrival, Episode, Life, horizon, lives, rescan
 from alertd.model import EndReason, Labels, Rule, TransitionKind
+from tests.intervals import Interval, covered
 from tests.property.engine_worlds import (
     World,
     forgetful,
@@ -29,9 +30,7 @@ from tests.property.engine_worlds import (
 )
 from tests.property.test_engine_in_order import frozen, thawed, undated, without_screening
 from tests.property.test_engine_late import (
-    Interval,
     contains,
-    covered,
     groups_of,
     last_seen,
     late_worlds,

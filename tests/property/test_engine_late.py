@@ -28,6 +28,7 @@ from alertd.model import (
     Transition,
     TransitionKind,
 )
+from tests.intervals import Interval, covered
 from tests.property.engine_worlds import (
     SEEN_SERIES,
     Receipt,
@@ -42,8 +43,6 @@ from tests.property.engine_worlds import (
     tell,
 )
 from tests.property.test_engine_in_order import frozen, thawed, undated, without_screening
-
-Interval = tuple[int, int]
 
 _STEPS = st.tuples(
     st.sampled_from([0, 0, 0, 0, 1, 2, 3]),  # the series
@@ -91,19 +90,6 @@ def strengthened(rule: Rule) -> Rule:
         resolve_threshold=None,
         on_no_data=OnNoData.RESOLVE,
     )
-
-
-def covered(intervals: Iterable[Interval]) -> list[Interval]:
-    """Return the union of ``intervals`` as disjoint ones, in order; empty ones are left out."""
-    union: list[Interval] = []
-    for start_us, end_us in sorted(intervals):
-        if start_us >= end_us:
-            continue
-        if union and start_us <= union[-1][1]:
-            union[-1] = (union[-1][0], max(union[-1][1], end_us))
-        else:
-            union.append((start_us, end_us))
-    return union
 
 
 def contains(outer: list[Interval], inner: list[Interval]) -> bool:

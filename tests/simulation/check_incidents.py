@@ -11,11 +11,10 @@ from alertd.engine.group import WindowGroup
 from alertd.engine.rescan import Arrival, Episode, horizon, rescan
 from alertd.engine.window import BEFORE_TIME_US
 from alertd.model import EventBatch, Labels, OnNoData, Operator, Rule
+from tests.intervals import Interval, covered
 from tests.simulation.chronicle import IncidentRow
 from tests.simulation.remains import Checker, GroupKey, Remains, fixed_rules
 from tests.simulation.story import Story
-
-Interval = tuple[int, int]
 
 
 def incidents_are_those_of_a_run_without_crashes(story: Story, remains: Remains) -> Iterator[str]:
@@ -89,19 +88,6 @@ def is_strengthened_by_events(rule: Rule) -> bool:
 def _ends(found: Iterable[Episode | IncidentRow], until_us: int) -> Iterator[Interval]:
     for each in found:
         yield each.started_us, until_us if each.ended_us is None else each.ended_us
-
-
-def covered(intervals: Iterable[Interval]) -> list[Interval]:
-    """Return the union of ``intervals`` as disjoint ones, in order; empty ones are left out."""
-    union: list[Interval] = []
-    for start_us, end_us in sorted(intervals):
-        if start_us >= end_us:
-            continue
-        if union and start_us <= union[-1][1]:
-            union[-1] = (union[-1][0], max(union[-1][1], end_us))
-        else:
-            union.append((start_us, end_us))
-    return union
 
 
 def the_state_is_that_of_a_replay(story: Story, remains: Remains) -> Iterator[str]:
