@@ -37,7 +37,8 @@ async def load_policy(store: Store, config: Config) -> Policy:
     Silences that are over by now are forgotten at the first look.
     """
     policy = Policy(*config.policies())
-    recent = await store.flapping.recent(config.notify.flapping.within_us)
+    limits = config.notify.flapping
+    recent = await store.flapping.recent(limits.within_us) if limits.changes else ()
     policy.flapping.load(recent, await store.flapping.episodes())
     for silence in await store.silences.since(0):
         policy.put_silence(silence)

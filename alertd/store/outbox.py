@@ -14,7 +14,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import apsw
 import msgspec
@@ -184,15 +184,19 @@ def _due(claim: _Claim, connection: apsw.Connection) -> list[_Due]:
         for target, due_us in _receivers(connection)
         if due_us <= claim.now_us and target not in claim.exclude_targets
     )
-    found: list[_Due] = []
+    found: list[tuple[Target, tuple[Any, ...]]] = []  # Any: the columns of DUE
     for _, channel, endpoint, target in receivers:
         bindings = (channel, endpoint, claim.now_us, claim.exclude, claim.limit)
-        rows = list(connection.execute(DUE, bindings))
-        found += (_read(connection, target, *row) for row in rows)
+        found += [(target, row) for row in connection.execute(DUE, bindings)]
         if len(found) >= claim.limit:
             break
-    found.sort(key=lambda message: (message.outgoing.next_attempt_us, message.seq))
-    return found[: claim.limit]
+    found.sort(key=_next_attempt_us_and_seq)
+    return [_read(connection, target, *row) for target, row in found[: claim.limit]]
+
+
+def _next_attempt_us_and_seq(found: tuple[Target, tuple[Any, ...]]) -> tuple[int, int]:
+    seq, *_, next_attempt_us = found[1]
+    return next_attempt_us, seq
 
 
 def _receivers(connection: apsw.Connection) -> Iterator[tuple[Target, int]]:
@@ -239,10 +243,12 @@ def _parts(connection: apsw.Connection, seq: int) -> tuple[tuple[str, bytes], ..
 
 
 def _close_and_read(claim: _Claim, connection: apsw.Connection) -> list[Outgoing]:
-    for message in _due(claim, connection):
-        if message.may_collapse:
-            _collapse(connection, message, claim.now_us)
-    found = _due(claim, connection)  # others than before: a collapse ends whole messages
+    found = _due(claim, connection)
+    refused = [message for message in found if message.may_collapse]
+    for message in refused:
+        _collapse(connection, message, claim.now_us)
+    if refused:
+        found = _due(claim, connection)  # others than before: a collapse ends whole messages
     connection.executemany(
         "UPDATE messages SET is_open = 0, is_offered = 1 WHERE seq = ?",
         [(message.seq,) for message in found if not message.is_ready],

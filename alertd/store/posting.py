@@ -36,6 +36,8 @@ def post(connection: apsw.Connection, notifications: Sequence[Notification]) -> 
 
 def release(connection: apsw.Connection, released: Sequence[tuple[Notification, str]]) -> None:
     """Have those told that are still held back, each with why; ``created_us`` is now."""
+    if not released:
+        return
     waiting = _waiting(connection, [notification for notification, _ in released])
     due = [(notification, why) for notification, why in released if notification.id in waiting]
     if due:
