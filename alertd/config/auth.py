@@ -14,13 +14,13 @@ from msgspec import Meta, Struct
 
 from alertd.access import Scope, Token, read_digest
 from alertd.channels.secret import SecretUnavailable, read_secret
-from alertd.config.document import Document
+from alertd.config.document import Document, TomlTable
 from alertd.config.places import KeyPath
 from alertd.errors import Problem
+from alertd.names import name_problem
 
 MAX_TOKENS: Final = 100
 """Each is compared with what a stranger sends."""
-MAX_NAME_CHARS: Final = 100
 
 Rate = Annotated[float, Meta(gt=0, le=1e12)]
 
@@ -45,9 +45,9 @@ class TokenSpec(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def problems(self) -> list[Problem]:
         """Return what is wrong with the name, the scopes and the choice of a secret."""
         problems = []
-        if not self.name.strip() or not self.name.isprintable() or len(self.name) > MAX_NAME_CHARS:
-            message = f"expected a name of 1 to {MAX_NAME_CHARS} printable characters"
-            problems.append(Problem("/name", message))
+        wrong_name = name_problem(self.name)
+        if wrong_name is not None:
+            problems.append(Problem("/name", wrong_name))
         if not self.scopes:
             problems.append(Problem("/scopes", f"expected one or more of {', '.join(Scope)}"))
         given = (self.hash, self.secret_file, self.secret_env)
@@ -87,19 +87,13 @@ def read_auth(document: Document, environ: Mapping[str, str]) -> AuthConfig:
         return AuthConfig()
     document.refuse_unknown(("auth",), table, {"tokens": None})
     entries = table.get("tokens", [])
-    if not isinstance(entries, list):
-        document.refuse(
-            ("auth", "tokens"), "expected an array of tables: write [[auth.tokens]] above each"
-        )
-        return AuthConfig()
-    if len(entries) > MAX_TOKENS:
+    if isinstance(entries, list) and len(entries) > MAX_TOKENS:
         message = f"expected at most {MAX_TOKENS} tokens, got {len(entries)}"
         document.refuse(("auth", "tokens"), message)
         return AuthConfig()
     tokens: list[Token] = []
-    for index, entry in enumerate(entries):
-        path = ("auth", "tokens", index)
-        token = _read(document, path, entry, environ)
+    for path, token_table in document.subtables(("auth", "tokens"), entries):
+        token = _read(document, path, token_table, environ)
         if token is not None:
             _refuse_twins(document, path, token, tokens)
             tokens.append(token)
@@ -107,11 +101,8 @@ def read_auth(document: Document, environ: Mapping[str, str]) -> AuthConfig:
 
 
 def _read(
-    document: Document, path: KeyPath, entry: object, environ: Mapping[str, str]
+    document: Document, path: KeyPath, table: TomlTable, environ: Mapping[str, str]
 ) -> Token | None:
-    table = document.subtable(path, entry)
-    if table is None:
-        return None
     values, wrong = document.values(path, table, TokenSpec)
     spec = TokenSpec(**{**_STAND_INS, **values})
     problems = [p for p in spec.problems() if p.path.removeprefix("/") not in wrong]

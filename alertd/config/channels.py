@@ -23,6 +23,7 @@ from alertd.channels.config import (
 from alertd.config.document import Document, TomlTable
 from alertd.config.errors import did_you_mean
 from alertd.config.places import KeyPath
+from alertd.names import name_problem
 from alertd.rules import EMAIL
 
 CHANNEL_TYPES: Final[Mapping[str, type[ChannelConfig]]] = {
@@ -32,7 +33,6 @@ CHANNEL_TYPES: Final[Mapping[str, type[ChannelConfig]]] = {
     "alertmanager": AlertmanagerConfig,
     "apprise": AppriseConfig,
 }
-MAX_NAME_CHARS: Final = 100
 
 _STAND_INS: Final[Mapping[str, Any]] = {
     "url": "http://localhost/",
@@ -75,8 +75,9 @@ def read_channels(
 
 
 def _check_name(document: Document, path: KeyPath, name: str) -> None:
-    if not name.strip() or not name.isprintable() or len(name) > MAX_NAME_CHARS:
-        document.refuse(path, f"expected a name of 1 to {MAX_NAME_CHARS} printable characters")
+    wrong_name = name_problem(name)
+    if wrong_name is not None:
+        document.refuse(path, wrong_name)
     elif name in _RESERVED:
         document.refuse(path, f"expected another name, {name!r} means a type of channel in rules")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
@@ -96,6 +96,19 @@ class Document:
             return value
         self.refuse(path, f"expected a table, got {_type_name(value)}")
         return None
+
+    def subtables(
+        self, path: KeyPath, entries: object, above: str = "each"
+    ) -> Iterator[tuple[KeyPath, TomlTable]]:
+        """Yield the tables of an array of tables, each with its path; what is none is noted."""
+        if not isinstance(entries, list):
+            head = f"[[{display_key(path)}]]"
+            self.refuse(path, f"expected an array of tables: write {head} above {above}")
+            return
+        for index, entry in enumerate(entries):
+            table = self.subtable((*path, index), entry)
+            if table is not None:
+                yield (*path, index), table
 
     def values(
         self,

@@ -26,16 +26,8 @@ _STAND_INS: Final[Mapping[type[Struct], dict[str, Any]]] = {
 
 def read_tables(document: Document, key: str, struct: type[S]) -> tuple[S, ...]:
     """Return what stands in ``[[key]]``; what is wrong with the others is noted."""
-    entries = document.table.get(key, [])
-    if not isinstance(entries, list):
-        document.refuse((key,), f"expected an array of tables: write [[{key}]] above each")
-        return ()
     read = []
-    for index, entry in enumerate(entries):
-        path = (key, index)
-        table = document.subtable(path, entry)
-        if table is None:
-            continue
+    for path, table in document.subtables((key,), document.table.get(key, [])):
         values, wrong = document.values(path, table, struct)
         spec = struct(**{**_STAND_INS[struct], **values})
         problems = [p for p in spec.problems() if p.path.split("/")[1] not in wrong]

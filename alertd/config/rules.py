@@ -69,7 +69,8 @@ def read_rules(documents: Iterable[Document], setting: RuleSetting) -> tuple[Tom
     rules: list[TomlRule] = []
     taken: dict[str, str] = {}
     for document in documents:
-        for path, table in _rule_tables(document):
+        entries = document.table.get("rules", [])
+        for path, table in document.subtables(("rules",), entries, above="each rule"):
             name = table.get("name")
             place = f"{document.path}:{document.line_of(path)}"
             if isinstance(name, str) and taken.setdefault(name, place) != place:
@@ -80,17 +81,6 @@ def read_rules(documents: Iterable[Document], setting: RuleSetting) -> tuple[Tom
             if rule is not None:
                 rules.append(rule)
     return tuple(rules)
-
-
-def _rule_tables(document: Document) -> Iterator[tuple[KeyPath, TomlTable]]:
-    entries = document.table.get("rules", [])
-    if not isinstance(entries, list):
-        document.refuse(("rules",), "expected an array of tables: write [[rules]] above each rule")
-        return
-    for index, entry in enumerate(entries):
-        table = document.subtable(("rules", index), entry)
-        if table is not None:
-            yield ("rules", index), table
 
 
 def _read_rule(

@@ -17,13 +17,13 @@ from msgspec import Struct
 from alertd.errors import Problem
 from alertd.matching import Predicate, all_of
 from alertd.model import MatchOperator, Target, Timing
+from alertd.names import name_problem
 from alertd.notify.inhibit import Inhibition
 from alertd.notify.mute import WEEKDAYS, Mute
 from alertd.notify.route import Defaults, Route
 from alertd.patterns import BadPattern, compile_pattern
 from alertd.rules import parse_matcher, seconds_to_us
 
-MAX_NAME_CHARS: Final = 100
 MAX_SECS: Final = 366 * 86_400
 
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
@@ -47,10 +47,9 @@ class MuteSpec(Struct, frozen=True, kw_only=True):
     def problems(self) -> list[Problem]:
         """Return what is wrong with it; paths are JSON pointers into the table."""
         problems = _matcher_problems("matchers", self.matchers)
-        if not self.name.strip() or not self.name.isprintable() or len(self.name) > MAX_NAME_CHARS:
-            problems.append(
-                Problem("/name", f"expected a name of 1 to {MAX_NAME_CHARS} printable characters")
-            )
+        wrong_name = name_problem(self.name)
+        if wrong_name is not None:
+            problems.append(Problem("/name", wrong_name))
         for key, text in (("start", self.start), ("end", self.end)):
             if not _TIME_OF_DAY.fullmatch(text) or (key == "start" and text == "24:00"):
                 problems.append(Problem(f"/{key}", f'expected a time like "22:00", got {text!r}'))

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "alertd"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"alertd"}),
     frozenset({"limits"}),
-    frozenset({"access", "errors", "model"}),
+    frozenset({"access", "errors", "model", "names"}),
     frozenset({"patterns"}),
     frozenset({"matching"}),
     frozenset({"blocking", "clock", "metrics", "rules", "sdnotify", "tls"}),
