@@ -18,6 +18,7 @@ from alertd.errors import StoreUnavailable
 from alertd.model import NAMESPACE, US_PER_S, IncidentSeries, Notification, Target, Timing
 from alertd.notify.policy import Policy, subject_labels
 from alertd.notify.review import Action, Verdict, Waiting, review
+from alertd.store.waiting import Place
 
 LOOK_LIMIT: Final = 500
 """Notifications that one transaction decides about."""
@@ -25,9 +26,6 @@ LONGEST_SLEEP_S: Final = 60.0
 STORE_RETRY_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
-
-
-Place = tuple[str, int]
 
 
 class WaitingList(Protocol):

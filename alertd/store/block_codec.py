@@ -19,7 +19,6 @@ A column is decoded as a whole, all runs at once, when it is asked for first. Le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -51,22 +50,6 @@ class _Heads(NamedTuple):
     ordinal_steps: Integers
     decimals: Integers
     first_values: Integers
-
-
-class Run(NamedTuple):
-    """Events of one series, in the order of the log; the columns have one length, at least 1."""
-
-    series_id: int
-    ordinals: Integers
-    """Ascending."""
-    times_us: Integers
-    """In any order."""
-    values: Floats
-    ids: Sequence[str | None] | None
-    """None where no event has one."""
-
-    def __len__(self) -> int:
-        return len(self.ordinals)
 
 
 class Block:
@@ -116,17 +99,6 @@ class Block:
     def ids(self) -> list[str | None] | None:
         """The ids; None where no event has one."""
         return None if self._ids is None else _decode_ids(self._ids, self.events)
-
-    def run(self, number: int) -> Run:
-        """Return the run with that number, from 0. Raises ``BadEntry``."""
-        part = slice(self.runs.starts[number], self.runs.ends[number])
-        return Run(
-            series_id=int(self.series_ids[number]),
-            ordinals=self.ordinals[part],
-            times_us=self.times_us[part],
-            values=self.values[part],
-            ids=None if self.ids is None else self.ids[part],
-        )
 
 
 def _unpacked(content: memoryview) -> tuple[int, list[Planes], list[Planes], bytes | None]:

@@ -52,8 +52,7 @@ def newest_held(database: Path) -> Iterator[BinaryIO | None]:
             continue  # the daemon removes the oldest now and then
         with file:
             try:
-                for _ in read_snapshot(file).chunks:
-                    pass
+                read_snapshot(file).verify()
             except (Damaged, OSError):
                 continue
             file.seek(0)
@@ -90,8 +89,7 @@ def carried_position(connection: apsw.Connection) -> int | None:
     try:
         with closing(_Pieces(connection)) as pieces:
             snapshot = read_snapshot(pieces)
-            for _ in snapshot.chunks:
-                pass
+            snapshot.verify()
     except Damaged as damage:
         raise StoreCorrupt(f"the snapshot that it carries is damaged: {damage}") from damage
     return snapshot.position

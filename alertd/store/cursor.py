@@ -48,6 +48,12 @@ def integer(part: str) -> int:
     return number
 
 
+def time_and_id(cursor: str) -> tuple[int, str]:
+    """Return a key that is a time and an id. Raises ``InvalidInput``."""
+    time_us, id_ = decode(cursor, 2)
+    return integer(time_us), id_
+
+
 def integers(cursor: str, count: int) -> list[int]:
     """Return a key of ``count`` numbers. Raises ``InvalidInput``."""
     return [integer(part) for part in decode(cursor, count)]

@@ -54,10 +54,6 @@ class Directory:
         end = bisect_right(self.positions, through)
         return range(self.ends[first - 1] if first else 0, self.ends[end - 1] if end else 0)
 
-    def entry_of(self, ordinal: int) -> int:
-        """Return the place here of the entry whose event has that ordinal."""
-        return bisect_right(self.ends, ordinal)
-
     @property
     def size_bytes(self) -> int:
         """About how much memory it takes."""

@@ -11,10 +11,9 @@ from functools import partial
 from typing import Final
 
 import apsw
-import msgspec
 
 from alertd.model import Announcement, FlappingEpisode, Incident, IncidentSeries
-from alertd.store.history import group_text, read_recent
+from alertd.store.history import group_of, group_text, read_recent
 from alertd.store.readers import Readers
 
 MAX_RECENT: Final = 100_000
@@ -76,7 +75,7 @@ def _episodes(connection: apsw.Connection) -> list[FlappingEpisode]:
     return [
         FlappingEpisode(
             id=episode_id,
-            series=IncidentSeries(rule_id, _group(labels)),
+            series=IncidentSeries(rule_id, group_of(labels)),
             since_us=since_us,
             changes=changes,
             last_us=last_us,
@@ -84,7 +83,3 @@ def _episodes(connection: apsw.Connection) -> list[FlappingEpisode]:
         )
         for rule_id, labels, episode_id, since_us, changes, last_us, stable_us in rows
     ]
-
-
-def _group(labels: str) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(msgspec.json.decode(labels, type=dict[str, str]).items()))

@@ -59,6 +59,8 @@ DELETE_ENTRIES: Final = 1000
 DELETE_BLOCKS: Final = 32
 """So much is deleted in one transaction. All of these are at most; see ``portion.py``."""
 
+_DELETE: Final = "delete what was folded"
+
 Rest = Callable[[], Awaitable[None]]
 """Called between two portions, to leave time to others."""
 
@@ -177,7 +179,9 @@ class Folding:
         )
 
     async def _settle(self, rest: Rest) -> None:
-        await self._in_portions(delete_unowned_blocks, self._deleted_blocks, rest)
+        await self._writer.run_in_portions(
+            _DELETE, delete_unowned_blocks, self._deleted_blocks, rest
+        )
         while blocks := await self._readers.run("read folded events", partial(uncounted_blocks, 8)):
             from alertd.store.segment_reads import totals_of  # needs NumPy
 
@@ -194,19 +198,7 @@ class Folding:
                     )
                     totals = []
                 await rest()
-        await self._in_portions(_delete_entries, self._deleted_entries, rest)
-
-    async def _in_portions(
-        self, delete: Callable[[int, apsw.Connection], int], portion: Portion, rest: Rest
-    ) -> None:
-        while await self._writer.run(
-            "delete what was folded",
-            partial(delete, portion.size),
-            must_go_on=True,
-            may_be_redone=True,
-            portion=portion,
-        ):
-            await rest()
+        await self._writer.run_in_portions(_DELETE, _delete_entries, self._deleted_entries, rest)
 
 
 def _delete_entries(limit: int, connection: apsw.Connection) -> int:

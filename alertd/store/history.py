@@ -130,7 +130,7 @@ def check_query(query: HistoryQuery) -> None:
         problems.append(Problem("/limit", f"must be between 1 and {MAX_LIMIT}"))
     if query.cursor is not None:
         try:
-            _position(query.cursor)
+            cursor.time_and_id(query.cursor)
         except InvalidInput as error:
             problems.extend(error.problems)
     if problems:
@@ -169,6 +169,11 @@ def group_text(group: Labels) -> str:
     return msgspec.json.encode(dict(group)).decode()
 
 
+def group_of(text: str) -> Labels:
+    """Return the labels that ``group_text`` wrote."""
+    return tuple(sorted(_decode_labels(text).items()))
+
+
 def read_group(
     rule_id: str, labels: str, since_us: int, connection: apsw.Connection
 ) -> list[Incident]:
@@ -178,7 +183,7 @@ def read_group(
         "AND (ended_us IS NULL OR ended_us >= ?) ORDER BY started_us, fired_us",
         (rule_id, labels, since_us),
     ).fetchall()
-    return [_incident(dict(zip(INCIDENT_COLUMNS, row, strict=True))) for row in rows]
+    return _incidents(rows)
 
 
 def read_open(connection: apsw.Connection) -> list[Incident]:
@@ -186,7 +191,7 @@ def read_open(connection: apsw.Connection) -> list[Incident]:
     rows = connection.execute(
         f"{_SELECT} WHERE ended_us IS NULL ORDER BY started_us, fired_us"
     ).fetchall()
-    return [_incident(dict(zip(INCIDENT_COLUMNS, row, strict=True))) for row in rows]
+    return _incidents(rows)
 
 
 def read_recent(within_us: int, limit: int, connection: apsw.Connection) -> list[Incident]:
@@ -236,7 +241,7 @@ def _conditions(query: HistoryQuery) -> tuple[str, list[str | int]]:
             bindings.append(value)
     if query.cursor is not None:
         clauses.append("(detected_us, id) < (?, ?)")
-        bindings.extend(_position(query.cursor))
+        bindings.extend(cursor.time_and_id(query.cursor))
     if query.status is not None:
         clauses.append(_OF_STATUS[query.status])
     if query.state is not None:
@@ -268,6 +273,10 @@ def _item(
     )
 
 
+def _incidents(rows: Iterable[Sequence[Any]]) -> list[Incident]:  # Any: as above
+    return [_incident(dict(zip(INCIDENT_COLUMNS, row, strict=True))) for row in rows]
+
+
 # Any: as above.
 def _incident(column: Mapping[str, Any]) -> Incident:
     end_reason = column["end_reason"]
@@ -275,7 +284,7 @@ def _incident(column: Mapping[str, Any]) -> Incident:
         id=column["id"],
         rule_id=column["rule_id"],
         rule_version=column["rule_version"],
-        group=tuple(sorted(_decode_labels(column["group_labels"]).items())),
+        group=group_of(column["group_labels"]),
         started_us=column["started_us"],
         fired_us=column["fired_us"],
         ended_us=column["ended_us"],
@@ -310,9 +319,3 @@ def _notifications(
         item["status"] = DeliveryStatus(item["status"])
         found[incident_id].append(NotificationItem(**item))
     return found
-
-
-def _position(text: str) -> tuple[int, str]:
-    """Return the sort key that a cursor stands for. Raises ``InvalidInput``."""
-    detected, incident_id = cursor.decode(text, 2)
-    return cursor.integer(detected), incident_id

@@ -142,15 +142,9 @@ class EventRetention:
     async def _delete_unowned(self, rest: Rest) -> None:
         """Delete what a roll-up that was interrupted, or forgetting, has left."""
         for segment in await self._readers.run("find unused rollups", unowned_segments):
-            portion = self._deleted_blocks
-            while await self._writer.run(
-                "delete rollups",
-                partial(delete_rollups, segment, portion.size),
-                must_go_on=True,
-                may_be_redone=True,
-                portion=portion,
-            ):
-                await rest()
+            await self._writer.run_in_portions(
+                "delete rollups", partial(delete_rollups, segment), self._deleted_blocks, rest
+            )
 
 
 class _Draft:
@@ -165,12 +159,13 @@ class _Draft:
         from alertd.store.block_codec import Block  # needs NumPy
 
         raw = Block(block.body)
-        for number in range(len(raw.series_ids)):
+        times_us, values = raw.times_us.tolist(), raw.values.tolist()
+        runs = (raw.series_ids.tolist(), raw.runs.starts.tolist(), raw.runs.ends.tolist())
+        for series_id, start, end in zip(*runs, strict=True):
             if self._count >= BLOCK_ROLLUPS:
                 yield from self.finish()
-            run = raw.run(number)
-            rollups = roll_up(run.times_us.tolist(), run.values.tolist())
-            self._runs.append(RollupRun(run.series_id, rollups))
+            rollups = roll_up(times_us[start:end], values[start:end])
+            self._runs.append(RollupRun(series_id, rollups))
             self._count += len(rollups)
 
     def finish(self) -> Iterator[PackedRollups]:

@@ -70,7 +70,7 @@ class SilenceTable:
         """
         if not 1 <= query.limit <= MAX_LIMIT:
             raise InvalidInput([Problem("/limit", f"must be between 1 and {MAX_LIMIT}")])
-        before = None if query.cursor is None else _position(query.cursor)
+        before = None if query.cursor is None else cursor.time_and_id(query.cursor)
         return await self._readers.run("list the silences", partial(_page, query.limit, before))
 
 
@@ -132,12 +132,6 @@ def _page(limit: int, before: tuple[int, str] | None, connection: apsw.Connectio
     if len(found) <= limit:
         return Page(items, None)
     return Page(items, cursor.encode(items[-1].ends_us, items[-1].id))
-
-
-def _position(text: str) -> tuple[int, str]:
-    """Return the sort key that a cursor stands for. Raises ``InvalidInput``."""
-    ends, silence_id = cursor.decode(text, 2)
-    return cursor.integer(ends), silence_id
 
 
 def _read(connection: apsw.Connection, where: str, *bound: str | int) -> Iterator[Silence]:

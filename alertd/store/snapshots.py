@@ -101,10 +101,10 @@ def snapshot_names(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("state-*") if _NAME.fullmatch(path.name))[::-1]
 
 
-def set_all_aside(folder: Path, *, files: Files = FILES) -> None:
+def set_all_aside(folder: Path) -> None:
     """Have no snapshot in ``folder`` that would be used. Raises ``OSError``."""
     for path in snapshot_names(folder):
-        files.rename(path, path.with_name(path.name + _REJECTED_SUFFIX))
+        FILES.rename(path, path.with_name(path.name + _REJECTED_SUFFIX))
 
 
 def snapshot_files(folder: Path) -> list[SnapshotFile]:
@@ -196,14 +196,20 @@ class Opened(NamedTuple):
     """A snapshot that is being read."""
 
     position: int
+    payload_bytes: int
     chunks: Iterator[bytes]
     """The payload; raises ``Damaged``, at its end, if it is not what was written."""
+
+    def verify(self) -> None:
+        """Read all of it. Raises ``Damaged``."""
+        for _ in self.chunks:
+            pass
 
 
 def read_snapshot(file: Readable) -> Opened:
     """Read the snapshot in ``file``, from its beginning. Raises ``Damaged``."""
     header = _read_header(file)
-    return Opened(header.position, _read_payload(file, header))
+    return Opened(header.position, header.payload_bytes, _read_payload(file, header))
 
 
 class _Header(NamedTuple):
@@ -215,12 +221,11 @@ class _Header(NamedTuple):
 
 def _check(path: Path, not_after: int | None, files: Files) -> Snapshot:
     with files.open(path) as file:
-        header = _read_header(file)
-        for _ in _read_payload(file, header):
-            pass
-    if not_after is not None and header.position > not_after:
-        raise Damaged(f"it is of position {header.position}, but the log ends at {not_after}")
-    return Snapshot(path, header.position, header.payload_bytes, files)
+        snapshot = read_snapshot(file)
+        snapshot.verify()
+    if not_after is not None and snapshot.position > not_after:
+        raise Damaged(f"it is of position {snapshot.position}, but the log ends at {not_after}")
+    return Snapshot(path, snapshot.position, snapshot.payload_bytes, files)
 
 
 def _read_header(file: Readable) -> _Header:

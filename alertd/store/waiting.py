@@ -12,11 +12,11 @@ from functools import partial
 from typing import Final
 
 import apsw
-import msgspec
 
 from alertd.model import DeliveryStatus, HoldReason, Notification, Target
 from alertd.notify.review import Action, ReviewReason, Verdict, Waiting
 from alertd.store import timeline
+from alertd.store.history import group_of
 from alertd.store.posting import post, release
 from alertd.store.readers import Readers
 from alertd.store.timeline import TimelineEntry, TimelineEvent
@@ -40,8 +40,6 @@ Place = tuple[str, int]
 _HELD: Final = """
     SELECT held_ref, seq FROM notifications INDEXED BY notifications_held
     WHERE message_seq IS NULL AND look_us IS NOT NULL AND {} ORDER BY held_ref, seq LIMIT ?"""
-
-_decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 
 
 class WaitingList:
@@ -106,7 +104,7 @@ def _due(now_us: int, limit: int, connection: apsw.Connection) -> list[Waiting]:
                 held_ref=held_ref,
                 rule_name=rule_name,
                 severity=severity,
-                group=tuple(sorted(_decode_labels(labels).items())),
+                group=group_of(labels),
                 ended_us=ended_us,
                 acked_us=acked_us,
             )

@@ -11,7 +11,7 @@ Leaves what to write to its callers, the WAL to ``wal.py``, the thread to ``bloc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -168,6 +168,27 @@ class Writer:
         if job.error is not None:
             raise job.error
         return job.result[0]
+
+    async def run_in_portions(
+        self,
+        operation: str,
+        work: Callable[[int, apsw.Connection], int],
+        portion: Portion,
+        rest: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Run ``work``, given how much to do at most, until it has done nothing.
+
+        Each time is a transaction of its own that must go on and may be redone; ``rest`` comes in
+        between. Raises what ``run`` does.
+        """
+        while await self.run(
+            operation,
+            partial(work, portion.size),
+            must_go_on=True,
+            may_be_redone=True,
+            portion=portion,
+        ):
+            await rest()
 
     async def aclose(self) -> None:
         """Finish what was submitted, close the connection and end the thread."""

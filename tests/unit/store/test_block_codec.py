@@ -6,13 +6,14 @@ import random
 from array import array
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alertd.store.block_codec import Block, Run
+from alertd.store.block_codec import Block
 from alertd.store.block_encoder import Columns, EncodedValues, encode_block, encode_values
 from alertd.store.columns import integers, pack, unpack
 from alertd.store.envelope import BadEntry
@@ -31,6 +32,34 @@ FLOATS = st.one_of(
     st.decimals(-10_000, 10_000, places=3).map(float),
 )
 IDS = st.sampled_from((None, "", "a", "ä😀", "\ud800", "x" * 300))
+
+
+class Run(NamedTuple):
+    """Events of one series, in the order of the log; the columns have one length, at least 1."""
+
+    series_id: int
+    ordinals: Integers
+    """Ascending."""
+    times_us: Integers
+    """In any order."""
+    values: Floats
+    ids: Sequence[str | None] | None
+    """None where no event has one."""
+
+    def __len__(self) -> int:
+        return len(self.ordinals)
+
+
+def run_of(block: Block, number: int) -> Run:
+    """Return the run with that number, from 0, out of the columns of ``block``."""
+    part = slice(block.runs.starts[number], block.runs.ends[number])
+    return Run(
+        series_id=int(block.series_ids[number]),
+        ordinals=block.ordinals[part],
+        times_us=block.times_us[part],
+        values=block.values[part],
+        ids=None if block.ids is None else block.ids[part],
+    )
 
 
 def encoded(runs: Sequence[Run]) -> bytes:
@@ -86,7 +115,7 @@ def test_a_block_decodes_to_the_runs_that_it_was_made_of(original: list[Run]) ->
     assert list(block.runs.counts) == [len(run) for run in original]
     has_ids = any(run.ids is not None for run in original)
     for number, run in enumerate(original):
-        decoded = block.run(number)
+        decoded = run_of(block, number)
         assert same_bits(decoded.ordinals, run.ordinals)
         assert same_bits(decoded.times_us, run.times_us)
         assert same_bits(decoded.values, run.values)
