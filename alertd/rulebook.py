@@ -135,6 +135,11 @@ class RuleBook:
             self._require_editable(rule_id, if_version)
             await self._apply(deleted=(rule_id,))
 
+    def name_of(self, rule_id: str) -> str | None:
+        """Return the name of a rule, None if there is no such rule any more."""
+        record = self._records.get(rule_id)
+        return None if record is None else record.spec.name
+
     def missing_channels(self) -> Iterator[tuple[RuleRecord, str]]:
         """Yield each rule that names a channel which is not configured, and the channel."""
         known = self._setting().known_channels

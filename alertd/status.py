@@ -218,11 +218,10 @@ class Status:
         ]
 
     def _flapping_now(self, now_us: int) -> list[FlappingStatus]:
-        names = {record.id: record.spec.name for record in self._rulebook.all()}
         return [
             FlappingStatus(
                 rule_id=episode.series.rule_id,
-                rule_name=names.get(episode.series.rule_id),
+                rule_name=self._rulebook.name_of(episode.series.rule_id),
                 group_labels=dict(episode.series.group),
                 since=format_us(episode.since_us),
                 changes=episode.changes,

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from sortedcontainers import SortedList
@@ -174,15 +175,22 @@ class Extreme:
         return self._candidates[0] * self._sign
 
 
-class Percentile:
-    """The value at rank ceil(p · n / 100), counted from 1. O(log n)."""
+@lru_cache(256)
+def nearest_rank(percent: str) -> Callable[[int], int]:
+    """Return which of so many values in order, from 1, the percentile is: ceil(p · n / 100)."""
+    share = Fraction(percent) / 100
+    numerator, denominator = share.numerator, share.denominator
+    return lambda count: -(-numerator * count // denominator)
 
-    __slots__ = ("_denominator", "_numerator", "_sorted")
+
+class Percentile:
+    """The value at the nearest rank. O(log n)."""
+
+    __slots__ = ("_rank", "_sorted")
     in_order = False
 
     def __init__(self, percent: str) -> None:
-        share = Fraction(percent) / 100
-        self._numerator, self._denominator = share.numerator, share.denominator
+        self._rank = nearest_rank(percent)
         self._sorted: SortedList[float] = SortedList()
 
     def add(self, value: float) -> None:
@@ -195,8 +203,7 @@ class Percentile:
         self._sorted.clear()
 
     def value(self, window: Window) -> float:
-        rank = -(-self._numerator * len(self._sorted) // self._denominator)
-        return self._sorted[rank - 1]
+        return self._sorted[self._rank(len(self._sorted)) - 1]
 
 
 class Distinct:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from alertd.engine.group import Group
-from alertd.engine.routing import Router, Watcher
+from alertd.engine.routing import Route, Router, Watcher
 from alertd.model import EventBatch
 
 Arrival = tuple[Watcher, int, float]
@@ -54,6 +54,12 @@ class Arrivals(Protocol):
         ...
 
 
+def each_event(routes: Iterable[Route], batch: EventBatch) -> Iterator[Arrival]:
+    """Yield every event of ``batch``, each with whoever sees it; ``routes`` are its events'."""
+    events = zip(routes, batch.times_us, batch.values, strict=True)
+    return ((group, time_us, value) for route, time_us, value in events for group in route)
+
+
 class OneByOne:
     """Has every event observed at once, so that no group is ever behind."""
 
@@ -64,9 +70,7 @@ class OneByOne:
 
     def take(self, batch: EventBatch) -> Iterator[Arrival]:
         """See ``Arrivals``."""
-        routes = self._router.routes(batch.series_ids)
-        events = zip(routes, batch.times_us, batch.values, strict=True)
-        return ((group, time_us, value) for route, time_us, value in events for group in route)
+        return each_event(self._router.routes(batch.series_ids), batch)
 
     def rouse(self, groups: Iterable[Group]) -> None:
         """See ``Arrivals``."""

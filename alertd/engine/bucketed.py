@@ -45,7 +45,7 @@ class BucketedGroup(WindowGroup):
         ):
             # The usual case: the newest event so far, not late, and it closes no window.
             if clock_us > newest_us:
-                self._note_gap(now_us)
+                self.note_gap(self._raised_us, now_us)
             self._window.put(time_us, value)
             self._horizon_us = max(self._horizon_us, clock_us, reached_us)
             self._newest_us, self._raised_us = time_us, now_us

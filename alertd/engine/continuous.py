@@ -98,9 +98,8 @@ class ContinuousGroup(WindowGroup):
             return None
         return Rest(
             clock=QuietClock(self._judged_us, self._newest_us, self._raised_us, self._heard_us),
-            active_us=plan.active_us,
             lateness_us=plan.lateness_us,
-            quiet=screen.loud_values if coasts else screen.quiet_values,
+            quiet=screen.holding_values if coasts else screen.quiet_values,
             room=self._room - len(self._window.times),
             is_strict=coasts,
             apart_us=self._window.span_us if coasts else NEVER_US,
@@ -206,7 +205,7 @@ class ContinuousGroup(WindowGroup):
             self._judge_until(time_us - 1)
         if time_us > self._newest_us:
             if now_us - self._raised_us > self._plan.lateness_us:
-                self._note_gap(now_us)
+                self.note_gap(self._raised_us, now_us)
             self._newest_us, self._raised_us = time_us, now_us
         self._window.move_to(time_us)
         self._judged_us = time_us
@@ -217,7 +216,7 @@ class ContinuousGroup(WindowGroup):
         """Return whether an event that came after a pause is one that the clock has not passed."""
         if self._clock_us(now_us) >= time_us:
             return False
-        self._note_gap(now_us)
+        self.note_gap(self._raised_us, now_us)
         return True
 
     def _listen(self, time_us: int, value: float) -> None:
@@ -253,9 +252,7 @@ class ContinuousGroup(WindowGroup):
             self._take_up_window()
         elif self._coasts:
             self._pass_over(self.horizon_us(now_us))
-            self._learn_peak_until(self._judged_us)
-            self._coasts = False
-            self._take_up_window()
+            self._stop_coasting()
 
     def _take_up_window(self) -> None:
         self._window.stand_at(self._judged_us)

@@ -43,7 +43,6 @@ class Rest(NamedTuple):
     """What must be known of a group that need not judge to keep quiet events for it."""
 
     clock: QuietClock
-    active_us: int
     lateness_us: int
     quiet: tuple[float, float]
     """The least and the greatest value that changes nothing."""
@@ -97,8 +96,8 @@ class Group(Protocol):
         """Take the clock that these events have moved."""
         ...
 
-    def count_gap(self, gap_us: int) -> None:
-        """Count that M has not been raised for longer than the lateness."""
+    def note_gap(self, raised_us: int, now_us: int) -> None:
+        """Count how long M has not been raised, if the clock has run ahead of it meanwhile."""
         ...
 
     def forgotten_until_us(self, now_us: int) -> int:
@@ -326,20 +325,16 @@ class WindowGroup:
         self._plan.observed.overflow(self.labels)
         return True
 
-    def _note_gap(self, now_us: int) -> None:
+    def note_gap(self, raised_us: int, now_us: int) -> None:
         """Count how long M has not been raised, if the clock has run ahead of it meanwhile."""
-        gap_us = now_us - self._raised_us
-        if gap_us > self._plan.lateness_us and self._raised_us != self._plan.active_us:
-            self.count_gap(gap_us)
-
-    def count_gap(self, gap_us: int) -> None:
-        """Count that M has not been raised for longer than the lateness."""
-        self._plan.observed.gap(gap_us)
+        gap_us = now_us - raised_us
+        if gap_us > self._plan.lateness_us and raised_us != self._plan.active_us:
+            self._plan.observed.gap(gap_us)
 
     def _hear(self, time_us: int, now_us: int) -> None:
         """Let the clock go by an event that it has reached at ``now_us``."""
         if time_us > self._newest_us:
-            self._note_gap(now_us)
+            self.note_gap(self._raised_us, now_us)
             self._newest_us, self._raised_us = time_us, now_us
         else:
             self._heard_us = now_us

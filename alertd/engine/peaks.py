@@ -17,9 +17,9 @@ import math
 import sys
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from fractions import Fraction
 from itertools import accumulate
 
+from alertd.engine.aggregates import nearest_rank
 from alertd.engine.condition import FALLING
 from alertd.engine.window import Window
 from alertd.model import Rule
@@ -102,7 +102,5 @@ def _rank_of(aggregate: str) -> Callable[[int], int] | None:
     if aggregate == "max":
         return lambda count: count
     if aggregate[0] == "p":
-        share = Fraction(aggregate[1:]) / 100
-        numerator, denominator = share.numerator, share.denominator
-        return lambda count: -(-numerator * count // denominator)
+        return nearest_rank(aggregate[1:])
     return None

@@ -113,6 +113,15 @@ def new_group(plan: Plan, labels: Labels) -> Group:
     return (BucketedGroup if plan.judges_on_close else ContinuousGroup)(plan, labels)
 
 
+def groups_on(routes: Iterable[Route]) -> Iterator[Group]:
+    """Yield the groups that are there on ``routes``, some more than once."""
+    for route in set(routes):
+        for watcher in route:
+            group = watcher.group if isinstance(watcher, Newcomer) else watcher
+            if group is not None:
+                yield group
+
+
 class Router:
     """Rules by metric name, and the remembered route of every series."""
 
@@ -201,11 +210,7 @@ class Router:
 
     def groups_of(self, series_ids: Sequence[int]) -> Iterator[Group]:
         """Yield the groups that are there and see any of ``series_ids``, some more than once."""
-        for route in set(self.routes(series_ids)):
-            for watcher in route:
-                group = watcher.group if isinstance(watcher, Newcomer) else watcher
-                if group is not None:
-                    yield group
+        return groups_on(self.routes(series_ids))
 
     def watchers(self, series_id: int) -> list[tuple[str, Labels]]:
         """Return the rule and the labels of each group that sees a series, making no group."""

@@ -45,7 +45,7 @@ _LOUD: dict[Operator, Callable[[float, float], bool]] = {
 class Screen:
     """What is known about quiet windows of a rule."""
 
-    __slots__ = ("applies", "enough", "holds", "is_loud", "loud_values", "max_quiet",
+    __slots__ = ("applies", "enough", "holding_values", "holds", "is_loud", "max_quiet",
                  "quiet_values")  # fmt: skip
 
     def __init__(self, rule: Rule, condition: Condition) -> None:
@@ -55,12 +55,12 @@ class Screen:
         """Whether one value alone could put its window in breach."""
         self.quiet_values = (-math.inf, math.inf)
         """The least and the greatest value that is not loud."""
-        self.loud_values = (math.inf, -math.inf)
-        """The least and the greatest value that is."""
         self.max_quiet = _ROOM
         """The number of events up to which a window without a loud value is not in breach."""
         self.holds: Callable[[float], bool] = partial(operator.le, -math.inf)
         """Whether a value, with ``enough`` of its kind and no others, puts its window in breach."""
+        self.holding_values = (-math.inf, math.inf)
+        """The least and the greatest value that holds."""
         self.enough = 0
         """So many events that hold are always a breach; 0 if that cannot be said."""
         if condition.true_on_empty or condition.breaches_without_value:
@@ -69,7 +69,7 @@ class Screen:
             self.applies = True
             self.is_loud = self.holds = partial(_LOUD[rule.operator], rule.threshold)
             self.enough = max(1, condition.min_samples)
-            self.quiet_values, self.loud_values = _sides(rule.operator, rule.threshold)
+            self.quiet_values, self.holding_values = _sides(rule.operator, rule.threshold)
         elif rule.aggregate in _COUNTING and rule.operator in (Operator.GT, Operator.GE):
             self.applies = True
             exclusive = rule.operator is Operator.GE

@@ -22,9 +22,9 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from alertd.engine.arrivals import Arrival, OneByOne
+from alertd.engine.arrivals import Arrival, each_event
 from alertd.engine.group import Group, QuietClock
-from alertd.engine.routing import Newcomer, Router
+from alertd.engine.routing import Newcomer, Router, groups_on
 from alertd.model import EventBatch
 
 MAX_WAITING: Final = 65_536
@@ -66,7 +66,6 @@ class Sleepers:
         self._newest = np.zeros(_FIRST_SLOTS, np.int64)
         self._lag = np.zeros(_FIRST_SLOTS, np.int64)  # newest - raised - lateness
         self._heard = np.zeros(_FIRST_SLOTS, np.int64)
-        self._active = np.zeros(_FIRST_SLOTS, np.int64)
         self._lateness = np.zeros(_FIRST_SLOTS, np.int64)
         self._apart = np.zeros(_FIRST_SLOTS, np.int64)
         self._room = np.zeros(_FIRST_SLOTS, np.int64)
@@ -97,8 +96,9 @@ class Sleepers:
         if len(batch) >= self._least_events:
             of_series = self._slots_of(np.frombuffer(batch.series_ids, np.uint32))
         if of_series is None:
-            self.rouse(self._router.groups_of(batch.series_ids))
-            yield from OneByOne(self._router).take(batch)
+            routes = list(self._router.routes(batch.series_ids))
+            self.rouse(groups_on(routes))
+            yield from each_event(routes, batch)
             return
         slots, times, values = _by_group(of_series, batch)
         self._let_rest(slots)
@@ -154,7 +154,7 @@ class Sleepers:
 
     def _make_slots(self, count: int) -> None:
         if count > len(self._mark):
-            for name in ("_next", "_strict", "_newest", "_lag", "_heard", "_active", "_lateness",
+            for name in ("_next", "_strict", "_newest", "_lag", "_heard", "_lateness",
                          "_apart", "_room", "_mark"):  # fmt: skip
                 setattr(self, name, _grown(getattr(self, name), count, 0))
             self._from = _grown(self._from, count, np.inf)
@@ -169,7 +169,7 @@ class Sleepers:
                 self._next[slot] = clock.judged_us + rest.is_strict
                 self._strict[slot], self._newest[slot] = rest.is_strict, clock.newest_us
                 self._lag[slot] = clock.newest_us - clock.raised_us - rest.lateness_us
-                self._heard[slot], self._active[slot] = clock.heard_us, rest.active_us
+                self._heard[slot] = clock.heard_us
                 self._lateness[slot], self._apart[slot] = rest.lateness_us, rest.apart_us
                 self._room[slot] = rest.room
                 self._from[slot], self._until[slot] = rest.quiet
@@ -236,9 +236,7 @@ class Sleepers:
         """Count pauses longer than the lateness, which end with the first event that is kept."""
         overstayed = self._newest[slots] - self._lag[slots] < now_us  # raised + lateness
         for slot in np.unique(slots[overstayed]).tolist():
-            raised_us = self._clock_of(slot).raised_us
-            if raised_us != self._active[slot]:
-                self._group_at(slot).count_gap(now_us - raised_us)
+            self._group_at(slot).note_gap(self._clock_of(slot).raised_us, now_us)
 
     def _move_clocks(self, slots: _Slots, times: _Ints, now_us: int) -> None:
         """Move the clocks of groups by events that they keep; the last of a slot counts."""

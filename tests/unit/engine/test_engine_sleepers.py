@@ -55,6 +55,7 @@ RULES = (
     rule("least", aggregate="min", operator=Operator.LT, threshold=3),
     rule("at least", aggregate="p95", operator=Operator.GE, threshold=97),
     rule("many", type=RuleType.SIMPLE_COUNT, threshold=25),
+    rule("any", type=RuleType.SIMPLE_COUNT, threshold=0),
     rule("buckets", type=RuleType.BUCKETED_WINDOW, bucket_interval_secs=0.25),
     rule("early", type=RuleType.BUCKETED_WINDOW, evaluate="early", aggregate="max", threshold=99.5),
     rule("hot", threshold=2),
