@@ -30,11 +30,11 @@ hostile: $(VENV)/.installed-dev ## Try 100,000 nearly right inputs and a million
 		$(PYTEST) tests/fuzz tests/e2e/test_cardinality.py
 
 kills: $(VENV)/.installed-dev ## Kill the daemon 200 times under load (about 4 min); CYCLES=n for more
-	ALERTD_CRASH_CYCLES=$(or $(CYCLES),200) $(PYTEST) tests/crash
+	ALERTD_CRASH_CYCLES=$(or $(CYCLES),200) $(BIN)/pytest tests/crash
 
 crash: $(VENV)/.installed-dev ## Kill 1,000 times; fail the disk at every call, fill it, lose power 100,000 times (an hour)
-	ALERTD_CRASH_CYCLES=$(or $(CYCLES),1000) ALERTD_FAULT_STRIDE=1 ALERTD_POWER_SEEDS=500 \
-		ALERTD_RECOVERY_SEEDS=1000 $(PYTEST) tests/crash tests/faults
+	ALERTD_CRASH_CYCLES=$(or $(CYCLES),1000) $(BIN)/pytest tests/crash
+	ALERTD_FAULT_STRIDE=1 ALERTD_POWER_SEEDS=500 ALERTD_RECOVERY_SEEDS=1000 $(PYTEST) tests/faults
 
 sim: $(VENV)/.installed-dev ## Run the simulated daemon in 10,000 worlds (20 min; SEEDS=n FIRST=n), or in one (SEED=n)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)))

@@ -251,4 +251,4 @@ def log_transitions(transitions: Sequence[Transition]) -> None:
             **({} if reason is None else {"reason": reason.value}),
         )
     if len(transitions) > MAX_LOGGED_TRANSITIONS:
-        log.warning("more changes of state", count=len(transitions) - MAX_LOGGED_TRANSITIONS)
+        log.info("more changes of state", count=len(transitions) - MAX_LOGGED_TRANSITIONS)
