@@ -18,7 +18,6 @@ from pathlib import Path
 from random import Random
 from typing import BinaryIO, Final, TypeVar, cast
 
-import apsw
 import msgspec
 import pytest
 import trio
@@ -28,10 +27,8 @@ from alertd.delivery.notifier import load_policy
 from alertd.model import (
     DeliveryStatus,
     EventBatch,
-    Outgoing,
     RuleType,
     Series,
-    Settlement,
     Target,
 )
 from alertd.notify.announce import Announcer
@@ -47,7 +44,7 @@ from alertd.upkeep.snapshotter import pack_state
 from tests.faults.inline import Inline, InlineWorker
 from tests.faults.life import Content, content, copy_files
 from tests.unit.parts import SECOND, new_state, record_of
-from tests.unit.store.store_samples import START_US
+from tests.unit.store.store_samples import START_US, seen_by_another, settlement
 
 SEEDS: Final = int(os.environ.get("ALERTD_RECOVERY_SEEDS", "200"))
 KILLED_SEEDS: Final = max(5, SEEDS // 40)
@@ -193,22 +190,12 @@ def begin_and_die(chance: Random, folder: Path) -> Path:
     async def tell() -> None:
         async with open_store(path, blocking=Inline()) as store:
             for message in await store.outbox.claim(1 << 62, limit=3):
-                await store.outbox.settle([settlement_of(message)])
+                await store.outbox.settle(
+                    [settlement(message, DeliveryStatus.SUCCESS, at_us=START_US)]
+                )
 
     trio.run(tell)
     return path
-
-
-def settlement_of(message: Outgoing) -> Settlement:
-    """Return that the message was sent."""
-    return Settlement(
-        id=message.id,
-        status=DeliveryStatus.SUCCESS,
-        attempts=1,
-        next_attempt_us=START_US,
-        last_error=None,
-        at_us=START_US,
-    )
 
 
 # ---- recoveries, whole, cut short and killed
@@ -370,7 +357,7 @@ def found_in(path: Path) -> Content:
     for table in ("meta", "messages", "attempts"):
         del held[table]
     held["timeline"] = [line for line in held["timeline"] if "queued" not in line]
-    held["notifications"] = ask(
+    held["notifications"] = seen_by_another(
         path, "SELECT id, incident_id, kind, channel, view FROM notifications ORDER BY seq"
     )
     return held
@@ -379,20 +366,12 @@ def found_in(path: Path) -> Content:
 def sent_from(path: Path) -> set[tuple[object, ...]]:
     """Return the notifications that were sent, and the messages that they were sent in."""
     return set(
-        ask(
+        seen_by_another(
             path,
             "SELECT n.id, m.id, m.status, m.attempts, m.parts FROM notifications n "
             "JOIN messages m ON m.seq = n.message_seq WHERE m.status = 'SUCCESS'",
         )
     )
-
-
-def ask(path: Path, sql: str) -> list[tuple[object, ...]]:
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        return list(connection.execute(sql))
-    finally:
-        connection.close()
 
 
 # ---- files

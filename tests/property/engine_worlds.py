@@ -24,6 +24,7 @@ from alertd.model import (
     EventBatch,
     Incident,
     Labels,
+    Limits,
     Matcher,
     MatchOperator,
     OnNoData,
@@ -324,10 +325,12 @@ def empty_engine(*, in_columns: bool = True) -> Engine:
     return Engine(lambda series_id: SERIES[series_id], columns_from=columns_from)
 
 
-def new_engine(rule: Rule, active_us: int, *, in_columns: bool = True) -> Engine:
+def new_engine(
+    rule: Rule, active_us: int, *, limits: Limits | None = None, in_columns: bool = True
+) -> Engine:
     """Return an engine that watches by ``rule``."""
     engine = empty_engine(in_columns=in_columns)
-    engine.step(RulesChanged(at_us=active_us, put=(rule,)))
+    engine.step(RulesChanged(at_us=active_us, put=(rule,), limits=limits))
     return engine
 
 

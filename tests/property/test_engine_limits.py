@@ -14,7 +14,6 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from alertd.engine.engine import Engine
-from alertd.engine.inputs import RulesChanged
 from alertd.engine.rescan import Arrival, horizon, lives
 from alertd.model import Evaluate, Labels, Limits
 from tests.property.engine_worlds import (
@@ -22,7 +21,6 @@ from tests.property.engine_worlds import (
     Receipt,
     World,
     comes_in_time,
-    empty_engine,
     episodes,
     expected,
     forgetful,
@@ -58,10 +56,8 @@ class Limited:
 
 
 def new_limited_engine(limited: Limited, *, in_columns: bool = True) -> Engine:
-    engine = empty_engine(in_columns=in_columns)
-    active_us, rule = limited.world.active_us, limited.world.rule
-    engine.step(RulesChanged(at_us=active_us, put=(rule,), limits=limited.limits))
-    return engine
+    world = limited.world
+    return new_engine(world.rule, world.active_us, limits=limited.limits, in_columns=in_columns)
 
 
 @st.composite

@@ -22,13 +22,14 @@ from alertd.pipeline.pipeline import Pipeline
 from alertd.rules import RuleRecord, RuleSpec, Source
 from alertd.store.history import HistoryItem, HistoryQuery
 from alertd.store.store import Store, open_store
+from alertd.upkeep.reconciler import Reconciler
 from alertd.upkeep.recovery import Recovered, recover
+from alertd.upkeep.snapshotter import Snapshotter
 
 FOLDS_MEANWHILE = False
 """Whether ``running`` folds the log before it recovers, and on and on; see ``conftest.py``."""
 
 SECOND = US_PER_S
-ANNOUNCER = Announcer("http://alertd.example")
 
 
 def record_of(rule_id: str = "r1", **fields: object) -> RuleRecord:
@@ -51,6 +52,11 @@ def record_of(rule_id: str = "r1", **fields: object) -> RuleRecord:
         updated_us=0,
         spec=RuleSpec(**spec),  # type: ignore[arg-type]  # built from a table of fields
     )
+
+
+def new_announcer() -> Announcer:
+    """Return one that has told of nothing yet: it remembers what flaps."""
+    return Announcer("http://alertd.example")
 
 
 def new_state() -> tuple[SeriesRegistry, DedupIndex]:
@@ -96,13 +102,13 @@ class Parts:
 @asynccontextmanager
 async def running(folder: Path, *, max_queued_events: int = 100_000) -> AsyncIterator[Parts]:
     """Recover what ``folder`` holds and run a pipeline on it; stop it in order at the end."""
-    snapshots = folder / "snapshots"
+    snapshots, announcer = folder / "snapshots", new_announcer()
     async with open_store(folder / "alertd.db") as store, trio.open_nursery() as nursery:
         if FOLDS_MEANWHILE:
             await store.folding.fold(1_000_000)
         recovered = await recover(
             store,
-            ANNOUNCER,
+            announcer,
             snapshots=snapshots,
             new_state=new_state,
             on_progress=lambda phrase: None,
@@ -115,7 +121,7 @@ async def running(folder: Path, *, max_queued_events: int = 100_000) -> AsyncIte
             engine=recovered.engine,
             registry=recovered.registry,
             dedup=recovered.dedup,
-            announcer=ANNOUNCER,
+            announcer=announcer,
             clock=clock,
             metrics=Metrics(),
             max_queued_events=max_queued_events,
@@ -129,6 +135,35 @@ async def running(folder: Path, *, max_queued_events: int = 100_000) -> AsyncIte
         yield Parts(store, recovered, pipeline, clock, snapshots)
         folding.cancel()
         pipeline.close()
+
+
+def snapshotter_of(
+    parts: Parts, *, every_events: int = 1_000_000_000, metrics: Metrics | None = None
+) -> Snapshotter:
+    """Return what writes snapshots of ``parts``, when asked or every so many events."""
+    return Snapshotter(
+        parts.pipeline.evaluator,
+        parts.recovered.dedup,
+        parts.snapshots,
+        parts.clock,
+        metrics or Metrics(),
+        parts.store.blocking,
+        interval_s=3600,
+        every_events=every_events,
+        position=parts.recovered.snapshot_position,
+        make_durable=parts.store.make_durable,
+    )
+
+
+def reconciler_of(parts: Parts) -> Reconciler:
+    """Return what judges overdue events of ``parts``, when asked."""
+    return Reconciler(
+        parts.pipeline.evaluator,
+        parts.store.events,
+        parts.store.incidents,
+        parts.recovered.registry,
+        interval_s=60,
+    )
 
 
 async def _fold(store: Store, scope: trio.CancelScope) -> None:

@@ -19,8 +19,7 @@ from alertd.rules import RuleSetting
 from alertd.status import Status
 from alertd.store.outbox import Outbox
 from alertd.upkeep.retention import Retention
-from alertd.upkeep.snapshotter import Snapshotter
-from tests.unit.parts import SECOND, Parts, running
+from tests.unit.parts import SECOND, Parts, running, snapshotter_of
 
 
 class UnreadableOutbox:
@@ -39,21 +38,10 @@ class UnreadableOutbox:
 
 def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
     metrics = Metrics()
-    snapshotter = Snapshotter(
-        parts.pipeline.evaluator,
-        parts.recovered.dedup,
-        parts.snapshots,
-        parts.clock,
-        metrics,
-        parts.store.blocking,
-        interval_s=3600,
-        every_events=1_000_000_000,
-        position=0,
-    )
     return Status(
         store=replace(parts.store, outbox=cast("Outbox", outbox)),
         pipeline=parts.pipeline,
-        snapshotter=snapshotter,
+        snapshotter=snapshotter_of(parts, metrics=metrics),
         recovered=parts.recovered,
         rulebook=RuleBook((), parts.pipeline, parts.clock.now_us, RuleSetting, lambda rule_id: {}),
         retention=Retention(

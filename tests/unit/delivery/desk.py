@@ -18,7 +18,6 @@ from alertd.model import (
     Announcement,
     DeliveryStatus,
     Outgoing,
-    Settlement,
     Target,
     Timing,
     Transition,
@@ -28,7 +27,7 @@ from alertd.notify.route import Defaults
 from alertd.notify.silence import Silence
 from alertd.rules import RuleRecord, compile_rule, parse_matcher
 from alertd.store.store import Store, open_store
-from tests.unit.store.store_samples import START_US, firing, record, resolved
+from tests.unit.store.store_samples import START_US, firing, record, resolved, settlement
 
 S = US_PER_S
 OPS = Target("ops")
@@ -67,17 +66,7 @@ class Desk:
         while found := await self.store.outbox.claim(self.now_us, limit=100):
             sent += found
             await self.store.outbox.settle(
-                [
-                    Settlement(
-                        id=one.id,
-                        status=DeliveryStatus.SUCCESS,
-                        attempts=1,
-                        next_attempt_us=self.now_us,
-                        last_error=None,
-                        at_us=self.now_us,
-                    )
-                    for one in found
-                ]
+                [settlement(one, DeliveryStatus.SUCCESS, at_us=self.now_us) for one in found]
             )
         self.sent += sent
         return [kind for one in sent for kind, _ in one.parts]

@@ -10,13 +10,11 @@ import pytest
 import trio
 
 from alertd.errors import StoreUnavailable
-from alertd.metrics import Metrics
 from alertd.model import DetectedBy, EndReason, EventBatch, Target
 from alertd.rules import RuleRecord
 from alertd.store.failures import StoreCorrupt
 from alertd.store.protocols import StoredEvents
-from alertd.upkeep.snapshotter import Snapshotter
-from tests.unit.parts import SECOND, Parts, dump_of, record_of, running
+from tests.unit.parts import SECOND, Parts, dump_of, record_of, running, snapshotter_of
 
 pytestmark = pytest.mark.usefixtures("form_of_the_log")
 
@@ -33,20 +31,6 @@ async def notifications(parts: Parts) -> list[tuple[str, str]]:
         (item.incident.id, each.kind)
         for item in await parts.history()
         for each in item.notifications
-    )
-
-
-def snapshotter_of(parts: Parts) -> Snapshotter:
-    return Snapshotter(
-        parts.pipeline.evaluator,
-        parts.recovered.dedup,
-        parts.snapshots,
-        parts.clock,
-        Metrics(),
-        parts.store.blocking,
-        interval_s=3600,
-        every_events=1_000_000_000,
-        position=parts.recovered.snapshot_position,
     )
 
 

@@ -16,6 +16,7 @@ from alertd.model import (
     EventBatch,
     Incident,
     Notification,
+    Outgoing,
     RuleType,
     Series,
     Settlement,
@@ -165,15 +166,16 @@ def _announcement(
 
 
 def settlement(
-    notification: Notification,
+    told: Notification | Outgoing,
     status: DeliveryStatus,
     *,
     at_us: int = START_US + 10,
     next_attempt_us: int | None = None,
     error: str | None = None,
 ) -> Settlement:
+    """Return what became of the first attempt to tell this."""
     return Settlement(
-        id=notification.id,
+        id=told.id,
         status=status,
         attempts=1,
         next_attempt_us=at_us if next_attempt_us is None else next_attempt_us,

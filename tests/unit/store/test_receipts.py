@@ -19,7 +19,7 @@ async def sent(store: Store, receipt: str) -> list[Outgoing]:
     """Deliver all that is due, each message under ``receipt``; return it."""
     found = await store.outbox.claim(LATER_US, limit=100)
     outcomes = [
-        msgspec.structs.replace(settlement(one, DeliveryStatus.SUCCESS), receipt=receipt)  # type: ignore[arg-type]  # only its id is asked
+        msgspec.structs.replace(settlement(one, DeliveryStatus.SUCCESS), receipt=receipt)
         for one in found
     ]
     await store.outbox.settle(outcomes)

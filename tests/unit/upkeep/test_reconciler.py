@@ -7,22 +7,11 @@ from pathlib import Path
 import pytest
 
 from alertd.model import DetectedBy
-from alertd.upkeep.reconciler import Reconciler
-from tests.unit.parts import Parts, record_of, running
+from tests.unit.parts import reconciler_of, record_of, running
 
 pytestmark = pytest.mark.usefixtures("form_of_the_log")
 
 HOUR_S = 3600.0
-
-
-def reconciler_of(parts: Parts) -> Reconciler:
-    return Reconciler(
-        parts.pipeline.evaluator,
-        parts.store.events,
-        parts.store.incidents,
-        parts.recovered.registry,
-        interval_s=60,
-    )
 
 
 async def test_a_breach_an_hour_late_is_found_and_has_both_its_ends(tmp_path: Path) -> None:

@@ -11,30 +11,22 @@ import trio
 
 from alertd.engine.dump import Dump
 from alertd.engine.inputs import Tick
-from alertd.metrics import Metrics
 from alertd.model import Limits
 from alertd.store.store import open_store
 from alertd.upkeep import snapshotter
 from alertd.upkeep.recovery import recover
-from alertd.upkeep.snapshotter import Snapshotter
-from tests.unit.parts import ANNOUNCER, SECOND, Parts, dump_of, new_state, record_of, running
+from tests.unit.parts import (
+    SECOND,
+    Parts,
+    dump_of,
+    new_announcer,
+    new_state,
+    record_of,
+    running,
+    snapshotter_of,
+)
 
 pytestmark = pytest.mark.usefixtures("form_of_the_log")
-
-
-def snapshotter_of(parts: Parts, *, every_events: int = 1_000_000) -> Snapshotter:
-    return Snapshotter(
-        parts.pipeline.evaluator,
-        parts.recovered.dedup,
-        parts.snapshots,
-        parts.clock,
-        Metrics(),
-        parts.store.blocking,
-        interval_s=3600,
-        every_events=every_events,
-        position=parts.recovered.snapshot_position,
-        make_durable=parts.store.make_durable,
-    )
 
 
 async def fill(parts: Parts) -> None:
@@ -101,7 +93,7 @@ async def test_time_goes_on_from_what_the_clock_alone_has_led_to(tmp_path: Path)
         end_us = (await parts.store.events.end()).received_us
         (*_, last) = parts.pipeline.engine.step(Tick(end_us + 60 * SECOND))
         assert last.detected_us == end_us + 60 * SECOND
-        announcement = ANNOUNCER.announce(last)
+        announcement = new_announcer().announce(last)
         assert announcement is not None
         await parts.store.incidents.record([announcement], applied=parts.pipeline.applied)
     async with running(tmp_path) as parts:
@@ -267,7 +259,7 @@ async def test_recovering_twice_changes_nothing(tmp_path: Path) -> None:
         async with open_store(tmp_path / "alertd.db") as store:
             await recover(
                 store,
-                ANNOUNCER,
+                new_announcer(),
                 snapshots=tmp_path / "snapshots",
                 new_state=new_state,
                 on_progress=lambda phrase: None,

@@ -15,8 +15,7 @@ import pytest
 
 from alertd.engine.condition import Condition, Level
 from alertd.model import DetectedBy, EndReason, Incident, RuleType, Target
-from alertd.upkeep.reconciler import Reconciler
-from tests.unit.parts import Parts, record_of, running
+from tests.unit.parts import Parts, reconciler_of, record_of, running
 from tests.unit.store.store_samples import seen_by_another
 
 HYSTERESIS = record_of(
@@ -45,16 +44,6 @@ async def forget_beginning(parts: Parts, entries: int) -> None:
     assert await parts.store.retention.roll_up(1 << 62) == entries
 
 
-async def reconcile(parts: Parts) -> None:
-    await Reconciler(
-        parts.pipeline.evaluator,
-        parts.store.events,
-        parts.store.incidents,
-        parts.recovered.registry,
-        interval_s=60,
-    ).reconcile()
-
-
 async def incidents(parts: Parts) -> list[Incident]:
     return [item.incident for item in await parts.history()]
 
@@ -76,7 +65,7 @@ async def test_an_incident_whose_beginning_is_gone_goes_on_as_it_was_told(tmp_pa
         await forget_beginning(parts, 2)
     async with running(tmp_path) as parts:
         assert parts.pipeline.engine.open_incidents() == [], "what is left shows no breach"
-        await reconcile(parts)
+        await reconciler_of(parts).reconcile()
         assert [each.id for each in parts.pipeline.engine.open_incidents()] == [first.id]
         assert await incidents(parts) == [first]
         assert told(tmp_path) == ["firing"]
@@ -98,7 +87,7 @@ async def test_an_incident_that_is_over_by_what_is_left_ends_and_its_end_is_told
         await forget_beginning(parts, 1)
     assert told(tmp_path) == ["firing", "resolved"]
     async with running(tmp_path) as parts:
-        await reconcile(parts)
+        await reconciler_of(parts).reconcile()
         (ended,) = await incidents(parts)
         assert ended.id == first.id
         assert ended.end_reason is EndReason.RECOVERED
@@ -116,7 +105,7 @@ async def test_an_incident_of_which_nothing_is_left_ends_as_expired(tmp_path: Pa
     async with running(tmp_path) as parts:
         by_host = {dict(each.group)["host"]: each for each in await incidents(parts)}
         assert by_host["a"].end_reason is EndReason.EXPIRED
-        await reconcile(parts)
+        await reconciler_of(parts).reconcile()
         assert [dict(each.group) for each in parts.pipeline.engine.open_incidents()] == [
             {"host": "b"}
         ]
@@ -132,7 +121,7 @@ async def test_one_that_what_is_left_shows_later_is_the_one_that_was_told(tmp_pa
     async with running(tmp_path) as parts:
         (found,) = parts.pipeline.engine.open_incidents()
         assert found.id != first.id
-        await reconcile(parts)
+        await reconciler_of(parts).reconcile()
         assert [each.id for each in parts.pipeline.engine.open_incidents()] == [first.id]
         await append(parts, COLD)
         (ended,) = await incidents(parts)
@@ -151,7 +140,7 @@ async def test_a_full_replay_by_the_same_code_tells_nobody_anything(tmp_path: Pa
     async with running(tmp_path) as parts:
         assert parts.recovered.snapshot_position == 0
         assert parts.pipeline.engine.overdue() == []
-        await reconcile(parts)
+        await reconciler_of(parts).reconcile()
         assert await incidents(parts) == before
     assert told(tmp_path).count("firing") == 3
     assert told(tmp_path).count("resolved") == 1
@@ -190,7 +179,7 @@ async def test_other_code_judges_the_present_and_leaves_the_past_as_it_was_told(
     monkeypatch.setattr(Condition, "level", other_level)
     async with running(tmp_path) as parts:
         assert told(tmp_path) == ["firing", "resolved", "firing"], "nothing old is told again"
-        await reconcile(parts)
+        await reconciler_of(parts).reconcile()
         after = {dict(each.group)["host"]: each for each in await incidents(parts)}
         assert after["a"] in before.values()
         assert after["b"].id in before
@@ -198,9 +187,9 @@ async def test_other_code_judges_the_present_and_leaves_the_past_as_it_was_told(
         assert after["c"].ended_us is None
         assert after["c"].detected_by is DetectedBy.RECONCILE
         assert told(tmp_path) == ["firing", "resolved", "firing", "resolved", "firing"]
-        await reconcile(parts)
+        await reconciler_of(parts).reconcile()
     async with running(tmp_path) as parts:
-        await reconcile(parts)
+        await reconciler_of(parts).reconcile()
         assert {dict(each.group)["host"]: each for each in await incidents(parts)} == after
     assert len(told(tmp_path)) == 5
 
