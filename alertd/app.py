@@ -77,8 +77,7 @@ class _Daemon:
         ) as store:
             announcer = Announcer(
                 config.server.base_url,
-                group_by=config.notify.group_by,
-                timing=config.notify.timing,
+                defaults=config.defaults,
                 routes=config.routes(),
                 policy=await load_policy(store, config),
             )

@@ -215,6 +215,14 @@ class Target(Struct, frozen=True):
     """The address, for a type."""
 
 
+class Escalation(Struct, frozen=True):
+    """Who else is told of an incident if nobody has acknowledged it in time."""
+
+    after_us: int
+    """How long after the others; more than 0."""
+    to: tuple[Target, ...]
+
+
 class Rule(Struct, frozen=True, kw_only=True):
     """A rule as the engine judges it: every default filled in, every duration in microseconds."""
 
@@ -245,6 +253,7 @@ class Rule(Struct, frozen=True, kw_only=True):
     runbook_url: str | None
     repeat_interval_us: int
     targets: tuple[Target, ...]
+    escalation: Escalation | None = None
 
 
 class IncidentSeries(Struct, frozen=True, gc=False):

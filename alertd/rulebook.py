@@ -144,7 +144,7 @@ class RuleBook:
         """Yield each rule that names a channel which is not configured, and the channel."""
         known = self._setting().known_channels
         for record in self.all():
-            for target in record.spec.notifications:
+            for target in record.spec.targets:
                 if not is_known(target, known):
                     yield record, target.channel
 

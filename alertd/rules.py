@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import Final, Protocol
@@ -21,10 +22,12 @@ import msgspec
 from msgspec import Struct
 
 from alertd.errors import InvalidInput, Problem
+from alertd.escalation import escalation_problems
 from alertd.limits import Limit
 from alertd.model import (
     COMPARE,
     US_PER_S,
+    Escalation,
     Evaluate,
     Limits,
     Matcher,
@@ -129,6 +132,20 @@ class RuleSpec(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown
     """What is still on is told again after so long; 0: never."""
     notifications: tuple[Target, ...] = ()
     """Whom to tell."""
+    escalate_after_secs: float | None = None
+    """Until then somebody has to acknowledge an incident, or ``escalateTo`` is told as well."""
+    escalate_to: tuple[Target, ...] = ()
+    """Whom to tell of what nobody acknowledges in time."""
+
+    @property
+    def targets(self) -> Iterator[Target]:
+        """All whom it names, at once or later."""
+        yield from self.notifications
+        yield from self.escalate_to
+
+
+TARGET_FIELDS: Final = {"notifications": "notifications", "escalate_to": "escalateTo"}
+"""The fields of a ``RuleSpec`` that name targets, with their names on the wire."""
 
 
 class RuleRecord(Struct, frozen=True, kw_only=True):
@@ -158,6 +175,11 @@ def seconds_to_us(seconds: float) -> int:
     """Return ``seconds`` in microseconds; finer than that is rounded half to even."""
     scaled = Decimal(repr(seconds)) * US_PER_S
     return int(scaled.to_integral_value(rounding=ROUND_HALF_EVEN))
+
+
+def compile_escalation(after_secs: float | None, to: tuple[Target, ...]) -> Escalation | None:
+    """Return an escalation as the decisions take it, None if there is none."""
+    return None if after_secs is None else Escalation(seconds_to_us(after_secs), to)
 
 
 def percentile_of(aggregate: str) -> float | None:
@@ -206,7 +228,9 @@ def check_spec(spec: RuleSpec, setting: RuleSetting) -> None:
     _check_windows(spec, setting.event_retention_us, refuse)
     _check_aggregate(spec, refuse)
     _check_matchers(spec, refuse)
-    _check_targets(spec, setting.known_channels, refuse)
+    _check_targets("notifications", spec.notifications, setting.known_channels, refuse)
+    _check_targets("escalateTo", spec.escalate_to, setting.known_channels, refuse)
+    _check_escalation(spec, refuse)
     _check_ttl(spec, refuse)
     if problems:
         raise InvalidInput(problems)
@@ -406,9 +430,11 @@ def _check_matchers(spec: RuleSpec, refuse: Refuse) -> None:
                 )
 
 
-def _check_targets(spec: RuleSpec, known_channels: frozenset[str], refuse: Refuse) -> None:
-    for index, target in enumerate(spec.notifications):
-        path = f"/notifications/{index}"
+def _check_targets(
+    key: str, targets: tuple[Target, ...], known_channels: frozenset[str], refuse: Refuse
+) -> None:
+    for index, target in enumerate(targets):
+        path = f"/{key}/{index}"
         if target.channel == EMAIL and EMAIL not in known_channels:
             refuse(
                 f"{path}/channel",
@@ -425,8 +451,19 @@ def _check_targets(spec: RuleSpec, known_channels: frozenset[str], refuse: Refus
             )
         elif target.endpoint is not None:
             refuse(f"{path}/endpoint", f"the channel {target.channel!r} has its own; leave it out")
-        if target in spec.notifications[:index]:
+        if target in targets[:index]:
             refuse(path, "is listed twice")
+
+
+def _check_escalation(spec: RuleSpec, refuse: Refuse) -> None:
+    for problem in escalation_problems(
+        spec.escalate_after_secs,
+        spec.escalate_to,
+        at_once=spec.notifications,
+        after_key="escalateAfterSecs",
+        to_key="escalateTo",
+    ):
+        refuse(problem.path, problem.message)
 
 
 def _check_endpoint(target: Target, path: str, refuse: Refuse) -> None:
@@ -483,6 +520,7 @@ def compile_rule(record: RuleRecord) -> Rule:
         runbook_url=spec.runbook_url,
         repeat_interval_us=seconds_to_us(spec.repeat_interval_secs),
         targets=spec.notifications,
+        escalation=compile_escalation(spec.escalate_after_secs, spec.escalate_to),
     )
     if spec.group_ttl_secs is None:
         ttl_us = max(DAY_US, 2 * window_us, least_ttl_us(rule))

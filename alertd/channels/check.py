@@ -32,6 +32,8 @@ from alertd.channels.slack import MRKDWN
 from alertd.channels.webhook import body_form
 from alertd.channels.words import PLAIN_TEXT, Form, template_fault
 from alertd.errors import Problem
+from alertd.escalation import escalation_problems
+from alertd.model import Target
 
 MAX_TIMEOUT_SECS: Final = 60
 MAX_RECIPIENTS: Final = 50
@@ -66,6 +68,8 @@ def channel_problems(
     if not 0 < config.timeout_secs <= MAX_TIMEOUT_SECS:
         problems.append(Problem("/timeout_secs", f"must be above 0 and at most {MAX_TIMEOUT_SECS}"))
     problems += _limits(config)
+    others = [Target(name) for name in config.escalate_to]
+    problems += escalation_problems(config.escalate_after_secs, others, at_once=())
     match config:
         case WebhookConfig():
             problems += _webhook(config, environ)

@@ -22,6 +22,10 @@ class _Channel(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, ta
     """Attempts at a time; default: ``notify.concurrency_per_channel``."""
     max_per_minute: int | None = None
     """Attempts within any 60 seconds; default: no limit."""
+    escalate_after_secs: float | None = None
+    """Until then somebody has to acknowledge what it was told, or ``escalate_to`` is as well."""
+    escalate_to: tuple[str, ...] = ()
+    """Names of channels."""
 
     def __repr__(self) -> str:
         # Addresses and headers can be secrets; a repr ends up in logs and tracebacks.

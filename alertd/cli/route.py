@@ -6,6 +6,7 @@ Owns the words of the command and what it prints. The decision is the daemon's o
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -21,14 +22,14 @@ from alertd.channels.wording import duration_text
 from alertd.cli.configuration import config_option, load_configuration
 from alertd.cli.terminal import is_terminal
 from alertd.config.settings import Config
-from alertd.model import US_PER_S, Severity, Target
-from alertd.notify.route import Destination, destinations
-from alertd.rules import RuleSpec, seconds_to_us
+from alertd.model import US_PER_S, Severity
+from alertd.notify.route import Destination, Own, destinations
+from alertd.rules import RuleSpec, compile_escalation, seconds_to_us
 
 EPILOG: Final = """\b
 Examples:
-  alertd route severity=critical service=payment
-  alertd route "ruleName=High Error Count" service=payment
+  alertd route --labels severity=critical,service=payment
+  alertd route --labels "ruleName=High Error Count" service=payment
 
 \b
 Exit codes:
@@ -54,6 +55,17 @@ class _Label(click.ParamType[tuple[str, str]]):
         return match[1], match[2]
 
 
+class _Labels(click.ParamType[list[tuple[str, str]]]):
+    """Labels and their values, with commas in between."""
+
+    name = "labels"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[tuple[str, str]]:
+        return [_Label().convert(part, param, ctx) for part in str(value).split(",")]
+
+
 class Line(Struct, frozen=True, kw_only=True, rename="camel"):
     """One target, as a program gets it."""
 
@@ -67,16 +79,29 @@ class Line(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 @click.command(epilog=EPILOG)
-@click.argument("labels", nargs=-1, type=_Label(), metavar="LABEL=VALUE...")
+@click.option(
+    "--labels",
+    "listed",
+    type=_Labels(),
+    multiple=True,
+    metavar="LABEL=VALUE,...",
+    help="Labels, with commas in between; may be repeated.",
+)
+@click.argument("labels", nargs=-1, type=_Label(), metavar="[LABEL=VALUE]...")
 @config_option
-def route(labels: tuple[tuple[str, str], ...], config_path: Path | None) -> None:
+def route(
+    listed: tuple[list[tuple[str, str]], ...],
+    labels: tuple[tuple[str, str], ...],
+    config_path: Path | None,
+) -> None:
     """Show whom an incident with these labels would be told.
 
-    LABEL is a label of the incident's group, ruleName or severity. The notifications of a rule
-    that the configuration has under that ruleName count as well, and its severity is the default.
+    LABEL is a label of the incident's group, ruleName or severity. A value with a comma in it is
+    given as an argument of its own. The notifications of a rule that the configuration has under
+    that ruleName count as well, and its severity is the default.
     """
     _, config = load_configuration(config_path)
-    told = _told(config, dict(labels))
+    told = _told(config, dict((*chain(*listed), *labels)))
     if is_terminal():
         _print_table(told)
     else:
@@ -88,14 +113,22 @@ def _told(config: Config, labels: dict[str, str]) -> list[Destination]:
     named = [rule.spec for rule in config.rules if rule.spec.name == labels.get("ruleName")]
     spec: RuleSpec | None = named[0] if named else None
     severity = Severity.WARNING if spec is None else spec.severity
-    own: tuple[Target, ...] = () if spec is None else spec.notifications
-    repeat_secs = 14_400.0 if spec is None else spec.repeat_interval_secs
     return destinations(
         config.routes(),
         {"ruleName": "", "severity": severity.value, **labels},
-        own,
-        seconds_to_us(repeat_secs),
+        _own(spec),
         config.defaults,
+    )
+
+
+def _own(spec: RuleSpec | None) -> Own:
+    """Return whom the rule of the incident names itself; it may be any rule."""
+    if spec is None:
+        return Own(repeat_us=seconds_to_us(14_400))
+    return Own(
+        spec.notifications,
+        seconds_to_us(spec.repeat_interval_secs),
+        compile_escalation(spec.escalate_after_secs, spec.escalate_to),
     )
 
 

@@ -6,7 +6,7 @@ Owns which struct a ``type`` stands for and which names a channel can have. Leav
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -56,10 +56,11 @@ def read_channels(
     """
     channels: dict[str, ChannelConfig] = {}
     taken: dict[str, str] = {}
+    escalating: list[tuple[Document, KeyPath, ChannelConfig]] = []
     for document in documents:
         tables = document.subtable(("channels",), document.table.get("channels", {})) or {}
         for name, entry in tables.items():
-            path = ("channels", name)
+            path: KeyPath = ("channels", name)
             place = f"{document.path}:{document.line_of(path)}"
             if taken.setdefault(name, place) != place:
                 document.refuse(path, f"expected another name, {name!r} is taken by {taken[name]}")
@@ -68,6 +69,9 @@ def read_channels(
             channel = None if table is None else _read(document, path, table, environ)
             if channel is not None:
                 channels[name] = channel
+                escalating.append((document, path, channel))
+    for document, path, channel in escalating:
+        _check_escalation(document, path, channel, taken.keys())
     is_sound = len(channels) == len(taken)
     if is_sound and not any(isinstance(channel, EmailConfig) for channel in channels.values()):
         return channels, frozenset(taken)
@@ -80,6 +84,20 @@ def _check_name(document: Document, path: KeyPath, name: str) -> None:
         document.refuse(path, wrong_name)
     elif name in _RESERVED:
         document.refuse(path, f"expected another name, {name!r} means a type of channel in rules")
+
+
+def _check_escalation(
+    document: Document, path: KeyPath, channel: ChannelConfig, known: Collection[str]
+) -> None:
+    """Refuse others to be told by a channel that are not there, and the channel itself."""
+    for index, name in enumerate(channel.escalate_to):
+        if name == path[-1]:
+            message = "expected another channel than this one"
+        elif name not in known:
+            message = f"{name!r} is not a configured channel ({', '.join(sorted(known))})"
+        else:
+            continue
+        document.refuse((*path, "escalate_to", index), message)
 
 
 def _read(

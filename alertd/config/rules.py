@@ -18,7 +18,7 @@ from alertd.config.document import Document, TomlTable
 from alertd.config.places import KeyPath
 from alertd.errors import InvalidInput, Problem
 from alertd.model import RuleType, Target, rule_id_of_name
-from alertd.rules import RuleSetting, RuleSpec, check_spec
+from alertd.rules import TARGET_FIELDS, RuleSetting, RuleSpec, check_spec
 
 
 class TomlRule(Struct, frozen=True, kw_only=True):
@@ -57,6 +57,7 @@ _JUDGED_WITH: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
     "resolve_threshold": frozenset({"threshold", "operator"}),
+    "escalate_to": frozenset({"escalate_after_secs"}),
 }
 """Fields whose check reads others: nothing can be said of them while one of those is wrong."""
 
@@ -88,9 +89,14 @@ def _read_rule(
 ) -> TomlRule | None:
     """Return the rule in ``table``; if anything is wrong, note all of it and return None."""
     problems_before = document.problem_count
-    plain = {key: value for key, value in table.items() if key != "notifications"}
+    plain = {key: value for key, value in table.items() if key not in TARGET_FIELDS}
     values, wrong = document.values(path, plain, RuleSpec, key_of=lambda field: field.name)
-    values["notifications"] = _targets(document, path, table)
+    for key in TARGET_FIELDS.keys() & table.keys():
+        targets = _targets(document, (*path, key), table[key])
+        if targets is None:
+            wrong |= {key}
+        else:
+            values[key] = targets
     spec = RuleSpec(**{**_STAND_INS, **values})
     try:
         check_spec(spec, setting)
@@ -113,15 +119,17 @@ def _in_snake_case(problems: Iterable[Problem], wrong: frozenset[str]) -> Iterat
             yield Problem("/".join(["", key, *inner]), message)
 
 
-def _targets(document: Document, path: KeyPath, table: TomlTable) -> tuple[Target, ...]:
-    """Return the targets: each a channel's name, or a table of ``channel`` and ``endpoint``."""
-    entries = table.get("notifications", [])
-    path = (*path, "notifications")
+def _targets(document: Document, path: KeyPath, entries: object) -> tuple[Target, ...] | None:
+    """Return the targets: each a channel's name, or a table of ``channel`` and ``endpoint``.
+
+    None if they are no array, which is noted.
+    """
     if not isinstance(entries, list):
         document.refuse(path, 'expected an array of channel names, like ["ops"]')
-        return ()
+        return None
     return tuple(
-        _target(document, (*path, index), entry) or Target("WEBHOOK", f"http://stand-in/{index}")
+        _target(document, (*path, index), entry)
+        or Target("WEBHOOK", f"http://stand-in/{path[-1]}/{index}")
         for index, entry in enumerate(entries)
     )
 

@@ -28,14 +28,13 @@ from alertd.config.rules import TomlRule, read_rules
 from alertd.config.section import Count, Days, Seconds, SecondsOrZero, Section
 from alertd.config.server import ServerConfig
 from alertd.errors import InvalidInput, Problem
-from alertd.model import US_PER_S, Limits, Timing
-from alertd.notify.announce import DEFAULT_GROUP_BY
+from alertd.model import US_PER_S, Limits, Target, Timing
 from alertd.notify.flapping import FlappingLimits
 from alertd.notify.inhibit import Inhibition
 from alertd.notify.mute import Mute
-from alertd.notify.route import Defaults, Route
+from alertd.notify.route import DEFAULT_GROUP_BY, Defaults, Route
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
-from alertd.rules import EMAIL, RuleSetting, seconds_to_us
+from alertd.rules import EMAIL, RuleSetting, compile_escalation, seconds_to_us
 from alertd.tls import make_context
 
 MAX_INCLUDED_FILES: Final = 1000
@@ -217,7 +216,17 @@ class Config(Struct, frozen=True, kw_only=True):
     @property
     def defaults(self) -> Defaults:
         """How what a rule names is told."""
-        return Defaults(self.notify.group_by, self.notify.timing)
+        escalations = {
+            name: escalation
+            for name, channel in self.channels.items()
+            if (
+                escalation := compile_escalation(
+                    channel.escalate_after_secs,
+                    tuple(Target(other) for other in channel.escalate_to),
+                )
+            )
+        }
+        return Defaults(self.notify.group_by, self.notify.timing, escalations)
 
     def policies(self) -> tuple[list[Mute], list[Inhibition], FlappingLimits]:
         """Return what holds notifications back, as the decisions take it."""

@@ -10,6 +10,7 @@ that a reply can be edited and PUT. One that the rule does not have is refused.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -18,7 +19,7 @@ from alertd.errors import InvalidInput, Problem
 from alertd.http import strict
 from alertd.http.wire import ELLIPSIS, shown_endpoint
 from alertd.model import Target
-from alertd.rules import RuleRecord, RuleSpec
+from alertd.rules import TARGET_FIELDS, RuleRecord, RuleSpec
 
 READ_ONLY: Final = frozenset({"id", "version", "source", "createdAt", "updatedAt", "state"})
 """What replies add to a rule; ignored in an edit, so that a reply can be sent back."""
@@ -27,7 +28,7 @@ READ_ONLY: Final = frozenset({"id", "version", "source", "createdAt", "updatedAt
 def new_spec(body: bytes) -> RuleSpec:
     """Return the rule that ``body`` spells. Raises ``Undecodable`` and ``InvalidInput``."""
     spec = strict.to_struct(_parse(body), RuleSpec)
-    return _restore_endpoints(spec, ())
+    return _restore_endpoints(spec, None)
 
 
 def replaced_spec(body: bytes, record: RuleRecord) -> RuleSpec:
@@ -68,24 +69,34 @@ def _merge(target: object, patch: object) -> object:
 
 
 def _edited(value: object, record: RuleRecord) -> RuleSpec:
-    return _restore_endpoints(strict.to_struct(value, RuleSpec), record.spec.notifications)
+    return _restore_endpoints(strict.to_struct(value, RuleSpec), record.spec)
 
 
-def _restore_endpoints(spec: RuleSpec, stored: tuple[Target, ...]) -> RuleSpec:
-    """Return ``spec`` with redacted endpoints replaced by those they stand for, in order."""
+def _restore_endpoints(spec: RuleSpec, stored: RuleSpec | None) -> RuleSpec:
+    """Return ``spec`` with redacted endpoints replaced by those they stand for in ``stored``."""
+    restored: dict[str, tuple[Target, ...]] = {}
+    problems: list[Problem] = []
+    for name, key in TARGET_FIELDS.items():
+        known: tuple[Target, ...] = () if stored is None else getattr(stored, name)
+        restored[name] = tuple(_restored(getattr(spec, name), known, f"/{key}", problems))
+    if problems:
+        raise InvalidInput(problems)
+    return msgspec.structs.replace(spec, **restored)
+
+
+def _restored(
+    targets: Iterable[Target], stored: Iterable[Target], path: str, problems: list[Problem]
+) -> Iterator[Target]:
+    """Yield ``targets`` with their endpoints in full; those that look alike keep their order."""
     candidates: dict[Target, list[Target]] = {}
     for target in stored:
         shown = Target(target.channel, shown_endpoint(target))
         candidates.setdefault(shown, []).append(target)
-    restored, problems = [], []
-    for index, target in enumerate(spec.notifications):
+    for index, target in enumerate(targets):
         if target.endpoint is None or ELLIPSIS not in target.endpoint:
-            restored.append(target)
+            yield target
         elif candidates.get(target):
-            restored.append(candidates[target].pop(0))
+            yield candidates[target].pop(0)
         else:
-            text = "is a shortened endpoint that this rule does not have; write it in full"
-            problems.append(Problem(f"/notifications/{index}/endpoint", text))
-    if problems:
-        raise InvalidInput(problems)
-    return msgspec.structs.replace(spec, notifications=tuple(restored))
+            text = "is a shortened endpoint that this rule does not have here; write it in full"
+            problems.append(Problem(f"{path}/{index}/endpoint", text))

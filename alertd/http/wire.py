@@ -29,7 +29,7 @@ from alertd.model import (
     Severity,
     Target,
 )
-from alertd.rules import RuleRecord, RuleSpec, Source
+from alertd.rules import TARGET_FIELDS, RuleRecord, RuleSpec, Source
 from alertd.store.deliveries import Delivery
 from alertd.store.history import (
     HistoryItem,
@@ -346,9 +346,10 @@ def shown_endpoint(target: Target) -> str | None:
 def rule_reply(record: RuleRecord, state: Mapping[str, int]) -> RuleReply:
     """Return a rule as it is shown."""
     members = msgspec.structs.asdict(record.spec)
-    members["notifications"] = tuple(
-        Target(target.channel, shown_endpoint(target)) for target in record.spec.notifications
-    )
+    for name in TARGET_FIELDS:
+        members[name] = tuple(
+            Target(target.channel, shown_endpoint(target)) for target in members[name]
+        )
     return RuleReply(
         **members,
         id=record.id,

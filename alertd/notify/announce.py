@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final
 
 import msgspec
 from msgspec import structs
@@ -36,15 +35,12 @@ from alertd.model import (
     TransitionKind,
 )
 from alertd.notify.policy import Policy, subject_labels
-from alertd.notify.route import BY_RULE, Defaults, Destination, Route, destinations
+from alertd.notify.route import BY_RULE, Defaults, Destination, Own, Route, destinations
 
 _TOLD = {
     TransitionKind.FIRING: MessageKind.FIRING,
     TransitionKind.RESOLVED: MessageKind.RESOLVED,
 }
-
-
-DEFAULT_GROUP_BY: Final = ("ruleName",)
 
 
 class Announcer:
@@ -54,17 +50,12 @@ class Announcer:
         self,
         public_url: str,
         *,
-        group_by: Sequence[str] = DEFAULT_GROUP_BY,
-        timing: Timing = Timing(),  # noqa: B008  # immutable
+        defaults: Defaults = Defaults(),  # noqa: B008  # immutable
         routes: Iterable[Route] = (),
         policy: Policy | None = None,
     ) -> None:
-        """``group_by`` names what the notifications of one message have in common.
-
-        These are labels of the incident, ``ruleName`` and ``severity``.
-        """
         self._public_url = public_url.rstrip("/")
-        self._defaults = Defaults(tuple(group_by), timing)
+        self._defaults = defaults
         self._routes = tuple(routes)
         self.policy = Policy() if policy is None else policy
         """What holds notifications back now."""
@@ -84,9 +75,8 @@ class Announcer:
         hold = self.policy.hold(incident.id, labels, now_us)
         view = self._view(rule, incident, transition.value)
         encoded = msgspec.json.encode(view)
-        told = destinations(
-            self._routes, labels, rule.targets, rule.repeat_interval_us, self._defaults
-        )
+        own = Own(rule.targets, rule.repeat_interval_us, rule.escalation)
+        told = destinations(self._routes, labels, own, self._defaults)
         notifications: Iterable[Notification] = [
             Notification(
                 id=notification_id(incident.id, kind, destination.target),
@@ -149,7 +139,7 @@ class Announcer:
 
     def timing_of(self, target: Target, labels: Mapping[str, str]) -> Timing:
         """Return when notifications of incidents with these labels may leave for ``target``."""
-        told = destinations(self._routes, labels, (target,), 0, self._defaults)
+        told = destinations(self._routes, labels, Own((target,)), self._defaults)
         return next(one.timing for one in told if one.target == target)
 
     def _note_source(self, incident: Incident, labels: Mapping[str, str]) -> None:

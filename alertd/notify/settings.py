@@ -7,7 +7,7 @@ form for the decisions. Leaves reading the file to ``config/policy.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from alertd.errors import Problem
+from alertd.escalation import escalation_problems
 from alertd.matching import Predicate, all_of
 from alertd.model import MatchOperator, Target, Timing
 from alertd.names import name_problem
@@ -22,7 +23,7 @@ from alertd.notify.inhibit import Inhibition
 from alertd.notify.mute import WEEKDAYS, Mute
 from alertd.notify.route import Defaults, Route
 from alertd.patterns import BadPattern, compile_pattern
-from alertd.rules import parse_matcher, seconds_to_us
+from alertd.rules import compile_escalation, parse_matcher, seconds_to_us
 
 MAX_SECS: Final = 366 * 86_400
 
@@ -106,29 +107,21 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
             seconds = getattr(self, key)
             if seconds is not None and not 0 <= seconds <= MAX_SECS:
                 problems.append(Problem(f"/{key}", "expected 0 seconds to 366 days"))
-        if (self.escalate_after_secs is None) != (not self.escalate_to):
-            problems.append(
-                Problem("/escalate_to", "expected both escalate_after_secs and escalate_to")
-            )
-        elif self.escalate_after_secs is not None and not 0 < self.escalate_after_secs <= MAX_SECS:
-            problems.append(
-                Problem("/escalate_after_secs", "expected more than 0 seconds, up to 366 days")
-            )
-        for index, name in enumerate(self.escalate_to):
-            if name in self.channels:
-                message = f"expected another channel, {name!r} is told at once"
-                problems.append(Problem(f"/escalate_to/{index}", message))
-        return problems
+        return problems + escalation_problems(
+            self.escalate_after_secs,
+            _targets(self.escalate_to),
+            at_once=_targets(self.channels),
+        )
 
     def compiled(self, number: int, defaults: Defaults) -> Route:
         """Return it as the decisions take it. It must have no problems."""
         timing = defaults.timing
         wait, interval = self.group_wait_secs, self.group_interval_secs
-        escalate, repeat = self.escalate_after_secs, self.repeat_interval_secs
+        repeat = self.repeat_interval_secs
         return Route(
             name=f"route {number}",
             matches=_predicate(self.matchers),
-            targets=tuple(Target(name) for name in self.channels),
+            targets=_targets(self.channels),
             goes_on=self.goes_on,
             group_by=defaults.group_by if self.group_by is None else self.group_by,
             timing=Timing(
@@ -137,8 +130,7 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
                 collapse=timing.collapse,
             ),
             repeat_us=None if repeat is None else seconds_to_us(repeat),
-            escalate_us=None if escalate is None else seconds_to_us(escalate),
-            escalate_to=tuple(Target(name) for name in self.escalate_to),
+            escalation=compile_escalation(self.escalate_after_secs, _targets(self.escalate_to)),
         )
 
 
@@ -192,6 +184,10 @@ class InhibitSpec(Struct, frozen=True, kw_only=True):
         return Inhibition(
             is_source=_predicate(self.source), is_target=_predicate(self.target), equal=self.equal
         )
+
+
+def _targets(names: Iterable[str]) -> tuple[Target, ...]:
+    return tuple(Target(name) for name in names)
 
 
 def _predicate(matchers: Mapping[str, str]) -> Predicate:

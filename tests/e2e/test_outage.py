@@ -24,6 +24,7 @@ from alertd.metrics import Metrics
 from alertd.model import US_PER_S, DeliveryStatus, Target, Transition
 from alertd.notify.announce import Announcer
 from alertd.notify.policy import Policy
+from alertd.notify.route import Defaults
 from alertd.rules import RuleRecord, compile_rule
 from alertd.store.connection import Durability
 from alertd.store.store import Store, open_store
@@ -100,7 +101,9 @@ async def test_each_is_told_in_order_and_none_twice(
     aside = Receiver(takes_s=0.1)
     config = NotifyConfig(collapse=collapse, flapping_changes=0)
     announcer = Announcer(
-        "http://alertd.example", timing=config.timing, policy=Policy(flapping=config.flapping)
+        "http://alertd.example",
+        defaults=Defaults(timing=config.timing),
+        policy=Policy(flapping=config.flapping),
     )
     async with open_store(
         tmp_path / "alertd.db", durability=Durability.RELAXED, blocking=Inline()

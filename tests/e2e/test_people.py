@@ -30,6 +30,7 @@ group_interval_secs = 0
 type = "webhook"
 url = "{url}"
 """
+PRIVATE = "allow_private_endpoints = true"
 
 
 @pytest.fixture
@@ -123,6 +124,30 @@ def test_an_incident_is_repeated_until_somebody_acknowledges_it(
     hook.wait_for(told + 2)
     services = [json.loads(r.body)["incidents"][0]["groupLabels"] for r in hook.received[told:]]
     assert {"service": "payment"} not in services
+
+
+def test_what_nobody_acknowledges_in_time_is_told_to_whom_channel_and_rule_name(
+    tmp_path: Path, hook: HttpReceiver
+) -> None:
+    """Over HTTP and in a file. The exact times are tried on a clock in the test's hands."""
+    config = NOTIFY.format(url=hook.url()).replace("[notify]", "[notify]\n" + PRIVATE) + (
+        'escalate_after_secs = 0.2\nescalate_to = ["boss"]\n'
+        f'[channels.boss]\ntype = "webhook"\nurl = "{hook.url("/boss")}"\n'
+    )
+    owner = {"channel": "WEBHOOK", "endpoint": hook.url("/owner")}
+    with Daemon(tmp_path, config) as daemon:
+        daemon.post_rule(name="Logins", escalateAfterSecs=0.4, escalateTo=[owner], **RULE)
+        fire(daemon)
+        hook.wait_for(3)
+        assert [request.path for request in hook.received] == ["/hook", "/boss", "/owner"]
+        assert kinds(hook) == ["firing"] * 3
+        [incident] = daemon.history()
+        lines = daemon.get(f"/api/incidents/{incident['id']}")["timeline"]
+        held = [line["detail"] for line in lines if line["what"] == "escalates"]
+        assert sorted(held) == [
+            "WEBHOOK: it is told in 0.4 s if nobody acknowledges it",
+            "boss (by channel hook): it is told in 0.2 s if nobody acknowledges it",
+        ]
 
 
 def test_a_message_that_failed_is_listed_and_sent_again_on_request(

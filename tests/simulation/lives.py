@@ -177,7 +177,7 @@ class World:
         config = self._config
         announcer = Announcer(
             "http://alertd.example",
-            timing=config.notify.timing,
+            defaults=config.defaults,
             routes=config.routes(),
             policy=await load_policy(store, config),
         )

@@ -15,7 +15,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"alertd"}),
     frozenset({"limits"}),
     frozenset({"access", "errors", "model", "names"}),
-    frozenset({"patterns"}),
+    frozenset({"escalation", "patterns"}),
     frozenset({"matching"}),
     frozenset({"blocking", "clock", "metrics", "rules", "sdnotify", "tls"}),
     frozenset({"channels", "engine", "ingest"}),

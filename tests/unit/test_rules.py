@@ -11,7 +11,16 @@ import msgspec
 import pytest
 
 from alertd.errors import InvalidInput
-from alertd.model import US_PER_S, Evaluate, OnNoData, Operator, Rule, RuleType, Target
+from alertd.model import (
+    US_PER_S,
+    Escalation,
+    Evaluate,
+    OnNoData,
+    Operator,
+    Rule,
+    RuleType,
+    Target,
+)
 from alertd.rules import (
     AGGREGATES,
     DAY_US,
@@ -35,6 +44,7 @@ PLAIN = RuleSpec(
 COUNT = {"type": RuleType.SIMPLE_COUNT}
 BUCKETED = {"type": RuleType.BUCKETED_WINDOW}
 EARLY = BUCKETED | {"evaluate": Evaluate.EARLY}
+LATER: dict[str, Any] = {"escalate_after_secs": 900.0, "escalate_to": (Target("ops"),)}
 SETTING = RuleSetting(frozenset({"ops"}), event_retention_us=30 * DAY_US)
 MONTH_S = 30 * 86_400.0
 NAN, INF = float("nan"), float("inf")
@@ -124,6 +134,16 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"notifications": (Target("SLACK"),)}, "/notifications/0/endpoint", "required"),
     ({"notifications": (Target("WEBHOOK", "x"),)}, "/notifications/0/endpoint", "http"),
     ({"notifications": (Target("EMAIL", "a@b.org"),)}, "/notifications/0/channel", "mail server"),
+    # whom to tell later
+    (LATER | {"escalate_to": (Target("nobody"),)}, "/escalateTo/0/channel", "(ops)"),
+    (LATER | {"escalate_to": (Target("SLACK"),)}, "/escalateTo/0/endpoint", "required"),
+    (LATER | {"escalate_to": (Target("ops"), Target("ops"))}, "/escalateTo/1", "twice"),
+    (LATER | {"notifications": (Target("ops"),)}, "/escalateTo/0", "'ops' is told at once"),
+    (LATER | {"escalate_to": ()}, "/escalateTo", "both escalateAfterSecs and escalateTo"),
+    (LATER | {"escalate_after_secs": None}, "/escalateTo", "or neither"),
+    (LATER | {"escalate_after_secs": 0.0}, "/escalateAfterSecs", "more than 0 seconds"),
+    (LATER | {"escalate_after_secs": NAN}, "/escalateAfterSecs", "more than 0 seconds"),
+    (LATER | {"escalate_after_secs": INF}, "/escalateAfterSecs", "up to 366 days"),
 ]
 
 
@@ -190,6 +210,12 @@ def compiled(**changes: Any) -> Rule:
     return compile_rule(
         RuleRecord(id="r", version=1, source=Source.API, created_us=0, updated_us=0, spec=spec)
     )
+
+
+def test_a_rule_may_say_who_is_told_of_what_nobody_acknowledges() -> None:
+    assert compiled().escalation is None
+    rule = compiled(**LATER, notifications=(Target("SLACK", "https://example.org/a"),))
+    assert rule.escalation == Escalation(900 * US_PER_S, (Target("ops"),))
 
 
 def test_what_is_left_out_has_its_default() -> None:

@@ -47,6 +47,8 @@ RULE: Final = RuleReply(
     group_by=("service",),
     severity=Severity.CRITICAL,
     notifications=(Target("ops"), Target("SLACK", "https://hooks.slack.com/…")),
+    escalate_after_secs=900,
+    escalate_to=(Target("ops-email"),),
 )
 _NEW: Final = {
     "A count": {

@@ -163,6 +163,11 @@ url = "http://127.0.0.1:8000/hook"
 [channels.boss]
 type = "webhook"
 url = "http://127.0.0.1:8000/boss"
+escalate_after_secs = 600
+escalate_to = ["owner"]
+[channels.owner]
+type = "webhook"
+url = "http://127.0.0.1:8000/owner"
 [[route]]
 matchers = { severity = "critical" }
 channels = ["ops"]
@@ -176,15 +181,31 @@ threshold = 1
 window_duration_secs = 60
 severity = "critical"
 notifications = ["boss"]
+escalate_after_secs = 60
+escalate_to = ["owner"]
 """
 
 
 @pytest.mark.parametrize(
     ("labels", "told"),
     [
-        (["severity=critical"], [("ops", "route 1", 0), ("boss", "route 1", 900)]),
-        (["ruleName=Logins"], [("ops", "route 1", 0), ("boss", "the rule", 0)]),
-        (["ruleName=Logins", "severity=info"], [("boss", "the rule", 0)]),
+        (
+            ["--labels", "severity=critical"],
+            [("ops", "route 1", 0), ("boss", "route 1", 900), ("owner", "channel boss", 1500)],
+        ),
+        (
+            ["ruleName=Logins"],
+            [("ops", "route 1", 0), ("boss", "the rule", 0), ("owner", "the rule", 60)],
+        ),
+        (
+            ["--labels", "ruleName=Logins,severity=info"],
+            [("boss", "the rule", 0), ("owner", "the rule", 60)],
+        ),
+        (
+            ["--labels", "ruleName=Logins", "severity=info"],
+            [("boss", "the rule", 0), ("owner", "the rule", 60)],
+        ),
+        (["severity=a,b"], []),
         ([], []),
     ],
 )
@@ -197,6 +218,7 @@ def test_route_says_whom_an_incident_would_be_told(
     lines = json.loads(result.stdout)
     assert [(line["channel"], line["via"], line["afterSecs"]) for line in lines] == told
     assert invoked("route", "--config", "a.toml", "severity").exit_code == 2
+    assert invoked("route", "--config", "a.toml", "--labels", "a=b,severity").exit_code == 2
 
 
 @pytest.mark.parametrize("form", ["alertd", "alertmanager"])

@@ -115,6 +115,8 @@ url = "http://a/"
 channels = ["ops"]
 matchers = {severity = "critical"}
 """
+WEBHOOK = 'type = "webhook"\nurl = "http://a/"\n'
+CHANNEL = "[channels.ops]\n" + WEBHOOK
 MISTAKES = [
     ('[[route]]\nchannels = ["ops"]', "2: route[0].channels[0]: 'ops' is not a configured channel"),
     (
@@ -128,6 +130,39 @@ MISTAKES = [
     (
         ROUTES + "group_wait_secs = -1",
         "7: route[0].group_wait_secs: expected 0 seconds to 366 days",
+    ),
+    (
+        CHANNEL + "escalate_after_secs = 9",
+        "1: channels.ops.escalate_to: expected both escalate_after_secs and escalate_to",
+    ),
+    (
+        CHANNEL + 'escalate_after_secs = 0\nescalate_to = ["boss"]\n[channels.boss]\n' + WEBHOOK,
+        "4: channels.ops.escalate_after_secs: expected more than 0 seconds, up to 366 days",
+    ),
+    (
+        CHANNEL + 'escalate_after_secs = 9\nescalate_to = ["bos"]',
+        "5: channels.ops.escalate_to[0]: 'bos' is not a configured channel (ops)",
+    ),
+    (
+        CHANNEL + 'escalate_after_secs = 9\nescalate_to = ["ops"]',
+        "5: channels.ops.escalate_to[0]: expected another channel than this one",
+    ),
+    (RULE + 'escalate_to = "ops"', "8: rules[0].escalate_to: expected an array of channel names"),
+    (
+        RULE + 'escalate_to = ["ops"]\nescalate_after_secs = 5',
+        "8: rules[0].escalate_to[0]: 'ops' is neither a configured channel (none)",
+    ),
+    (
+        CHANNEL + RULE + 'escalate_to = ["ops"]',
+        "11: rules[0].escalate_to: expected both escalate_after_secs and escalate_to, or neither",
+    ),
+    (
+        RULE + 'escalate_after_secs = true\nescalate_to = ["ops"]',
+        "8: rules[0].escalate_after_secs: expected a number, got true or false",
+    ),
+    (
+        RULE + "escalate_after_secs = 5\nescalate_to = [5]",
+        "9: rules[0].escalate_to[0]: expected a channel name or a table",
     ),
     ("[notify]\nflapping_changes = -1", "2: notify.flapping_changes: expected a whole number >= 0"),
     (

@@ -86,7 +86,7 @@ class Desk:
 
     def use(self, config: Config) -> None:
         """Decide by another configuration from now on, but for the timing of messages."""
-        self.announcer.use(Defaults(config.notify.group_by, PROMPT), config.routes())
+        self.announcer.use(_promptly(config), config.routes())
         self.announcer.policy.use(*config.policies())
         self.reminders.look_again()
 
@@ -102,7 +102,10 @@ async def desk(folder: Path, config: Config | None = None) -> AsyncIterator[Desk
     async with open_store(folder / "alertd.db") as store:
         policy = await load_policy(store, config)
         announcer = Announcer(
-            "http://alertd.example", timing=PROMPT, routes=config.routes(), policy=policy
+            "http://alertd.example",
+            defaults=_promptly(config),
+            routes=config.routes(),
+            policy=policy,
         )
         made: list[Desk] = []
 
@@ -124,6 +127,10 @@ async def desk(folder: Path, config: Config | None = None) -> AsyncIterator[Desk
         )
         made.append(Desk(store, announcer, reminders, notifier))
         yield made[0]
+
+
+def _promptly(config: Config) -> Defaults:
+    return msgspec.structs.replace(config.defaults, timing=PROMPT)
 
 
 def rule(name: str = "High Error Count", **changes: object) -> RuleRecord:

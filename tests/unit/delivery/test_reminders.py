@@ -8,14 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
+from alertd.channels.config import WebhookConfig
 from alertd.config.settings import Config
 from alertd.errors import Conflict, InvalidInput, NotFound
-from alertd.model import DeliveryStatus, TransitionKind
+from alertd.model import DeliveryStatus, Target, TransitionKind
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
 from alertd.store import waiting
 from alertd.store.silences import SilenceQuery
-from tests.unit.delivery.desk import S, begin, desk, end, id_of, rule
+from tests.unit.delivery.desk import OPS, S, begin, desk, end, id_of, rule
 from tests.unit.store.store_samples import START_US
 
 
@@ -243,6 +245,63 @@ async def test_the_boss_hears_of_what_nobody_acknowledged_in_time_and_of_its_end
             "boss (by route 1): it is told in 15 min if nobody acknowledges it",
             "boss: nobody has acknowledged it; first of its group",
         }
+
+
+HOOK = WebhookConfig(url="http://127.0.0.1:8000/hook")
+BY_CHANNEL = Config(
+    channels={
+        "ops": structs.replace(HOOK, escalate_after_secs=300, escalate_to=("boss",)),
+        "boss": structs.replace(HOOK, escalate_after_secs=600, escalate_to=("owner",)),
+        "owner": HOOK,
+    }
+)
+BY_RULE = {
+    "escalate_after_secs": 300.0,
+    "escalate_to": (Target("boss"), Target("EMAIL", "owner@example.org")),
+    "repeat_interval_secs": 0.0,
+}
+
+
+async def test_a_rule_says_who_is_told_of_what_nobody_acknowledged_in_time(tmp_path: Path) -> None:
+    begun = begin(of=rule("R", **BY_RULE))
+    async with desk(tmp_path) as at:
+        await at.tell(begun)
+        assert await at.deliver() == ["firing"]
+        at.at(299)
+        assert await at.deliver() == []
+        at.at(300)
+        assert await at.deliver() == ["firing", "firing"]
+        told = [one.target for one in at.sent]
+        assert told == [OPS, Target("boss"), Target("EMAIL", "owner@example.org")]
+        await at.tell(end(begun))
+        assert await at.deliver() == ["resolved"] * 3
+
+
+async def test_what_a_channel_told_goes_on_to_the_next_until_somebody_acknowledges_it(
+    tmp_path: Path,
+) -> None:
+    seen, unseen = (begin(number, of=rule(repeat_interval_secs=0.0)) for number in range(2))
+    async with desk(tmp_path, BY_CHANNEL) as at:
+        await at.tell(seen, unseen)
+        assert await at.deliver() == ["firing", "firing"]
+        at.at(300)
+        assert await at.deliver() == ["firing", "firing"]
+        await at.notifier.acknowledge(id_of(seen), "ann")
+        at.at(899)
+        assert await at.deliver() == []
+        at.at(900)
+        assert await at.deliver() == ["firing"]
+        assert at.sent[-1].target == Target("owner")
+        assert at.sent[-1].parts[0][1].count(id_of(unseen).encode())
+        detail = await at.store.incidents.get(id_of(unseen))
+        assert detail is not None
+        lines = {entry.detail for entry in detail.timeline if "owner" in entry.detail}
+        assert "owner (by channel boss): it is told in 15 min if nobody acknowledges it" in lines
+        await at.tell(end(seen), end(unseen))
+        await at.deliver()
+        heard = [(kind, one.target.channel) for one in at.sent for kind, _ in one.parts]
+        ends = sorted(channel for kind, channel in heard if kind == "resolved")
+        assert ends == ["boss", "boss", "ops", "ops", "owner"]
 
 
 @pytest.mark.parametrize("acknowledges", [True, False])

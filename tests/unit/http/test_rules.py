@@ -15,6 +15,8 @@ MINIMAL: dict[str, Any] = {
     "windowDurationSecs": 300,
 }
 SLACK = "https://hooks.slack.com/services/T0/B0/secret"
+BOSS = "https://boss.example/secret"
+TARGETS = {"notifications", "escalateTo"}
 FULL: dict[str, Any] = {
     **MINIMAL,
     "bucketIntervalSecs": None,
@@ -35,6 +37,8 @@ FULL: dict[str, Any] = {
     "isActive": True,
     "repeatIntervalSecs": 14400,
     "notifications": [{"channel": "SLACK", "endpoint": SLACK}, {"channel": "ops"}],
+    "escalateAfterSecs": 900,
+    "escalateTo": [{"channel": "WEBHOOK", "endpoint": BOSS}],
 }
 
 
@@ -58,8 +62,8 @@ async def test_a_rule_is_made_and_shown_with_its_version_and_state() -> None:
     assert shown.body == made.body
     assert shown.headers["ETag"] == '"1"'
     assert (shown.body["version"], shown.body["source"]) == (1, "api")
-    assert {name: shown.body[name] for name in FULL if name != "notifications"} == {
-        name: value for name, value in FULL.items() if name != "notifications"
+    assert {name: shown.body[name] for name in FULL if name not in TARGETS} == {
+        name: value for name, value in FULL.items() if name not in TARGETS
     }
     assert shown.body["state"] == {"ok": 1, "pending": 0, "firing": 2, "no_data": 0}
     assert shown.body["createdAt"].endswith("Z")
@@ -76,6 +80,7 @@ async def test_a_reply_never_shows_the_secret_part_of_an_endpoint() -> None:
             {"channel": "SLACK", "endpoint": "https://hooks.slack.com/…"},
             {"channel": "ops", "endpoint": None},
         ]
+        assert rule["escalateTo"] == [{"channel": "WEBHOOK", "endpoint": "https://boss.example/…"}]
 
 
 async def test_what_get_returned_can_be_edited_and_put_without_losing_the_endpoint() -> None:
@@ -85,7 +90,7 @@ async def test_what_get_returned_can_be_edited_and_put_without_losing_the_endpoi
     answer = await site.send("PUT", f"/api/alerts/{rule_id}", shown | {"threshold": 5})
     assert (answer.status, answer.body["version"]) == (200, 2)
     assert _spec(site, rule_id).threshold == 5
-    assert _spec(site, rule_id).notifications[0].endpoint == SLACK
+    assert [target.endpoint for target in _spec(site, rule_id).targets] == [SLACK, None, BOSS]
 
 
 async def test_two_endpoints_that_look_alike_keep_their_order() -> None:
@@ -110,6 +115,15 @@ async def test_a_shortened_endpoint_that_the_rule_does_not_have_is_refused(metho
     answer = await site.send(method, path, rule)
     assert answer.status == 422
     assert "write it in full" in answer.errors["/notifications/0/endpoint"]
+
+
+async def test_a_shortened_endpoint_stands_for_one_of_the_same_list() -> None:
+    site = Site()
+    rule_id = await _make(site, FULL)
+    moved = [{"channel": "SLACK", "endpoint": "https://hooks.slack.com/…"}]
+    answer = await site.send("PATCH", f"/api/alerts/{rule_id}", {"escalateTo": moved})
+    assert answer.status == 422
+    assert "write it in full" in answer.errors["/escalateTo/0/endpoint"]
 
 
 async def test_patch_merges_and_null_goes_back_to_the_default() -> None:
@@ -246,6 +260,9 @@ async def test_every_mistake_in_a_rule_is_reported_with_its_path() -> None:
         ({"type": "BUCKETED_WINDOW", "bucketIntervalSecs": 7}, "/bucketIntervalSecs"),
         ({"type": "SIMPLE_COUNT", "evaluate": "early"}, "/evaluate"),
         ({"notifications": [{"channel": "nobody"}]}, "/notifications/0/channel"),
+        ({"escalateAfterSecs": 5, "escalateTo": [{"channel": "b"}]}, "/escalateTo/0/channel"),
+        ({"escalateAfterSecs": 5}, "/escalateTo"),
+        ({"escalateAfterSecs": -1, "escalateTo": [{"channel": "ops"}]}, "/escalateAfterSecs"),
         ({"matchers": {"host": "=~web-("}}, "/matchers/host"),
         ({"threshold": 2**64}, "/threshold"),
         ({"threshold": float("nan")}, "/threshold"),

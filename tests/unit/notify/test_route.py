@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pytest
 
-from alertd.model import US_PER_S, Target, Timing
-from alertd.notify.announce import DEFAULT_GROUP_BY
+from alertd.model import US_PER_S, Escalation, Target, Timing
 from alertd.notify.policy import subject_labels
-from alertd.notify.route import Defaults, destinations
+from alertd.notify.route import DEFAULT_GROUP_BY, Defaults, Own, Route, destinations
 from alertd.notify.settings import RouteSpec, route_problems
 
 S = US_PER_S
@@ -60,14 +61,14 @@ def test_the_decision_table(
     expected: list[tuple[str, str, int]],
 ) -> None:
     labels = subject_labels("Any rule", severity, group)
-    found = destinations(COMPILED, labels, [Target(name) for name in own], 600 * S, DEFAULTS)
+    found = destinations(COMPILED, labels, Own([Target(name) for name in own], 600 * S), DEFAULTS)
     assert [(one.target.channel, one.via, one.after_us // S) for one in found] == expected
 
 
 def test_what_a_route_does_not_say_is_as_the_rule_and_the_defaults_say() -> None:
     def told(severity: str) -> tuple[object, ...]:
         labels = subject_labels("Any rule", severity, {})
-        first = destinations(COMPILED, labels, (), 600 * S, DEFAULTS)[0]
+        first = destinations(COMPILED, labels, Own(repeat_us=600 * S), DEFAULTS)[0]
         return first.group_by, first.timing.wait_us, first.timing.interval_us, first.repeat_us
 
     assert told("critical") == (("dc",), 3 * S, 10 * S, 60 * S)
@@ -76,9 +77,59 @@ def test_what_a_route_does_not_say_is_as_the_rule_and_the_defaults_say() -> None
 
 def test_without_routes_the_rule_alone_decides() -> None:
     labels = subject_labels("Any rule", "info", {})
-    assert destinations((), labels, (), 0, DEFAULTS) == []
-    (only,) = destinations((), labels, (Target("ops"),), 7, DEFAULTS)
+    assert destinations((), labels, Own(), DEFAULTS) == []
+    (only,) = destinations((), labels, Own((Target("ops"),), 7), DEFAULTS)
     assert (only.target, only.repeat_us, only.timing) == (Target("ops"), 7, DEFAULTS.timing)
+
+
+def _escalates(after_s: int, *names: str) -> Escalation:
+    return Escalation(after_s * S, tuple(map(Target, names)))
+
+
+PAGER_FIRST = {"pager": _escalates(300, "boss"), "boss": _escalates(600, "owner")}
+
+ESCALATIONS = [
+    # the routes, the rule's own, its escalation, those of channels → (channel, by what, seconds)
+    ((), ("ops",), _escalates(900, "boss"), {},
+     [("ops", "the rule", 0), ("boss", "the rule", 900)]),
+    ((), (), _escalates(900, "boss"), {}, [("boss", "the rule", 900)]),
+    (COMPILED[2:], (), _escalates(900, "boss", "log"), {},
+     [("log", "route 3", 0), ("boss", "the rule", 900)]),
+    ((), ("pager",), None, PAGER_FIRST,
+     [("pager", "the rule", 0), ("boss", "channel pager", 300), ("owner", "channel boss", 900)]),
+    ((), ("pager",), _escalates(60, "boss"), PAGER_FIRST,
+     [("pager", "the rule", 0), ("boss", "the rule", 60), ("owner", "channel boss", 660)]),
+    ((), ("pager", "boss"), None, PAGER_FIRST,
+     [("pager", "the rule", 0), ("boss", "the rule", 0), ("owner", "channel boss", 600)]),
+    (COMPILED[1:2], (), None, {"ops": _escalates(60, "boss")},
+     [("pager", "route 2", 0), ("ops", "route 2", 0), ("boss", "channel ops", 60),
+      ("db", "route 2", 900)]),
+    ((), ("a",), None, {"a": _escalates(5, "b"), "b": _escalates(5, "a", "b")},
+     [("a", "the rule", 0), ("b", "channel a", 5)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("routes", "own", "escalation", "channels", "expected"), ESCALATIONS)
+def test_a_rule_and_a_channel_escalate_as_a_route_does(
+    routes: Sequence[Route],
+    own: tuple[str, ...],
+    escalation: Escalation | None,
+    channels: Mapping[str, Escalation],
+    expected: list[tuple[str, str, int]],
+) -> None:
+    """Whoever is told at once is not told again; of several times the earliest counts."""
+    labels = subject_labels("Any rule", "critical", {})
+    says = Own([Target(name) for name in own], 600 * S, escalation)
+    found = destinations(routes, labels, says, Defaults(escalations=channels))
+    assert [(one.target.channel, one.via, one.after_us // S) for one in found] == expected
+
+
+def test_an_escalation_is_told_in_the_way_of_what_it_follows() -> None:
+    labels = subject_labels("Any rule", "critical", {})
+    defaults = Defaults(escalations={"ops": _escalates(60, "boss")})
+    found = destinations(COMPILED[1:2], labels, Own(repeat_us=600 * S), defaults)
+    (boss,) = (one for one in found if one.target == Target("boss"))
+    assert (boss.group_by, boss.timing.wait_us, boss.repeat_us) == (("dc",), 3 * S, 60 * S)
 
 
 def test_a_route_that_is_never_reached_or_leads_nowhere_is_refused() -> None:
