@@ -191,7 +191,7 @@ class Core:
             store.space,
             clock.now_us,
             metrics,
-            events_us=config.store.event_retention_us,
+            needed_after_us=self._needed_after_us,
             rollups_us=seconds_to_us(config.store.rollup_retention_days * 86_400),
         )
         self.housekeeper = Housekeeper(
@@ -203,7 +203,7 @@ class Core:
             request_horizon_us=dedup_horizon_us,
             max_requests=engine.max_remembered_requests,
             quarantine_retention_us=seconds_to_us(config.store.quarantine_retention_days * 86_400),
-            history_retention_us=config.store.history_retention_us,
+            history_until_us=self._history_until_us,
         )
 
         self.folder = Folder(
@@ -260,6 +260,14 @@ class Core:
     def _recorded(self) -> None:
         self.dispatcher.wake()
         self.reminders.wake()
+
+    def _needed_after_us(self) -> int:
+        return self.pipeline.evaluator.needed_after_us(self._config.store.event_retention_us)
+
+    def _history_until_us(self) -> int:
+        """What is judged again is held against what was told of it: until then that stays."""
+        old_us = self.clock.now_us() - self._config.store.history_retention_us
+        return min(old_us, self._needed_after_us())
 
     def _group_states(self, rule_id: str) -> dict[str, int]:
         """Return how many groups of a rule are in each state, every state named."""

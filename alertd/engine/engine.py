@@ -268,6 +268,18 @@ class Engine:
             return None
         return stretch_of(groups.plan, Overdue(rule_id, labels, least_us))
 
+    def needed_after_us(self, oldest_us: int) -> int:
+        """Return after which event time judging may still ask for what is stored.
+
+        So far back reach what is overdue, and events from ``oldest_us`` on if they come late.
+        O(rules).
+        """
+        late = [
+            stretch_of(each.plan, Overdue(each.plan.rule.id, (), oldest_us))
+            for each in self._router
+        ]
+        return min((each.read_after_us for each in (*late, *self.overdue())), default=oldest_us)
+
     def members(
         self, wanted: Collection[tuple[str, Labels]], series_ids: Sequence[int]
     ) -> dict[tuple[str, Labels], list[int]]:

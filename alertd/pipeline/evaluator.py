@@ -173,6 +173,14 @@ class Evaluator:
         await self._record(transitions, self.applied)
         return len(transitions)
 
+    def needed_after_us(self, max_age_us: int) -> int:
+        """Return after which event time the reconciler may ask for what is stored, now or later.
+
+        Events are accepted up to an age of ``max_age_us`` when they are received, and then judged
+        with all that lies within the windows of their rules: so that reaches further back.
+        """
+        return self.engine.needed_after_us(self._backlog.judgeable_until_us - max_age_us)
+
     async def mark_applied(self, position: int) -> None:
         """Note in the store that everything found up to ``position`` is recorded.
 

@@ -40,8 +40,9 @@ class Housekeeper:
         request_horizon_us: int,
         max_requests: int,
         quarantine_retention_us: int,
-        history_retention_us: int,
+        history_until_us: Callable[[], int],
     ) -> None:
+        """Incidents that ended before ``history_until_us`` are forgotten."""
         self._requests = request_table
         self._quarantine = quarantine_table
         self._incidents = incidents
@@ -50,7 +51,7 @@ class Housekeeper:
         self._request_horizon_us = request_horizon_us
         self._max_requests = max_requests
         self._quarantine_retention_us = quarantine_retention_us
-        self._history_retention_us = history_retention_us
+        self._history_until_us = history_until_us
 
     async def run(self) -> None:
         """Prune every ``PRUNE_EVERY_S`` until cancelled."""
@@ -88,7 +89,7 @@ class Housekeeper:
         )
 
     async def _prune_incidents(self) -> int:
-        return await self._incidents.prune(before_us=self._now_us() - self._history_retention_us)
+        return await self._incidents.prune(before_us=self._history_until_us())
 
 
 async def _in_portions(prune: Callable[[], Awaitable[int]], portion: int) -> int:

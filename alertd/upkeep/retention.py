@@ -1,6 +1,6 @@
 """When old events become rollups, when those go, and the pace of it.
 
-Owns the two ages and the rests in between, so that events have the writer when they need it.
+Owns when either goes and the rests in between, so that events have the writer when they need it.
 Leaves the steps to ``store/retention.py`` and ``store/space.py``. What is damaged is not rolled
 up: it stays as it is, and says so, for events must go on.
 """
@@ -46,16 +46,19 @@ class Retention:
         now_us: Callable[[], int],
         metrics: Metrics,
         *,
-        events_us: int,
+        needed_after_us: Callable[[], int],
         rollups_us: int,
     ) -> None:
-        """Events are rolled up at the age ``events_us``, and rollups go at ``rollups_us``."""
+        """Events up to ``needed_after_us`` are rolled up, and rollups go at the age ``rollups_us``.
+
+        What is newer may still be judged, or be needed to judge what comes late.
+        """
         self._retention = retention
         self._events = events
         self._space = space
         self._now_us = now_us
         self._metrics = metrics
-        self._events_us = events_us
+        self._needed_after_us = needed_after_us
         self._rollups_us = rollups_us
         self.kept = Kept(None, Usage(0, 0))
 
@@ -76,7 +79,7 @@ class Retention:
 
     async def retain(self) -> None:
         """Do all that is due. Raises ``StoreUnavailable`` and ``StoreCorrupt``."""
-        while events := await self._retention.roll_up(self._now_us() - self._events_us, _rest):
+        while events := await self._retention.roll_up(self._needed_after_us(), _rest):
             self._metrics.events_rolled_up.inc(events)
             log.info("old events rolled up", events=events)
             await self._give_back()

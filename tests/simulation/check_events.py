@@ -12,6 +12,7 @@ from alertd.rules import RuleChange, Source
 from alertd.store.rollup import MINUTE_US
 from tests.simulation.chronicle import IncidentRow
 from tests.simulation.lives import KEPT_S, QUARANTINED_S
+from tests.simulation.plan import LONGEST_REACH_S
 from tests.simulation.remains import Checker, Remains, SumName
 from tests.simulation.story import EventName, Story
 
@@ -96,7 +97,8 @@ def only_what_is_old_is_forgotten(story: Story, remains: Remains) -> Iterator[st
 def what_is_old_is_forgotten(story: Story, remains: Remains) -> Iterator[str]:
     if not story.plan.forgets:
         return
-    gone_by_us = remains.now_us - KEPT_US - SLACK_S * US_PER_S
+    slack_us = round((SLACK_S + LONGEST_REACH_S) * US_PER_S)
+    gone_by_us = remains.now_us - KEPT_US - slack_us
     for row in remains.held.incidents.values():
         last_us = max(row.detected_us, row.ended_us or remains.now_us)
         if last_us < gone_by_us and not _is_to_be_told(row, remains):

@@ -50,9 +50,6 @@ from tests.simulation.story import Answer, EventName, Hushed, Request, Story
 RETRY_S: Final = 1.5
 LIMITS_REACHED: Final = Metrics().limits_reached
 MAX_ATTEMPTS: Final = 40
-PATIENCE_S: Final = 12.0
-"""After so long nobody sends events any more where old ones go: those that came just before they
-would be refused might need others that have gone already."""
 LOOK_AT_FILES_S: Final = 2.0
 """How long after a reload that the store did not take the files are read again."""
 
@@ -141,8 +138,7 @@ class Clients:
 
     async def _post(self, request: Request) -> None:
         """Send a request until it is answered."""
-        attempts = round(PATIENCE_S / RETRY_S) if self._story.plan.forgets else MAX_ATTEMPTS
-        for _ in range(attempts):
+        for _ in range(MAX_ATTEMPTS):
             request.unanswered += 1
             try:
                 text = await self._acceptance.accept(

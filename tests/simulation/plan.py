@@ -20,6 +20,8 @@ from tests.simulation.receivers import NAMES, Mood
 
 METRIC: Final = "load"
 HOSTS: Final = ("a", "b", "c")
+LONGEST_REACH_S: Final = 15.0
+"""How far before an event the longest window, bucket and durations of these rules begin."""
 BAD_AHEAD_S: Final = 3600.0
 """How far an event is ahead of the clock that must be refused."""
 

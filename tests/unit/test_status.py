@@ -50,7 +50,7 @@ def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
             parts.store.space,
             parts.clock.now_us,
             metrics,
-            events_us=SECOND,
+            needed_after_us=parts.clock.now_us,
             rollups_us=SECOND,
         ),
         flapping=Flapping(),

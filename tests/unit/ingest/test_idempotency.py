@@ -200,7 +200,7 @@ async def test_housekeeping_forgets_what_expired_and_counts_what_went_early(
                 request_horizon_us=HORIZON_US,
                 max_requests=max_requests,
                 quarantine_retention_us=HORIZON_US,
-                history_retention_us=HORIZON_US,
+                history_until_us=lambda: 0,
             )
 
         await housekeeper(later_us=0, max_requests=2000).prune()

@@ -96,7 +96,7 @@ async def test_housekeeping_forgets_what_is_older_than_the_retention(tmp_path: P
             request_horizon_us=1000,
             max_requests=10,
             quarantine_retention_us=1000,
-            history_retention_us=1000,
+            history_until_us=lambda: NOW_US,
         )
         await housekeeper.prune()
         assert metrics.quarantine_events._value.get() == await store.quarantine.count() == 2

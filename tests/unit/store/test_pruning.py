@@ -34,7 +34,7 @@ def housekeeper_of(store: Store, now_us: int, metrics: Metrics) -> Housekeeper:
         request_horizon_us=1,
         max_requests=1,
         quarantine_retention_us=1,
-        history_retention_us=RETENTION_US,
+        history_until_us=lambda: now_us - RETENTION_US,
     )
 
 

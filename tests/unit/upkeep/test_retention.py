@@ -14,12 +14,15 @@ from alertd.store.failures import StoreCorrupt
 from alertd.store.rollup import MINUTE_US
 from alertd.store.rollup_pages import RollupQuery
 from alertd.store.store import Store, open_store
+from alertd.upkeep.reconciler import Reconciler
 from alertd.upkeep.retention import Retention
+from tests.unit.parts import SECOND, Parts, record_of, running
 from tests.unit.store.test_folding import damage
 
 DAY_US = 86_400_000_000
 NOW_US = 1000 * DAY_US
 EVENTS_PER_DAY = 20_000
+HOUR_S = 3600
 
 
 async def fill(store: Store, days: range) -> None:
@@ -44,7 +47,7 @@ def retention_of(store: Store, metrics: Metrics) -> Retention:
         store.space,
         lambda: NOW_US,
         metrics,
-        events_us=30 * DAY_US,
+        needed_after_us=lambda: NOW_US - 30 * DAY_US,
         rollups_us=365 * DAY_US,
     )
 
@@ -100,3 +103,72 @@ async def test_damage_stops_retention_and_nothing_else(tmp_path: Path) -> None:
             await retention.retain()
         await retention.run()
         assert metrics.retention_stopped._value.get() == 1
+
+
+async def retain(parts: Parts, *, max_age_s: int) -> None:
+    """Roll up what nothing needs where events are refused at an age of ``max_age_s``."""
+    while await parts.store.folding.fold(1):
+        pass
+    retention = Retention(
+        parts.store.retention,
+        parts.store.events,
+        parts.store.space,
+        parts.clock.now_us,
+        Metrics(),
+        needed_after_us=lambda: parts.pipeline.evaluator.needed_after_us(max_age_s * SECOND),
+        rollups_us=365 * DAY_US,
+    )
+    await retention.retain()
+
+
+async def append(parts: Parts, *offsets_s: float) -> None:
+    """Append events one by one, each for a segment of its own, and have them judged."""
+    for offset_s in offsets_s:
+        await parts.pipeline.append(parts.batch(offset_s))
+    await parts.until_judged()
+
+
+async def ages_s(parts: Parts) -> list[int]:
+    """Return how old the events are that are not rolled up."""
+    now_us = parts.clock.now_us()
+    read = parts.store.events.read([0], 0, now_us, through=parts.pipeline.applied)
+    return sorted(
+        [(now_us - time_us) // SECOND async for found in read for time_us in found.batch.times_us]
+    )
+
+
+async def values_told(parts: Parts) -> list[float | None]:
+    """Reconcile; return the value of each incident."""
+    registry = parts.recovered.registry
+    await Reconciler(
+        parts.pipeline.evaluator,
+        parts.store.events,
+        parts.store.incidents,
+        registry,
+        interval_s=60,
+    ).reconcile()
+    return [item.incident.value for item in await parts.history()]
+
+
+async def test_an_event_as_old_as_it_may_be_is_judged_with_its_neighbours(tmp_path: Path) -> None:
+    """Those are older than events may be, and stay for as long as a window reaches back."""
+    async with running(tmp_path) as parts:
+        others = record_of("others", metric_name="n", window_duration_secs=1.0)
+        await parts.pipeline.change_rules(put=(record_of(), others))
+        await append(parts, -HOUR_S - 60, -HOUR_S - 8, -HOUR_S - 4, -1)
+        await retain(parts, max_age_s=HOUR_S)
+        assert await ages_s(parts) == [1, HOUR_S + 4, HOUR_S + 8]
+        await append(parts, -HOUR_S + 0.5)
+        assert await values_told(parts) == [3]
+
+
+async def test_what_waits_for_the_reconciler_keeps_its_neighbours(tmp_path: Path) -> None:
+    """However long it waits: the process may have been down meanwhile."""
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(),))
+        await append(parts, -HOUR_S - 60, -HOUR_S - 8, -HOUR_S - 4, -1, -HOUR_S, -1)
+        await retain(parts, max_age_s=20)
+        assert await ages_s(parts) == [1, 1, HOUR_S, HOUR_S + 4, HOUR_S + 8]
+        assert await values_told(parts) == [3]
+        await retain(parts, max_age_s=20)
+        assert await ages_s(parts) == [1, 1, HOUR_S]  # it stands behind one that is new
