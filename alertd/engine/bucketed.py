@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import msgspec
 
-from alertd.engine.group import WindowGroup
 from alertd.engine.inputs import StoredGroup
+from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import BucketedPast, Retrospect, next_end_us
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Sight, Window
+from alertd.engine.window_group import WindowGroup
 from alertd.model import GroupState, Labels
 
 
@@ -66,9 +67,10 @@ class BucketedGroup(WindowGroup):
     def _observe_closing(self, time_us: int, value: float, now_us: int) -> bool:
         self._due_us = BEFORE_TIME_US
         self._catch_up(now_us)
+        warmed = None
         if self._first_us is None or time_us < self._first_us:
-            self._appear(time_us)
-        counts = self._put(time_us, value, now_us)
+            warmed = self._appear(time_us)
+        counts = self._put(time_us, value, now_us, warmed)
         if time_us <= now_us:
             self._hear(time_us, now_us)
         self._close_until(self._clock_us(now_us))
@@ -113,7 +115,7 @@ class BucketedGroup(WindowGroup):
         super()._begin_after(forgotten_us)
         self._horizon_us = forgotten_us
 
-    def _put(self, time_us: int, value: float, now_us: int) -> bool:
+    def _put(self, time_us: int, value: float, now_us: int, warmed: Interval | None) -> bool:
         window, plan, judged_us = self._window, self._plan, self._judged_us
         if time_us >= judged_us:
             window.put(time_us, value)
@@ -125,17 +127,26 @@ class BucketedGroup(WindowGroup):
             window.put_inside(time_us, value)
         else:
             window.put_before(time_us, value)
-        self._judge_late(time_us, reach_us, now_us)
+        self._judge_late(time_us, reach_us, now_us, warmed)
         return time_us > reach_us
 
-    def _judge_late(self, time_us: int, reach_us: int, now_us: int) -> None:
-        """Judge the windows again that hold a late event, as far back as the lateness reaches."""
+    def _judge_late(
+        self, time_us: int, reach_us: int, now_us: int, warmed: Interval | None
+    ) -> None:
+        """Judge the windows again that a late event changes, as far back as the lateness reaches.
+
+        Those hold it, or end where the group has ``warmed`` because of it.
+        """
         bucket_us, horizon_us = self._plan.rule.bucket_us, self.horizon_us(now_us)
-        first_us = max(time_us // bucket_us + 1, -(-reach_us // bucket_us)) * bucket_us
+        first_us = (time_us // bucket_us + 1) * bucket_us
+        last_us = (time_us + self._plan.window_us) // bucket_us * bucket_us
+        if warmed is not None:
+            first_us = min(first_us, -(-warmed[0] // bucket_us) * bucket_us)
+            last_us = max(last_us, (warmed[1] - 1) // bucket_us * bucket_us)
+        first_us = max(first_us, -(-reach_us // bucket_us) * bucket_us)
         if time_us <= reach_us:
             # What an overdue event changes in the past is the reconciler's; the present is ours.
             first_us = max(first_us, self._judged_us)
-        last_us = (time_us + self._plan.window_us) // bucket_us * bucket_us
         until_us = last_us + bucket_us if last_us < self._judged_us else horizon_us + 1
         if first_us < until_us and first_us <= self._judged_us:
             self._revise(first_us, until_us, time_us, horizon_us)

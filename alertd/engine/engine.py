@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 from alertd.engine.arrivals import Arrivals, OneByOne
+from alertd.engine.backlog import Backlog, stretch_of
 from alertd.engine.dump import Dump
 from alertd.engine.group import Group
 from alertd.engine.inputs import (
@@ -38,7 +39,6 @@ from alertd.engine.observed import Observed
 from alertd.engine.plan import Plan, PlanDump
 from alertd.engine.routing import Router, RuleGroups, Watcher, new_group, same_windows
 from alertd.engine.timers import Timers
-from alertd.engine.window import NEVER_US
 from alertd.model import (
     EndReason,
     EventBatch,
@@ -52,7 +52,7 @@ from alertd.model import (
     TransitionKind,
 )
 
-FORMAT = 5
+FORMAT = 6
 """Version of the plain data that ``dump`` yields."""
 
 COLUMNS_FROM: Final = 64
@@ -83,7 +83,7 @@ class Engine:
         """Groups dropped because they had been quiet for their time, since the state began."""
         self.limits = Limits()
         """What is kept at most. An input changes it, so that a replay refuses the same events."""
-        self._overdue: dict[tuple[str, Labels], int] = {}
+        self._backlog = Backlog()
         self._dump: Dump | None = None
         self.look_backs: tuple[LookBack, ...] = ()
         """What the rules that the last ``RulesChanged`` made, or gave new windows, are to be
@@ -226,12 +226,7 @@ class Engine:
     def _note_overdue(self, group: Watcher, time_us: int) -> None:
         """Remember an event whose time is past judging here."""
         self.overdue_events += 1
-        self._look_again(group, time_us)
-
-    def _look_again(self, group: Watcher, from_us: int) -> None:
-        """Remember that the past of ``group`` has to be judged again from the store."""
-        key = (group.rule_id, group.labels)
-        self._overdue[key] = min(from_us, self._overdue.get(key, from_us))
+        self._backlog.add(group, time_us)
 
     def _apply_doubt(self, event: Doubt) -> None:
         """Have the present of told incidents judged again, and all of those that were found.
@@ -243,30 +238,28 @@ class Engine:
             groups = self._router.get(incident.rule_id)
             group = None if groups is None else groups.by_labels.get(incident.group)
             if group is not None:
-                self._look_again(group, group.horizon_us(self._journal.now_us))
+                self._backlog.add(group, group.horizon_us(self._journal.now_us))
             elif groups is not None:
                 self._journal.write(_expired(incident, groups.plan.rule, self._journal.now_us))
         for incident in event.found:
             groups = self._router.get(incident.rule_id)
             if groups is not None and incident.group in groups.by_labels:
-                self._look_again(groups.by_labels[incident.group], incident.started_us)
+                self._backlog.add(groups.by_labels[incident.group], incident.started_us)
 
     def overdue(self) -> list[Stretch]:
         """Return what the reconciler has to do."""
-        stretches = [self.stretch(rule_id, labels) for rule_id, labels in self._overdue]
+        stretches = [self.stretch(each.rule_id, each.group) for each in self._backlog]
         return [stretch for stretch in stretches if stretch is not None]
 
     @property
     def overdue_groups(self) -> int:
         """How many groups wait for the reconciler."""
-        return len(self._overdue)
+        return len(self._backlog)
 
     def stretch(self, rule_id: str, labels: Labels) -> Stretch | None:
         """Return what is overdue of one group, or None if nothing is."""
-        least_us, groups = self._overdue.get((rule_id, labels)), self._router.get(rule_id)
-        if least_us is None or groups is None:
-            return None
-        return stretch_of(groups.plan, Overdue(rule_id, labels, least_us))
+        groups = self._router.get(rule_id)
+        return None if groups is None else self._backlog.stretch(groups.plan, labels)
 
     def needed_after_us(self, oldest_us: int) -> int:
         """Return after which event time judging may still ask for what is stored.
@@ -303,11 +296,9 @@ class Engine:
     def _apply_reconsider(self, event: Reconsider) -> None:
         self._apply_tick(event.now_us)
         stretch, overdue = event.stretch, event.stretch.overdue
-        key = (overdue.rule_id, overdue.group)
         groups = self._router.get(overdue.rule_id)
         group = None if groups is None else groups.by_labels.get(overdue.group)
-        if self._overdue.get(key) == overdue.least_us:
-            del self._overdue[key]
+        self._backlog.settle(overdue)
         if groups is None or group is None:
             return
         self._keep((group,))
@@ -344,7 +335,7 @@ class Engine:
             self._keep((group,))
             self._timers.cancel(group)
             self._arrivals.rouse((group,))
-            if group.expires_us > now_us or self._is_overdue(group):
+            if group.expires_us > now_us or group in self._backlog:
                 group.advance(now_us)
             groups = self._router.get(group.rule_id)
             assert groups is not None
@@ -357,7 +348,7 @@ class Engine:
 
         One whose past waits for the reconciler stays until that has been there.
         """
-        if self._is_overdue(group):
+        if group in self._backlog:
             return
         if group.expires_us > now_us:
             self._timers.ask(group, group.expires_us)
@@ -368,9 +359,6 @@ class Engine:
         self._router.drop(groups, group)
         self._end(group, EndReason.EXPIRED, at_us)
         self.dropped_groups += 1
-
-    def _is_overdue(self, group: Group) -> bool:
-        return (group.rule_id, group.labels) in self._overdue
 
     def _apply_rules(self, change: RulesChanged) -> None:
         if self._dump is not None:
@@ -426,7 +414,7 @@ class Engine:
             return
         self._arrivals.rouse(groups.by_labels.values())
         for group in groups.by_labels.values():
-            self._overdue.pop((group.rule_id, group.labels), None)
+            self._backlog.discard(group)
             self._end(group, reason, now_us)
 
     def _end(self, group: Group, reason: EndReason, now_us: int) -> None:
@@ -460,8 +448,7 @@ class Engine:
                 self._timers.last_ticket,
             )
         ]
-        for (rule_id, labels), least_us in self._overdue.items():
-            head.append(("overdue", rule_id, labels, least_us))
+        head += [("overdue", *msgspec.structs.astuple(overdue)) for overdue in self._backlog]
         if self._dump is not None:
             self._dump.end()
         self._arrivals.deal_out()  # from now on, a group that waits for its turn is sent nothing
@@ -495,8 +482,7 @@ class Engine:
         for item in source:
             kind, *fields = msgspec.convert(item, tuple[object, ...])
             if kind == "overdue":
-                rule_id, labels, least_us = msgspec.convert(fields, tuple[str, Labels, int])
-                self._overdue[rule_id, labels] = least_us
+                self._backlog.restore(Overdue(*msgspec.convert(fields, tuple[str, Labels, int])))
             elif kind == "rule":
                 rule, state = msgspec.convert(fields, tuple[Rule, PlanDump])
                 plan = self._new_plan(rule, state[0])
@@ -522,24 +508,6 @@ def _expired(incident: Incident, rule: Rule, now_us: int) -> Transition:
         detected_us=now_us,
         value=None,
         incident=msgspec.structs.replace(incident, ended_us=ended_us, end_reason=EndReason.EXPIRED),
-    )
-
-
-def stretch_of(plan: Plan, overdue: Overdue) -> Stretch:
-    """Return what has to be judged again: from where nothing that is new can reach further back.
-
-    A pending condition that the events complete began at most ``for`` before them, and an
-    incident that they prolong ended at most ``keepFiring`` before.
-    """
-    rule = plan.rule
-    from_us = overdue.least_us - rule.for_us - rule.keep_firing_us - 1
-    from_us = from_us // rule.bucket_us * rule.bucket_us
-    return Stretch(
-        overdue=overdue,
-        from_us=from_us,
-        read_after_us=from_us - rule.window_us - 1,
-        received_from_us=plan.active_us,
-        warm_after_us=plan.read_after_us if plan.is_warm else NEVER_US,
     )
 
 

@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import cast
 
 from alertd.engine.bucketed import BucketedGroup
-from alertd.engine.continuous import ContinuousGroup
 from alertd.engine.group import Group
 from alertd.engine.plan import Plan
+from alertd.engine.resting import RestingGroup
 from alertd.matching import predicate
 from alertd.model import Labels, MatchOperator, Rule, Series
 
@@ -110,7 +110,7 @@ Route = tuple[Watcher, ...]
 
 def new_group(plan: Plan, labels: Labels) -> Group:
     """Return a group of its own, which no series leads to."""
-    return (BucketedGroup if plan.judges_on_close else ContinuousGroup)(plan, labels)
+    return (BucketedGroup if plan.judges_on_close else RestingGroup)(plan, labels)
 
 
 def groups_on(routes: Iterable[Route]) -> Iterator[Group]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import msgspec
 from hypothesis import strategies as st
 
+from alertd.engine.continuous import ContinuousGroup
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import Backfill, Input, LookBack, RulesChanged, StoredGroup, Tick
 from alertd.engine.progress import Progress
@@ -323,6 +326,13 @@ def empty_engine(*, in_columns: bool = True) -> Engine:
     """Return an engine that screens even the smallest batch in columns, or none at all."""
     columns_from = 1 if in_columns else sys.maxsize
     return Engine(lambda series_id: SERIES[series_id], columns_from=columns_from)
+
+
+@contextmanager
+def without_rest() -> Iterator[None]:
+    """Have groups that begin meanwhile judge everything: none sleeps or coasts."""
+    with patch("alertd.engine.routing.RestingGroup", ContinuousGroup):
+        yield
 
 
 def new_engine(

@@ -32,6 +32,7 @@ from tests.property.engine_worlds import (
     sleepy_rules,
     tell,
     warm_start,
+    without_rest,
     worlds,
 )
 from tests.property.test_engine_in_order import (
@@ -39,7 +40,6 @@ from tests.property.test_engine_in_order import (
     frozen,
     thawed,
     undated,
-    without_screening,
 )
 
 
@@ -85,7 +85,7 @@ def starts(draw: st.DrawFn, rule: st.SearchStrategy[Rule] = keyed_rules) -> Star
 
 def started(start: Start) -> tuple[Engine, list[Transition]]:
     engine = empty_engine()
-    with patch("alertd.engine.group.BACKFILL_SLICE_EVENTS", 3):
+    with patch("alertd.engine.window_group.BACKFILL_SLICE_EVENTS", 3):
         return engine, warm_start(engine, start.before, start.at_us)
 
 
@@ -213,7 +213,7 @@ def test_a_snapshot_after_a_warm_start_changes_nothing(start: Start, data: st.Da
 def test_nobody_can_tell_from_a_warm_start_that_there_is_a_screen(start: Start) -> None:
     engine, screened = started(start)
     screened += tell(engine, one_by_one(start.after))
-    with without_screening():
+    with without_rest():
         engine, plain = started(start)
         plain += tell(engine, one_by_one(start.after))
     assert by_group(undated(screened)) == by_group(undated(plain))

@@ -7,15 +7,15 @@ try to coast at every other event, which they else do after 64.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from unittest.mock import patch
 
 import msgspec
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from alertd.engine.continuous import ContinuousGroup
 from alertd.engine.inputs import Input, RulesChanged, Tick
+from alertd.engine.resting import RestingGroup
 from alertd.model import EndReason, EventBatch, OnNoData, Operator, Rule, RuleType, Transition
 from tests.property.engine_worlds import (
     World,
@@ -29,6 +29,7 @@ from tests.property.engine_worlds import (
     resolve_thresholds,
     retellings,
     tell,
+    without_rest,
     worlds,
 )
 from tests.property.test_engine_in_order import (
@@ -72,24 +73,21 @@ def hot_rules(draw: st.DrawFn) -> Rule:
 def coasting_soon() -> Iterator[None]:
     """Have groups try to coast at every other event; note in the statistics whether any did."""
     coasted = 0
-    coasts_through = ContinuousGroup._coasts_through
+    coasts_through = RestingGroup._coasts_through
 
-    def count(self: ContinuousGroup, time_us: int, value: float, now_us: int) -> bool:
+    def count(self: RestingGroup, time_us: int, value: float, now_us: int) -> bool:
         nonlocal coasted
         does = coasts_through(self, time_us, value, now_us)
         coasted += does
         return does
 
     with (
-        patch("alertd.engine.continuous._LEAST_ROOM", 2),
-        patch.object(ContinuousGroup, "_coasts_through", count),
+        patch("alertd.engine.continuous.LEAST_ROOM", 2),
+        patch("alertd.engine.resting.LEAST_ROOM", 2),
+        patch.object(RestingGroup, "_coasts_through", count),
     ):
         yield
     event(f"{min(3, coasted)} coasted through")
-
-
-def nobody_coasting() -> AbstractContextManager[object]:
-    return patch.object(ContinuousGroup, "_try_to_coast", lambda self: None)
 
 
 def now_of(entry: Input) -> int:
@@ -112,7 +110,7 @@ def test_coasting_is_invisible(world: World, data: st.DataObject) -> None:
     engine = new_engine(world.rule, world.active_us)
     with coasting_soon():
         coasted = tell(engine, inputs)
-    with nobody_coasting():
+    with without_rest():
         watchful = new_engine(world.rule, world.active_us)
         plain = tell(watchful, inputs)
     assert by_group(undated(coasted)) == by_group(undated(plain))
@@ -147,7 +145,7 @@ def test_an_edit_finds_a_group_that_coasts_where_it_would_be_anyway(
     changed: list[Input] = [*inputs[:cut], change, *inputs[cut:]]
     with coasting_soon():
         coasted = tell(new_engine(world.rule, world.active_us), changed)
-    with nobody_coasting():
+    with without_rest():
         plain = tell(new_engine(world.rule, world.active_us), changed)
     assert by_group(undated(coasted)) == by_group(undated(plain))
 

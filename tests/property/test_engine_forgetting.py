@@ -26,9 +26,10 @@ from tests.property.engine_worlds import (
     rules,
     sleepy_rules,
     tell,
+    without_rest,
     worlds,
 )
-from tests.property.test_engine_in_order import frozen, thawed, undated, without_screening
+from tests.property.test_engine_in_order import frozen, thawed, undated
 from tests.property.test_engine_late import (
     contains,
     groups_of,
@@ -90,7 +91,7 @@ def test_a_restart_changes_nothing_about_groups_that_come_and_go(
 @given(late_worlds(any_rule, overdue=True))
 def test_nobody_can_tell_from_groups_that_come_and_go_that_there_is_a_screen(world: World) -> None:
     screened = tell(new_engine(world.rule, world.active_us), one_by_one(world))
-    with without_screening():
+    with without_rest():
         plain = tell(new_engine(world.rule, world.active_us), one_by_one(world))
     assert groups_of(undated(screened)) == groups_of(undated(plain))
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from unittest.mock import patch
 
 import msgpack
 import msgspec
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from alertd.engine.condition import Condition
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import Input, Tick
 from alertd.engine.rescan import Episode
-from alertd.engine.screen import Screen
-from alertd.model import EventBatch, Labels, Rule, Transition
+from alertd.model import EventBatch, Labels, Transition
 from tests.property.engine_worlds import (
     SEEN_SERIES,
     World,
@@ -31,22 +27,9 @@ from tests.property.engine_worlds import (
     rules,
     sleepy_rules,
     tell,
+    without_rest,
     worlds,
 )
-
-
-class Unscreened(Screen):
-    """A screen that lets nobody sleep."""
-
-    def __init__(self, rule: Rule, condition: Condition) -> None:
-        super().__init__(rule, condition)
-        self.applies = False
-
-
-@contextmanager
-def without_screening() -> Iterator[None]:
-    with patch("alertd.engine.plan.Screen", Unscreened):
-        yield
 
 
 def told(
@@ -152,7 +135,7 @@ def test_a_snapshot_after_any_prefix_changes_nothing(world: World, data: st.Data
 def test_screening_is_invisible(world: World, data: st.DataObject) -> None:
     inputs = data.draw(retellings(world))
     screened, _ = told(world, inputs)
-    with without_screening():
+    with without_rest():
         plain, _ = told(world, inputs)
     assert by_group(screened) == by_group(plain)
 

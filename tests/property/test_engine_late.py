@@ -41,8 +41,9 @@ from tests.property.engine_worlds import (
     rules,
     sleepy_rules,
     tell,
+    without_rest,
 )
-from tests.property.test_engine_in_order import frozen, thawed, undated, without_screening
+from tests.property.test_engine_in_order import frozen, thawed, undated
 
 _STEPS = st.tuples(
     st.sampled_from([0, 0, 0, 0, 1, 2, 3]),  # the series
@@ -184,7 +185,7 @@ def test_a_restart_changes_nothing_about_late_data(world: World, data: st.DataOb
 @given(late_worlds(st.one_of(rules(), sleepy_rules())))
 def test_nobody_can_tell_from_late_data_that_there_is_a_screen(world: World) -> None:
     screened = tell(new_engine(world.rule, world.active_us), one_by_one(world))
-    with without_screening():
+    with without_rest():
         plain = tell(new_engine(world.rule, world.active_us), one_by_one(world))
     assert groups_of(undated(screened)) == groups_of(undated(plain))
 
@@ -266,7 +267,7 @@ def test_reconciling_again_finds_nothing_more(world: World) -> None:
     overdue = [stretch.overdue for stretch in engine.overdue()]
     told += reconciled(engine, world, told)
     for each in overdue:
-        engine._overdue[each.rule_id, each.group] = each.least_us
+        engine._backlog.restore(each)
     again = reconciled(engine, world, told)
     assert [transition for transition in again if transition.kind is TransitionKind.FIRING] == []
 

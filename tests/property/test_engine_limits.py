@@ -33,9 +33,10 @@ from tests.property.engine_worlds import (
     rules,
     sleepy_rules,
     tell,
+    without_rest,
     worlds,
 )
-from tests.property.test_engine_in_order import by_group, frozen, thawed, undated, without_screening
+from tests.property.test_engine_in_order import by_group, frozen, thawed, undated
 from tests.property.test_engine_late import late_worlds
 
 any_rule = st.one_of(rules(), sleepy_rules())
@@ -150,7 +151,7 @@ def test_who_is_refused_does_not_depend_on_ticks_batches_or_the_screen(
     plain = tell(new_limited_engine(limited), one_by_one(limited.world))
     retold = tell(new_limited_engine(limited), inputs)
     assert by_group(undated(retold)) == by_group(undated(plain))
-    with without_screening():
+    with without_rest():
         unscreened = tell(new_limited_engine(limited), inputs)
     assert by_group(undated(unscreened)) == by_group(undated(plain))
 

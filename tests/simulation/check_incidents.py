@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from alertd.engine.engine import Engine
-from alertd.engine.group import WindowGroup
 from alertd.engine.rescan import Arrival, Episode, horizon, rescan
 from alertd.engine.window import BEFORE_TIME_US
+from alertd.engine.window_group import WindowGroup
 from alertd.model import EventBatch, Labels, OnNoData, Operator, Rule
 from tests.intervals import Interval, covered
 from tests.simulation.chronicle import IncidentRow

@@ -249,7 +249,7 @@ def test_a_rule_that_is_told_nothing_stays_cold() -> None:
 
 def test_a_large_group_is_judged_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many events of one instant, more than a slice, are one change point."""
-    monkeypatch.setattr("alertd.engine.group.BACKFILL_SLICE_EVENTS", 3)
+    monkeypatch.setattr("alertd.engine.window_group.BACKFILL_SLICE_EVENTS", 3)
     driver = Driver()
     values = [(98.0, value) for value in (1, 9, 9, 9, 9, 9, 1)]
     driver.warm_start(make_rule(threshold=5.0), (97, 9), *values, at=100)

@@ -173,3 +173,13 @@ def test_an_event_whose_window_closed_at_once_does_not_hide_the_next_one() -> No
     driver.send(42, at=42)
     driver.tick(100)
     assert [edge[0] for edge in driver.edges] == [10, 30, 50]
+
+
+def test_a_late_event_that_makes_the_group_older_ends_its_warm_up_earlier() -> None:
+    rule = bucket_rule(operator=Operator.LT, threshold=5.0, group_by=("host",), lateness=50)
+    driver = Driver(rule)
+    driver.send(12, host="a")
+    driver.send(80, host="a")
+    assert driver.edges == [(30, 30, None, None)]  # it had been warm since 22
+    driver.send(2, host="a", at=80)
+    assert driver.edges == [(20, 30, None, None)]  # since 12, and its own window ends at 10

@@ -173,10 +173,10 @@ def test_quiet_events_do_not_reach_their_groups_one_by_one(
 
     engine = Engine(SERIES.__getitem__)
     engine.step(RulesChanged(at_us=BEGIN_US, put=(RULES[0],)))
-    from alertd.engine.continuous import ContinuousGroup
+    from alertd.engine.resting import RestingGroup
 
-    original = ContinuousGroup.observe
-    monkeypatch.setattr(ContinuousGroup, "observe", observe)
+    original = RestingGroup.observe
+    monkeypatch.setattr(RestingGroup, "observe", observe)
     for number in range(1, 31):
         at_us = BEGIN_US + number * 1_000
         times, values = array("q", [at_us] * 200), array("d", [1.0] * 200)
