@@ -29,6 +29,8 @@ from alertd.http.app import make_app, make_express
 from alertd.http.gate import Gate
 from alertd.http.server import serve
 from alertd.http.services import Limits, Services
+from alertd.lines.connection import Door
+from alertd.lines.listener import serve_lines
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S
 from alertd.notify.announce import Announcer
@@ -103,11 +105,12 @@ class _Daemon:
         rules = await store.rules.all()
         core = Core(store, recovered, rules, announcer, channels, clock, config, self._metrics)
         server = config.server
+        lines = config.lines
         gate = Gate(
             config.auth.tokens,
             self._metrics,
-            bind=server.bind,
-            is_loopback=server.is_loopback,
+            bind=server.bind if lines.is_loopback else f"{lines.bind}",
+            is_loopback=server.is_loopback and lines.is_loopback,
             public_url=server.public_url,
             allowed_hosts=server.allowed_hosts,
         )
@@ -156,23 +159,39 @@ class _Daemon:
             metrics=self._metrics,
             shutdown=self._shutdown,
         )
+        take_lines = partial(
+            serve_lines,
+            lines,
+            Door(
+                core.intake,
+                gate,
+                services.penalty,
+                self._metrics,
+                lines,
+                send_timeout_s=server.send_timeout_secs,
+            ),
+            tls=tls,
+            grace_s=server.shutdown_grace_secs,
+            shutdown=self._shutdown,
+        )
         async with trio.open_nursery() as around:
             around.start_soon(channels.run)
             around.start_soon(status.run)
             around.start_soon(sdnotify.run_watchdog, status.is_alive)
             async with core.running(first=reloader.start):
-                await self._serve_until_shutdown(http, core, reloader, status)
+                await self._serve_until_shutdown(http, take_lines, core, reloader, status)
             around.cancel_scope.cancel()
 
     async def _serve_until_shutdown(
         self,
         http: Callable[..., Awaitable[None]],
+        take_lines: Callable[..., Awaitable[None]],
         core: Core,
         reloader: Reloader,
         status: Status,
     ) -> None:
-        """Run what feeds the pipeline; when it is told to stop, HTTP has its grace time."""
-        config, http_over = self._config, trio.Event()
+        """Run what feeds the pipeline; when it is told to stop, clients have their grace time."""
+        config, http_over, lines_over = self._config, trio.Event(), trio.Event()
         async with trio.open_nursery() as edge:
             edge.start_soon(self._listen_to_signals)
             edge.start_soon(_reload_on_hangup, reloader)
@@ -181,6 +200,8 @@ class _Daemon:
                 from alertd.host_metrics import HostMetrics  # psutil: for those who want it
 
                 edge.start_soon(HostMetrics(core.intake).run, config.host_metrics)
+            for address in await edge.start(_start_then_set, take_lines, lines_over):
+                log.info("listening for lines", address=address)
             for address in await edge.start(_start_then_set, http, http_over):
                 log.info("listening", address=address)
             status.ready()
@@ -189,6 +210,7 @@ class _Daemon:
             sdnotify.stopping()
             core.pipeline.hurry()
             await http_over.wait()
+            await lines_over.wait()
             edge.cancel_scope.cancel()
 
     async def _listen_to_signals(self) -> None:

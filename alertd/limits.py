@@ -34,6 +34,10 @@ class Limit(StrEnum):
     SILENCES = "silences"
     PATTERN = "pattern"
     PAGE = "page"
+    LINE = "line"
+    LINE_CONNECTIONS = "line_connections"
+    LINE_TIME = "line_time"
+    LINE_PAUSE = "line_pause"
 
 
 class Bound(NamedTuple):
@@ -72,5 +76,17 @@ BOUNDS: Final = {
         "regular expression: characters; memory when compiled", "500; 1 MiB", "422"
     ),
     Limit.PAGE: Bound("items of a page", "1,000", "400"),
+    Limit.LINE: Bound(
+        "bytes of a line sent to a socket", "lines.max_line_bytes", "the line is refused"
+    ),
+    Limit.LINE_CONNECTIONS: Bound(
+        "open connections that send lines", "lines.max_connections", "told, closed"
+    ),
+    Limit.LINE_TIME: Bound("time without a line", "lines.idle_timeout_secs", "told, closed"),
+    Limit.LINE_PAUSE: Bound(
+        "time that lines wait for `queue`, `allowance` or the disk",
+        "lines.max_pause_secs",
+        "told, closed",
+    ),
 }
 """Every limit. Requests in progress are bounded by connections: each has one at a time."""

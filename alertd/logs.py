@@ -25,6 +25,11 @@ from alertd.config.settings import LoggingConfig
 REDACTED: Final = "[redacted]"
 AUDIT_LOGGER: Final = "alertd.audit"
 """Whose lines are written whatever the level is."""
+audit_log: Final = structlog.wrap_logger(
+    logging.getLogger(AUDIT_LOGGER),
+    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+)
+"""Where it is written who did what."""
 MAX_DEPTH: Final = 6
 """How deep a field's value is looked into; what lies deeper is not shown."""
 

@@ -45,6 +45,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._ingestion()
         self._http()
+        self._lines()
         self._storage()
         self._alerting()
         self._state()
@@ -134,6 +135,27 @@ class Metrics:
         self.connection_errors = self._counter(
             "http_connection_errors",
             "Connections that ended by an exception or because the client stopped reading.",
+        )
+
+    def _lines(self) -> None:
+        self.line_connections = self._gauge(
+            "lines_connections", "Open connections that send lines (bound: lines.max_connections)."
+        )
+        self.lines_acknowledged = self._counter(
+            "lines_acknowledged", "Lines that were acknowledged: durable, or refused by name."
+        )
+        self.line_seconds = self._histogram(
+            "lines_acknowledgement_seconds",
+            "Time from the arrival of lines to their acknowledgement.",
+            buckets=_REQUEST_BUCKETS_S,
+        )
+        self.line_pauses = self._counter(
+            "lines_pauses",
+            "Times at which a connection was not read for a while: queue, store, allowance.",
+            "reason",
+        )
+        self.line_connections_closed = self._counter(
+            "lines_closed", "Connections that sent lines and have ended, by the reason.", "reason"
         )
 
     def _storage(self) -> None:

@@ -192,6 +192,8 @@ class Refused(Struct, frozen=True):
     message: str
     event: object
     """What was sent, as plain data; a string where it could not be parsed."""
+    index: int = 0
+    """Its place in its request."""
 
 
 class Matcher(Struct, frozen=True):

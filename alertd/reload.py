@@ -30,7 +30,7 @@ from alertd.reports import Changes, ReloadReport
 from alertd.rulebook import RuleBook
 
 WATCH_EVERY_S: Final = 2.0
-_READ_AT_START: Final = ("server", "store", "engine", "logging", "host_metrics")
+_READ_AT_START: Final = ("server", "lines", "store", "engine", "logging", "host_metrics")
 _POLICIES: Final = ("notify", "route", "mute", "inhibit")
 
 log = structlog.get_logger(__name__)

@@ -51,11 +51,11 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        return _is_loopback(urlsplit(f"//{self.bind}").hostname or "")
+        return is_loopback(self.bind)
 
     def problems(self) -> list[Problem]:
         """Return what is wrong with the addresses, the host names and the set of TLS files."""
-        problems = [Problem("/bind", message)] if (message := _bind_problem(self.bind)) else []
+        problems = [Problem("/bind", message)] if (message := bind_problem(self.bind)) else []
         if self.public_url is not None and (message := url_problem(self.public_url)):
             problems.append(Problem("/public_url", message))
         problems += (
@@ -77,7 +77,7 @@ _NOT_A_HOST: Final = (
 )
 
 
-def _bind_problem(bind: str) -> str | None:
+def bind_problem(bind: str) -> str | None:
     """Return why ``bind`` cannot be listened on, None if it can."""
     try:
         parts = urlsplit(f"//{bind}")
@@ -89,7 +89,9 @@ def _bind_problem(bind: str) -> str | None:
     return None
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(bind: str) -> bool:
+    """Return whether only this machine can reach ``bind``."""
+    host = urlsplit(f"//{bind}").hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -23,6 +23,7 @@ from alertd.config.auth import AuthConfig, read_auth
 from alertd.config.channels import read_channels
 from alertd.config.document import Document
 from alertd.config.errors import ConfigError
+from alertd.config.lines import LinesConfig
 from alertd.config.policy import read_routes, read_tables
 from alertd.config.rules import TomlRule, read_rules
 from alertd.config.section import Count, Days, Seconds, SecondsOrZero, Section
@@ -199,6 +200,7 @@ class Config(Struct, frozen=True, kw_only=True):
     """Everything that the files say, with the defaults of what they do not say."""
 
     server: ServerConfig = ServerConfig()
+    lines: LinesConfig = LinesConfig()
     store: StoreConfig = StoreConfig()
     engine: EngineConfig = EngineConfig()
     notify: NotifyConfig = NotifyConfig()
@@ -245,6 +247,7 @@ class Config(Struct, frozen=True, kw_only=True):
 
 SECTIONS: Final[Mapping[str, type[Section]]] = {
     "server": ServerConfig,
+    "lines": LinesConfig,
     "store": StoreConfig,
     "engine": EngineConfig,
     "notify": NotifyConfig,
@@ -269,7 +272,8 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     problems_before = main.problem_count
     auth = read_auth(main, environ)
     if main.problem_count == problems_before and not auth.tokens:
-        _check_reach(main, sections["server"])
+        _check_reach(main, "server", sections["server"])
+        _check_reach(main, "lines", sections["lines"])
     _check_tls(main, sections["server"])
     _check_queue(main, sections["server"], sections["engine"])
     mute = read_tables(main, "mute", MuteSpec)
@@ -325,14 +329,14 @@ def _check_queue(main: Document, server: ServerConfig, engine: EngineConfig) -> 
         )
 
 
-def _check_reach(main: Document, server: ServerConfig) -> None:
+def _check_reach(main: Document, name: str, section: ServerConfig | LinesConfig) -> None:
     """Refuse an address that others can reach: without tokens, whoever does may do anything."""
-    is_address = not any(problem.path == "/bind" for problem in server.problems())
-    if is_address and not server.is_loopback:
+    is_address = not any(problem.path == "/bind" for problem in section.problems())
+    if is_address and not section.is_loopback:
         main.refuse(
-            ("server", "bind"),
+            (name, "bind"),
             "expected a loopback address (127.0.0.1, [::1], localhost) as long as there is no "
-            f"[[auth.tokens]], got {server.bind!r}; `alertd token new` makes a token",
+            f"[[auth.tokens]], got {section.bind!r}; `alertd token new` makes a token",
         )
 
 

@@ -9,21 +9,14 @@ of whoever holds a token; a table in the database would not be.
 
 from __future__ import annotations
 
-import logging
 from functools import wraps
 
-import structlog
 from quart import Response, g, request
 
 from alertd.access import Scope
 from alertd.errors import AlertdError
 from alertd.http.routes import Handler, Route
-from alertd.logs import AUDIT_LOGGER
-
-_log = structlog.wrap_logger(
-    logging.getLogger(AUDIT_LOGGER),
-    wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-)
+from alertd.logs import audit_log
 
 
 def audited(route: Route, handler: Handler) -> Handler:
@@ -46,7 +39,7 @@ def audited(route: Route, handler: Handler) -> Handler:
             outcome = "failed"
             raise
         finally:
-            _log.info(
+            audit_log.info(
                 "audit",
                 who=g.caller.name or "anybody",
                 client=request.remote_addr,

@@ -1,4 +1,4 @@
-"""Events in JSON: an object, an array of objects, or NDJSON.
+"""Events in JSON: an object, an array of objects, NDJSON, or lines by themselves.
 
 Owns how they are told apart in the bytes. Two ways lead to a draft. The fast one decodes the
 whole body at once and keeps labels as raw bytes (about 1 us an event); if *anything* is wrong,
@@ -9,11 +9,12 @@ the slow one takes each event alone (about 10 us an event). Leaves what an event
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import msgspec
 
+from alertd.errors import InvalidInput, Problem
 from alertd.http import strict
 from alertd.http.event_input import (
     DOUBTS,
@@ -27,6 +28,7 @@ from alertd.http.event_input import (
 )
 from alertd.http.strict import Undecodable
 from alertd.ingest.intake import Draft, alone
+from alertd.limits import Limit
 from alertd.model import RefusalReason
 
 NDJSON: Final = "application/x-ndjson"
@@ -55,6 +57,40 @@ def decode_json(
     if draft is None:
         draft = _decode_slowly(body, is_lines, OneByOne(registry, received_us, max_events))
     return draft
+
+
+def decode_each_line(
+    lines: Sequence[bytes], *, registry: SeriesLookup, received_us: int, max_line_bytes: int
+) -> Draft:
+    """Return the events in ``lines``, one each; no line is blank or has a line break in it.
+
+    A line that is no event, or longer than ``max_line_bytes``, is one of the refused, whatever the
+    others are. Paths are relative to the event.
+    """
+    draft = None
+    if max(map(len, lines)) <= max_line_bytes:
+        draft = _decode_fast(b"\n".join(lines), True, registry, received_us, len(lines))
+    if draft is None:
+        events = OneByOne(registry, received_us, len(lines))
+        events.draft.place = alone
+        for line in lines:
+            _take_line(line, events, max_line_bytes)
+        draft = events.finish()
+    draft.place = alone
+    return draft
+
+
+def _take_line(line: bytes, events: OneByOne, max_line_bytes: int) -> None:
+    try:
+        if len(line) > max_line_bytes:
+            message = f"the line has more than {max_line_bytes} bytes (lines.max_line_bytes)"
+            raise InvalidInput([Problem("", message, Limit.LINE)])
+        value = strict.parse(strict.to_text(line, errors="surrogateescape"))
+    except InvalidInput as error:
+        shown = line.decode(errors="replace")
+        events.refuse(RefusalReason.MALFORMED, error.problems, shown)
+    else:
+        events.take(value)
 
 
 def _decode_fast(

@@ -208,7 +208,7 @@ def _without_bad_events(sent: Draft, indexes: array[int], table: _Table) -> Draf
                 draft.refuse(RefusalReason.MALFORMED, problems, event, place)
             else:
                 reason, of_series = table.refusals[index]
-                draft.refuse_placed(reason, of_series, event, say=index not in named)
+                draft.refuse_placed(reason, of_series, event, place, say=index not in named)
                 named.add(index)
             continue
         assert draft.indexes is not None

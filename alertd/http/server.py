@@ -15,12 +15,9 @@ nurseries, not in the web framework's.
 
 from __future__ import annotations
 
-import errno
 import logging
-import socket
 from functools import partial
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import structlog
 import trio
@@ -28,14 +25,13 @@ from hypercorn.config import Config
 from hypercorn.logging import Logger
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ResponseSummary, WWWScope
-from hypercorn.utils import repr_socket_addr
 from quart_trio import QuartTrio
 
-from alertd.errors import AlertdError
 from alertd.http.connection import Connection, ConnectionLimits
 from alertd.http.express import Express
 from alertd.http.penalty import Penalty
 from alertd.limits import Limit
+from alertd.sockets import address_of, open_tcp
 from alertd.tls import Tls
 
 _log = structlog.get_logger(__name__)
@@ -50,15 +46,6 @@ _REFUSAL = (
     b"server.max_connections are open; try again\n"
 )
 _KEEP_ALIVE_MAX_REQUESTS = 1_000_000
-
-_BIND_REMEDIES = {
-    errno.EADDRINUSE: "another process listens there: stop it (`ss -ltnp` names it) "
-    "or set server.bind to another port",
-    errno.EADDRNOTAVAIL: "this machine has no such address: set server.bind to one that "
-    "`ip address` shows, or to 0.0.0.0 or [::] for all of them",
-    errno.EACCES: "ports below 1024 need CAP_NET_BIND_SERVICE: grant it "
-    "or set server.bind to a higher port",
-}
 
 
 class ServerLimits(ConnectionLimits, Protocol):
@@ -138,14 +125,14 @@ async def serve(
     app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
     app.config["BODY_TIMEOUT"] = config.keep_alive_timeout_secs
     app.config["RESPONSE_TIMEOUT"] = None  # each send has its own
-    listeners = await _listen(config.bind)
+    listeners = await open_tcp(config.bind, "server.bind")
     clients = _Clients(app, express, tls, penalty or Penalty(), config, metrics)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(
                 partial(trio.serve_listeners, clients.serve, listeners, handler_nursery=connections)
             )
-            task_status.started([_address(listener) for listener in listeners])
+            task_status.started([address_of(listener) for listener in listeners])
             await shutdown.wait()
             accepting.cancel_scope.cancel()
         await clients.drain()
@@ -261,38 +248,6 @@ def _hypercorn_config() -> Config:
     config.include_server_header = False
     config.keep_alive_max_requests = _KEEP_ALIVE_MAX_REQUESTS
     return config
-
-
-async def _listen(bind: str) -> list[trio.SocketListener]:
-    """Return listeners on ``bind``; one for each address that its host name has."""
-    try:
-        parts = urlsplit(f"//{bind}")
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise _not_an_address(bind) from error
-    if host is None or port is None or parts.netloc != bind:
-        raise _not_an_address(bind)
-    try:
-        return await trio.open_tcp_listeners(port, host=host)
-    except socket.gaierror as error:
-        raise AlertdError(
-            f"cannot listen on {bind}: the name does not resolve ({error.strerror}): "
-            "set server.bind to an IP address and a port"
-        ) from error
-    except OSError as error:
-        remedy = _BIND_REMEDIES.get(error.errno or 0, "set server.bind to another address")
-        raise AlertdError(f"cannot listen on {bind}: {error.strerror}: {remedy}") from error
-
-
-def _not_an_address(bind: str) -> AlertdError:
-    return AlertdError(
-        f"cannot listen on {bind!r}: server.bind must be host:port, "
-        "for example 127.0.0.1:9470 or [::1]:9470"
-    )
-
-
-def _address(listener: trio.SocketListener) -> str:
-    return repr_socket_addr(listener.socket.family, listener.socket.getsockname())
 
 
 def _first(error: BaseException) -> BaseException:

@@ -56,12 +56,20 @@ class Draft:
         The paths of ``problems`` (at least one) are relative to the event.
         """
         placed = [each._replace(path=self.place(each.path, index)) for each in problems]
-        self.refuse_placed(reason, placed, event)
+        self.refuse_placed(reason, placed, event, index)
 
     def refuse_placed(
-        self, reason: RefusalReason, problems: Sequence[Problem], event: object, *, say: bool = True
+        self,
+        reason: RefusalReason,
+        problems: Sequence[Problem],
+        event: object,
+        index: int,
+        *,
+        say: bool = True,
     ) -> None:
-        """Note that ``event`` is not taken, for ``problems`` (at least one) in the request.
+        """Note that ``event``, which stood at ``index``, is not taken.
+
+        ``problems`` (at least one) have paths in the request.
 
         Without ``say`` they are not reported once more: they have been, with another event.
         """
@@ -69,7 +77,7 @@ class Draft:
             self.problems.extend(problems)
         first = problems[0]
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        self.refused.append(Refused(reason, first.path, first.message + more, event))
+        self.refused.append(Refused(reason, first.path, first.message + more, event, index))
 
 
 def alone(path: str, _index: int) -> str:

@@ -14,7 +14,7 @@ import structlog
 
 from alertd import logs
 from alertd.config.settings import LoggingConfig
-from alertd.http import audit
+from alertd.logs import audit_log
 
 SLACK = "https://hooks.slack.com/services/T0/B0/very-secret"
 
@@ -181,5 +181,5 @@ def test_configuring_again_replaces_the_first_set_up() -> None:
 def test_the_log_of_changes_is_written_at_any_level() -> None:
     stream = configured(io.StringIO(), level="error")
     structlog.get_logger("alertd.http").warning("not this")
-    audit._log.info("audit", who="ann")
+    audit_log.info("audit", who="ann")
     assert [(line["event"], line["who"]) for line in lines(stream)] == [("audit", "ann")]

@@ -1,0 +1,1 @@
+"""Events over a socket, one a line of JSON, acknowledged by position: ``protocol.py`` says how."""
