@@ -1,8 +1,9 @@
 """The daemon: what is made of what, what lives how long, and the order of stopping.
 
-Owns the nurseries, nested by lifetime. From the outside in: the store; the core (``core.py``:
-dispatch and the pipeline); what feeds the pipeline (HTTP, host metrics, signals). Stopping goes
-the other way: nothing more is accepted, the core stops in its order, the store closes last.
+Owns the nurseries, nested by lifetime. From the outside in: HTTP, which answers from the beginning
+that the daemon recovers; the store; the core (``core.py``: dispatch and the pipeline); what else
+feeds the pipeline (host metrics, reloads). Stopping: nothing more is accepted, the core stops in
+its order, the store closes last. No request outlives what it needs.
 
 Invariant: an unexpected error anywhere ends the whole process with its cause in the log;
 recovery at the next start is the only repair.
@@ -10,11 +11,13 @@ recovery at the next start is the only repair.
 
 from __future__ import annotations
 
+import math
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from typing import Final, TypeAlias
 
 import structlog
 import trio
@@ -25,10 +28,14 @@ from alertd.config.settings import Config
 from alertd.core import Core, new_state
 from alertd.delivery.live_channels import LiveChannels
 from alertd.delivery.notifier import load_policy
-from alertd.http.app import make_app, make_express
+from alertd.http.app import make_app, make_express, make_recovering_app
 from alertd.http.gate import Gate
+from alertd.http.in_flight import InFlight
+from alertd.http.penalty import Penalty
+from alertd.http.recovering import Recovering
 from alertd.http.server import serve
 from alertd.http.services import Limits, Services
+from alertd.http.site import Site
 from alertd.lines.connection import Door
 from alertd.lines.listener import serve_lines
 from alertd.metrics import Metrics
@@ -42,6 +49,13 @@ from alertd.store.store import Store, open_store
 from alertd.store.writer import Turn
 from alertd.tls import Tls
 from alertd.upkeep.recovery import Recovered, recover
+
+TELL_SYSTEMD_EVERY_S: Final = 1.0
+START_PATIENCE_US: Final = 30 * US_PER_S
+"""For how long systemd is asked to wait when it is told that the start goes on."""
+
+Hangups: TypeAlias = AsyncIterator[int]
+"""Each SIGHUP that came."""
 
 log = structlog.get_logger(__name__)
 
@@ -59,42 +73,95 @@ class _Daemon:
     """Everything that one run of the daemon consists of."""
 
     def __init__(self, config_path: Path, config: Config) -> None:
+        server, lines = config.server, config.lines
         self._config_path = config_path
         self._config = config
         self._metrics = Metrics()
+        self._gate = Gate(
+            config.auth.tokens,
+            self._metrics,
+            bind=server.bind if lines.is_loopback else f"{lines.bind}",
+            is_loopback=server.is_loopback and lines.is_loopback,
+            public_url=server.public_url,
+            allowed_hosts=server.allowed_hosts,
+        )
+        self._penalty = Penalty()
+        self._recovering = Recovering()
+        self._site = Site(
+            server,
+            make_recovering_app(self._recovering, self._gate, self._metrics, self._penalty),
+        )
         self._shutdown = trio.Event()
+        self._http_over = trio.Event()
+        self._lines_over = trio.Event()
+        self._http_scope = trio.CancelScope()
+        self._recovery_scope = trio.CancelScope()
+        self._told_s = -math.inf
 
     async def run(self) -> None:
-        """Open the store, recover, serve, and stop in order."""
+        """Listen, open the store, recover, serve, and stop in order."""
         config = self._config
         path = config.store.resolve_path()
         log.info("starting", version=__version__, config=str(self._config_path), store=str(path))
-        sdnotify.status("opening the store")
-        durability = Durability(config.store.durability)
+        tls = await trio.to_thread.run_sync(Tls, config.server)
+        with trio.open_signal_receiver(signal.SIGHUP) as hangups:
+            async with trio.open_nursery() as edge:
+                edge.start_soon(self._listen_to_signals)
+                for address in await edge.start(self._run_http, tls):
+                    log.info("listening", address=address)
+                await self._run_behind_http(path, tls, hangups)
+                edge.cancel_scope.cancel()
+        log.info("stopped")
+
+    async def _run_http(
+        self, tls: Tls, task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Answer requests until shutdown, or until there is nothing left that could."""
+        with self._http_scope:
+            await serve(
+                self._site,
+                self._config.server,
+                tls=tls,
+                penalty=self._penalty,
+                metrics=self._metrics,
+                shutdown=self._shutdown,
+                task_status=task_status,
+            )
+        self._http_over.set()
+
+    async def _run_behind_http(self, path: Path, tls: Tls, hangups: Hangups) -> None:
+        """Run everything that needs the store; requests end before it does, whatever happens."""
+        config = self._config
+        self._tell_progress("opening the store")
         async with open_store(
             path,
-            durability=durability,
+            durability=Durability(config.store.durability),
             on_progress=self._tell_progress,
             on_turn=self._writer_had_turn,
         ) as store:
-            announcer = Announcer(
-                config.server.base_url,
-                defaults=config.defaults,
-                routes=config.routes(),
-                policy=await load_policy(store, config),
-            )
-            sdnotify.status("recovering")
-            recovered = await recover(
-                store,
-                announcer,
-                snapshots=snapshots_folder(store.path),
-                new_state=partial(new_state, config),
-                on_progress=self._tell_progress,
-            )
-            await self._serve(store, recovered, announcer)
-        log.info("stopped")
+            try:
+                announcer = Announcer(
+                    config.server.base_url,
+                    defaults=config.defaults,
+                    routes=config.routes(),
+                    policy=await load_policy(store, config),
+                )
+                with self._recovery_scope:
+                    recovered = await recover(
+                        store,
+                        announcer,
+                        snapshots=snapshots_folder(store.path),
+                        new_state=partial(new_state, config),
+                        on_progress=self._tell_progress,
+                    )
+                if not self._recovery_scope.cancelled_caught:
+                    await self._serve(store, recovered, announcer, tls, hangups)
+            finally:
+                self._http_scope.cancel()
 
-    async def _serve(self, store: Store, recovered: Recovered, announcer: Announcer) -> None:
+    async def _serve(
+        self, store: Store, recovered: Recovered, announcer: Announcer, tls: Tls, hangups: Hangups
+    ) -> None:
         """Run everything that lives between recovery and the closing of the store."""
         config = self._config
         clock = Clock(not_before_us=recovered.received_us)
@@ -104,19 +171,14 @@ class _Daemon:
         )
         rules = await store.rules.all()
         core = Core(store, recovered, rules, announcer, channels, clock, config, self._metrics)
-        server = config.server
-        lines = config.lines
-        gate = Gate(
-            config.auth.tokens,
-            self._metrics,
-            bind=server.bind if lines.is_loopback else f"{lines.bind}",
-            is_loopback=server.is_loopback and lines.is_loopback,
-            public_url=server.public_url,
-            allowed_hosts=server.allowed_hosts,
-        )
-        tls = await trio.to_thread.run_sync(Tls, server)
         reloader = Reloader(
-            self._config_path, config, core.rulebook, channels, gate, tls, use_policies=core.use
+            self._config_path,
+            config,
+            core.rulebook,
+            channels,
+            self._gate,
+            tls,
+            use_policies=core.use,
         )
         status = Status(
             store=store,
@@ -129,8 +191,35 @@ class _Daemon:
             clock=clock,
             metrics=self._metrics,
         )
-        services = Services(
-            gate=gate,
+        services = self._services(store, core, status, reloader)
+        async with trio.open_nursery() as around:
+            around.start_soon(channels.run)
+            around.start_soon(status.run)
+            around.start_soon(sdnotify.run_watchdog, status.is_alive)
+            async with (
+                core.running(first=reloader.start),
+                trio.open_nursery() as sources,
+            ):
+                sources.start_soon(_reload_on_hangup, hangups, reloader)
+                sources.start_soon(reloader.watch)
+                if config.host_metrics.enabled:
+                    from alertd.host_metrics import HostMetrics  # psutil: for those who want it
+
+                    sources.start_soon(HostMetrics(core.intake).run, config.host_metrics)
+                for address in await sources.start(self._run_lines, services, tls):
+                    log.info("listening for lines", address=address)
+                self._site.open(make_app(services), make_express(services))
+                status.ready()
+                log.info("ready")
+                await self._until_clients_are_over(core)
+                sources.cancel_scope.cancel()
+            around.cancel_scope.cancel()
+
+    def _services(self, store: Store, core: Core, status: Status, reloader: Reloader) -> Services:
+        """Return what the HTTP interface needs of all that."""
+        server = self._config.server
+        return Services(
+            gate=self._gate,
             intake=core.intake,
             requests=core.requests,
             quarantine=store.quarantine,
@@ -148,70 +237,44 @@ class _Daemon:
                 max_body_bytes=server.max_body_bytes,
                 max_events_per_request=server.max_events_per_request,
             ),
+            in_flight=InFlight(server.max_requests_in_flight, self._metrics.requests_in_flight),
+            penalty=self._penalty,
         )
-        http = partial(
-            serve,
-            make_app(services),
-            config.server,
-            express=make_express(services),
-            tls=tls,
-            penalty=services.penalty,
-            metrics=self._metrics,
-            shutdown=self._shutdown,
-        )
-        take_lines = partial(
-            serve_lines,
-            lines,
-            Door(
-                core.intake,
-                gate,
-                services.penalty,
-                self._metrics,
-                lines,
-                send_timeout_s=server.send_timeout_secs,
-            ),
-            tls=tls,
-            grace_s=server.shutdown_grace_secs,
-            shutdown=self._shutdown,
-        )
-        async with trio.open_nursery() as around:
-            around.start_soon(channels.run)
-            around.start_soon(status.run)
-            around.start_soon(sdnotify.run_watchdog, status.is_alive)
-            async with core.running(first=reloader.start):
-                await self._serve_until_shutdown(http, take_lines, core, reloader, status)
-            around.cancel_scope.cancel()
 
-    async def _serve_until_shutdown(
+    async def _run_lines(
         self,
-        http: Callable[..., Awaitable[None]],
-        take_lines: Callable[..., Awaitable[None]],
-        core: Core,
-        reloader: Reloader,
-        status: Status,
+        services: Services,
+        tls: Tls,
+        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Run what feeds the pipeline; when it is told to stop, clients have their grace time."""
-        config, http_over, lines_over = self._config, trio.Event(), trio.Event()
-        async with trio.open_nursery() as edge:
-            edge.start_soon(self._listen_to_signals)
-            edge.start_soon(_reload_on_hangup, reloader)
-            edge.start_soon(reloader.watch)
-            if config.host_metrics.enabled:
-                from alertd.host_metrics import HostMetrics  # psutil: for those who want it
+        """Take events line by line until shutdown."""
+        config = self._config
+        door = Door(
+            services.intake,
+            self._gate,
+            self._penalty,
+            self._metrics,
+            config.lines,
+            send_timeout_s=config.server.send_timeout_secs,
+        )
+        await serve_lines(
+            config.lines,
+            door,
+            tls=tls,
+            grace_s=config.server.shutdown_grace_secs,
+            shutdown=self._shutdown,
+            task_status=task_status,
+        )
+        self._lines_over.set()
 
-                edge.start_soon(HostMetrics(core.intake).run, config.host_metrics)
-            for address in await edge.start(_start_then_set, take_lines, lines_over):
-                log.info("listening for lines", address=address)
-            for address in await edge.start(_start_then_set, http, http_over):
-                log.info("listening", address=address)
-            status.ready()
-            await self._shutdown.wait()
-            log.info("stopping")
-            sdnotify.stopping()
-            core.pipeline.hurry()
-            await http_over.wait()
-            await lines_over.wait()
-            edge.cancel_scope.cancel()
+    async def _until_clients_are_over(self, core: Core) -> None:
+        """Wait until alertd is told to stop, and then for what clients have begun."""
+        await self._shutdown.wait()
+        log.info("stopping")
+        sdnotify.stopping()
+        core.pipeline.hurry()
+        await self._http_over.wait()
+        await self._lines_over.wait()
 
     async def _listen_to_signals(self) -> None:
         """SIGTERM and SIGINT stop the daemon."""
@@ -219,6 +282,7 @@ class _Daemon:
             async for number in signals:
                 log.info("signal received", signal=signal.Signals(number).name)
                 self._shutdown.set()
+                self._recovery_scope.cancel()
 
     def _writer_had_turn(self, turn: Turn) -> None:
         metrics = self._metrics
@@ -226,8 +290,13 @@ class _Daemon:
         metrics.writer_busy_seconds.labels(turn.work).observe(turn.ended_s - turn.began_s)
 
     def _tell_progress(self, phrase: str) -> None:
-        sdnotify.status(phrase)
-        sdnotify.extend_timeout(30 * US_PER_S)
+        """Tell whoever asks over HTTP, and systemd once a second. In any thread."""
+        self._recovering.phase = phrase
+        now_s = time.monotonic()
+        if now_s - self._told_s >= TELL_SYSTEMD_EVERY_S:
+            self._told_s = now_s
+            sdnotify.status(self._recovering.readiness())
+            sdnotify.extend_timeout(START_PATIENCE_US)
 
 
 def _warn_if_ahead(clock: Clock) -> None:
@@ -240,18 +309,7 @@ def _warn_if_ahead(clock: Clock) -> None:
         )
 
 
-async def _reload_on_hangup(reloader: Reloader) -> None:
+async def _reload_on_hangup(hangups: Hangups, reloader: Reloader) -> None:
     """SIGHUP reads the configuration again. Apart from what stops: a reload can take long."""
-    with trio.open_signal_receiver(signal.SIGHUP) as signals:
-        async for _ in signals:
-            await reloader.reload_unasked()
-
-
-async def _start_then_set(
-    run: Callable[..., Awaitable[None]],
-    over: trio.Event,
-    *,
-    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    await run(task_status=task_status)
-    over.set()
+    async for _ in hangups:
+        await reloader.reload_unasked()

@@ -65,5 +65,14 @@ class Overloaded(AlertdError):
         super().__init__(message)
 
 
+class Unavailable(AlertdError):
+    """The daemon cannot answer now; ``retry_after_s`` says when to ask again. Nothing was done."""
+
+    def __init__(self, message: str, retry_after_s: int, limit: Limit | None = None) -> None:
+        self.retry_after_s = retry_after_s
+        self.limit = limit
+        super().__init__(message)
+
+
 class StoreUnavailable(AlertdError):
     """The store cannot write now. Nothing was acknowledged; the same input may be sent again."""

@@ -2,8 +2,8 @@
 
 Owns the names of the limits, what each bounds and how it can be changed. Whoever refuses at a limit
 says so in words and puts the limit's name beside them (``Problem.limit``, ``AlertdError.limit``),
-so that it is counted where answers are made, and nowhere else. Leaves the numbers to those who
-keep them, and to the configuration.
+so that it is counted where answers are made. What only rules refuse has no answer: it is counted
+by ``upkeep/limit_watch.py``. Leaves the numbers to those who keep them, and to the configuration.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ class Limit(StrEnum):
     BODY = "body"
     EVENTS_PER_REQUEST = "events_per_request"
     CONNECTIONS = "connections"
+    REQUESTS_IN_FLIGHT = "requests_in_flight"
     HEAD = "head"
     HEAD_TIME = "head_time"
     BODY_TIME = "body_time"
@@ -30,6 +31,8 @@ class Limit(StrEnum):
     LABEL_VALUE = "label_value"
     EVENT_ID = "event_id"
     SERIES = "series"
+    GROUPS = "groups"
+    GROUP_EVENTS = "group_events"
     RULES = "rules"
     SILENCES = "silences"
     PATTERN = "pattern"
@@ -54,6 +57,11 @@ BOUNDS: Final = {
     Limit.BODY: Bound("bytes of a body, as it comes and inflated", "server.max_body_bytes", "413"),
     Limit.EVENTS_PER_REQUEST: Bound("events in a request", "server.max_events_per_request", "413"),
     Limit.CONNECTIONS: Bound("open connections", "server.max_connections", "503, closed"),
+    Limit.REQUESTS_IN_FLIGHT: Bound(
+        "requests worked on at once, from the end of the body to the reply",
+        "server.max_requests_in_flight",
+        "503",
+    ),
     Limit.HEAD: Bound("bytes of a request's head", "16,384", "431, closed"),
     Limit.HEAD_TIME: Bound(
         "time to send a head, or between requests", "server.keep_alive_timeout_secs", "closed"
@@ -70,6 +78,14 @@ BOUNDS: Final = {
     Limit.LABEL_VALUE: Bound("characters of a label's value", "1,000", "the event is refused"),
     Limit.EVENT_ID: Bound("characters of an event's id", "200", "the event is refused"),
     Limit.SERIES: Bound("series", "engine.max_series", "the event is refused"),
+    Limit.GROUPS: Bound(
+        "groups of a rule", "engine.max_groups_per_rule", "stored, and not judged by the rule"
+    ),
+    Limit.GROUP_EVENTS: Bound(
+        "events that a group keeps",
+        "engine.max_events_per_group",
+        "stored, and not judged by the rule",
+    ),
     Limit.RULES: Bound("rules", "100,000", "409"),
     Limit.SILENCES: Bound("silences", "1,000", "409"),
     Limit.PATTERN: Bound(
@@ -89,4 +105,4 @@ BOUNDS: Final = {
         "told, closed",
     ),
 }
-"""Every limit. Requests in progress are bounded by connections: each has one at a time."""
+"""Every limit."""

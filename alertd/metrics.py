@@ -111,6 +111,10 @@ class Metrics:
         self.connections = self._gauge(
             "http_connections", "Open connections (bound: server.max_connections)."
         )
+        self.requests_in_flight = self._gauge(
+            "http_requests_in_flight",
+            "Requests that are worked on (bound: server.max_requests_in_flight).",
+        )
         self.connections_refused = self._counter(
             "http_connections_refused", "Connections told 503 because too many were open."
         )

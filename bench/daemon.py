@@ -135,11 +135,14 @@ class Daemon:
 
     def _wait_for_address(self) -> str:
         deadline_s = time.monotonic() + GIVE_UP_S
+        address = ""
         while time.monotonic() < deadline_s:
             ended = self._process.poll() is not None
             for line in self._log_path.read_text(errors="replace").splitlines():
                 if '"listening"' in line:
-                    return str(json.loads(line)["address"])
+                    address = str(json.loads(line)["address"])
+                elif '"event": "ready"' in line:
+                    return address
             if ended:
                 break
             time.sleep(_POLL_S)

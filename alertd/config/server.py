@@ -38,6 +38,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     max_body_bytes: Bytes = 8 * 1024 * 1024
     max_events_per_request: Count = 10_000
     max_connections: Count = 1000
+    max_requests_in_flight: Count = 500
     keep_alive_timeout_secs: Seconds = 75
     send_timeout_secs: Seconds = 30
     shutdown_grace_secs: SecondsOrZero = 5

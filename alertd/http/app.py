@@ -1,12 +1,14 @@
 """The web application: every route of the table, behind one counter and one handler of errors.
 
-``make_app`` is all that the daemon needs, with ``make_express`` for what need not go through it.
-``routes.py`` has the table, one file a resource the handlers; this one brings them together.
+``make_app`` is all that the daemon needs, with ``make_express`` for what need not go through it,
+and ``make_recovering_app`` for the time before. ``routes.py`` has the table, one file a resource
+the handlers; this one brings them together.
 """
 
 from __future__ import annotations
 
 import time
+from functools import wraps
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -20,33 +22,40 @@ from alertd.http.events import EventRoutes, acceptance_of
 from alertd.http.express import Express
 from alertd.http.gate import Ask, Denial, Forbidden, Gate
 from alertd.http.hardening import HardenedQuart
+from alertd.http.in_flight import InFlight
 from alertd.http.incidents import IncidentRoutes
 from alertd.http.notifications import NotificationRoutes
 from alertd.http.operations import OperationRoutes
 from alertd.http.penalty import Penalty
 from alertd.http.quarantine import QuarantineRoutes
-from alertd.http.routes import ROUTES, Handlers
+from alertd.http.recovering import Recovering
+from alertd.http.routes import ROUTES, WITH_BODY, Handler, Handlers
 from alertd.http.rules import RuleRoutes
 from alertd.http.services import Metrics, Services
 from alertd.http.silences import SilenceRoutes
 from alertd.http.stored_events import StoredEventRoutes
 
+_ALWAYS: Final = frozenset({"getHealth", "getReadiness", "getMetrics"})
+"""Operations that are answered however many requests there are: who watches must see why."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def make_app(services: Services) -> QuartTrio:
     """Return the application that serves ``services``."""
-    app = HardenedQuart(__name__, static_folder=None)
+    handlers = {
+        operation: handler if operation in _ALWAYS else _in_place(handler, services.in_flight)
+        for operation, handler in _handlers(services).items()
+    }
+    app = _make(handlers, services.gate, services.metrics, services.penalty)
     app.config["MAX_CONTENT_LENGTH"] = services.limits.max_body_bytes
-    handlers = _handlers(services)
-    for route in ROUTES:
-        handler = audited(route, handlers[route.operation])
-        app.add_url_rule(route.path, route.operation, handler, methods=[route.method])
-    _count_requests(app, services.metrics, services.penalty)
-    _guard(app, services.gate)
-    problem.register(app, services.metrics.limits_reached)
-    compression.register(app)
     return app
+
+
+def make_recovering_app(
+    recovering: Recovering, gate: Gate, metrics: Metrics, penalty: Penalty
+) -> QuartTrio:
+    """Return the application that says everywhere that the daemon recovers."""
+    return _make(recovering.handlers(), gate, metrics, penalty)
 
 
 def make_express(services: Services) -> Express:
@@ -56,8 +65,35 @@ def make_express(services: Services) -> Express:
         services.gate,
         services.metrics,
         services.penalty,
+        services.in_flight,
         max_body_bytes=services.limits.max_body_bytes,
     )
+
+
+def _make(handlers: Handlers, gate: Gate, metrics: Metrics, penalty: Penalty) -> QuartTrio:
+    """Return an application with every route of the table."""
+    app = HardenedQuart(__name__, static_folder=None)
+    for route in ROUTES:
+        handler = audited(route, handlers[route.operation])
+        app.add_url_rule(route.path, route.operation, handler, methods=[route.method])
+    _count_requests(app, metrics, penalty)
+    _guard(app, gate)
+    problem.register(app, metrics.limits_reached)
+    compression.register(app)
+    return app
+
+
+def _in_place(handler: Handler, in_flight: InFlight) -> Handler:
+    """Return ``handler``, held to the number of requests that are worked on at once."""
+
+    @wraps(handler)
+    async def handle(**parameters: str) -> Response:
+        if request.method in WITH_BODY:
+            await request.get_data(cache=True, as_text=False, parse_form_data=False)
+        with in_flight.place():
+            return await handler(**parameters)
+
+    return handle
 
 
 def _handlers(services: Services) -> Handlers:

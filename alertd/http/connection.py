@@ -36,7 +36,6 @@ from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import (
-    ASGIFramework,
     ASGIReceiveCallable,
     ASGISendCallable,
     ConnectionState,
@@ -47,6 +46,7 @@ from hypercorn.utils import parse_socket_addr
 from alertd.http import problem
 from alertd.http.express import Express, PlainRequest
 from alertd.http.penalty import Penalty
+from alertd.http.site import Site
 from alertd.limits import Limit
 
 _RECEIVE_BYTES = 2**18
@@ -82,8 +82,7 @@ class Connection:
         self,
         stream: trio.SocketStream,
         tls: ssl.SSLContext | None,
-        app: ASGIFramework,
-        express: Express | None,
+        site: Site,
         penalty: Penalty,
         limits: ConnectionLimits,
         config: Config,
@@ -98,8 +97,7 @@ class Connection:
         if tls is not None:
             # HTTP says how long a reply is, so its end needs no announcement of TLS's.
             self._stream = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
-        self._app = app
-        self._express = express
+        self._site = site
         self._penalty = penalty
         self._limits = limits
         self._config = config
@@ -188,14 +186,13 @@ class Connection:
 
     async def _take(self, data: bytes) -> None:
         """Handle ``data``: the plain requests that it begins with here, the rest by hypercorn."""
-        if self._express is not None:
-            while self._protocol.is_at_rest:
-                request = self._express.recognise(data)
-                if request is None:
-                    break
-                data = await self._handle_plain(self._express, request, data)
-                if self._closing or not data:
-                    return
+        while (express := self._site.express) is not None and self._protocol.is_at_rest:
+            request = express.recognise(data)
+            if request is None:
+                break
+            data = await self._handle_plain(express, request, data)
+            if self._closing or not data:
+                return
         await self._protocol.handle(RawData(data))
         if self._protocol.is_head_too_long and Limit.HEAD not in self.reached:
             self.reached.append(Limit.HEAD)
@@ -271,7 +268,7 @@ class Connection:
     ) -> None:
         with self._request_in_progress():
             if scope["type"] == "http":
-                await self._app(scope, receive, send)
+                await self._site(scope, receive, send)
             else:
                 await send({"type": "websocket.close", "code": 1000, "reason": None})
 

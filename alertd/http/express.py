@@ -29,6 +29,7 @@ from alertd.http.acceptance import Acceptance, is_key
 from alertd.http.decode import MediaType
 from alertd.http.events import KEY_HEADER
 from alertd.http.gate import Ask, Gate
+from alertd.http.in_flight import InFlight
 from alertd.http.penalty import Penalty
 from alertd.http.routes import PUSH_EVENTS
 from alertd.http.services import Metrics
@@ -88,6 +89,7 @@ class Express:
         gate: Gate,
         metrics: Metrics,
         penalty: Penalty,
+        in_flight: InFlight,
         *,
         max_body_bytes: int,
     ) -> None:
@@ -95,6 +97,7 @@ class Express:
         self._gate = gate
         self._metrics = metrics
         self._penalty = penalty
+        self._in_flight = in_flight
         self._max_body_bytes = max_body_bytes
         self._seconds = metrics.request_seconds.labels(_PATH)
         self._accepted = metrics.requests.labels(_METHOD, _PATH, HTTPStatus.ACCEPTED.value)
@@ -111,9 +114,10 @@ class Express:
         began_s = time.perf_counter()
         try:
             caller = self._gate.admit(request.ask, PUSH_EVENTS)
-            receipt = await self._acceptance.accept(
-                body, request.media_type, caller, key=request.key
-            )
+            with self._in_flight.place():
+                receipt = await self._acceptance.accept(
+                    body, request.media_type, caller, key=request.key
+                )
         except Exception as error:
             problem.count(problem.limits_of(error), self._metrics.limits_reached)
             refusal = problem.of_exception(error, _METHOD, _PATH)

@@ -20,6 +20,7 @@ from enum import StrEnum
 from typing import Final, NamedTuple, Protocol
 
 import structlog
+from prometheus_client import Counter
 
 from alertd.access import Scope, Token, digest_of
 from alertd.errors import AlertdError, Conflict, Overloaded
@@ -90,30 +91,22 @@ class Ask(NamedTuple):
     """The address that it comes from."""
 
 
-class _Counter(Protocol):
-    def inc(self, amount: float = 1) -> None: ...
-
-
-class _Counters(Protocol):
-    def labels(self, *values: str) -> _Counter: ...
-
-
 class GateMetrics(Protocol):
     """What is counted here."""
 
     @property
-    def requests_denied(self) -> _Counters:
+    def requests_denied(self) -> Counter:
         """Requests not let in, by ``reason``."""
 
     @property
-    def token_events(self) -> _Counters:
+    def token_events(self) -> Counter:
         """Events sent, by ``token``."""
 
 
 class Caller:
     """Somebody who was let in, with what is left of their allowances."""
 
-    def __init__(self, token: Token, now_s: Callable[[], float], sent: _Counter | None) -> None:
+    def __init__(self, token: Token, now_s: Callable[[], float], sent: Counter | None) -> None:
         self.token = token
         self._now_s = now_s
         self._sent = sent

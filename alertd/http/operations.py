@@ -14,30 +14,22 @@ from quart import Response, request
 from alertd.http import problem
 from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
-from alertd.http.services import Services
+from alertd.http.services import Readiness, Services
 from alertd.http.wire import HealthReply, json_response
 from alertd.metrics import CONTENT_TYPE
 
 # Load balancers and scrapers add parameters of their own, so what they read refuses none.
 
 
-class OperationRoutes:
-    """The handlers, with what they need."""
+class HealthRoutes:
+    """The handlers that load balancers and supervisors ask."""
 
-    def __init__(self, services: Services) -> None:
-        self._reloader = services.reloader
-        self._status = services.status
-        self._metrics = services.metrics
+    def __init__(self, status: Readiness) -> None:
+        self._status = status
 
     def handlers(self) -> Handlers:
         """Return what answers each operation."""
-        return {
-            "getHealth": self.healthz,
-            "getReadiness": self.readyz,
-            "getMetrics": self.metrics,
-            "getStatus": self.status,
-            "reload": self.reload,
-        }
+        return {"getHealth": self.healthz, "getReadiness": self.readyz}
 
     async def healthz(self) -> Response:
         """Answer, which is all that is asked."""
@@ -51,6 +43,24 @@ class OperationRoutes:
                 HTTPStatus.SERVICE_UNAVAILABLE, reason, headers=problem.retry_after_store()
             )
         return json_response(HealthReply("ready"))
+
+
+class OperationRoutes:
+    """The other handlers, with what they need."""
+
+    def __init__(self, services: Services) -> None:
+        self._reloader = services.reloader
+        self._status = services.status
+        self._metrics = services.metrics
+
+    def handlers(self) -> Handlers:
+        """Return what answers each operation."""
+        return {
+            **HealthRoutes(self._status).handlers(),
+            "getMetrics": self.metrics,
+            "getStatus": self.status,
+            "reload": self.reload,
+        }
 
     async def metrics(self) -> Response:
         """Show every metric, for Prometheus."""

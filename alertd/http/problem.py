@@ -35,6 +35,7 @@ from alertd.errors import (
     Overloaded,
     Problem,
     StoreUnavailable,
+    Unavailable,
     VersionMismatch,
 )
 from alertd.http.event_input import TooManyEvents
@@ -82,6 +83,7 @@ _STATUS_OF: Final[Sequence[tuple[type[AlertdError], HTTPStatus]]] = (
     (Conflict, HTTPStatus.CONFLICT),
     (VersionMismatch, HTTPStatus.PRECONDITION_FAILED),
     (Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
+    (Unavailable, HTTPStatus.SERVICE_UNAVAILABLE),
     (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
@@ -206,7 +208,7 @@ def _in_file(mistake: ConfigProblem) -> Problem:
 def _headers(error: AlertdError) -> dict[str, str]:
     if isinstance(error, Denied) and error.challenge is not None:
         return {"WWW-Authenticate": error.challenge}
-    if isinstance(error, Overloaded):
+    if isinstance(error, (Overloaded, Unavailable)):
         return {"Retry-After": str(error.retry_after_s)}
     return retry_after_store() if isinstance(error, StoreUnavailable) else {}
 

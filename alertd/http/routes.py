@@ -22,6 +22,10 @@ Handlers: TypeAlias = Mapping[str, Handler]
 """What answers each operation, by its name; it is called with the parameters in the path."""
 
 
+WITH_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+"""Methods of requests whose bodies are read, even where nothing is made of them."""
+
+
 class Route(NamedTuple):
     """One operation."""
 

@@ -25,11 +25,11 @@ from hypercorn.config import Config
 from hypercorn.logging import Logger
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ResponseSummary, WWWScope
-from quart_trio import QuartTrio
+from prometheus_client import Counter, Gauge
 
 from alertd.http.connection import Connection, ConnectionLimits
-from alertd.http.express import Express
 from alertd.http.penalty import Penalty
+from alertd.http.site import Site
 from alertd.limits import Limit
 from alertd.sockets import address_of, open_tcp
 from alertd.tls import Tls
@@ -60,73 +60,52 @@ class ServerLimits(ConnectionLimits, Protocol):
         """How many connections may be open at once."""
 
     @property
-    def max_body_bytes(self) -> int:
-        """The largest request body."""
-
-    @property
     def shutdown_grace_secs(self) -> float:
         """How long requests in progress may go on after shutdown begins."""
-
-
-class _Counter(Protocol):
-    def inc(self) -> None: ...
-
-
-class _Counters(Protocol):
-    def labels(self, *values: str) -> _Counter: ...
-
-
-class _Gauge(Protocol):
-    def set(self, value: float) -> None: ...
 
 
 class ServerMetrics(Protocol):
     """What the listener counts."""
 
     @property
-    def connections(self) -> _Gauge:
+    def connections(self) -> Gauge:
         """How many are open."""
 
     @property
-    def connections_refused(self) -> _Counter:
+    def connections_refused(self) -> Counter:
         """How many were told 503 because ``max_connections`` were open."""
 
     @property
-    def tls_failures(self) -> _Counter:
+    def tls_failures(self) -> Counter:
         """How many got no further than TLS."""
 
     @property
-    def limits_reached(self) -> _Counters:
+    def limits_reached(self) -> Counter:
         """How often somebody went beyond one, by ``limit``."""
 
     @property
-    def connection_errors(self) -> _Counter:
+    def connection_errors(self) -> Counter:
         """How many ended by an exception or because the client stopped reading."""
 
 
 async def serve(
-    app: QuartTrio,
+    site: Site,
     config: ServerLimits,
     *,
-    express: Express | None = None,
     tls: Tls | None = None,
     penalty: Penalty | None = None,
     metrics: ServerMetrics,
     shutdown: trio.Event,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve ``app`` until ``shutdown`` is set and its connections have ended.
+    """Serve ``site`` until ``shutdown`` is set and its connections have ended.
 
-    Plain requests go to ``express``. Clients are spoken to as ``tls`` says. Sets the application's
-    body limits from ``config``. ``task_status`` is given the bound addresses as ``host:port``.
-    Returns at most ``shutdown_grace_secs`` after ``shutdown``. Raises ``AlertdError`` when it
-    cannot listen.
+    Clients are spoken to as ``tls`` says. ``task_status`` is given the bound addresses as
+    ``host:port``. Returns at most ``shutdown_grace_secs`` after ``shutdown``. Raises
+    ``AlertdError`` when it cannot listen.
     """
-    app.config["MAX_CONTENT_LENGTH"] = config.max_body_bytes
-    app.config["BODY_TIMEOUT"] = config.keep_alive_timeout_secs
-    app.config["RESPONSE_TIMEOUT"] = None  # each send has its own
     listeners = await open_tcp(config.bind, "server.bind")
-    clients = _Clients(app, express, tls, penalty or Penalty(), config, metrics)
+    clients = _Clients(site, tls, penalty or Penalty(), config, metrics)
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
             accepting.start_soon(
@@ -144,15 +123,13 @@ class _Clients:
 
     def __init__(
         self,
-        app: QuartTrio,
-        express: Express | None,
+        site: Site,
         tls: Tls | None,
         penalty: Penalty,
         limits: ServerLimits,
         metrics: ServerMetrics,
     ) -> None:
-        self._app = app
-        self._express = express
+        self._site = site
         self._tls = tls
         self._penalty = penalty
         self._limits = limits
@@ -171,8 +148,7 @@ class _Clients:
         connection = Connection(
             stream,
             context,
-            self._app,
-            self._express,
+            self._site,
             self._penalty,
             self._limits,
             self._config,

@@ -7,7 +7,7 @@ their fakes. A route takes the one part that it needs.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec import Struct
@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 
 from alertd.http.event_input import SeriesLookup
 from alertd.http.gate import Gate
+from alertd.http.in_flight import InFlight
 from alertd.http.penalty import Penalty
 from alertd.ingest.idempotency import RequestId
 from alertd.ingest.intake import Answer, Draft, Receipt
@@ -186,15 +187,19 @@ class Rollups(Protocol):
         ...
 
 
-class Status(Protocol):
+class Readiness(Protocol):
+    """Whether the daemon can do what it is for."""
+
+    def readiness(self) -> str | None:
+        """Return None if events can be committed, else why not."""
+        ...
+
+
+class Status(Readiness, Protocol):
     """How the daemon is."""
 
     def report(self) -> Struct:
         """Return what ``/api/status`` shows."""
-        ...
-
-    def readiness(self) -> str | None:
-        """Return None if events can be committed, else why not."""
         ...
 
 
@@ -245,4 +250,5 @@ class Services:
     reloader: Reloader
     metrics: Metrics
     limits: Limits
-    penalty: Penalty = field(default_factory=Penalty)
+    in_flight: InFlight
+    penalty: Penalty

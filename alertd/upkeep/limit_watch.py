@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from alertd.engine.engine import Engine
 from alertd.ingest.series import SeriesRegistry
+from alertd.limits import Limit
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, Labels
 
@@ -25,6 +26,7 @@ MAX_SHOWN: Final = 100
 _GROUPS: Final = "max_groups_per_rule"
 _EVENTS: Final = "max_events_per_group"
 _SERIES: Final = "max_series"
+_LIMIT_OF: Final = {_GROUPS: Limit.GROUPS, _EVENTS: Limit.GROUP_EVENTS}
 
 log = structlog.get_logger(__name__)
 
@@ -99,6 +101,7 @@ class LimitWatch:
             if refusal.events is not None:
                 more = _more(refusal.events, self._seen.get(key, 0))
                 self._metrics.events_not_judged.labels(refusal.limit).inc(more)
+                self._metrics.limits_reached.labels(_LIMIT_OF[refusal.limit].value).inc(more)
         self._seen = {key: self._count(refusal) for key, refusal in present.items()}
         if now_s < self._log_from_s:
             return

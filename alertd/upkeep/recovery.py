@@ -45,7 +45,7 @@ PART_ENTRIES: Final = 64
 PART_EVENTS: Final = 5_000
 """Replay takes so much between two looks at other tasks, or one entry that is larger."""
 PARTS_AHEAD: Final = 2
-PROGRESS_EVERY_EVENTS: Final = 1_000_000
+LOG_EVERY_EVENTS: Final = 1_000_000
 
 
 class RejectedSnapshot(Struct, frozen=True):
@@ -91,6 +91,7 @@ async def recover(
     ``new_state`` makes an empty registry and dedup index; ``on_progress`` is told now and then,
     in a phrase, how far it has come.
     """
+    on_progress("reading the newest snapshot")
     recovered = await _load_snapshot(store, snapshots, new_state, files)
     end = await store.events.end()
     recovered.received_us = max(end.received_us, await store.incidents.told_us())
@@ -103,7 +104,7 @@ async def recover(
             missing_entries=missing,
         )
     is_certain = recovered.snapshot_position > 0 and not missing
-    await _replay(recovered, store, announcer, on_progress, is_certain=is_certain)
+    await _replay(recovered, store, announcer, on_progress, end=end.position, is_certain=is_certain)
     log.info(
         "recovered",
         snapshot=recovered.snapshot_position,
@@ -121,6 +122,7 @@ async def _replay(
     announcer: Announcer,
     on_progress: Callable[[str], None],
     *,
+    end: int,
     is_certain: bool,
 ) -> None:
     """Take what is behind the snapshot in the log, and record what is not recorded yet.
@@ -142,13 +144,20 @@ async def _replay(
                 if len(pending) >= RECORD_EVERY and is_certain:
                     await _record(store, announcer, pending, recovered.applied)
             recovered.replayed_entries += len(part)
-            if recovered.replayed_events - reported >= PROGRESS_EVERY_EVENTS:
+            on_progress(_how_far(recovered, end))
+            if recovered.replayed_events - reported >= LOG_EVERY_EVENTS:
                 reported = recovered.replayed_events
-                on_progress(f"replaying the log: {reported} events")
                 log.info("replaying the log", events=reported, position=recovered.applied)
     if not is_certain:
         pending = await _without_doubtful(recovered, store, pending)
     await _record(store, announcer, pending, recovered.applied)
+
+
+def _how_far(recovered: Recovered, end: int) -> str:
+    """Say how much of the log is replayed, ``end`` being its last position."""
+    done = recovered.applied - recovered.snapshot_position
+    share = done / max(1, end - recovered.snapshot_position)
+    return f"replaying the log: {recovered.replayed_events:,} events, {share:.0%}"
 
 
 async def _without_doubtful(
@@ -233,12 +242,14 @@ async def _load_snapshot(
         found = await store.blocking.run(find)
         for rejected in found.rejected:
             _pass_over(passed_over, rejected.path, rejected.reason)
-        recovered, snapshot = _empty(all_series, new_state), found.snapshot
+        recovered = await store.blocking.run(partial(_empty, all_series, new_state))
+        snapshot = found.snapshot
         recovered.rejected = passed_over
         if snapshot is None:
             return recovered
         try:
-            unpack_state(snapshot.chunks(), recovered.engine, recovered.dedup)
+            unpack = partial(unpack_state, snapshot.chunks(), recovered.engine, recovered.dedup)
+            await store.blocking.run(unpack)  # beside the loop, which answers requests meanwhile
         except (SnapshotUnusable, StoreCorrupt, OSError) as error:
             _pass_over(passed_over, snapshot.path, str(error))
             older_than = snapshot.path

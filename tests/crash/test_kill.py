@@ -196,7 +196,7 @@ def live_and_be_killed(
         time.sleep(chance.uniform(0, 0.2))
         daemon.kill()
         return
-    daemon.wait_until_listening()
+    daemon.wait_until_ready()
     stop = threading.Event()
     threads = [
         threading.Thread(target=run, args=(daemon.url, stop))

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -86,6 +87,15 @@ class Daemon:
         self.start()
         return self
 
+    @contextmanager
+    def launched(self) -> Iterator[Self]:
+        """Run it for as long as the block does, which begins when it listens."""
+        self.launch()
+        self.wait_until_listening()
+        with ExitStack() as stack:
+            stack.push(self.__exit__)
+            yield self
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -119,7 +129,7 @@ class Daemon:
     def start(self) -> None:
         """Start it and wait until it is ready."""
         self.launch()
-        self.wait_until_listening()
+        self.wait_until_ready()
 
     def launch(self) -> None:
         """Start it."""
@@ -134,8 +144,13 @@ class Daemon:
         self._reader = threading.Thread(target=self._read, args=(self._process,))
         self._reader.start()
 
+    def wait_until_ready(self) -> None:
+        """Wait until it has recovered."""
+        self.wait_until_listening()
+        self.wait_for_log("ready")
+
     def wait_until_listening(self) -> None:
-        """Wait until it is ready."""
+        """Wait until it answers requests, by saying that it recovers perhaps."""
         try:
             line = self.wait_for_log("listening")
         except BaseException:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quart import Response, request
+from quart_trio import QuartTrio
 
+from alertd.http.express import Express
 from alertd.http.hardening import HardenedQuart
+from alertd.http.site import Site
 from alertd.metrics import Metrics
 
 _METRICS_PADDING = b"# padding\n" * 100_000
@@ -25,6 +28,13 @@ class Limits:
     keep_alive_timeout_secs: float = 60.0
     send_timeout_secs: float = 30.0
     shutdown_grace_secs: float = 5.0
+
+
+def open_site(limits: Limits, app: QuartTrio, express: Express | None = None) -> Site:
+    """Return a site that is answered by ``app`` from the beginning."""
+    site = Site(limits, app)
+    site.open(app, express)
+    return site
 
 
 def make_app(metrics: Metrics) -> HardenedQuart:

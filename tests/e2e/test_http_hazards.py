@@ -31,7 +31,7 @@ from alertd.http.hardening import HardenedQuart
 from alertd.http.server import serve
 from alertd.metrics import Metrics
 from tests.e2e.daemon import Daemon
-from tests.e2e.hazard_server import Limits, make_app
+from tests.e2e.hazard_server import Limits, make_app, open_site
 
 MAX_BODY_BYTES = 1_000_000
 MAX_CONNECTIONS = 20
@@ -477,8 +477,8 @@ async def start_here(nursery: trio.Nursery, limits: Limits, metrics: Metrics) ->
     """Serve in this process, in ``nursery``; return the port."""
 
     async def run(task_status: trio.TaskStatus[list[str]]) -> None:
-        app, never = make_app(metrics), trio.Event()
-        await serve(app, limits, metrics=metrics, shutdown=never, task_status=task_status)
+        site, never = open_site(limits, make_app(metrics)), trio.Event()
+        await serve(site, limits, metrics=metrics, shutdown=never, task_status=task_status)
 
     bound: list[str] = await nursery.start(run)
     return int(bound[0].rpartition(":")[2])
@@ -550,7 +550,9 @@ async def listen(bind: str) -> None:
     metrics = Metrics()
     shutdown = trio.Event()
     shutdown.set()
-    await serve(make_app(metrics), Limits(bind=bind), metrics=metrics, shutdown=shutdown)
+    limits = Limits(bind=bind)
+    site = open_site(limits, make_app(metrics))
+    await serve(site, limits, metrics=metrics, shutdown=shutdown)
 
 
 async def test_an_address_in_use_is_named_with_a_remedy() -> None:

@@ -16,7 +16,7 @@ COUNTS = {
     *("alertd_ready", "alertd_queue_events", "alertd_http_connections", "alertd_commit_events"),
     *("alertd_applied_position", "alertd_outbox_pending", "alertd_rules", "alertd_series"),
     *("alertd_groups", "alertd_quarantine_events", "alertd_rules_cold", "alertd_outbox_failed"),
-    *("alertd_flapping_series", "alertd_lines_connections"),
+    *("alertd_http_requests_in_flight", "alertd_flapping_series", "alertd_lines_connections"),
     *("alertd_unfolded_events", "alertd_folding_stopped", "alertd_retention_stopped"),
 }
 """Gauges and histograms of things that are counted: they have no unit."""

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from alertd.http.openapi.operation import Operation
 from alertd.http.problem import ProblemBody
-from alertd.http.routes import find
+from alertd.http.routes import WITH_BODY, find
 from alertd.http.wire import ErrorItem
 
 
@@ -120,21 +120,24 @@ ERRORS: Final[Mapping[HTTPStatus, ErrorKind]] = {
     ),
     HTTPStatus.SERVICE_UNAVAILABLE: _kind(
         HTTPStatus.SERVICE_UNAVAILABLE,
-        "The store cannot be read or written now. Nothing was changed; send the request again.",
-        "the disk is full: free some space there",
+        "The daemon recovers after its start, works on too many requests, or cannot read or write "
+        "its store now. Nothing was changed; send the request again.",
+        "alertd is recovering: replaying the log: 3,000,000 events, 45%; send the request again",
         headers=RETRY_AFTER,
     ),
 }
 """Every error, in the order of its status."""
 
 _OF_ALL: Final = (HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR)
+_OF_ALL_BUT_HEALTH: Final = (HTTPStatus.SERVICE_UNAVAILABLE,)
 _OF_SCOPES: Final = (
     HTTPStatus.UNAUTHORIZED,
     HTTPStatus.FORBIDDEN,
     HTTPStatus.TOO_MANY_REQUESTS,
 )
+_OF_SENDING: Final = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 _OF_BODIES: Final = (
-    *(HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.REQUEST_ENTITY_TOO_LARGE),
+    HTTPStatus.BAD_REQUEST,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 )
@@ -143,9 +146,13 @@ _OF_BODIES: Final = (
 def errors_of(operation: Operation) -> dict[HTTPStatus, str]:
     """Return when each error of ``operation`` comes, by status; an empty text says nothing more."""
     found = dict.fromkeys(_OF_ALL, "")
+    if operation.name != "getHealth":
+        found |= dict.fromkeys(_OF_ALL_BUT_HEALTH, "")
     route = find(operation.name)
     if route is not None and route.scope is not None:
         found |= dict.fromkeys(_OF_SCOPES, "")
+    if route is not None and route.method in WITH_BODY:
+        found |= dict.fromkeys(_OF_SENDING, "")
     if operation.body is not None:
         found |= dict.fromkeys(_OF_BODIES, "")
     found |= operation.refusals

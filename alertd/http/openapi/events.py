@@ -10,7 +10,7 @@ from alertd.http.event_input import Event
 from alertd.http.events import KEY_HEADER
 from alertd.http.msgpack_columns import Columns
 from alertd.http.openapi.operation import (
-    OF_READING,
+    OF_PARAMETERS,
     PAGE,
     Body,
     Content,
@@ -121,7 +121,6 @@ OPERATIONS: Final = (
             HTTPStatus.UNPROCESSABLE_ENTITY: "No event could be taken, or not all with `atomic`; "
             "or the key was used with another body.",
             HTTPStatus.TOO_MANY_REQUESTS: "",
-            HTTPStatus.SERVICE_UNAVAILABLE: "",
         },
     ),
     Operation(
@@ -188,7 +187,7 @@ OPERATIONS: Final = (
                 ),
             ),
         ),
-        refusals=OF_READING,
+        refusals=OF_PARAMETERS,
     ),
     Operation(
         name="listSeries",
@@ -214,7 +213,7 @@ OPERATIONS: Final = (
                 "A page of series, in the order in which they were first seen.",
             ),
         ),
-        refusals=OF_READING,
+        refusals=OF_PARAMETERS,
     ),
     Operation(
         name="listQuarantine",
@@ -242,6 +241,6 @@ OPERATIONS: Final = (
                 "A page of refused events.",
             ),
         ),
-        refusals=OF_READING,
+        refusals=OF_PARAMETERS,
     ),
 )

@@ -9,7 +9,7 @@ import msgspec
 
 from alertd.http.incidents import AckBody, AckMedia
 from alertd.http.openapi.operation import (
-    OF_READING,
+    OF_PARAMETERS,
     PAGE,
     Body,
     Content,
@@ -139,7 +139,7 @@ OPERATIONS: Final = (
         summary="List the incidents of all rules",
         parameters=_FILTERS,
         replies=(_PAGE,),
-        refusals=OF_READING,
+        refusals=OF_PARAMETERS,
     ),
     Operation(
         name="listHistoryOfRule",
@@ -148,7 +148,7 @@ OPERATIONS: Final = (
         note="Of a deleted rule too, as long as there are any.",
         parameters=(path_parameter("rule_id", "The rule's id."), *_FILTERS),
         replies=(_PAGE,),
-        refusals={**OF_READING, HTTPStatus.NOT_FOUND: ""},
+        refusals={**OF_PARAMETERS, HTTPStatus.NOT_FOUND: ""},
     ),
     Operation(
         name="listIncidents",
@@ -157,7 +157,7 @@ OPERATIONS: Final = (
         note="The same as `/api/history`; `state=firing` is what is on now.",
         parameters=_FILTERS,
         replies=(_PAGE,),
-        refusals=OF_READING,
+        refusals=OF_PARAMETERS,
     ),
     Operation(
         name="getIncident",
@@ -166,7 +166,7 @@ OPERATIONS: Final = (
         note="Every decision with its time and reason, the oldest first.",
         parameters=(_ID,),
         replies=(reply(IncidentReply, _WITH_TIMELINE, "The incident."),),
-        refusals={**OF_READING, HTTPStatus.NOT_FOUND: ""},
+        refusals={**OF_PARAMETERS, HTTPStatus.NOT_FOUND: ""},
     ),
     Operation(
         name="acknowledgeIncident",
@@ -181,7 +181,7 @@ OPERATIONS: Final = (
         ),
         replies=(reply(IncidentReply, _WITH_TIMELINE, "The incident, acknowledged."),),
         refusals={
-            **OF_READING,
+            **OF_PARAMETERS,
             HTTPStatus.NOT_FOUND: "",
             HTTPStatus.CONFLICT: "The incident has ended.",
         },

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from alertd.http.openapi.operation import (
-    OF_READING,
+    OF_PARAMETERS,
     PAGE,
     Body,
     Content,
@@ -84,7 +84,7 @@ OPERATIONS: Final = (
                 links=Links("/items/0/id", "message_id", ("requeueNotification",)),
             ),
         ),
-        refusals=OF_READING,
+        refusals=OF_PARAMETERS,
     ),
     Operation(
         name="requeueNotification",
@@ -101,7 +101,7 @@ OPERATIONS: Final = (
             ),
         ),
         refusals={
-            **OF_READING,
+            **OF_PARAMETERS,
             HTTPStatus.NOT_FOUND: "",
             HTTPStatus.CONFLICT: "The message is not FAILED.",
         },
@@ -113,7 +113,7 @@ OPERATIONS: Final = (
         note="Those that end last come first; one that is over is listed for 90 days.",
         parameters=PAGE,
         replies=(reply(SilenceList, SilenceList((_SILENCE,), None), "A page of silences."),),
-        refusals=OF_READING,
+        refusals=OF_PARAMETERS,
     ),
     Operation(
         name="createSilence",
@@ -134,7 +134,6 @@ OPERATIONS: Final = (
         ),
         refusals={
             HTTPStatus.CONFLICT: "There are too many silences.",
-            HTTPStatus.SERVICE_UNAVAILABLE: "",
         },
     ),
     Operation(
@@ -143,7 +142,7 @@ OPERATIONS: Final = (
         summary="Show a silence",
         parameters=(path_parameter("silence_id", "The silence's id."),),
         replies=(reply(SilenceReply, _SILENCE, "The silence."),),
-        refusals={**OF_READING, HTTPStatus.NOT_FOUND: ""},
+        refusals={**OF_PARAMETERS, HTTPStatus.NOT_FOUND: ""},
     ),
     Operation(
         name="expireSilence",
@@ -162,6 +161,6 @@ OPERATIONS: Final = (
                 "The silence, expired.",
             ),
         ),
-        refusals={**OF_READING, HTTPStatus.NOT_FOUND: ""},
+        refusals={**OF_PARAMETERS, HTTPStatus.NOT_FOUND: ""},
     ),
 )

@@ -84,11 +84,8 @@ class Reply(Struct, frozen=True):
     links: Links | None = None
 
 
-OF_READING: Final[Mapping[HTTPStatus, str]] = {
-    HTTPStatus.BAD_REQUEST: "",
-    HTTPStatus.SERVICE_UNAVAILABLE: "",
-}
-"""The errors of what only reads the store."""
+OF_PARAMETERS: Final[Mapping[HTTPStatus, str]] = {HTTPStatus.BAD_REQUEST: ""}
+"""The errors of what has parameters behind the ``?``."""
 
 
 class Operation(Struct, frozen=True, kw_only=True):

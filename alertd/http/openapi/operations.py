@@ -121,7 +121,6 @@ OPERATIONS: Final = (
             HTTPStatus.UNPROCESSABLE_ENTITY: "The configuration has mistakes; nothing is changed. "
             "`path` is the file and line of each.",
             HTTPStatus.TOO_MANY_REQUESTS: "",
-            HTTPStatus.SERVICE_UNAVAILABLE: "",
         },
     ),
     Operation(

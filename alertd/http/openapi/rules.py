@@ -119,7 +119,6 @@ _IF_MATCH: Final = Parameter(
 _ETAG: Final = {"ETag": "The rule's version, for `If-Match`."}
 _WRITTEN: Final = {
     HTTPStatus.TOO_MANY_REQUESTS: "",
-    HTTPStatus.SERVICE_UNAVAILABLE: "",
 }
 _EDITED: Final = {
     HTTPStatus.BAD_REQUEST: "",

@@ -53,7 +53,8 @@ def test_check_of_a_bad_file_prints_every_mistake_and_exits_1() -> None:
         "a.toml:2: server.bind: expected a string, got a whole number",
         "a.toml:3: server.colour: unknown key; known are allowed_hosts, bind, client_ca, "
         "keep_alive_timeout_secs, max_body_bytes, max_connections, max_events_per_request, "
-        "public_url, send_timeout_secs, shutdown_grace_secs, tls_cert, tls_key",
+        "max_requests_in_flight, public_url, send_timeout_secs, shutdown_grace_secs, tls_cert, "
+        "tls_key",
     ]
 
 

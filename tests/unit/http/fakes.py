@@ -16,9 +16,12 @@ from werkzeug.datastructures import Headers
 from alertd.access import Token
 from alertd.clock import Clock
 from alertd.errors import AlertdError
-from alertd.http.app import make_app, make_express
+from alertd.http.app import make_app, make_express, make_recovering_app
 from alertd.http.gate import Gate
+from alertd.http.in_flight import InFlight
 from alertd.http.openapi.operations import STATUS
+from alertd.http.penalty import Penalty
+from alertd.http.recovering import Recovering
 from alertd.http.services import Limits, Services
 from alertd.ingest.idempotency import AnsweredRequest, KeyedRequest, RequestKeys
 from alertd.ingest.intake import Intake
@@ -40,6 +43,7 @@ from tests.unit.http import contract
 
 MAX_EVENTS = 2000
 MAX_BYTES = 512 * 1024
+MAX_IN_FLIGHT = 4
 HORIZON_US = 3600 * US_PER_S
 
 Json = Any  # decoded JSON, of which each test knows the shape
@@ -323,10 +327,16 @@ class Site:
             reloader=self.reloader,
             metrics=self.metrics,
             limits=Limits(max_body_bytes=MAX_BYTES, max_events_per_request=MAX_EVENTS),
+            in_flight=InFlight(MAX_IN_FLIGHT, self.metrics.requests_in_flight),
+            penalty=Penalty(),
         )
         self.penalty = self.services.penalty
         self.app: QuartTrio = make_app(self.services)
         self.express = make_express(self.services)
+
+    def recovering_app(self) -> QuartTrio:
+        """Return what answers before there is anything behind it."""
+        return make_recovering_app(Recovering(), self.gate, self.metrics, self.penalty)
 
     async def send(
         self,

@@ -87,6 +87,14 @@ def with_failing_parts(site: Site, error: Exception) -> None:
     site.app = make_app(dataclasses.replace(site.services, **failing))  # type: ignore[arg-type]
 
 
+def have_it_fail(site: Site, name: str, error: Exception) -> None:
+    """Make an operation fail, if it needs no part of the daemon by there being none yet."""
+    if name in NEEDS_NO_PART:
+        site.app = site.recovering_app()
+    else:
+        with_failing_parts(site, error)
+
+
 async def some_rule(site: Site, *, is_of_a_file: bool) -> str:
     """Add a rule and return its id."""
     spec = strict.to_struct(MINIMAL, RuleSpec)
@@ -120,7 +128,7 @@ async def answer_with(status: int, name: str, method: str, template: str) -> Ans
     elif status == 404:
         site.notifier.failure = NotFound("there is none")
     elif status in OF_PARTS and not (status == 422 and name in BODIES):
-        with_failing_parts(site, OF_PARTS[status])
+        have_it_fail(site, name, OF_PARTS[status])
     match status:
         case 400:
             path += "?nonsense=1"

@@ -16,7 +16,7 @@ from alertd.errors import Overloaded, StoreUnavailable
 from alertd.http.connection import LINGER_S
 from alertd.http.express import read_plain
 from alertd.http.server import serve
-from tests.e2e.hazard_server import Limits
+from tests.e2e.hazard_server import Limits, open_site
 from tests.unit.http.fakes import MAX_BYTES, Site
 
 EVENT = b'{"metricName":"m","value":1}'
@@ -62,9 +62,8 @@ async def running(site: Site, **limits: float) -> AsyncIterator[Running]:
     async def run(task_status: trio.TaskStatus[list[str]]) -> None:
         bounds = Limits(max_body_bytes=MAX_BYTES, **limits)  # type: ignore[arg-type]
         await serve(
-            site.app,
+            open_site(bounds, site.app, site.express),
             bounds,
-            express=site.express,
             metrics=site.metrics,
             shutdown=shutdown,
             task_status=task_status,

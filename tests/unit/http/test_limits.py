@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,8 @@ from alertd.errors import Overloaded
 from alertd.limits import BOUNDS, Limit
 from alertd.notify.silence import MAX_SILENCES
 from alertd.rulebook import MAX_RULES
-from tests.unit.http.fakes import MAX_BYTES, MAX_EVENTS, Site
-from tests.unit.http.test_express import EVENT, PLAIN, SOON_S, request, running
+from tests.unit.http.fakes import MAX_BYTES, MAX_EVENTS, MAX_IN_FLIGHT, Site
+from tests.unit.http.test_express import EVENT, LIBRARY, PLAIN, SOON_S, request, running
 from tests.unit.http.test_rules import MINIMAL
 
 README = Path(__file__).parents[3] / "README.md"
@@ -189,6 +189,40 @@ async def test_a_connection_too_many_is_counted() -> None:
         async with await server.connect() as second:
             assert b"server.max_connections" in await second.receive_some()
     assert reached(site, Limit.CONNECTIONS) == 1
+
+
+@pytest.mark.parametrize("lane", [b"", b"TE: trailers\r\n"], ids=["express", "framework"])
+async def test_a_request_too_many_is_503_and_others_are_answered(lane: bytes) -> None:
+    site = Site()
+    site.log.gate = trio.Event()
+    async with running(site) as server, trio.open_nursery() as nursery:
+        for _ in range(MAX_IN_FLIGHT):
+            nursery.start_soon(server.ask, request(more=lane))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        ((response, text),) = await server.ask(request(more=lane))
+        assert (response.status_code, dict(response.headers)[b"retry-after"]) == (503, b"1")
+        assert b"server.max_requests_in_flight" in text
+        assert reached(site, Limit.REQUESTS_IN_FLIGHT) == 1
+        for path in (b"healthz", b"readyz", b"metrics"):
+            ((response, _),) = await server.ask(b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+            assert response.status_code == 200
+        site.log.gate.set()
+    assert len(site.log.batches) == MAX_IN_FLIGHT
+    assert site.metrics.registry.get_sample_value("alertd_http_requests_in_flight") == 0
+    assert (await site.push(EVENT)).status == 202
+
+
+async def test_slow_bodies_take_nobodys_place() -> None:
+    site = Site()
+    head = PLAIN + b"TE: trailers\r\nContent-Length: %d\r\n\r\n" % len(EVENT)
+    async with running(site) as server, AsyncExitStack() as clients:
+        slow = [await clients.enter_async_context(await server.connect()) for _ in range(9)]
+        for client in slow:
+            await client.send_all(head)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        ((response, _),) = await server.ask(request(more=LIBRARY))
+        assert response.status_code == 202
+    assert len(slow) > MAX_IN_FLIGHT
 
 
 def test_readme_lists_the_limits_as_they_are() -> None:

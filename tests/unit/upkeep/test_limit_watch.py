@@ -30,6 +30,8 @@ def test_what_rules_refuse_is_counted_at_each_look_and_logged_once_a_minute() ->
             driver.send(second, host="b")
             watch.look(second)
     assert counted(metrics, "max_groups_per_rule") == 120
+    reached = metrics.registry.get_sample_value("alertd_limits_reached_total", {"limit": "groups"})
+    assert reached == 120
     assert [(line["rule"], line["group"], line["events"]) for line in logs] == [
         ("errors", {"host": "b"}, 1),
         ("errors", {"host": "b"}, 60),

@@ -1,0 +1,38 @@
+"""What is answered while the daemon recovers: that it does, and how far it has come.
+
+``/healthz`` is 200 and ``/readyz`` 503, as ever; whatever else there is, is 503 with
+``Retry-After``. Who may ask, and what there is at all, is decided as later: by the same gate and
+the same table of routes. Nothing of the rest of the daemon is needed, for there is none yet.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from quart import Response
+
+from alertd.errors import Unavailable
+from alertd.http.operations import HealthRoutes
+from alertd.http.routes import ROUTES, Handlers
+
+RETRY_AFTER_S: Final = 1
+"""Most recoveries are over by then."""
+
+
+class Recovering:
+    """How far the daemon has come; whoever recovers keeps ``phase`` up to date."""
+
+    phase = "starting"
+    """In a few words."""
+
+    def readiness(self) -> str:
+        """Return why no event can be taken."""
+        return f"recovering: {self.phase}"
+
+    def handlers(self) -> Handlers:
+        """Return what answers each operation meanwhile."""
+        refusals = {route.operation: self._refuse for route in ROUTES}
+        return {**refusals, **HealthRoutes(self).handlers()}
+
+    async def _refuse(self, **_parameters: str) -> Response:
+        raise Unavailable(f"alertd is {self.readiness()}; send the request again", RETRY_AFTER_S)
