@@ -48,6 +48,7 @@ from alertd.store.snapshots import snapshots_folder
 from alertd.store.store import Store, open_store
 from alertd.store.writer import Turn
 from alertd.tls import Tls
+from alertd.upkeep.interpreter import Collector, tuned
 from alertd.upkeep.recovery import Recovered, recover
 
 TELL_SYSTEMD_EVERY_S: Final = 1.0
@@ -66,7 +67,8 @@ def run(config_path: Path, config: Config) -> None:
     Any other exception is a defect or a store that failed: it has been logged, and the process
     should end with a status that makes its supervisor start it again.
     """
-    trio.run(partial(_Daemon(config_path, config).run))
+    with tuned():
+        trio.run(partial(_Daemon(config_path, config).run))
 
 
 class _Daemon:
@@ -196,6 +198,7 @@ class _Daemon:
             around.start_soon(channels.run)
             around.start_soon(status.run)
             around.start_soon(sdnotify.run_watchdog, status.is_alive)
+            around.start_soon(Collector(lambda: core.pipeline.is_busy, self._metrics).run)
             async with (
                 core.running(first=reloader.start),
                 trio.open_nursery() as sources,

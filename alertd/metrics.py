@@ -181,6 +181,11 @@ class Metrics:
             "work",
             buckets=_TURN_BUCKETS_S,
         )
+        self.garbage_collection_seconds = self._histogram(
+            "garbage_collection_seconds",
+            "For how long everything stood still while Python looked for cyclic garbage.",
+            buckets=_TURN_BUCKETS_S,
+        )
         self.commit_events = self._histogram(
             "commit_events", "Events in one commit.", buckets=_EVENT_BUCKETS
         )

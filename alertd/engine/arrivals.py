@@ -29,6 +29,13 @@ class Arrivals(Protocol):
         """Whether the plain form would do better by now."""
         ...
 
+    def meet(self, batch: EventBatch) -> Iterator[None]:
+        """Make what ``batch`` needs that is not there yet, groups above all; pause now and then.
+
+        ``take`` does what is left of it, all at once.
+        """
+        ...
+
     def take(self, batch: EventBatch) -> Iterator[Arrival]:
         """Yield, in order, what is to be observed of ``batch``, before the next is asked for."""
         ...
@@ -67,6 +74,10 @@ class OneByOne:
 
     def __init__(self, router: Router) -> None:
         self._router = router
+
+    def meet(self, batch: EventBatch) -> Iterator[None]:
+        """See ``Arrivals``."""
+        return self._router.meet(batch.series_ids)
 
     def take(self, batch: EventBatch) -> Iterator[Arrival]:
         """See ``Arrivals``."""

@@ -58,7 +58,7 @@ FORMAT = 6
 COLUMNS_FROM: Final = 64
 """From so many events on, a batch is screened in columns: of fewer, each is observed for less."""
 
-PORTIONS_BETWEEN_PAUSES: Final = 20
+PORTIONS_BETWEEN_PAUSES: Final = 25
 """So many times ``GROUPS_BETWEEN_PAUSES`` events are observed at most between two pauses."""
 
 
@@ -195,6 +195,7 @@ class Engine:
         if self._dump is not None:
             self._keep(self._router.groups_of(batch.series_ids))
         self._choose_arrivals(len(batch))
+        yield from self._arrivals.meet(batch)
         arrivals = self._arrivals.take(batch)
         pause_at, portions, has_more = self._journal.count + GROUPS_BETWEEN_PAUSES, 0, True
         while has_more:

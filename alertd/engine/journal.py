@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from alertd.model import Transition, TransitionKind
 
-GROUPS_BETWEEN_PAUSES: Final = 50
+GROUPS_BETWEEN_PAUSES: Final = 20
 """Groups that are judged, or transitions found, between two pauses of a step: some 2 ms."""
 
 

@@ -17,6 +17,7 @@ Cost: some 0.05 us a quiet event in a batch of a thousand, and twice as much whe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final, TypeVar
 
 import numpy as np
@@ -24,7 +25,8 @@ from numpy.typing import NDArray
 
 from alertd.engine.arrivals import Arrival, each_event
 from alertd.engine.group import Group, QuietClock
-from alertd.engine.routing import Newcomer, Router, groups_on
+from alertd.engine.journal import GROUPS_BETWEEN_PAUSES
+from alertd.engine.routing import SERIES_BETWEEN_PAUSES, Newcomer, Router, groups_on
 from alertd.model import EventBatch
 
 MAX_WAITING: Final = 65_536
@@ -86,6 +88,20 @@ class Sleepers:
 
     # ---- a batch
 
+    def meet(self, batch: EventBatch) -> Iterator[None]:
+        """See ``Arrivals``."""
+        yield from self._router.meet(batch.series_ids)
+        series_ids = np.frombuffer(batch.series_ids, np.uint32)
+        if len(batch) < self._least_events or not (unknown := self._is_unknown(series_ids)).any():
+            return
+        new_ids = np.unique(series_ids[unknown])
+        for start in range(0, len(new_ids), SERIES_BETWEEN_PAUSES):
+            slots = self._slots_of(new_ids[start : start + SERIES_BETWEEN_PAUSES])
+            if slots is None:
+                return
+            self._let_rest(slots[slots != _NOBODY])
+            yield
+
     def take(self, batch: EventBatch) -> Iterator[Arrival]:
         """Keep the quiet events of ``batch``, and yield the others, each with a group that sees it.
 
@@ -113,19 +129,19 @@ class Sleepers:
             return
         loud = ~quiet
         groups = [self._group_at(slot) for slot in slots[loud].tolist()]
-        self.rouse(groups)
-        yield from zip(groups, times[loud].tolist(), values[loud].tolist(), strict=True)
+        arrivals = zip(groups, times[loud].tolist(), values[loud].tolist(), strict=True)
+        for start in range(0, len(groups), GROUPS_BETWEEN_PAUSES):
+            portion = slice(start, start + GROUPS_BETWEEN_PAUSES)
+            self.rouse(groups[portion])
+            yield from islice(arrivals, GROUPS_BETWEEN_PAUSES)
 
     def _slots_of(self, series_ids: NDArray[np.uint32]) -> _Slots | None:
         """Return the slots of the groups that see each series, routing those that are new.
 
         None if any of them leads to a group that there may be no room for, or to too many.
         """
-        last = int(series_ids.max(initial=0))
-        if last >= len(self._slots):
-            self._slots = _grown(self._slots, last + 1, _UNKNOWN)
+        unknown = self._is_unknown(series_ids)
         slots: _Slots = self._slots[series_ids]
-        unknown = slots[:, 0] == _UNKNOWN
         if not unknown.any():
             return slots
         new_ids = np.unique(series_ids[unknown]).tolist()
@@ -141,6 +157,14 @@ class Sleepers:
             self._slots[series_id, : len(route)] = [self._slot_of(group) for group in groups]
         found: _Slots = self._slots[series_ids]
         return found
+
+    def _is_unknown(self, series_ids: NDArray[np.uint32]) -> _Mask:
+        """Return of which series nobody has asked for slots yet."""
+        last = int(series_ids.max(initial=0))
+        if last >= len(self._slots):
+            self._slots = _grown(self._slots, last + 1, _UNKNOWN)
+        unknown: _Mask = self._slots[series_ids, 0] == _UNKNOWN
+        return unknown
 
     def _slot_of(self, group: Group) -> int:
         """Return the slot of a group, giving it one if it is new here."""

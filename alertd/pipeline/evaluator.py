@@ -30,8 +30,10 @@ from alertd.pipeline.work import Backlog, Entry
 from alertd.rules import RuleChange, compile_rule
 from alertd.store.protocols import EventStore
 
-RECORD_PORTION: Final = 50
-"""Transitions that one commit records: some 10 ms, for which events may have to wait."""
+SMALLEST_PORTION: Final = 10
+"""Transitions that one commit of a storm records: some 3 ms, for which events may have to wait."""
+LARGEST_PORTION: Final = 100
+"""When as much waits to be judged as may: a transition costs a third then."""
 LONGEST_SLEEP_S: Final = 1.0
 STORE_RETRY_S: Final = 1.0
 MAX_LOGGED_TRANSITIONS: Final = 100
@@ -199,11 +201,16 @@ class Evaluator:
         last says that ``position`` is applied: a replay repeats the others without effect.
         Raises ``StoreUnavailable`` after ``hurry``.
         """
-        log_transitions(transitions)
-        for start in range(0, len(transitions), RECORD_PORTION):
-            end = start + RECORD_PORTION
+        start = 0
+        while start < len(transitions):
+            end = start + max(SMALLEST_PORTION, round(LARGEST_PORTION * self._backlog.fullness))
             applied = position if end >= len(transitions) else self.applied
+            log_transitions(transitions[start : min(end, MAX_LOGGED_TRANSITIONS)])
             await self._record_portion(transitions[start:end], applied)
+            start = end
+        if len(transitions) > MAX_LOGGED_TRANSITIONS:
+            count = len(transitions) - MAX_LOGGED_TRANSITIONS
+            log.info("more changes of state", count=count)
 
     async def _record_portion(self, transitions: list[Transition], applied: int) -> None:
         announcements = []
@@ -246,7 +253,7 @@ _STATES = {"pending": "ok → pending", "cleared": "pending → ok", "firing": "
 
 def log_transitions(transitions: Sequence[Transition]) -> None:
     """Log one line for each change of state, with its value."""
-    for transition in transitions[:MAX_LOGGED_TRANSITIONS]:
+    for transition in transitions:
         incident = transition.incident
         reason = None if incident is None else incident.end_reason
         log.info(
@@ -258,5 +265,3 @@ def log_transitions(transitions: Sequence[Transition]) -> None:
             **({} if incident is None else {"incident": incident.id}),
             **({} if reason is None else {"reason": reason.value}),
         )
-    if len(transitions) > MAX_LOGGED_TRANSITIONS:
-        log.info("more changes of state", count=len(transitions) - MAX_LOGGED_TRANSITIONS)

@@ -97,6 +97,11 @@ class Pipeline:
         return self.evaluator.applied
 
     @property
+    def is_busy(self) -> bool:
+        """Whether anything that was taken is not judged yet."""
+        return bool(self._backlog)
+
+    @property
     def queued_events(self) -> int:
         """Events accepted into the queue and not yet durable."""
         return self._backlog.queued_events

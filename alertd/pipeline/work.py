@@ -92,6 +92,11 @@ class Backlog:
         oldest_us = next(iter(self._received_us.values()), None)
         return self._clock.now_us() if oldest_us is None else oldest_us
 
+    @property
+    def fullness(self) -> float:
+        """How much waits for the evaluator: 1 where the appender begins to wait for it."""
+        return self._unjudged_events / MAX_UNJUDGED_EVENTS
+
     def take(self, work: Work, received_us: int) -> None:
         """Count ``work`` as waiting to be durable."""
         self._received_us[work] = self.newest_received_us = received_us

@@ -31,6 +31,8 @@ _log = structlog.get_logger()
 CHECKPOINT_BYTES: Final = 1 << 20
 """Two fsyncs and the copying of so much, for which the next append may have to wait: 3 ms on a
 disk where 4 MiB take 6 to 35."""
+PATIENCE: Final = 2
+"""Times as much may wait to be copied while a transaction waits for its turn."""
 LIMIT_BYTES: Final = 1 << 30
 ROOM_STEP_BYTES: Final = 4 << 20
 
@@ -97,17 +99,18 @@ class Wal:
                 f"({error.strerror}); free some space on that disk"
             ) from error
 
-    def checkpoint_if_due(self) -> bool:
+    def checkpoint_if_due(self, *, is_awaited: bool = False) -> bool:
         """Copy the WAL into the database if it has grown by a step since that was last done.
 
-        Returns whether it was due. What is committed is safe whatever happens here; a failure is
-        logged and tried again a step later, but for one: raises ``apsw.IOError`` when an fsync
-        failed. Another try could find the disk willing and copy pages of which the WAL has been
-        lost.
+        Where a transaction ``is_awaited`` it goes first, up to ``PATIENCE`` steps. Returns whether
+        it was done. What is committed is safe whatever happens here; a failure is logged and tried
+        again a step later, but for one: raises ``apsw.IOError`` when an fsync failed. Another try
+        could find the disk willing and copy pages of which the WAL has been lost.
         """
         step = CHECKPOINT_BYTES // self._frame_bytes
         last = self._frames_at_checkpoint
-        if self._frames < step or last <= self._frames < last + step:
+        grown = self._frames - last if last <= self._frames else self._frames
+        if self._frames < step or grown < (PATIENCE * step if is_awaited else step):
             return False
         self._frames_at_checkpoint = self._frames
         self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)

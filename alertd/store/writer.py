@@ -103,6 +103,8 @@ class Writer:
         self._opened_synchronous: int | None = None
         self._synchronous: int | None = None
         self._pending = 0
+        self._submitted = 0
+        self._executed = 0
         self._failure: CommitUncertain | None = None
 
     @property
@@ -158,6 +160,7 @@ class Writer:
         submitted_s = self._stopwatch_s()
         job = _Job(operation, work, wal_bytes, must_go_on, may_be_redone, portion, submitted_s)
         self._pending += 1
+        self._submitted += 1
         try:
             self._worker.submit(partial(self._execute, job), job.done.set)
             self._worker.submit(self._checkpoint)
@@ -204,6 +207,7 @@ class Writer:
         turn = Turn(job.operation, job.submitted_s, began_s, self._stopwatch_s())
         if job.portion is not None:
             job.portion.took(turn.ended_s - turn.began_s)
+        self._executed += 1
         self._on_turn(turn)
 
     def _checkpoint(self) -> None:
@@ -211,7 +215,8 @@ class Writer:
             return
         began_s = self._stopwatch_s()
         try:
-            if self._wal.checkpoint_if_due():
+            is_awaited = self._submitted > self._executed
+            if self._wal.checkpoint_if_due(is_awaited=is_awaited):
                 self._on_turn(Turn(CHECKPOINT, began_s, began_s, self._stopwatch_s()))
         except apsw.Error as error:
             _log.critical("checkpoint failed", error=str(self._uncertain("checkpoint", error)))

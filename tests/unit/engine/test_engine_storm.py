@@ -6,22 +6,23 @@ from array import array
 
 import pytest
 
-from alertd.engine.engine import Engine
+from alertd.engine.engine import COLUMNS_FROM, PORTIONS_BETWEEN_PAUSES, Engine
 from alertd.engine.inputs import RulesChanged, Tick
 from alertd.engine.journal import GROUPS_BETWEEN_PAUSES
+from alertd.engine.routing import SERIES_BETWEEN_PAUSES
 from alertd.model import EventBatch, Rule, Series, Transition, TransitionKind
 from tests.unit.engine.engine_driver import count_rule, make_rule, us
 
 GROUPS = 2_000
 
 
-def storm(*, rule: Rule, racks: int = 1) -> list[Engine]:
+def storm(*, rule: Rule, racks: int = 1, columns_from: int = COLUMNS_FROM) -> list[Engine]:
     """Return two engines that know a rule."""
     series = [
         Series(number, "m", (("host", f"h{number}"), ("rack", f"k{number % racks}")))
         for number in range(GROUPS)
     ]
-    engines = [Engine(series.__getitem__) for _ in range(2)]
+    engines = [Engine(series.__getitem__, columns_from=columns_from) for _ in range(2)]
     for engine in engines:
         engine.step(RulesChanged(at_us=us(0), put=(rule,), dropped=()))
     return engines
@@ -64,11 +65,19 @@ def test_so_are_the_ends_that_the_clock_brings_about() -> None:
     assert slices > GROUPS / GROUPS_BETWEEN_PAUSES
 
 
-def test_a_quiet_batch_hardly_pauses() -> None:
-    sliced, _ = storm(rule=make_rule(group_by=("host",)))
+@pytest.mark.parametrize("columns_from", [COLUMNS_FROM, GROUPS + 1])
+def test_making_the_groups_of_a_first_batch_pauses_and_a_quiet_batch_hardly_does(
+    columns_from: int,
+) -> None:
+    sliced, whole = storm(rule=make_rule(group_by=("host",)), columns_from=columns_from)
     found, slices = in_slices(sliced, batch(0.0))
-    assert found == []
-    assert slices <= 1 + GROUPS / 1000
+    assert found == whole.step(batch(0.0)) == []
+    assert slices >= GROUPS / SERIES_BETWEEN_PAUSES
+    assert list(sliced.dump()) == list(whole.dump())
+    found, slices = in_slices(sliced, batch(0.0, at=11))
+    assert found == whole.step(batch(0.0, at=11)) == []
+    assert slices <= 1 + GROUPS / (PORTIONS_BETWEEN_PAUSES * GROUPS_BETWEEN_PAUSES)
+    assert list(sliced.dump()) == list(whole.dump())
 
 
 def test_what_shares_an_instant_is_judged_together_wherever_it_pauses() -> None:

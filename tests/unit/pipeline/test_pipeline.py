@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +12,11 @@ import trio
 import trio.testing
 
 from alertd.errors import Overloaded, StoreUnavailable
-from alertd.model import Announcement, DetectedBy, EndReason
+from alertd.model import Announcement, DetectedBy, EndReason, EventBatch
+from alertd.pipeline import work
+from alertd.pipeline.evaluator import LARGEST_PORTION, SMALLEST_PORTION
 from alertd.store.connection import open_readonly
+from alertd.store.incidents import IncidentStore
 from alertd.store.protocols import LogEntry
 from tests.unit.parts import Parts, record_of, running
 
@@ -188,6 +192,42 @@ async def test_closing_judges_what_was_taken(tmp_path: Path) -> None:
         parts.pipeline.close()
         with pytest.raises(Overloaded):
             await parts.pipeline.append(parts.batch(0))
+
+
+class Counting:
+    """A store of incidents that notes how many come at a time."""
+
+    def __init__(self, incidents: IncidentStore) -> None:
+        self._incidents = incidents
+        self.portions: list[int] = []
+
+    async def record(self, announcements: Sequence[Announcement], *, applied: int) -> None:
+        self.portions.append(len(announcements))
+        await self._incidents.record(announcements, applied=applied)
+
+
+@pytest.mark.parametrize(
+    ("most_unjudged", "portion"), [(80_000, SMALLEST_PORTION), (120, LARGEST_PORTION // 2)]
+)
+async def test_a_storm_is_recorded_in_portions_larger_the_more_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most_unjudged: int, portion: int
+) -> None:
+    monkeypatch.setattr(work, "MAX_UNJUDGED_EVENTS", most_unjudged)
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(threshold=0.0),))
+        parts.pipeline.evaluator._incidents = counting = Counting(parts.store.incidents)
+        hosts = [parts.batch(-1, host=f"h{number}") for number in range(60)]
+        storm = EventBatch(
+            received_us=hosts[0].received_us,
+            series_ids=array("I", [one.series_ids[0] for one in hosts]),
+            times_us=array("q", [one.times_us[0] for one in hosts]),
+            values=array("d", [1.0] * len(hosts)),
+        )
+        await parts.pipeline.append(storm)
+        await parts.until_judged()
+        assert len(await parts.history()) == 60
+    full, rest = divmod(60, portion)
+    assert counting.portions == [portion] * full + [rest] * bool(rest)
 
 
 class FullOfIncidents:

@@ -49,6 +49,27 @@ async def test_a_database_that_is_full_refuses_and_recovers(tmp_path: Path) -> N
         assert await replayed(store) == [(1, batch()), (2, batch(5000))]
 
 
+async def test_a_checkpoint_lets_a_transaction_that_waits_go_first_but_not_for_ever(
+    tmp_path: Path,
+) -> None:
+    """A step of the WAL may be copied at once, two must be."""
+    step_bytes = wal.CHECKPOINT_BYTES
+    async with open_store(tmp_path / "alertd.db") as store:
+        log = store.writer._wal
+
+        def grow(size_bytes: int, *, is_awaited: bool) -> bool:
+            log._frames += size_bytes // log._frame_bytes
+            return log.checkpoint_if_due(is_awaited=is_awaited)
+
+        log.checkpoint_if_due()
+        log._frames = log._frames_at_checkpoint = 0
+        assert not grow(step_bytes // 2, is_awaited=False)
+        assert not grow(step_bytes, is_awaited=True)
+        assert grow(step_bytes, is_awaited=True)
+        assert not grow(step_bytes, is_awaited=True)
+        assert grow(0, is_awaited=False)
+
+
 async def limit_pages(store: Store, pages: int) -> None:
     await store.writer.run("limit", lambda connection: connection.pragma("max_page_count", pages))
 
