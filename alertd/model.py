@@ -256,6 +256,8 @@ class Rule(Struct, frozen=True, kw_only=True):
     repeat_interval_us: int
     targets: tuple[Target, ...]
     escalation: Escalation | None = None
+    annotations: tuple[tuple[str, str], ...] = ()
+    """By name a template; see ``channels/annotations.py``."""
 
 
 class IncidentSeries(Struct, frozen=True, gc=False):

@@ -18,9 +18,10 @@ import msgspec
 import structlog
 import trio
 
+from alertd.channels.annotations import check_rule
 from alertd.errors import Conflict, InvalidInput, NotFound, Problem, VersionMismatch
 from alertd.limits import Limit
-from alertd.rules import RuleRecord, RuleSetting, RuleSpec, Source, check_spec, is_known
+from alertd.rules import RuleRecord, RuleSetting, RuleSpec, Source, is_known
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +100,7 @@ class RuleBook:
     async def create(self, spec: RuleSpec) -> RuleRecord:
         """Add a rule. Raises ``InvalidInput`` and ``Conflict`` (the name is taken)."""
         async with self._changing:
-            check_spec(spec, self._setting())
+            check_rule(spec, self._setting())
             self._require_free_name(spec.name, but=None)
             if len(self._records) >= MAX_RULES:
                 raise Conflict(
@@ -121,7 +122,7 @@ class RuleBook:
         """Edit a rule. Raises what ``create`` does, ``NotFound`` and ``VersionMismatch``."""
         async with self._changing:
             record = self._require_editable(rule_id, if_version)
-            check_spec(spec, self._setting())
+            check_rule(spec, self._setting())
             self._require_free_name(spec.name, but=rule_id)
             edited = msgspec.structs.replace(
                 record, version=record.version + 1, updated_us=self._now_us(), spec=spec

@@ -53,6 +53,7 @@ ZERO_ON_EMPTY: Final = frozenset({"count", "sum", "distinct", "rate"})
 MAX_NAME_CHARS: Final = 200
 MAX_WINDOW_US: Final = 366 * 86_400 * US_PER_S
 MAX_DESCRIPTION_CHARS: Final = 10_000
+MAX_ANNOTATIONS: Final = 10
 MAX_GROUP_BY: Final = 32
 MAX_MATCHERS: Final = 32
 MAX_PATTERN_CHARS: Final = 500
@@ -62,6 +63,8 @@ DAY_US: Final = 86_400 * US_PER_S
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,6})?|100)")
 _METRIC_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
+_ANNOTATION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
+"""As Alertmanager takes them."""
 _LABEL_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 EMAIL: Final = "EMAIL"
 _CHANNEL_TYPES: Final = frozenset({EMAIL, "SLACK", "WEBHOOK"})
@@ -126,6 +129,9 @@ class RuleSpec(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown
     """For people."""
     runbook_url: str | None = None
     """Where people read what to do."""
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    """By name what is told beside the description: templates that know the incident, like
+    ``{{ labels.host }} is at {{ value }}``. At most 10, which make at most 1,000 characters."""
     is_active: bool = True
     """Whether it is judged at all."""
     repeat_interval_secs: float = 14_400
@@ -224,6 +230,7 @@ def check_spec(spec: RuleSpec, setting: RuleSetting) -> None:
         problems.append(Problem(path, message, limit))
 
     _check_names(spec, refuse)
+    _check_annotations(spec, refuse)
     _check_numbers(spec, refuse)
     _check_windows(spec, setting.event_retention_us, refuse)
     _check_aggregate(spec, refuse)
@@ -267,6 +274,16 @@ def _check_names(spec: RuleSpec, refuse: Refuse) -> None:
             refuse(f"/groupBy/{index}", f"names the label {label!r} twice")
     if spec.runbook_url is not None and not _is_http_url(spec.runbook_url):
         refuse("/runbookUrl", "must be an http:// or https:// address")
+
+
+def _check_annotations(spec: RuleSpec, refuse: Refuse) -> None:
+    """Refuse names that receivers do not take; the templates are ``channels/annotations.py``'s."""
+    if len(spec.annotations) > MAX_ANNOTATIONS:
+        refuse("/annotations", f"has more than {MAX_ANNOTATIONS} entries")
+    for name in spec.annotations:
+        if not _ANNOTATION_NAME.fullmatch(name):
+            path = f"/annotations/{name.replace('~', '~0').replace('/', '~1')}"
+            refuse(path, "must be named by letters, digits and _, 100 at most, no digit first")
 
 
 def _check_numbers(spec: RuleSpec, refuse: Refuse) -> None:
@@ -521,6 +538,7 @@ def compile_rule(record: RuleRecord) -> Rule:
         repeat_interval_us=seconds_to_us(spec.repeat_interval_secs),
         targets=spec.notifications,
         escalation=compile_escalation(spec.escalate_after_secs, spec.escalate_to),
+        annotations=tuple(spec.annotations.items()),
     )
     if spec.group_ttl_secs is None:
         ttl_us = max(DAY_US, 2 * window_us, least_ttl_us(rule))

@@ -36,7 +36,10 @@ def alert_labels(incident: IncidentView) -> dict[str, str]:
 
 
 def alert_annotations(incident: IncidentView) -> dict[str, str]:
-    """Return what is said of the alert beside what identifies it, sorted by name."""
+    """Return what is said of the alert beside what identifies it, sorted by name.
+
+    What the rule annotates wins over alertd's own words.
+    """
     annotations = {"summary": incident.message}
     if incident.description:
         annotations["description"] = incident.description
@@ -44,7 +47,7 @@ def alert_annotations(incident: IncidentView) -> dict[str, str]:
         annotations["reason"] = incident.reason
     if incident.runbook_url:
         annotations["runbook_url"] = incident.runbook_url
-    return dict(sorted(annotations.items()))
+    return dict(sorted((annotations | incident.annotations).items()))
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:

@@ -24,14 +24,14 @@ import trio
 from msgspec import Struct
 
 from alertd.channels import wording
-from alertd.channels.alert import alert_annotations, alert_labels, fingerprint
+from alertd.channels.alert import alert_annotations, alert_labels
 from alertd.channels.http_channel import HttpChannel
 from alertd.channels.http_client import HttpClient, Reply, judge
 from alertd.channels.message import IncidentView, Message, MessageKind
 from alertd.channels.protocol import Delivered, Outcome, ReadPages
 from alertd.channels.secret import Secret, reveal
 from alertd.clock import format_us
-from alertd.model import US_PER_S
+from alertd.model import US_PER_S, Labels
 
 PATH: Final = "/api/v2/alerts"
 TEST_LASTS_S: Final = 60.0
@@ -77,39 +77,40 @@ class AlertmanagerChannel(HttpChannel):
         self._ends_after_s = ends_after_s
         self._headers = dict(headers or {})
         self._turn = trio.Lock()
-        self._on: dict[str, _On] = {}
-        """What is on there, by fingerprint; complete after the first ``resend``."""
+        self._on: dict[Labels, _On] = {}
+        """What is on there, by its labels; complete after the first ``resend``."""
 
     async def send(self, message: Message) -> Outcome:
         """Tell what is new."""
         lasts_s = TEST_LASTS_S if message.kind is MessageKind.TEST else self._ends_after_s
         async with self._turn:
-            return await self._post(wording.latest(message), lasts_s)
+            return await self._post(_marked(wording.latest(message)), lasts_s)
 
     async def resend(self, read: ReadPages) -> Outcome:
         """Tell again what ``read`` yields, what has ended first, until a page is not taken."""
         outcome: Outcome = Delivered()
-        seen = set[str]()
+        seen = set[Labels]()
         async with self._turn, aclosing(read()) as pages:
             async for views in pages:
-                outcome = await self._post(views, self._ends_after_s)
+                marked = _marked(views)
+                outcome = await self._post(marked, self._ends_after_s)
                 if not isinstance(outcome, Delivered):
                     return outcome
-                seen.update(map(_mark, views))
+                seen.update(mark for mark, _ in marked)
             self._on = {mark: on for mark, on in self._on.items() if mark in seen}
         return outcome
 
-    async def _post(self, views: Iterable[IncidentView], lasts_s: float) -> Outcome:
+    async def _post(self, marked: Iterable[tuple[Labels, IncidentView]], lasts_s: float) -> Outcome:
         """Tell the newest view of each label set, less what a later incident has overtaken."""
-        found: dict[str, IncidentView] = {}
-        for view in sorted(views, key=lambda view: view.started_at):
-            on = self._on.get(_mark(view))
+        found: dict[Labels, IncidentView] = {}
+        for mark, view in sorted(marked, key=lambda each: each[1].started_at):
+            on = self._on.get(mark)
             if on is None or on.incident_id == view.id or on.started_at <= view.started_at:
-                found[_mark(view)] = view
+                found[mark] = view
         if not found:
             return Delivered()
         ends_at = format_us(round((self._now_s() + lasts_s) * US_PER_S))
-        body = msgspec.json.encode([_alert(view, ends_at) for view in found.values()])
+        body = msgspec.json.encode([_alert(*each, ends_at) for each in found.items()])
         headers = reveal(self._headers) | {"Content-Type": "application/json"}
         reply = await self._client.post(self._url, body, headers, self._timeout_s)
         outcome = judge(reply, self._url.host, self._now_s()) if isinstance(reply, Reply) else reply
@@ -122,14 +123,14 @@ class AlertmanagerChannel(HttpChannel):
         return outcome
 
 
-def _mark(view: IncidentView) -> str:
-    """Return what identifies the alert of ``view``."""
-    return fingerprint(alert_labels(view))
+def _marked(views: Iterable[IncidentView]) -> list[tuple[Labels, IncidentView]]:
+    """Return each view with the labels that identify its alert."""
+    return [(tuple(alert_labels(view).items()), view) for view in views]
 
 
-def _alert(view: IncidentView, ends_at: str) -> PostedAlert:
+def _alert(labels: Labels, view: IncidentView, ends_at: str) -> PostedAlert:
     return PostedAlert(
-        labels=alert_labels(view),
+        labels=dict(labels),
         annotations=alert_annotations(view),
         starts_at=view.started_at,
         ends_at=ends_at if view.ended_at is None else view.ended_at,

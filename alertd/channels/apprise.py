@@ -87,7 +87,7 @@ class AppriseChannel:
                 self._notify, title, body, _type_of(message),
                 abandon_on_cancel=True, limiter=self._threads,
             )  # fmt: skip
-        return Delivered(worded.fault) if isinstance(outcome, Delivered) else outcome
+        return worded.noted(outcome)
 
     async def aclose(self) -> None:
         """Do nothing: no connection outlives its attempt."""

@@ -25,7 +25,7 @@ from alertd import __version__
 from alertd.channels import wording
 from alertd.channels.address import bare_address
 from alertd.channels.message import Message
-from alertd.channels.protocol import Delivered, Outcome, Permanent
+from alertd.channels.protocol import Outcome, Permanent
 from alertd.channels.redact import redact_addresses
 from alertd.channels.smtp import SmtpServer
 from alertd.channels.words import Worded, Words
@@ -44,9 +44,9 @@ _HTML: Final = jinja2.Environment(
 <h2 style="border-left: 6px solid {{ colour(incident) }}; padding-left: 8px">
 {{- headline(incident) }}</h2>
 <p>{{ incident.message }}</p>
-{% if incident.description %}
-<p>{{ incident.description }}</p>
-{% endif %}
+{% for remark in remarks(incident) %}
+<p>{{ remark }}</p>
+{% endfor %}
 <table cellpadding="4">
 {% for label, text in facts(incident) %}
 <tr><th align="left">{{ label }}</th><td>{{ text }}</td></tr>
@@ -106,6 +106,7 @@ def _html(message: Message, subject: str) -> str:
         subject=subject,
         hidden=wording.hidden_text(message),
         headline=wording.headline,
+        remarks=wording.remarks,
         facts=wording.facts,
         links=wording.links,
         colour=wording.colour,
@@ -162,7 +163,7 @@ class EmailChannel:
             addresses[1:],
             lambda: compose(message, sender, self._recipients, self._now_s(), worded),
         )
-        return Delivered(worded.fault) if isinstance(outcome, Delivered) else outcome
+        return worded.noted(outcome)
 
     async def aclose(self) -> None:
         """Do nothing: no connection outlives its mail."""

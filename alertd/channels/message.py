@@ -52,6 +52,8 @@ class IncidentView(Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     runbook_url: str | None
     description: str = ""
     """What the rule's author has to say; left out of the body where there is nothing."""
+    annotations: dict[str, str] = msgspec.field(default_factory=dict)
+    """The same in words that know the incident, by name; left out likewise."""
 
 
 class Message(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -21,7 +21,7 @@ from alertd.channels import wording
 from alertd.channels.http_channel import HttpChannel
 from alertd.channels.http_client import HttpClient, Reply, judge
 from alertd.channels.message import IncidentView, Message
-from alertd.channels.protocol import Delivered, Outcome
+from alertd.channels.protocol import Outcome
 from alertd.channels.templates.filters import plain
 from alertd.channels.words import Form, Worded, Words
 
@@ -92,7 +92,7 @@ def _attachment(incident: IncidentView) -> _Json:
 
 
 def _summary(incident: IncidentView) -> str:
-    return "\n".join(filter(None, (incident.message, incident.description))) or "-"
+    return "\n".join(filter(None, (incident.message, *wording.remarks(incident)))) or "-"
 
 
 def _field(label: str, text: str) -> _Json:
@@ -165,4 +165,4 @@ class SlackChannel(HttpChannel):
         code = reply.body.strip()
         detail = code.decode() if _ERROR_CODE.fullmatch(code) else ""
         outcome = judge(reply, self._url.host, self._now_s(), detail)
-        return Delivered(worded.fault) if isinstance(outcome, Delivered) else outcome
+        return worded.noted(outcome)

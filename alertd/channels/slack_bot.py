@@ -100,14 +100,11 @@ class SlackBot(HttpChannel):
     async def _tell(self, message: Message, earlier: Earlier | None) -> Outcome:
         worded = self._words.of(message)
         content = payload(message, worded)
-        outcome: Outcome | None = None
         for method, place in self._places(message, earlier):
             outcome = await self._call(method, {**content, **place})
             if outcome is not None:
-                break
-        if isinstance(outcome, Delivered):
-            return Delivered(worded.fault, outcome.receipt)
-        return outcome or Permanent("Slack has no such channel, or the bot is not in it")
+                return worded.noted(outcome)
+        raise AssertionError("the last place is no message that could be gone")
 
     def _places(self, message: Message, earlier: Earlier | None) -> Iterator[tuple[str, _Json]]:
         """Yield where ``message`` may go, as a method and its arguments, the best first."""

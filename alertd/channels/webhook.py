@@ -18,7 +18,7 @@ import msgspec
 from alertd.channels.http_channel import HttpChannel
 from alertd.channels.http_client import HttpClient, Reply, judge
 from alertd.channels.message import Message
-from alertd.channels.protocol import Delivered, Outcome
+from alertd.channels.protocol import Outcome
 from alertd.channels.secret import Secret, reveal
 from alertd.channels.templates.filters import plain
 from alertd.channels.words import Form, Words, json_text
@@ -86,4 +86,4 @@ class WebhookChannel(HttpChannel):
         if not isinstance(reply, Reply):
             return reply
         outcome = judge(reply, self._url.host, self._now_s())
-        return Delivered(worded.fault) if isinstance(outcome, Delivered) else outcome
+        return worded.noted(outcome)

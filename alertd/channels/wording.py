@@ -109,6 +109,12 @@ def facts(incident: IncidentView) -> list[tuple[str, str]]:
     return found
 
 
+def remarks(incident: IncidentView) -> list[str]:
+    """Return what the rule's author has to say of it: the description, then the annotations."""
+    annotations = [f"{name}: {text}" for name, text in incident.annotations.items()]
+    return [*filter(None, [incident.description]), *annotations]
+
+
 def ending(incident: IncidentView) -> str | None:
     """Return why it ended, in words; None while it fires."""
     if incident.state != "resolved":
@@ -135,7 +141,7 @@ def plain_text(message: Message) -> str:
     lines: list[str] = []
     for incident in latest(message)[:MAX_INCIDENTS_SHOWN]:
         lines += [one_line(headline(incident)), one_line(incident.message)]
-        lines += [one_line(incident.description), ""] if incident.description else [""]
+        lines += [*map(one_line, remarks(incident)), ""]
         lines += [f"{label}: {one_line(text)}" for label, text in facts(incident)]
         lines += [f"{label}: {one_line(url)}" for label, url in links(incident)]
         lines.append("")

@@ -9,6 +9,8 @@ to ``wording.py``.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -16,6 +18,7 @@ from msgspec import Struct
 
 from alertd.channels import wording
 from alertd.channels.message import IncidentView, Message
+from alertd.channels.protocol import Delivered, Outcome
 from alertd.channels.sample import sample_incident, sample_message, sample_messages
 from alertd.channels.templates.filters import plain
 from alertd.channels.templates.meter import TemplateFailed
@@ -63,7 +66,8 @@ def to_json(value: object) -> _Json:
 
 PLAIN_TEXT: Final = Form(plain, 65_536)
 
-_LABEL_NAMES: Final = ("labels", "group")
+OPEN_NAMES: Final = ("labels", "group", "annotations")
+"""What stands behind a dot after one of these is free; what is not there is empty."""
 
 
 class Worded(Struct, frozen=True):
@@ -73,6 +77,12 @@ class Worded(Struct, frozen=True):
     body: str | None = None
     fault: str = ""
     """Which template failed, and how."""
+
+    def noted(self, outcome: Outcome) -> Outcome:
+        """Return ``outcome`` with the fault, if it is a success of which that is to be known."""
+        if isinstance(outcome, Delivered) and self.fault:
+            return replace(outcome, fault=self.fault)
+        return outcome
 
 
 class Words:
@@ -99,10 +109,11 @@ class Words:
         )
 
 
+@lru_cache(maxsize=256)
 def template_fault(key: str, source: str, form: Form = PLAIN_TEXT) -> str | None:
     """Return what is wrong with the template ``source`` of ``key``; None if nothing is.
 
-    It is tried on messages of every kind. Costs some milliseconds.
+    It is tried on messages of every kind: some milliseconds, and nothing the next time.
     """
     try:
         words = Words(**{"title": None, "body": None, key: source}, form=form)
@@ -122,8 +133,8 @@ def _template(source: str | None, form: Form, max_chars: int) -> Template | None
         show=form.show,
         max_chars=max_chars,
         names=_values(sample_message()).keys(),
-        attributes=_incident_values(sample_incident()).keys(),
-        open_names=_LABEL_NAMES,
+        attributes=incident_values(sample_incident()).keys(),
+        open_names=OPEN_NAMES,
         filters={"tojson": to_json} if form.is_json else {},
     )
 
@@ -150,7 +161,7 @@ def _json_fault(body: str) -> str | None:
 def _values(message: Message) -> Mapping[str, object]:
     """Return the variables of a template for ``message``."""
     views = wording.latest(message)
-    incidents = [_incident_values(view) for view in views]
+    incidents = [incident_values(view) for view in views]
     firing = sum(view.state != "resolved" for view in views)
     return {
         "id": message.notification_id,
@@ -167,7 +178,8 @@ def _values(message: Message) -> Mapping[str, object]:
     }
 
 
-def _incident_values(view: IncidentView) -> dict[str, object]:
+def incident_values(view: IncidentView) -> dict[str, object]:
+    """Return what templates may say of one incident, by name."""
     return {
         "id": view.id,
         "alert_id": view.alert_id,
@@ -196,6 +208,7 @@ def _incident_values(view: IncidentView) -> dict[str, object]:
         "event_time": view.event_time,
         "summary": view.message,
         "description": view.description,
+        "annotations": _Labels(view.annotations),
         "reason": view.reason,
         "history_url": view.history_url,
         "runbook_url": view.runbook_url,

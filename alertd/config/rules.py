@@ -14,11 +14,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from alertd.channels.annotations import check_rule
 from alertd.config.document import Document, TomlTable
 from alertd.config.places import KeyPath
 from alertd.errors import InvalidInput, Problem
 from alertd.model import RuleType, Target, rule_id_of_name
-from alertd.rules import TARGET_FIELDS, RuleSetting, RuleSpec, check_spec
+from alertd.rules import TARGET_FIELDS, RuleSetting, RuleSpec
 
 
 class TomlRule(Struct, frozen=True, kw_only=True):
@@ -99,7 +100,7 @@ def _read_rule(
             values[key] = targets
     spec = RuleSpec(**{**_STAND_INS, **values})
     try:
-        check_spec(spec, setting)
+        check_rule(spec, setting)
     except InvalidInput as error:
         document.refuse_all(path, table, _in_snake_case(error.problems, wrong))
     if document.problem_count > problems_before:

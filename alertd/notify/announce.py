@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import msgspec
 from msgspec import structs
 
+from alertd.channels.annotations import annotate
 from alertd.channels.message import IncidentView, MessageKind
 from alertd.channels.wording import duration_text, number_text
 from alertd.clock import format_us
@@ -155,7 +156,7 @@ class Announcer:
         if ended_us is not None:
             lasted = duration_text((ended_us - incident.started_us) / US_PER_S)
             summary = f"{summary}; over after {lasted}"
-        return IncidentView(
+        view = IncidentView(
             id=incident.id,
             alert_id=rule.id,
             rule_name=rule.name,
@@ -179,6 +180,7 @@ class Announcer:
             runbook_url=rule.runbook_url,
             description=rule.description,
         )
+        return annotate(view, rule.annotations) if rule.annotations else view
 
 
 def summarise(rule: Rule, incident: Incident) -> str:
