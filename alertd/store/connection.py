@@ -148,6 +148,9 @@ def abandon(connection: apsw.Connection) -> None:
 
 def _set_common(connection: apsw.Connection, cache_kib: int) -> None:
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    # Plans do not depend on what is bound. Else a statement with LIMIT ? is parsed again each time
+    # that it is executed, which takes longer than nearly all of ours do: 50 us instead of 6.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     connection.pragma("mmap_size", 0)
     connection.pragma("cache_size", -cache_kib)
     connection.pragma("temp_store", "MEMORY")

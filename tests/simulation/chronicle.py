@@ -60,6 +60,8 @@ class Held(NamedTuple):
     """Notifications that moved to the message of their incident's end."""
     folded: int
     """The position in the log up to which entries are folded, or gone."""
+    end: int
+    """The position of the newest entry."""
 
 
 class Chronicle:
@@ -71,23 +73,31 @@ class Chronicle:
         self.incidents: dict[str, IncidentRow] = {}
         self.notifications: dict[str, NotificationRow] = {}
         self.collapsed: set[str] = set()
-        self.held = Held({}, {}, set(), 0)
+        self.held = Held({}, {}, set(), 0, 0)
         """What was there at the last look."""
+        self._log_seen: tuple[Store, int, int] | None = None
+        """The store, and the state of its log, when that was read last."""
 
     async def look(self, store: Store) -> None:
         """Write down what is there now. Raises ``StoreUnavailable``."""
         held = await store.writer.run("read what is there", _read)
-        entries = {entry.position: entry async for entry in store.events.replay(0)}
-        gone = {
-            position: entry
-            for position, entry in self.log.items()
-            if position <= held.folded and position not in entries
-        }
-        self.log = dict(sorted((gone | entries).items()))
+        log_seen = (store, held.end, held.folded)
+        if log_seen != self._log_seen:
+            await self._read_log(store, held.folded)
+            self._log_seen = log_seen
         self.incidents |= held.incidents
         self.notifications |= held.notifications
         self.collapsed |= held.collapsed
         self.held = held
+
+    async def _read_log(self, store: Store, folded: int) -> None:
+        entries = {entry.position: entry async for entry in store.events.replay(0)}
+        gone = {
+            position: entry
+            for position, entry in self.log.items()
+            if position <= folded and position not in entries
+        }
+        self.log = dict(sorted((gone | entries).items()))
 
 
 def _read(connection: apsw.Connection) -> Held:
@@ -112,6 +122,7 @@ def _read(connection: apsw.Connection) -> Held:
         {row.id: row for row in notifications},
         {str(notification_id) for (notification_id,) in collapsed},
         folded_position(connection),
+        connection.execute("SELECT ifnull(max(position), 0) FROM event_log").get,
     )
 
 

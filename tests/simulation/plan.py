@@ -1,5 +1,8 @@
 """What is going to happen in one world, drawn from its seed before anything runs.
 
+Most worlds are small, for what goes wrong mostly takes a few steps: so there are many of them, and
+what one found is soon understood. Some are long, for what takes many.
+
 Times of events are given as how far they lie behind the moment at which they are first sent; no
 two events of a world have the same time, so that each can be found again by it.
 """
@@ -177,9 +180,10 @@ def draw_plan(seed: int) -> Plan:
     random = Random(seed)  # noqa: S311  # not a secret
     drawer = _Drawer(
         random,
+        most_steps=random.choice((2, 3, 4, 6, 9, 14, 30)),
         is_calm=random.random() < 0.15,
         is_tidy=random.random() < 0.3,
-        forgets=random.random() < 0.25,
+        forgets=random.random() < 0.15,
         constant=draw_rule(random, "filed 0"),
     )
     rules = tuple(
@@ -207,6 +211,7 @@ class _Drawer:
     """Draws what is going to happen."""
 
     random: Random
+    most_steps: int
     is_calm: bool
     is_tidy: bool
     """Nothing comes later than the allowed lateness."""
@@ -219,7 +224,7 @@ class _Drawer:
     def steps(self) -> tuple[tuple[float, Step], ...]:
         """Return some steps, each with the seconds to wait before it."""
         steps: list[tuple[float, Step]] = []
-        for _ in range(self.random.randrange(8, 30)):
+        for _ in range(self.random.randint(1, self.most_steps)):
             wait_s = self.random.choice((0.0, 0.0, 0.01, 0.2, 0.5, 1.0, 2.5))
             sends = sum(isinstance(step, Send) for _, step in steps)
             steps.append((wait_s * (6 if self.forgets else 1), self._step(sends)))
