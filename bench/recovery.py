@@ -1,9 +1,10 @@
 """What a start costs, and what a snapshot costs those who wait for it.
 
 Owns two measurements in this process. *Replay*: a store of 5,000 series with a rule each is
-recovered from its log alone, quiet (every group sleeps) and hot (no group ever does, and many
-fire). *Snapshot*: 100,000 groups are packed while batches of 1000 events are judged every 10 ms;
-how long a batch waits, and by how much a sleep of 1 ms is late, before and meanwhile.
+recovered from its log alone: quiet (every group sleeps), loud (every event is beyond the threshold,
+so each group fires and coasts) and hot (averages about the threshold: each event is judged).
+*Snapshot*: 100,000 groups are packed while batches of 1000 events are judged every 10 ms; how long
+a batch waits, and by how much a sleep of 1 ms is late, before and meanwhile.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from bench.results import ReplayFigures, StallFigures, percentiles
 
 SERIES = 5_000
 BATCH_EVENTS = 1_000
-REPLAYED = (("quiet", 1.2, 1_000_000), ("hot", 0.5, 200_000))
+REPLAYED = (("quiet", 1.2, 1_000_000), ("loud", -1.0, 2_000_000), ("hot", 0.5, 200_000))
 GROUPS = 100_000
 BEFORE_S = 2.0
 _BEGIN_US = 1_750_000_000_000_000

@@ -184,7 +184,8 @@ class ReplayFigures(Struct, frozen=True):
     """How fast a log is recovered from without a snapshot: 5,000 series with a rule each."""
 
     traffic: str
-    """``quiet``, where every group sleeps, or ``hot``, where none does and many fire."""
+    """``quiet``, where every group sleeps; ``loud``, where each fires and every event is beyond the
+    threshold; or ``hot``, where values lie about it."""
     events: int
     events_per_s: float
     events_per_cpu_s: float

@@ -151,7 +151,11 @@ class ContinuousGroup(WindowGroup):
     def _make_room(self) -> None:
         """Forget what is no longer needed, and say when this is to be done again."""
         self._forget()
-        room = max(LEAST_ROOM, min(self._window.count, _MOST_ROOM))
+        self._look_after(LEAST_ROOM)
+
+    def _look_after(self, least_events: int) -> None:
+        """Have it looked at what is still needed when as many events have come as are inside."""
+        room = max(least_events, min(self._window.count, _MOST_ROOM))
         self._room = len(self._window.times) + self._staggered(room)
         self.heed_limits()
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -29,6 +30,9 @@ from alertd.model import Incident, Labels
 
 _MOST_COASTED = 4096
 """Events in a window with which a group coasts at most: to take it up again costs milliseconds."""
+
+TRY_AFTER: Final = 8
+"""Events after which a group that is awake, with few inside, looks again whether it may coast."""
 
 _Stillness = tuple[bool, bool, int, int]
 
@@ -184,6 +188,8 @@ class RestingGroup(ContinuousGroup):
         super()._make_room()
         if not self._coasts:
             self._try_to_coast()
+            if not self._coasts:
+                self._look_after(TRY_AFTER)
         elif self._window.count > _MOST_COASTED:
             self._stop_coasting()
 

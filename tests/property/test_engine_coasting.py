@@ -84,6 +84,7 @@ def coasting_soon() -> Iterator[None]:
     with (
         patch("alertd.engine.continuous.LEAST_ROOM", 2),
         patch("alertd.engine.resting.LEAST_ROOM", 2),
+        patch("alertd.engine.resting.TRY_AFTER", 2),
         patch.object(RestingGroup, "_coasts_through", count),
     ):
         yield
