@@ -40,6 +40,10 @@ class InvalidInput(AlertdError):
         super().__init__("; ".join(f"{p.path or '/'}: {p.message}" for p in self.problems))
 
 
+class InvalidParameters(InvalidInput):
+    """A question that has parameters which there are not, or which make no sense."""
+
+
 class NotFound(AlertdError):
     """The named thing does not exist."""
 

@@ -1,14 +1,30 @@
-"""Names that operators give to what they configure: channels, tokens, mute schedules."""
+"""What may be a name: of a metric, a label, or something that is configured."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from alertd.limits import MAX_LABEL_NAME_CHARS, MAX_METRIC_NAME_CHARS
+
 MAX_NAME_CHARS: Final = 100
+METRIC_NAME_REMEDY: Final = (
+    f"must be 1 to {MAX_METRIC_NAME_CHARS} characters without spaces or control characters"
+)
+LABEL_NAME_REMEDY: Final = f"must be 1 to {MAX_LABEL_NAME_CHARS} printable characters"
+
+
+def is_metric_name(text: str) -> bool:
+    """Return whether a metric can be called ``text``."""
+    return 0 < len(text) <= MAX_METRIC_NAME_CHARS and text.isprintable() and " " not in text
+
+
+def is_label_name(text: str) -> bool:
+    """Return whether a label can be called ``text``."""
+    return 0 < len(text) <= MAX_LABEL_NAME_CHARS and text.isprintable()
 
 
 def name_problem(name: str) -> str | None:
-    """Return what is wrong with the name of something that is configured, None if nothing is."""
+    """Return what is wrong with the name of something configured, None if nothing is."""
     if name.strip() and name.isprintable() and len(name) <= MAX_NAME_CHARS:
         return None
     return f"expected a name of 1 to {MAX_NAME_CHARS} printable characters"

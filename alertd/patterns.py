@@ -7,15 +7,12 @@ syntax (https://github.com/google/re2/wiki/Syntax): no back references, no look-
 
 from __future__ import annotations
 
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
 import re2
 
 from alertd.errors import AlertdError
-from alertd.limits import Limit
-
-MAX_PROGRAM_BYTES: Final = 1 << 20
-"""Memory that one compiled pattern may take; larger ones are refused."""
+from alertd.limits import MAX_PATTERN_BYTES, Limit
 
 
 class BadPattern(AlertdError):
@@ -34,7 +31,7 @@ def compile_pattern(text: str) -> Pattern:
     """Return ``text`` compiled. Raises ``BadPattern``."""
     options = re2.Options()
     options.log_errors = False
-    options.max_mem = MAX_PROGRAM_BYTES
+    options.max_mem = MAX_PATTERN_BYTES
     try:
         return cast("Pattern", re2.compile(text, options=options))
     except re2.error as error:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -20,12 +20,10 @@ import trio
 
 from alertd.channels.annotations import check_rule
 from alertd.errors import Conflict, InvalidInput, NotFound, Problem, VersionMismatch
-from alertd.limits import Limit
+from alertd.limits import MAX_RULES, Limit
 from alertd.rules import RuleRecord, RuleSetting, RuleSpec, Source, is_known
 
 log = structlog.get_logger(__name__)
-
-MAX_RULES: Final = 100_000
 
 
 class RuleRoad(Protocol):

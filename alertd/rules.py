@@ -23,7 +23,7 @@ from msgspec import Struct
 
 from alertd.errors import InvalidInput, Problem
 from alertd.escalation import escalation_problems
-from alertd.limits import Limit
+from alertd.limits import MAX_LABELS, MAX_PATTERN_CHARS, Limit
 from alertd.model import (
     COMPARE,
     US_PER_S,
@@ -39,6 +39,7 @@ from alertd.model import (
     Severity,
     Target,
 )
+from alertd.names import LABEL_NAME_REMEDY, METRIC_NAME_REMEDY, is_label_name, is_metric_name
 from alertd.patterns import BadPattern, compile_pattern
 
 AGGREGATES: Final = (
@@ -54,18 +55,18 @@ MAX_NAME_CHARS: Final = 200
 MAX_WINDOW_US: Final = 366 * 86_400 * US_PER_S
 MAX_DESCRIPTION_CHARS: Final = 10_000
 MAX_ANNOTATIONS: Final = 10
-MAX_GROUP_BY: Final = 32
+ANNOTATION_NAME: Final = "[A-Za-z_][A-Za-z0-9_]{0,99}"
+"""As Alertmanager takes them."""
+MAX_GROUP_BY: Final = MAX_LABELS
 MAX_MATCHERS: Final = 32
-MAX_PATTERN_CHARS: Final = 500
+MAX_SAMPLES: Final = 10**9
+MAX_URL_CHARS: Final = 2000
 MAX_OPEN_WINDOWS: Final = 100
 """With ``evaluate = "early"``, where an event costs something for each open window."""
 DAY_US: Final = 86_400 * US_PER_S
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,6})?|100)")
-_METRIC_NAME = re.compile(r"[^\s\x00-\x1f\x7f]{1,200}")
-_ANNOTATION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
-"""As Alertmanager takes them."""
-_LABEL_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+_ANNOTATION_NAME = re.compile(ANNOTATION_NAME)
 EMAIL: Final = "EMAIL"
 _CHANNEL_TYPES: Final = frozenset({EMAIL, "SLACK", "WEBHOOK"})
 
@@ -261,15 +262,15 @@ def _check_names(spec: RuleSpec, refuse: Refuse) -> None:
         refuse("/name", "must not be empty")
     elif len(spec.name) > MAX_NAME_CHARS or not spec.name.isprintable():
         refuse("/name", f"must be at most {MAX_NAME_CHARS} printable characters")
-    if not _METRIC_NAME.fullmatch(spec.metric_name):
-        refuse("/metricName", "must be 1 to 200 characters without spaces or control characters")
+    if not is_metric_name(spec.metric_name):
+        refuse("/metricName", METRIC_NAME_REMEDY)
     if len(spec.description) > MAX_DESCRIPTION_CHARS:
         refuse("/description", f"must be at most {MAX_DESCRIPTION_CHARS} characters")
     if len(spec.group_by) > MAX_GROUP_BY:
         refuse("/groupBy", f"has more than {MAX_GROUP_BY} labels, and so has no series")
     for index, label in enumerate(spec.group_by):
-        if not _LABEL_NAME.fullmatch(label):
-            refuse(f"/groupBy/{index}", "must be a label name of 1 to 100 characters")
+        if not is_label_name(label):
+            refuse(f"/groupBy/{index}", f"names a label, which {LABEL_NAME_REMEDY}")
         elif label in spec.group_by[:index]:
             refuse(f"/groupBy/{index}", f"names the label {label!r} twice")
     if spec.runbook_url is not None and not _is_http_url(spec.runbook_url):
@@ -298,8 +299,8 @@ def _check_numbers(spec: RuleSpec, refuse: Refuse) -> None:
     for name, seconds in durations.items():
         if not 0 <= seconds <= MAX_WINDOW_US / US_PER_S:
             refuse(f"/{name}", "must be between 0 and 366 days, in seconds")
-    if spec.min_samples is not None and not 0 <= spec.min_samples <= 10**9:
-        refuse("/minSamples", "must be between 0 and 1000000000")
+    if spec.min_samples is not None and not 0 <= spec.min_samples <= MAX_SAMPLES:
+        refuse("/minSamples", f"must be between 0 and {MAX_SAMPLES}")
     _check_resolve_threshold(spec, refuse)
 
 
@@ -346,10 +347,10 @@ def _check_windows(spec: RuleSpec, retention_us: int, refuse: Refuse) -> None:
     if not 0 < spec.window_duration_secs <= MAX_WINDOW_US / US_PER_S:
         refuse(path, "must be more than 0 seconds and at most 366 days")
         return
-    window_us = seconds_to_us(spec.window_duration_secs)
-    if window_us < 1:
+    if spec.window_duration_secs < 1 / US_PER_S:
         refuse(path, "must be at least one microsecond")
         return
+    window_us = seconds_to_us(spec.window_duration_secs)
     _check_retention(spec, retention_us, refuse)
     if spec.type is not RuleType.BUCKETED_WINDOW:
         if spec.bucket_interval_secs is not None:
@@ -430,8 +431,8 @@ def _check_matchers(spec: RuleSpec, refuse: Refuse) -> None:
         refuse("/matchers", f"has more than {MAX_MATCHERS} entries")
     for label, text in spec.matchers.items():
         path = f"/matchers/{label.replace('~', '~0').replace('/', '~1')}"
-        if not _LABEL_NAME.fullmatch(label):
-            refuse(path, "must name a label of 1 to 100 characters")
+        if not is_label_name(label):
+            refuse(path, f"names a label, which {LABEL_NAME_REMEDY}")
         if len(text) > MAX_PATTERN_CHARS:
             refuse(path, f"is longer than {MAX_PATTERN_CHARS} characters", Limit.PATTERN)
             continue
@@ -494,7 +495,7 @@ def _check_endpoint(target: Target, path: str, refuse: Refuse) -> None:
 
 
 def _is_http_url(text: str) -> bool:
-    if not text.isprintable() or " " in text or len(text) > 2000:
+    if not text.isprintable() or " " in text or len(text) > MAX_URL_CHARS:
         return False
     try:
         parts = urlsplit(text)

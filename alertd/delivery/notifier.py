@@ -18,11 +18,11 @@ import trio
 
 from alertd.config.settings import Config
 from alertd.errors import Conflict, InvalidInput, NotFound
-from alertd.limits import Limit
+from alertd.limits import MAX_SILENCES, Limit
 from alertd.metrics import Metrics
 from alertd.model import DeliveryStatus, IncidentSeries
 from alertd.notify.policy import Policy, subject_labels
-from alertd.notify.silence import MAX_SILENCES, Silence, silence_problems
+from alertd.notify.silence import Silence, silence_problems
 from alertd.store.incidents import IncidentStore
 from alertd.store.outbox import Outbox
 from alertd.store.silences import SilenceTable

@@ -22,10 +22,9 @@ from alertd.errors import InvalidInput, Overloaded, Problem
 from alertd.http import strict
 from alertd.http.timestamp import instant_us, instants_us
 from alertd.ingest.intake import Draft
-from alertd.limits import Limit
+from alertd.limits import MAX_EVENT_ID_CHARS, Limit
 from alertd.model import RefusalReason
 
-MAX_ID_CHARS: Final = 200
 MAX_PROBLEMS: Final = 10
 """Mistakes reported of one event. Wording each of a million would hold up all other requests."""
 
@@ -123,10 +122,10 @@ def to_columns(events: Sequence[EventFields], received_us: int) -> Draft:
 
 def ids_are_valid(ids: Sequence[str | None]) -> bool:
     """Return whether each id, where there is one, has an admissible length."""
-    return all(given is None or 0 < len(given) <= MAX_ID_CHARS for given in ids)
+    return all(given is None or 0 < len(given) <= MAX_EVENT_ID_CHARS for given in ids)
 
 
-ID_REMEDY: Final = f"must have 1 to {MAX_ID_CHARS} characters"
+ID_REMEDY: Final = f"must have 1 to {MAX_EVENT_ID_CHARS} characters"
 
 
 class OneByOne:

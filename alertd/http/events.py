@@ -11,11 +11,11 @@ from typing import Final
 
 from quart import Response, g, request
 
-from alertd.errors import Problem
+from alertd.errors import InvalidParameters, Problem
 from alertd.http.acceptance import Acceptance, is_key
 from alertd.http.body import read_body
 from alertd.http.decode import MediaType
-from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.ingest.idempotency import MAX_KEY_CHARS

@@ -14,7 +14,7 @@ from quart import Response, request
 from alertd.errors import InvalidInput, NotFound, Problem
 from alertd.http import strict, wire
 from alertd.http.body import read_body
-from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.model import DeliveryStatus
@@ -87,10 +87,7 @@ class IncidentRoutes:
 
     async def _page(self, rule_id: str | None) -> Response:
         query = _query(rule_id)
-        try:
-            page = await self._incidents.history(query)
-        except InvalidInput as error:
-            raise InvalidParameters(error.problems) from error
+        page = await self._incidents.history(query)
         if rule_id is not None and not page.items:
             self._rules.get(rule_id)  # which raises if there is no such rule either
         return wire.json_response(wire.history_list(page, self._notifier.is_flapping))

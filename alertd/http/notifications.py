@@ -10,9 +10,8 @@ from http import HTTPStatus
 
 from quart import Response, request
 
-from alertd.errors import InvalidInput
 from alertd.http import wire
-from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.model import DeliveryStatus
@@ -44,10 +43,7 @@ class NotificationRoutes:
             cursor=parameters.text("cursor"),
         )
         parameters.check()
-        try:
-            page = await self._outbox.page(query)
-        except InvalidInput as error:
-            raise InvalidParameters(error.problems) from error
+        page = await self._outbox.page(query)
         return wire.json_response(wire.delivery_list(page))
 
     async def requeue(self, message_id: str) -> Response:

@@ -31,6 +31,7 @@ from alertd.errors import (
     AlertdError,
     Conflict,
     InvalidInput,
+    InvalidParameters,
     NotFound,
     Overloaded,
     Problem,
@@ -41,7 +42,6 @@ from alertd.errors import (
 from alertd.http.event_input import TooManyEvents
 from alertd.http.gate import Denied, Forbidden, Misdirected, Unauthorized
 from alertd.http.inflate import INFLATE
-from alertd.http.query import InvalidParameters
 from alertd.http.strict import Undecodable
 from alertd.http.wire import MAX_ERRORS, ErrorItem, error_items
 from alertd.limits import Limit

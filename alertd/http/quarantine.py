@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from quart import Response, request
 
-from alertd.errors import InvalidInput
 from alertd.http import wire
-from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.model import RefusalReason
@@ -36,8 +35,5 @@ class QuarantineRoutes:
             cursor=parameters.text("cursor"),
         )
         parameters.check()
-        try:
-            page = await self._quarantine.page(query)
-        except InvalidInput as error:
-            raise InvalidParameters(error.problems) from error
+        page = await self._quarantine.page(query)
         return wire.json_response(wire.quarantine_list(page))

@@ -13,10 +13,10 @@ from typing import Final, TypeVar
 
 from werkzeug.datastructures import MultiDict
 
-from alertd.errors import InvalidInput, Problem
+from alertd.errors import InvalidParameters, Problem
 from alertd.http import strict
 from alertd.http.timestamp import written_us
-from alertd.limits import Limit
+from alertd.limits import MAX_PAGE_ITEMS, Limit
 from alertd.model import US_PER_S
 
 E = TypeVar("E", bound=StrEnum)
@@ -24,15 +24,10 @@ E = TypeVar("E", bound=StrEnum)
 LABELS: Final = "labels."
 """Begins the name of a parameter that is about a label."""
 DEFAULT_LIMIT: Final = 100
-MAX_LIMIT: Final = 1000
 MINUTE_S: Final = 60
 MAX_RESOLUTION_S: Final = 366 * 86_400
 
 _INTEGER = re.compile(r"-?\d{1,18}", re.ASCII)
-
-
-class InvalidParameters(InvalidInput):
-    """Parameters that the resource does not have, or that make no sense."""
 
 
 class Parameters:
@@ -77,11 +72,11 @@ class Parameters:
         text = self._given.get("limit")
         if text is None:
             return DEFAULT_LIMIT
-        if _INTEGER.fullmatch(text) and 1 <= int(text) <= MAX_LIMIT:
-            return int(text)
-        is_number = _INTEGER.fullmatch(text) is not None
-        limit = Limit.PAGE if is_number and int(text) > MAX_LIMIT else None
-        self._refuse("limit", f"must be a number from 1 to {MAX_LIMIT}", limit)
+        number = int(text) if _INTEGER.fullmatch(text) else 0
+        if 1 <= number <= MAX_PAGE_ITEMS:
+            return number
+        limit = Limit.PAGE if number > MAX_PAGE_ITEMS else None
+        self._refuse("limit", f"must be a number from 1 to {MAX_PAGE_ITEMS}", limit)
         return DEFAULT_LIMIT
 
     def resolution_us(self) -> int | None:

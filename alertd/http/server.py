@@ -30,7 +30,7 @@ from prometheus_client import Counter, Gauge
 from alertd.http.connection import Connection, ConnectionLimits
 from alertd.http.penalty import Penalty
 from alertd.http.site import Site
-from alertd.limits import Limit
+from alertd.limits import MAX_HEAD_BYTES, Limit
 from alertd.sockets import address_of, open_tcp
 from alertd.tls import Tls
 
@@ -222,6 +222,7 @@ def _hypercorn_config() -> Config:
     config.logger_class = _HypercornLog
     config.errorlog = logging.getLogger("hypercorn")
     config.include_server_header = False
+    config.h11_max_incomplete_size = MAX_HEAD_BYTES
     config.keep_alive_max_requests = _KEEP_ALIVE_MAX_REQUESTS
     return config
 

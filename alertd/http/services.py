@@ -67,7 +67,7 @@ class Quarantine(Protocol):
     """The events that were refused."""
 
     async def page(self, query: QuarantineQuery) -> Page[QuarantinedEvent]:
-        """Return a page of them, the newest first. Raises ``InvalidInput``."""
+        """Return a page of them, the newest first. Raises ``InvalidParameters``."""
         ...
 
 
@@ -111,7 +111,7 @@ class Incidents(Protocol):
     """The reading side of the incident store."""
 
     async def history(self, query: HistoryQuery) -> Page[HistoryItem]:
-        """Return a page of incidents, the newest first. Raises ``InvalidInput``."""
+        """Return a page of incidents, the newest first. Raises ``InvalidParameters``."""
         ...
 
     async def get(self, incident_id: str) -> IncidentDetail | None:
@@ -123,11 +123,11 @@ class Stored(Protocol):
     """The stored events: ``alertd.store.event_pages.EventPages``."""
 
     async def events(self, query: EventQuery) -> Page[StoredEvent]:
-        """Return a page of events by time. Raises ``InvalidInput``."""
+        """Return a page of events by time. Raises ``InvalidParameters``."""
         ...
 
     async def series(self, query: SeriesQuery) -> Page[SeriesTotals]:
-        """Return a page of series. Raises ``InvalidInput``."""
+        """Return a page of series. Raises ``InvalidParameters``."""
         ...
 
 
@@ -135,7 +135,7 @@ class Outbox(Protocol):
     """The messages: ``alertd.store.outbox.Outbox``."""
 
     async def page(self, query: DeliveryQuery) -> Page[Delivery]:
-        """Return a page of them, the newest first. Raises ``InvalidInput``."""
+        """Return a page of them, the newest first. Raises ``InvalidParameters``."""
         ...
 
 
@@ -175,7 +175,7 @@ class Silences(Protocol):
         ...
 
     async def page(self, query: SilenceQuery) -> Page[Silence]:
-        """Return a page of them, those that end last first. Raises ``InvalidInput``."""
+        """Return a page of them, those that end last first. Raises ``InvalidParameters``."""
         ...
 
 
@@ -183,7 +183,7 @@ class Rollups(Protocol):
     """The stored events, summed up by time: ``alertd.store.rollup_pages.RollupPages``."""
 
     async def buckets(self, query: RollupQuery) -> Page[Bucket]:
-        """Return a page of buckets by time. Raises ``InvalidInput``."""
+        """Return a page of buckets by time. Raises ``InvalidParameters``."""
         ...
 
 

@@ -16,7 +16,7 @@ from alertd.clock import Timestamp, format_us
 from alertd.errors import InvalidInput, NotFound, Problem
 from alertd.http import strict
 from alertd.http.body import read_body
-from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.http.timestamp import instant_us
@@ -111,10 +111,7 @@ class SilenceRoutes:
         parameters = Parameters(request.args, "limit", "cursor")
         query = SilenceQuery(limit=parameters.limit(), cursor=parameters.text("cursor"))
         parameters.check()
-        try:
-            page = await self._silences.page(query)
-        except InvalidInput as error:
-            raise InvalidParameters(error.problems) from error
+        page = await self._silences.page(query)
         return json_response(SilenceList(tuple(map(self._reply, page.items)), page.next_cursor))
 
     async def create(self) -> Response:

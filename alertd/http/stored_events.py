@@ -12,9 +12,8 @@ from __future__ import annotations
 from msgspec import Struct, structs
 from quart import Response, request
 
-from alertd.errors import InvalidInput
 from alertd.http import stored_items, wire
-from alertd.http.query import InvalidParameters, Parameters
+from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.store.event_pages import EventQuery, SeriesQuery
@@ -51,14 +50,11 @@ class StoredEventRoutes:
             cursor=parameters.text("cursor"),
         )
         parameters.check()
-        try:
-            if resolution_us is None:
-                reply: Struct = stored_items.event_list(await self._stored.events(query))
-            else:
-                summing = RollupQuery(resolution_us=resolution_us, **structs.asdict(query))
-                reply = stored_items.bucket_list(await self._rollups.buckets(summing))
-        except InvalidInput as error:
-            raise InvalidParameters(error.problems) from error
+        if resolution_us is None:
+            reply: Struct = stored_items.event_list(await self._stored.events(query))
+        else:
+            summing = RollupQuery(resolution_us=resolution_us, **structs.asdict(query))
+            reply = stored_items.bucket_list(await self._rollups.buckets(summing))
         return wire.json_response(reply)
 
     async def series(self) -> Response:
@@ -71,8 +67,5 @@ class StoredEventRoutes:
             cursor=parameters.text("cursor"),
         )
         parameters.check()
-        try:
-            page = await self._stored.series(query)
-        except InvalidInput as error:
-            raise InvalidParameters(error.problems) from error
+        page = await self._stored.series(query)
         return wire.json_response(stored_items.series_list(page))

@@ -191,6 +191,9 @@ def _scalar(value: object, expected: Any, path: str, refuse: Refuse) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         refuse(path, "must be a finite number that a 64-bit float can hold")
         return None
+    kinds = get_args(expected) or (expected,)
+    if isinstance(value, float) and value.is_integer() and int in kinds and float not in kinds:
+        value = int(value)  # JSON Schema takes 3.0 for a whole number, and so do its clients
     try:
         converted: object = msgspec.convert(value, expected)
     except msgspec.ValidationError as error:

@@ -19,13 +19,15 @@ from sys import intern
 import msgspec
 
 from alertd.errors import InvalidInput, Overloaded, Problem
-from alertd.limits import Limit
+from alertd.limits import (
+    MAX_LABEL_NAME_CHARS,
+    MAX_LABEL_VALUE_CHARS,
+    MAX_LABELS,
+    Limit,
+)
 from alertd.model import Labels, Series
+from alertd.names import LABEL_NAME_REMEDY, METRIC_NAME_REMEDY, is_label_name, is_metric_name
 
-MAX_LABELS = 32
-MAX_LABEL_NAME_CHARS = 100
-MAX_LABEL_VALUE_CHARS = 1000
-MAX_METRIC_NAME_CHARS = 200
 DEFAULT_MAX_SERIES = 1_000_000
 SPELLING_CACHE_SIZE = 200_000
 """Spellings remembered; at the bound all are forgotten, and each is parsed once more."""
@@ -162,15 +164,8 @@ def _parse_labels(raw: bytes) -> dict[str, str]:
 
 def _check_names(metric_name: str, labels: Labels) -> None:
     problems = []
-    if not 0 < len(metric_name) <= MAX_METRIC_NAME_CHARS or not _is_word(metric_name):
-        problems.append(
-            Problem(
-                "/metricName",
-                f"must be 1 to {MAX_METRIC_NAME_CHARS} characters without spaces or control "
-                "characters",
-                Limit.METRIC_NAME,
-            )
-        )
+    if not is_metric_name(metric_name):
+        problems.append(Problem("/metricName", METRIC_NAME_REMEDY, Limit.METRIC_NAME))
     if len(labels) > MAX_LABELS:
         problems.append(
             Problem(
@@ -179,18 +174,13 @@ def _check_names(metric_name: str, labels: Labels) -> None:
         )
     for name, value in labels[:MAX_LABELS]:
         path = f"/labels/{_pointer(name)}"
-        if not 0 < len(name) <= MAX_LABEL_NAME_CHARS or not name.isprintable():
-            text = f"a label's name must be 1 to {MAX_LABEL_NAME_CHARS} printable characters"
-            problems.append(Problem(path, text, Limit.LABEL_NAME))
+        if not is_label_name(name):
+            problems.append(Problem(path, f"a label's name {LABEL_NAME_REMEDY}", Limit.LABEL_NAME))
         if len(value) > MAX_LABEL_VALUE_CHARS:
             text = f"has {len(value)} characters; at most {MAX_LABEL_VALUE_CHARS} are taken"
             problems.append(Problem(path, text, Limit.LABEL_VALUE))
     if problems:
         raise InvalidInput(problems)
-
-
-def _is_word(text: str) -> bool:
-    return text.isprintable() and not any(character.isspace() for character in text)
 
 
 def _pointer(name: str) -> str:

@@ -12,12 +12,12 @@ from typing import Final
 from msgspec import Struct
 
 from alertd.errors import Problem
+from alertd.limits import MAX_PATTERN_CHARS
 from alertd.matching import Predicate, all_of
 from alertd.model import Hold, HoldReason, Matcher, MatchOperator
+from alertd.names import LABEL_NAME_REMEDY, is_label_name
 from alertd.patterns import BadPattern, compile_pattern
 
-MAX_SILENCES: Final = 1000
-"""That are on or to come; each is looked at for every notification."""
 MAX_MATCHERS: Final = 32
 MAX_TEXT_CHARS: Final = 500
 
@@ -87,10 +87,10 @@ def silence_problems(silence: Silence, now_us: int) -> list[Problem]:
 
 
 def _pattern_problem(matcher: Matcher) -> str | None:
-    if not matcher.label or not matcher.label.isprintable() or len(matcher.label) > 100:
-        return "must name a label of 1 to 100 characters"
-    if len(matcher.pattern) > MAX_TEXT_CHARS:
-        return f"is longer than {MAX_TEXT_CHARS} characters"
+    if not is_label_name(matcher.label):
+        return f"names a label, which {LABEL_NAME_REMEDY}"
+    if len(matcher.pattern) > MAX_PATTERN_CHARS:
+        return f"is longer than {MAX_PATTERN_CHARS} characters"
     if matcher.operator in (MatchOperator.REGEX, MatchOperator.NOT_REGEX):
         try:
             compile_pattern(matcher.pattern)

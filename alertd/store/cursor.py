@@ -10,11 +10,12 @@ from __future__ import annotations
 import base64
 from typing import Final
 
-from alertd.errors import InvalidInput, Problem
+from alertd.errors import InvalidParameters, Problem
+from alertd.limits import MAX_PAGE_ITEMS
 
 NOT_A_CURSOR: Final = Problem("/cursor", "is not a cursor; use nextCursor of a reply as it is")
 
-_MAX_CHARS: Final = 2000
+MAX_CHARS: Final = 2000
 
 
 def encode(*parts: int | str) -> str:
@@ -24,9 +25,9 @@ def encode(*parts: int | str) -> str:
 
 
 def decode(cursor: str, count: int) -> list[str]:
-    """Return the ``count`` parts of a key. Raises ``InvalidInput`` for what is no cursor."""
+    """Return the ``count`` parts of a key. Raises ``InvalidParameters`` for what is no cursor."""
     try:
-        if len(cursor) <= _MAX_CHARS:
+        if len(cursor) <= MAX_CHARS:
             padded = cursor + "=" * (-len(cursor) % 4)
             text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
             parts = text.split(":", count - 1)
@@ -34,26 +35,32 @@ def decode(cursor: str, count: int) -> list[str]:
                 return parts
     except ValueError:
         pass
-    raise InvalidInput([NOT_A_CURSOR])
+    raise InvalidParameters([NOT_A_CURSOR])
 
 
 def integer(part: str) -> int:
-    """Return a part that is a number of 64 bits, as SQLite has them. Raises ``InvalidInput``."""
+    """Return a part that is a number of 64 bits, as SQLite has. Raises ``InvalidParameters``."""
     try:
         number = int(part)
     except ValueError:
-        raise InvalidInput([NOT_A_CURSOR]) from None
+        raise InvalidParameters([NOT_A_CURSOR]) from None
     if not -(2**63) <= number < 2**63:
-        raise InvalidInput([NOT_A_CURSOR])
+        raise InvalidParameters([NOT_A_CURSOR])
     return number
 
 
+def check_limit(limit: int) -> None:
+    """Raise ``InvalidParameters`` unless a page may have so many items."""
+    if not 1 <= limit <= MAX_PAGE_ITEMS:
+        raise InvalidParameters([Problem("/limit", f"must be a number from 1 to {MAX_PAGE_ITEMS}")])
+
+
 def time_and_id(cursor: str) -> tuple[int, str]:
-    """Return a key that is a time and an id. Raises ``InvalidInput``."""
+    """Return a key that is a time and an id. Raises ``InvalidParameters``."""
     time_us, id_ = decode(cursor, 2)
     return integer(time_us), id_
 
 
 def integers(cursor: str, count: int) -> list[int]:
-    """Return a key of ``count`` numbers. Raises ``InvalidInput``."""
+    """Return a key of ``count`` numbers. Raises ``InvalidParameters``."""
     return [integer(part) for part in decode(cursor, count)]

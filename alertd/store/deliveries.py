@@ -11,10 +11,9 @@ from typing import Final
 import apsw
 from msgspec import Struct
 
-from alertd.errors import InvalidInput, Problem
 from alertd.model import DeliveryStatus, Target
 from alertd.store import cursor
-from alertd.store.history import MAX_LIMIT, Page
+from alertd.store.history import Page
 
 MAX_INCIDENTS_LISTED: Final = 100
 """Ids of incidents that one item names; the rest are counted."""
@@ -28,7 +27,7 @@ class DeliveryQuery(Struct, frozen=True, kw_only=True):
     incident_id: str | None = None
     """Only messages that tell of it."""
     limit: int = 100
-    """1 to ``MAX_LIMIT``."""
+    """1 to ``MAX_PAGE_ITEMS``."""
     cursor: str | None = None
     """``next_cursor`` of the page before; None for the first."""
 
@@ -53,17 +52,10 @@ class Delivery(Struct, frozen=True, kw_only=True):
 
 
 def check_delivery_query(query: DeliveryQuery) -> None:
-    """Raise ``InvalidInput`` for a limit out of range or a cursor that is not one of ours."""
-    problems = []
-    if not 1 <= query.limit <= MAX_LIMIT:
-        problems.append(Problem("/limit", f"must be between 1 and {MAX_LIMIT}"))
+    """Raise ``InvalidParameters`` for a limit out of range or a cursor that is not one of ours."""
+    cursor.check_limit(query.limit)
     if query.cursor is not None:
-        try:
-            cursor.integers(query.cursor, 1)
-        except InvalidInput as error:
-            problems.extend(error.problems)
-    if problems:
-        raise InvalidInput(problems)
+        cursor.integers(query.cursor, 1)
 
 
 def read_deliveries(query: DeliveryQuery, connection: apsw.Connection) -> Page[Delivery]:

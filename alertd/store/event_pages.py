@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from msgspec import Struct
 
-from alertd.errors import InvalidInput
+from alertd.errors import InvalidParameters
 from alertd.model import US_PER_S, Series
 from alertd.store import cursor
 from alertd.store.history import Page
@@ -97,10 +97,10 @@ class _Place(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> _Place:
-        """Return what a cursor stands for. Raises ``InvalidInput``."""
+        """Return what a cursor stands for. Raises ``InvalidParameters``."""
         place = cls(*cursor.integers(text, len(cls._fields)))
         if place.position < 0 or place.seen < 0 or place.width_us < 1:
-            raise InvalidInput([cursor.NOT_A_CURSOR])
+            raise InvalidParameters([cursor.NOT_A_CURSOR])
         return place
 
 
@@ -116,7 +116,7 @@ class EventPages:
     async def events(self, query: EventQuery) -> Page[StoredEvent]:
         """Return a page of events by time.
 
-        Raises ``InvalidInput`` for a foreign cursor, ``StoreUnavailable`` and ``StoreCorrupt``.
+        Raises ``InvalidParameters`` for a foreign cursor, ``StoreUnavailable``, ``StoreCorrupt``.
         """
         start = None if query.cursor is None else _Place.of(query.cursor)
         found, width_us = await self._first_events(query, start)

@@ -16,7 +16,6 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from alertd.errors import InvalidInput, Problem
 from alertd.model import (
     DeliveryStatus,
     DetectedBy,
@@ -30,8 +29,6 @@ from alertd.store import cursor, timeline
 from alertd.store.timeline import TimelineEntry
 
 T = TypeVar("T")
-
-MAX_LIMIT: Final = 1000
 
 INCIDENT_COLUMNS: Final = (
     *("id", "rule_id", "rule_name", "rule_version", "severity", "threshold", "operator"),
@@ -70,7 +67,7 @@ class HistoryQuery(Struct, frozen=True, kw_only=True):
     status: DeliveryStatus | None = None
     state: IncidentState | None = None
     limit: int = 100
-    """1 to ``MAX_LIMIT``."""
+    """1 to ``MAX_PAGE_ITEMS``."""
     cursor: str | None = None
     """``next_cursor`` of the page before; None for the first."""
 
@@ -124,17 +121,10 @@ class IncidentDetail(Struct, frozen=True):
 
 
 def check_query(query: HistoryQuery) -> None:
-    """Raise ``InvalidInput`` for a limit out of range or a cursor that is not one of ours."""
-    problems = []
-    if not 1 <= query.limit <= MAX_LIMIT:
-        problems.append(Problem("/limit", f"must be between 1 and {MAX_LIMIT}"))
+    """Raise ``InvalidParameters`` for a limit out of range or a cursor that is not one of ours."""
+    cursor.check_limit(query.limit)
     if query.cursor is not None:
-        try:
-            cursor.time_and_id(query.cursor)
-        except InvalidInput as error:
-            problems.extend(error.problems)
-    if problems:
-        raise InvalidInput(problems)
+        cursor.time_and_id(query.cursor)
 
 
 def read_page(query: HistoryQuery, connection: apsw.Connection) -> Page[HistoryItem]:

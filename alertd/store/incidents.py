@@ -87,7 +87,7 @@ class IncidentStore:
         )
 
     async def history(self, query: HistoryQuery) -> Page[HistoryItem]:
-        """Return a page of incidents, the newest first. Raises ``InvalidInput``."""
+        """Return a page of incidents, the newest first. Raises ``InvalidParameters``."""
         check_query(query)
         return await self._readers.run("read the history", partial(read_page, query))
 

@@ -148,7 +148,7 @@ class Outbox:
         )
 
     async def page(self, query: DeliveryQuery) -> Page[Delivery]:
-        """Return a page of messages, the newest first. Raises ``InvalidInput``."""
+        """Return a page of messages, the newest first. Raises ``InvalidParameters``."""
         check_delivery_query(query)
         return await self._readers.run("list notifications", partial(read_deliveries, query))
 

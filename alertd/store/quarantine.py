@@ -14,7 +14,7 @@ from typing import Final
 import apsw
 from msgspec import Struct
 
-from alertd.errors import InvalidInput
+from alertd.errors import InvalidParameters
 from alertd.model import RefusalReason
 from alertd.store import cursor
 from alertd.store.history import Page
@@ -69,7 +69,7 @@ class QuarantineTable:
         )
 
     async def page(self, query: QuarantineQuery) -> Page[QuarantinedEvent]:
-        """Return a page, the newest first. Raises ``InvalidInput`` for a foreign cursor."""
+        """Return a page, the newest first. Raises ``InvalidParameters`` for a foreign cursor."""
         before = None if query.cursor is None else _row_id(query.cursor)
         return await self._readers.run(
             "read the quarantine", partial(_page, query.reason, before, query.limit)
@@ -145,8 +145,8 @@ def _prune(before_us: int, connection: apsw.Connection) -> int:
 
 
 def _row_id(text: str) -> int:
-    """Return the id that a cursor stands for. Raises ``InvalidInput``."""
+    """Return the id that a cursor stands for. Raises ``InvalidParameters``."""
     (row_id,) = cursor.integers(text, 1)
     if row_id < 1:
-        raise InvalidInput([cursor.NOT_A_CURSOR])
+        raise InvalidParameters([cursor.NOT_A_CURSOR])
     return row_id

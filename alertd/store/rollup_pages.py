@@ -22,7 +22,7 @@ from typing import Final, NamedTuple
 import trio
 from msgspec import Struct
 
-from alertd.errors import InvalidInput
+from alertd.errors import InvalidParameters
 from alertd.model import Series
 from alertd.store import cursor
 from alertd.store.envelope import BadEntry
@@ -75,10 +75,10 @@ class _Place(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> _Place:
-        """Return what a cursor stands for. Raises ``InvalidInput``."""
+        """Return what a cursor stands for. Raises ``InvalidParameters``."""
         place = cls(*cursor.integers(text, len(cls._fields)))
         if place.series_id < 0 or place.width < 1:
-            raise InvalidInput([cursor.NOT_A_CURSOR])
+            raise InvalidParameters([cursor.NOT_A_CURSOR])
         return place
 
 
@@ -98,7 +98,7 @@ class RollupPages:
     async def buckets(self, query: RollupQuery) -> Page[Bucket]:
         """Return a page of buckets.
 
-        Raises ``InvalidInput`` for a foreign cursor, ``StoreUnavailable`` and ``StoreCorrupt``.
+        Raises ``InvalidParameters`` for a foreign cursor, ``StoreUnavailable``, ``StoreCorrupt``.
         """
         start = None if query.cursor is None else _Place.of(query.cursor)
         found, width = await self._first_buckets(query, start)

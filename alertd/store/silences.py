@@ -13,11 +13,10 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from alertd.errors import InvalidInput, Problem
 from alertd.model import US_PER_S, Matcher
 from alertd.notify.silence import Silence
 from alertd.store import cursor
-from alertd.store.history import MAX_LIMIT, Page
+from alertd.store.history import Page
 from alertd.store.readers import Readers
 from alertd.store.writer import Writer
 
@@ -31,7 +30,7 @@ class SilenceQuery(Struct, frozen=True, kw_only=True):
     """Which silences to list."""
 
     limit: int = 100
-    """1 to ``MAX_LIMIT``."""
+    """1 to ``MAX_PAGE_ITEMS``."""
     cursor: str | None = None
     """``next_cursor`` of the page before; None for the first."""
 
@@ -66,10 +65,9 @@ class SilenceTable:
     async def page(self, query: SilenceQuery) -> Page[Silence]:
         """Return a page of silences, over or not, those that end last first.
 
-        Raises ``InvalidInput`` for a limit out of range or a cursor that is not one of ours.
+        Raises ``InvalidParameters`` for a limit out of range or a cursor that is not one of ours.
         """
-        if not 1 <= query.limit <= MAX_LIMIT:
-            raise InvalidInput([Problem("/limit", f"must be between 1 and {MAX_LIMIT}")])
+        cursor.check_limit(query.limit)
         before = None if query.cursor is None else cursor.time_and_id(query.cursor)
         return await self._readers.run("list the silences", partial(_page, query.limit, before))
 

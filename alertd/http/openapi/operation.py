@@ -15,7 +15,9 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from alertd.http.query import DEFAULT_LIMIT, MAX_LIMIT
+from alertd.http.query import DEFAULT_LIMIT
+from alertd.limits import MAX_PAGE_ITEMS
+from alertd.store.cursor import MAX_CHARS as MAX_CURSOR_CHARS
 
 JSON: Final = "application/json"
 
@@ -136,7 +138,12 @@ def text(name: str, note: str, example: str) -> Parameter:
 
 def instant(name: str, note: str) -> Parameter:
     """Return a parameter that is a time."""
-    schema = {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "number"}]}
+    schema = {
+        "anyOf": [
+            {"type": "string", "format": "date-time"},
+            {"type": "string", "pattern": r"^-?\d{1,10}(\.\d{1,18})?$"},
+        ]
+    }
     note += " RFC 3339, or seconds since the epoch."
     return Parameter(name, schema, note, "2025-06-30T15:00:00Z")
 
@@ -144,12 +151,12 @@ def instant(name: str, note: str) -> Parameter:
 PAGE: Final = (
     Parameter(
         "limit",
-        {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE_ITEMS, "default": DEFAULT_LIMIT},
         "How many items a page has at most.",
     ),
     Parameter(
         "cursor",
-        {"type": "string"},
+        {"type": "string", "maxLength": MAX_CURSOR_CHARS},
         "`nextCursor` of the page before, as it is, with the same other parameters.",
     ),
 )

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import FieldInfo
 
+from alertd.http.openapi import constraints
 from alertd.http.openapi.operation import (
     PAGE,
     Body,
@@ -85,8 +86,12 @@ _NEW: Final = {
 # Any: a type may be a class, a generic alias or a union; typing has no name for that.
 def _optional(field: FieldInfo) -> tuple[str, Any, object]:
     """Return a field of a rule as a part that may be left out."""
-    note = Meta(description=field_notes(RuleSpec).get(field.name))
-    return field.name, Annotated[field.type | UnsetType | None, note], UNSET
+    note = Meta(
+        description=field_notes(RuleSpec).get(field.name),
+        extra_json_schema=dict(constraints.RULE.get(field.encode_name, {})),
+    )
+    null_for_default = UnsetType if field.required else UnsetType | None
+    return field.name, Annotated[field.type | null_for_default, note], UNSET
 
 
 _IGNORED: Final = tuple((name, Any, UNSET) for name in sorted(READ_ONLY))
@@ -110,7 +115,7 @@ RulePatch: Final = msgspec.defstruct(
 _ID: Final = path_parameter("rule_id", "The rule's id.")
 _IF_MATCH: Final = Parameter(
     "If-Match",
-    {"type": "string"},
+    {"type": "string", "pattern": r'^(\*|"\d{1,18}")$'},
     "The `ETag` of the rule as it was read: the change is made only if nobody else has changed the "
     "rule since, and is refused with 412 otherwise.",
     '"1"',

@@ -1,7 +1,7 @@
 """JSON Schemas of the wire types.
 
 Owns how a wire type is described: msgspec says what it consists of, its docstring what it is, and
-the docstring under a field what that is. So there is one place for each, beside the field.
+the docstring under a field what that is, ``constraints.py`` how much of it may be sent.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
+
+from alertd.http.openapi.constraints import constraints_of
 
 REF: Final = "#/components/schemas/{name}"
 
@@ -79,6 +81,9 @@ def _describe_fields(struct: type[Struct], properties: Schema) -> None:
     for field in msgspec.structs.fields(struct):
         if field.name in notes:
             properties[field.encode_name]["description"] = notes[field.name]
+    for name, keywords in constraints_of(struct).items():
+        if name in properties:
+            properties[name] |= keywords
 
 
 def _prose(docstring: str) -> str:

@@ -15,7 +15,7 @@ from werkzeug.datastructures import Headers
 
 from alertd.access import Token
 from alertd.clock import Clock
-from alertd.errors import AlertdError
+from alertd.errors import AlertdError, InvalidInput
 from alertd.http.app import make_app, make_express, make_recovering_app
 from alertd.http.gate import Gate
 from alertd.http.in_flight import InFlight
@@ -28,7 +28,7 @@ from alertd.ingest.intake import Intake
 from alertd.ingest.series import SeriesRegistry
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, EventBatch, IncidentSeries
-from alertd.notify.silence import Silence
+from alertd.notify.silence import Silence, silence_problems
 from alertd.pipeline.quarantine import Quarantine
 from alertd.reports import Changes, ReloadReport, StatusReport
 from alertd.rulebook import RuleBook
@@ -226,6 +226,8 @@ class MemoryNotifier:
 
     async def silence(self, silence: Silence) -> Silence:
         await self._note("silence")
+        if problems := silence_problems(silence, self.now_us()):
+            raise InvalidInput(problems)
         added = msgspec.structs.replace(silence, id=f"s{len(self.found)}")
         self.found[added.id] = added
         return added

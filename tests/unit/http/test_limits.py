@@ -15,8 +15,6 @@ import trio
 from alertd.access import Scope, Token, digest_of
 from alertd.errors import Overloaded
 from alertd.limits import BOUNDS, Limit
-from alertd.notify.silence import MAX_SILENCES
-from alertd.rulebook import MAX_RULES
 from tests.unit.http.fakes import MAX_BYTES, MAX_EVENTS, MAX_IN_FLIGHT, Site
 from tests.unit.http.test_express import EVENT, LIBRARY, PLAIN, SOON_S, request, running
 from tests.unit.http.test_rules import MINIMAL
@@ -233,4 +231,3 @@ def test_readme_lists_the_limits_as_they_are() -> None:
         for limit, bound in BOUNDS.items()
     ]  # fmt: skip
     assert list(BOUNDS) == list(Limit)
-    assert (MAX_RULES, MAX_SILENCES) == (100_000, 1_000)

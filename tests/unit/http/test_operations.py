@@ -12,6 +12,7 @@ from alertd.errors import (
     AlertdError,
     Conflict,
     InvalidInput,
+    InvalidParameters,
     NotFound,
     Overloaded,
     Problem,
@@ -20,7 +21,6 @@ from alertd.errors import (
 )
 from alertd.http.event_input import TooManyEvents
 from alertd.http.openapi.operations import STATUS
-from alertd.http.query import InvalidParameters
 from alertd.http.strict import Undecodable
 from tests.unit.http.fakes import Site
 

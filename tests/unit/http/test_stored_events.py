@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alertd.errors import InvalidInput, StoreUnavailable
+from alertd.errors import InvalidParameters, StoreUnavailable
 from alertd.model import Series
 from alertd.store.cursor import NOT_A_CURSOR
 from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
@@ -168,7 +168,7 @@ async def test_every_mistake_is_reported_at_once() -> None:
 @pytest.mark.parametrize("path", ["/api/events", "/api/series"])
 async def test_a_foreign_cursor_and_a_store_that_cannot_answer_are_problems(path: str) -> None:
     site = Site()
-    site.stored.failure = InvalidInput([NOT_A_CURSOR])
+    site.stored.failure = InvalidParameters([NOT_A_CURSOR])
     answer = await site.send("GET", f"{path}?cursor=x")
     assert (answer.status, set(answer.errors)) == (400, {"/cursor"})
     site.stored.failure = StoreUnavailable("cannot read")

@@ -6,7 +6,8 @@ import pytest
 
 from alertd.errors import InvalidInput
 from alertd.ingest import series
-from alertd.ingest.series import MAX_LABELS, SeriesRegistry
+from alertd.ingest.series import SeriesRegistry
+from alertd.limits import MAX_LABELS
 
 
 def test_spellings_of_one_label_set_are_one_series() -> None:
