@@ -8,9 +8,13 @@ at least. ALPN (RFC 7301) offers HTTP/1.1 only: ``http/connection.py`` speaks no
 from __future__ import annotations
 
 import ssl
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
 from alertd.errors import InvalidInput, Problem
+
+CLIENT_NAME: Final = "client_name"
+"""Where an ASGI application finds, in the scope's ``state``, the name in a client's certificate."""
 
 
 class TlsFiles(Protocol):
@@ -67,6 +71,17 @@ def make_context(files: TlsFiles) -> ssl.SSLContext | None:
             raise _unusable("/client_ca", "certificates of authorities", error) from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+# Any: ``ssl.SSLSocket.getpeercert`` nests tuples in a way that typing has no name for.
+def name_in(certificate: Mapping[str, Any] | None) -> str | None:
+    """Return whose certificate it is: its common name, else its first other name; None if none."""
+    if not certificate:
+        return None
+    subject = {key: value for part in certificate.get("subject", ()) for key, value in part}
+    others = [value for _, value in certificate.get("subjectAltName", ())]
+    name = subject.get("commonName") or next(iter(others), None)
+    return None if name is None else str(name)
 
 
 def _unusable(path: str, expected: str, error: Exception) -> InvalidInput:

@@ -1,10 +1,11 @@
 """The log of changes: who did what, for every request that may change anything.
 
 Owns the line ``audit``, written whatever ``logging.level`` is, for each request with the scope
-``write`` or ``admin`` when it is over: who (the token's name), from where, which operation on
-which resource, and what became of it. Pushing events is not a change in this sense: it is
-counted by token. The log goes where the daemon's goes, by default to the journal, out of reach
-of whoever holds a token; a table in the database would not be.
+``write`` or ``admin`` when it is over: who (the token's name, and that of the client's certificate
+where it has one), from where, which operation on which resource, and what became of it. Pushing
+events is not a change in this sense: it is counted by token. The log goes where the daemon's goes,
+by default to the journal, out of reach of whoever holds a token; a table in the database would not
+be.
 """
 
 from __future__ import annotations
@@ -17,6 +18,13 @@ from alertd.access import Scope
 from alertd.errors import AlertdError
 from alertd.http.routes import Handler, Route
 from alertd.logs import audit_log
+from alertd.tls import CLIENT_NAME
+
+
+def _certificate() -> dict[str, str]:
+    """Return the name in the certificate that the client has shown, if it has."""
+    name = request.scope.get("state", {}).get(CLIENT_NAME)
+    return {} if name is None else {"certificate": name}
 
 
 def audited(route: Route, handler: Handler) -> Handler:
@@ -43,6 +51,7 @@ def audited(route: Route, handler: Handler) -> Handler:
                 "audit",
                 who=g.caller.name or "anybody",
                 client=request.remote_addr,
+                **_certificate(),
                 operation=route.operation,
                 path=request.path,
                 outcome=outcome,

@@ -48,6 +48,7 @@ from alertd.http.express import Express, PlainRequest
 from alertd.http.penalty import Penalty
 from alertd.http.site import Site
 from alertd.limits import Limit
+from alertd.tls import CLIENT_NAME, name_in
 
 _RECEIVE_BYTES = 2**18
 
@@ -58,8 +59,14 @@ Closing a socket with unread bytes resets it, and the reset can overtake the rep
 large body) on its way.
 """
 
-_VERSION_NOT_SUPPORTED = (
-    b"HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+_OTHER_VERSION = problem.render(
+    HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "alertd speaks HTTP/1.1; with curl: --http1.1"
+)
+_VERSION_NOT_SUPPORTED = b"HTTP/1.1 505 %b\r\nconnection: close\r\n%b\r\n\r\n%b" % (
+    _OTHER_VERSION.status.phrase.encode(),
+    b"content-type: %b\r\ncontent-length: %d"
+    % (problem.CONTENT_TYPE.encode(), len(_OTHER_VERSION.body)),
+    _OTHER_VERSION.body,
 )
 
 
@@ -105,7 +112,7 @@ class Connection:
         self._scope = trio.CancelScope()
         self._sending = trio.Lock()
         self._closing = False
-        self._has_protocol = False
+        self._protocol: _Http1 | None = None
         self._requests_in_progress = 0
 
     async def run(self) -> None:
@@ -125,20 +132,19 @@ class Connection:
             if not await self._shake_hands():
                 return
             async with TaskGroup() as tasks:
-                self._protocol = _Http1(
+                self._protocol = protocol = _Http1(
                     self._handle_request,
                     self._config,
                     self._context,
                     tasks,
-                    ConnectionState({}),
+                    ConnectionState({CLIENT_NAME: self._client_name()}),
                     isinstance(self._stream, trio.SSLStream),
                     client,
                     server,
                     self._on_protocol_event,
                 )
-                self._protocol.penalty = self._penalty
-                self._has_protocol = True
-                await self._receive()
+                protocol.penalty = self._penalty
+                await self._receive(protocol)
         if self._scope.cancelled_caught and self._is_slow_head():
             self.reached.append(Limit.HEAD_TIME)
 
@@ -157,25 +163,31 @@ class Connection:
                 return False
         return True
 
+    def _client_name(self) -> str | None:
+        """Return the name in the client's certificate, None without one."""
+        if isinstance(self._stream, trio.SSLStream):
+            return name_in(self._stream.getpeercert())
+        return None
+
     def _is_slow_head(self) -> bool:
         """Return whether time is up in the middle of a head, or of the handshake before it."""
         is_late = trio.current_time() >= self._scope.deadline
         is_waiting = not self._requests_in_progress and not self._closing
-        has_begun = not self._has_protocol or not self._protocol.is_at_rest
+        has_begun = self._protocol is None or not self._protocol.is_at_rest
         return is_late and is_waiting and has_begun
 
-    async def _receive(self) -> None:
+    async def _receive(self, protocol: _Http1) -> None:
         while True:
             data = await self._receive_some()
             if not self._closing:
                 try:
-                    await self._take(data)
+                    await self._take(protocol, data)
                 except _UnsupportedVersion:
                     await self._send(_VERSION_NOT_SUPPORTED)
                     await self._begin_close()
             if not data:
                 break
-        await self._protocol.handle(Closed())
+        await protocol.handle(Closed())
 
     async def _receive_some(self) -> bytes:
         """Return what the client sends next, nothing when it has ended or broken off."""
@@ -184,17 +196,17 @@ class Connection:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
-    async def _take(self, data: bytes) -> None:
+    async def _take(self, protocol: _Http1, data: bytes) -> None:
         """Handle ``data``: the plain requests that it begins with here, the rest by hypercorn."""
-        while (express := self._site.express) is not None and self._protocol.is_at_rest:
+        while (express := self._site.express) is not None and protocol.is_at_rest:
             request = express.recognise(data)
             if request is None:
                 break
             data = await self._handle_plain(express, request, data)
             if self._closing or not data:
                 return
-        await self._protocol.handle(RawData(data))
-        if self._protocol.is_head_too_long and Limit.HEAD not in self.reached:
+        await protocol.handle(RawData(data))
+        if protocol.is_head_too_long and Limit.HEAD not in self.reached:
             self.reached.append(Limit.HEAD)
 
     async def _handle_plain(self, express: Express, request: PlainRequest, data: bytes) -> bytes:

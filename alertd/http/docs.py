@@ -1,7 +1,7 @@
 """``/openapi.json`` and ``/docs``: what can be asked here, for programs and for people.
 
-Owns their headers. What they say is made in ``openapi/``, at the first request: beside the loop,
-for it takes a while. It is imported only then, too: most daemons are never asked.
+Owns their headers. What they say is made in ``openapi/``, at the first request. It is imported only
+then, too: most daemons are never asked. Both are done beside the loop, for they take a while.
 """
 
 from __future__ import annotations
@@ -25,21 +25,27 @@ class DocsRoutes:
 
     async def openapi(self) -> Response:
         """Describe this interface for programs."""
-        from alertd.http.openapi.document import document
-
-        return Response(await trio.to_thread.run_sync(document), content_type="application/json")
+        return Response(await trio.to_thread.run_sync(_document), content_type="application/json")
 
     async def docs(self) -> Response:
         """Describe this interface for people."""
-        from alertd.http.openapi.page import page, security_policy
-
+        page, security_policy = await trio.to_thread.run_sync(_page)
         headers = {
-            "Content-Security-Policy": security_policy(),
+            "Content-Security-Policy": security_policy,
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
         }
-        return Response(
-            await trio.to_thread.run_sync(page),
-            headers=headers,
-            content_type="text/html; charset=utf-8",
-        )
+        return Response(page, headers=headers, content_type="text/html; charset=utf-8")
+
+
+def _document() -> bytes:
+    from alertd.http.openapi.document import document
+
+    return document()
+
+
+def _page() -> tuple[bytes, str]:
+    """Return the page, and what a browser may do with it."""
+    from alertd.http.openapi.page import page, security_policy
+
+    return page(), security_policy()

@@ -138,14 +138,14 @@ class ColumnDecoder:
 
 
 def _in_table(problems: Sequence[Problem], place: int) -> list[Problem]:
-    """Return what is wrong with an entry of the table with its place there."""
-    parts = {"metricName": "0", "labels": "1"}
-    found = []
-    for problem in problems:
-        _, part, *rest = problem.path.split("/", 2)
-        path = "/".join(["/series", str(place), parts[part], *rest])
-        found.append(problem._replace(path=path))
-    return found
+    """Return what is wrong with an entry of the table with its place there.
+
+    Which of its parts is wrong goes into the words: ``metricName must be …``.
+    """
+    return [
+        problem._replace(path=f"/series/{place}", message=f"{problem.path[1:]} {problem.message}")
+        for problem in problems
+    ]
 
 
 def _numbers(typecode: Literal["I", "q"], name: str, column: _Column) -> array[int]:

@@ -109,6 +109,23 @@ def test_both_lanes_are_served_over_tls(files: Files) -> None:
             assert read.json()["items"][0]["count"] == 3
 
 
+def test_the_log_of_changes_names_the_certificate_of_who_made_them(files: Files) -> None:
+    with Daemon(files.folder, files.config(with_clients=True), minimal="") as daemon:
+        url = f"https://127.0.0.1:{port_of(daemon)}/api/reload"
+        for count, (names, common_name, shown) in enumerate(
+            (
+                (["deploy.example"], "deploy", "deploy"),
+                (["deploy.example", "other.example"], None, "deploy.example"),
+            ),
+            start=1,
+        ):
+            context = files.trusting()
+            files.ca.issue_cert(*names, common_name=common_name).configure_cert(context)
+            assert httpx.post(url, verify=context, trust_env=False).status_code == 200
+            line = daemon.wait_for_log("audit", count=count)
+            assert (line["operation"], line["certificate"]) == ("reload", shown)
+
+
 def test_http2_is_neither_offered_nor_spoken(files: Files) -> None:
     with (
         Daemon(files.folder, files.config(), minimal="") as daemon,

@@ -41,91 +41,92 @@ def _kind(
     return ErrorKind(note, example, headers or {})
 
 
-ERRORS: Final[Mapping[HTTPStatus, ErrorKind]] = {
-    HTTPStatus.BAD_REQUEST: _kind(
+_KINDS: Final = (
+    _kind(
         HTTPStatus.BAD_REQUEST,
         "The request cannot be read: a body that is not what its content type says, or parameters "
         "that there are not or that make no sense. Mend it; the same request fails again.",
         "/limt is an unknown parameter; did you mean 'limit'?",
         ErrorItem("/limt", "is an unknown parameter; did you mean 'limit'?"),
     ),
-    HTTPStatus.UNAUTHORIZED: _kind(
+    _kind(
         HTTPStatus.UNAUTHORIZED,
         "There is no token, or it is not one that the daemon knows.",
         "a token is needed: send the header `Authorization: Bearer …`",
         headers={"WWW-Authenticate": "What is wanted (RFC 6750)."},
     ),
-    HTTPStatus.FORBIDDEN: _kind(
+    _kind(
         HTTPStatus.FORBIDDEN,
         "The token may not do this, or the request comes from a web page of another site.",
         "the token 'web-1' may not do this: it needs the scope 'write'",
     ),
-    HTTPStatus.NOT_FOUND: _kind(
+    _kind(
         HTTPStatus.NOT_FOUND,
         "There is nothing of that id.",
         "there is no rule with the id 'd5f0…'",
     ),
-    HTTPStatus.REQUEST_TIMEOUT: _kind(
+    _kind(
         HTTPStatus.REQUEST_TIMEOUT,
         "The body did not come in time. The connection is closed; send the request again.",
         HTTPStatus.REQUEST_TIMEOUT.description,
     ),
-    HTTPStatus.CONFLICT: _kind(
+    _kind(
         HTTPStatus.CONFLICT,
         "What is asked for does not fit what there is now.",
         "the rule 'CPU' stands in etc/alertd.toml:120; edit it there and reload",
     ),
-    HTTPStatus.PRECONDITION_FAILED: _kind(
+    _kind(
         HTTPStatus.PRECONDITION_FAILED,
         "The rule is no longer of the version that `If-Match` names. Read it again and repeat the "
         "change.",
         'the rule has the version "2", which If-Match does not name; read the rule again and '
         "repeat your change",
     ),
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: _kind(
+    _kind(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
         "The body is larger than one may be, as it came or inflated, or holds too many events.",
         "the body has more than 8388608 bytes; send less at once or raise server.max_body_bytes",
     ),
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: _kind(
+    _kind(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
         "The body's content type or content encoding is not one that is taken here.",
         "the content type is 'text/plain'; send application/json, with curl: "
         "-H 'Content-Type: application/json'",
         headers={"Accept-Encoding": "The content encodings that are taken."},
     ),
-    HTTPStatus.MISDIRECTED_REQUEST: _kind(
+    _kind(
         HTTPStatus.MISDIRECTED_REQUEST,
         "The header `Host` has a name that the daemon does not go by.",
         "this is not 'alerts.example.org'; to be reached by that name, add it to "
         "server.allowed_hosts",
     ),
-    HTTPStatus.UNPROCESSABLE_ENTITY: _kind(
+    _kind(
         HTTPStatus.UNPROCESSABLE_ENTITY,
         "The body can be read but not taken; `errors` says where and why, everything at once.",
         "/threshold must be a number, not a string",
         ErrorItem("/threshold", "must be a number, not a string"),
     ),
-    HTTPStatus.TOO_MANY_REQUESTS: _kind(
+    _kind(
         HTTPStatus.TOO_MANY_REQUESTS,
         "More is sent than can be taken now, or than the token may send. Nothing of this request "
         "was stored; send it again.",
         "200000 events wait for their commit (engine.max_queue_events)",
         headers=RETRY_AFTER,
     ),
-    HTTPStatus.INTERNAL_SERVER_ERROR: _kind(
+    _kind(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "A defect of alertd. The log has a line with the id that `detail` names.",
         "an unexpected error; the log names it 0f8fad5b-d9cb-469f-a165-70867728950e",
     ),
-    HTTPStatus.SERVICE_UNAVAILABLE: _kind(
+    _kind(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "The daemon recovers after its start, works on too many requests, or cannot read or write "
         "its store now. Nothing was changed; send the request again.",
         "alertd is recovering: replaying the log: 3,000,000 events, 45%; send the request again",
         headers=RETRY_AFTER,
     ),
-}
+)
+ERRORS: Final = {HTTPStatus(kind.example.status): kind for kind in _KINDS}
 """Every error, in the order of its status."""
 
 _OF_ALL: Final = (HTTPStatus.MISDIRECTED_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR)

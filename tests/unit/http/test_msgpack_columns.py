@@ -104,7 +104,10 @@ def test_a_bad_event_is_named_in_its_column_and_the_others_are_kept() -> None:
 def test_a_bad_series_is_named_once_and_costs_its_own_events() -> None:
     table = [["two words", {}], ["cpu", {"a": "x" * 1001}], ["mem", {}]]
     draft = decode(msgpack.packb(columns(series=table)))
-    assert [problem.path for problem in draft.problems] == ["/series/0/0", "/series/1/1/a"]
+    assert [problem.path for problem in draft.problems] == ["/series/0", "/series/1"]
+    words = [problem.message for problem in draft.problems]
+    assert words[0].startswith("metricName must be")
+    assert words[1].startswith("labels/a has 1001 characters")
     assert draft.rejected == 3
     assert list(draft.values) == [-3.25]
 

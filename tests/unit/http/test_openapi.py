@@ -15,7 +15,6 @@ from tests.unit.http.fakes import Site
 
 Json = Any  # decoded JSON
 
-EVERY_PAGE = {"limit", "cursor"}
 TAKES_ANY_PARAMETER = {
     "getHealth",
     "getReadiness",
