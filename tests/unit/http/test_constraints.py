@@ -27,6 +27,7 @@ BESIDE: dict[str, Json] = {
 }
 """What a field needs beside it to mean anything."""
 OTHER_LIMITS = {
+    ("annotations", "additionalProperties/maxLength"): "what a template makes is bounded too",
     ("bucketIntervalSecs", "minimum"): "a window has at most 10,000 buckets",
     ("bucketIntervalSecs", "maximum"): "a window has at least one bucket",
     ("groupTtlSecs", "minimum"): "a group lives as long as its windows",
