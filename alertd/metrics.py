@@ -256,7 +256,9 @@ class Metrics:
             "outbox_failed", "Messages that were given up and can be requeued."
         )
         self.flapping = self._gauge(
-            "flapping_series", "Rules' groups that change state too often to be told each time."
+            "flapping_series",
+            "Rules' groups that change state too often to be told each time "
+            "(bound: 10,000; further ones are told each time).",
         )
 
     def _state(self) -> None:

@@ -1,12 +1,13 @@
 """Everything else, through Apprise: more than a hundred services behind one kind of address.
 
 Owns the conversation with the library: a worker thread for each attempt within a deadline, what
-its answer means, and that nothing it logs is seen. The library is optional (``alertd[apprise]``)
+its answer means, and that nothing it logs is seen. The library is optional (the extra ``apprise``)
 and is loaded when the first channel of this type is made. Leaves the words to ``wording.py``.
 
 Apprise opens connections by itself: the guard of ``guarded.py``, the cap on replies and the CA
 file of other channels do not hold for it, and it may reach private addresses. So there are such
-channels in the configuration file only, whose author may look inside anyway. Redirects are
+channels in the configuration file only, whose author may look inside anyway: a rule cannot name
+such an address (``rules.py``). Redirects are
 switched off for those services that let us.
 """
 
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 MAX_THREADS: Final = 4
 """At a time for one channel, with those whose deadline has passed."""
-HOW_TO_INSTALL: Final = "needs Apprise: pip install 'alertd[apprise]'"
+INSTALL: Final = "pip install -c constraints.txt '.[apprise]'"
+HOW_TO_INSTALL: Final = f"needs Apprise; where alertd's sources are: {INSTALL}"
 
 _STATUS: Final = re.compile(r"\berror=(\d{3})\b")
 _SCHEME: Final = re.compile(r"([a-zA-Z0-9]{1,32})://")

@@ -237,15 +237,15 @@ class Engine:
         self._apply_tick(event.now_us)
         for incident in event.told:
             groups = self._router.get(incident.rule_id)
-            group = None if groups is None else groups.by_labels.get(incident.group)
+            group = self._router.group(incident.rule_id, incident.group)
             if group is not None:
                 self._backlog.add(group, group.horizon_us(self._journal.now_us))
             elif groups is not None:
                 self._journal.write(_expired(incident, groups.plan.rule, self._journal.now_us))
         for incident in event.found:
-            groups = self._router.get(incident.rule_id)
-            if groups is not None and incident.group in groups.by_labels:
-                self._backlog.add(groups.by_labels[incident.group], incident.started_us)
+            group = self._router.group(incident.rule_id, incident.group)
+            if group is not None:
+                self._backlog.add(group, incident.started_us)
 
     def overdue(self) -> list[Stretch]:
         """Return what the reconciler has to do."""
@@ -298,7 +298,7 @@ class Engine:
         self._apply_tick(event.now_us)
         stretch, overdue = event.stretch, event.stretch.overdue
         groups = self._router.get(overdue.rule_id)
-        group = None if groups is None else groups.by_labels.get(overdue.group)
+        group = self._router.group(overdue.rule_id, overdue.group)
         self._backlog.settle(overdue)
         if groups is None or group is None:
             return

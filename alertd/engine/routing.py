@@ -149,6 +149,11 @@ class Router:
         """Return a rule's groups, or None if there is no such rule."""
         return self._rules.get(rule_id)
 
+    def group(self, rule_id: str, labels: Labels) -> Group | None:
+        """Return the group of a rule that has these labels, None if there is none."""
+        groups = self._rules.get(rule_id)
+        return None if groups is None else groups.by_labels.get(labels)
+
     def add(self, plan: Plan) -> RuleGroups:
         """Take a rule in. O(number of series) memory traffic: every route is forgotten."""
         groups = RuleGroups(plan)

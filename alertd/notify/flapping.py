@@ -42,6 +42,9 @@ MAX_SERIES: Final = 100_000
 """Whose changes are remembered, some 500 bytes each; the one that changed longest ago goes first,
 and counts anew."""
 
+MAX_EPISODES: Final = 10_000
+"""Series that flap at a time. One more is told each of its changes until another is stable."""
+
 
 class FlappingLimits(Struct, frozen=True, kw_only=True):
     """When a series flaps, and when no longer."""
@@ -95,13 +98,16 @@ class Flapping:
         self._changes: OrderedDict[IncidentSeries, list[Change]] = OrderedDict()
         """Of each series the newest that can count, in order; the last series changed last."""
         self._episodes: dict[IncidentSeries, FlappingEpisode] = {}
+        self._full_until_us = 0
+        """When there are ``MAX_EPISODES``, none of them is stable before."""
 
     def load(self, incidents: Iterable[Incident], episodes: Iterable[FlappingEpisode]) -> None:
         """Take up what a store remembers: incidents, the longest known first, and episodes."""
         for incident in incidents:
             for change in changes_of(incident):
                 self._remember(incident.series, change)
-        self._episodes.update((episode.series, episode) for episode in episodes)
+        newest = sorted(episodes, key=lambda episode: episode.stable_us)[-MAX_EPISODES:]
+        self._episodes.update((episode.series, episode) for episode in newest)
 
     def note(self, transition: Transition) -> FlappingEpisode | None:
         """Take notice of a transition; return how its series flaps now, None if it does not."""
@@ -115,7 +121,7 @@ class Flapping:
         if self._remember(series, change):
             times_us = [each.at_us for each in self._changes[series]]
             match judge(times_us, episode, now_us, self.limits):
-                case FlappingReason.BEGINS:
+                case FlappingReason.BEGINS if self._has_room(now_us):
                     episode = self._episodes[series] = self._begun(series, change, now_us)
                 case FlappingReason.GOES_ON if episode is not None:
                     episode = self._episodes[series] = structs.replace(
@@ -125,6 +131,13 @@ class Flapping:
                         stable_us=max(episode.stable_us, now_us + self.limits.stable_us),
                     )
         return episode
+
+    def _has_room(self, now_us: int) -> bool:
+        """Return whether one more may flap. O(episodes), at the bound and when one is stable."""
+        if len(self._episodes) >= MAX_EPISODES and now_us >= self._full_until_us:
+            on = self.episodes(now_us)
+            self._full_until_us = min((episode.stable_us for episode in on), default=0)
+        return len(self._episodes) < MAX_EPISODES
 
     def _begun(self, series: IncidentSeries, change: Change, now_us: int) -> FlappingEpisode:
         identity = f"flapping\x1d{change.incident_id}\x1d{change.kind}"

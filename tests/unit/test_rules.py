@@ -134,6 +134,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"notifications": (Target("SLACK"),)}, "/notifications/0/endpoint", "required"),
     ({"notifications": (Target("WEBHOOK", "x"),)}, "/notifications/0/endpoint", "http"),
     ({"notifications": (Target("EMAIL", "a@b.org"),)}, "/notifications/0/channel", "mail server"),
+    # types of channels that stand in the configuration file only
+    ({"notifications": (Target("APPRISE", "json://a"),)}, "/notifications/0/channel", "WEBHOOK"),
+    ({"notifications": (Target("ALERTMANAGER", "http://a"),)}, "/notifications/0/channel", "SLACK"),
+    ({"notifications": (Target("WEBHOOK", "json://a"),)}, "/notifications/0/endpoint", "http"),
     # whom to tell later
     (LATER | {"escalate_to": (Target("nobody"),)}, "/escalateTo/0/channel", "(ops)"),
     (LATER | {"escalate_to": (Target("SLACK"),)}, "/escalateTo/0/endpoint", "required"),

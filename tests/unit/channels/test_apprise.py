@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trio
@@ -159,5 +160,10 @@ def test_without_the_library_it_says_how_to_install_it(monkeypatch: pytest.Monke
     [problem] = channel_problems(AppriseConfig(url="json://a"), {})
     assert (problem.path, problem.message) == (
         "/type",
-        "needs Apprise: pip install 'alertd[apprise]'",
+        "needs Apprise; where alertd's sources are: pip install -c constraints.txt '.[apprise]'",
     )
+
+
+def test_the_readme_says_the_same() -> None:
+    readme = Path(__file__).parents[3] / "README.md"
+    assert f"`{apprise.INSTALL}`" in readme.read_text(encoding="utf-8")

@@ -67,16 +67,18 @@ def test_the_decision_table(
     assert judge(times_us, episode, NOW, limits) is reason
 
 
-def change(number: int, at_s: float, found_s: float | None = None) -> Transition:
+def change(
+    number: int, at_s: float, found_s: float | None = None, *, group: str = "payment"
+) -> Transition:
     """Return one of the changes of a series that fires, ends, fires … at even intervals."""
     at_us = START_US + round(at_s * S)
     found_us = at_us if found_s is None else START_US + round(found_s * S)
     begun = firing(START_US + number // 2).transition
     assert begun.incident is not None
-    incident = structs.replace(begun.incident, fired_us=at_us)
+    incident = structs.replace(begun.incident, fired_us=at_us, group=(("service", group),))
     if number % 2:
         fired_us = START_US + round(at_s * (number - 1) / number * S)
-        incident = structs.replace(begun.incident, fired_us=fired_us, ended_us=at_us)
+        incident = structs.replace(incident, fired_us=fired_us, ended_us=at_us)
     kind = TransitionKind.RESOLVED if number % 2 else TransitionKind.FIRING
     return structs.replace(begun, kind=kind, detected_us=found_us, incident=incident)
 
@@ -95,6 +97,40 @@ def test_a_series_flaps_from_the_change_that_is_one_too_many_until_it_is_quiet()
     assert series.hold(own.series, START_US + 170 * S) is None
     assert series.hold(SERIES, START_US) is None
     assert series.episodes(START_US + 170 * S) == []
+
+
+def flap(series: Flapping, group: str, *, at_s: int) -> FlappingEpisode | None:
+    """Return what the last of four changes in a second, of the incidents of one group, leads to."""
+    return [series.note(change(number, at_s, group=group)) for number in range(4)][-1]
+
+
+def test_at_the_bound_further_ones_are_told_each_time_until_one_is_stable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flapping, "MAX_EPISODES", 2)
+    series = Flapping(LIMITS)
+    assert flap(series, "a", at_s=0) is not None
+    assert flap(series, "b", at_s=50) is not None
+    assert flap(series, "c", at_s=60) is None
+    assert series.note(change(9, 61, group="c")) is None
+    assert series.note(change(9, 90, group="a")) is not None, "who flaps goes on"
+    assert series.note(change(10, 149, group="c")) is None
+    assert flap(series, "c", at_s=150) is not None, "b is stable"
+    assert flap(series, "d", at_s=151) is None
+    assert len(series.episodes(START_US + 151 * S)) == 2
+
+
+def test_of_what_a_store_remembers_the_newest_episodes_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flapping, "MAX_EPISODES", 2)
+    series = Flapping(LIMITS)
+    stored = [
+        structs.replace(on_until(stable_s), series=IncidentSeries(str(stable_s), ()))
+        for stable_s in (3, 1, 2)
+    ]
+    series.load([], stored)
+    assert {one.series.rule_id for one in series.episodes(NOW)} == {"2", "3"}
 
 
 def test_history_that_comes_at_once_is_counted_by_its_own_time() -> None:
