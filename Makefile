@@ -48,7 +48,7 @@ format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/.installed-dev ## Measure throughput and latency of a running daemon
+bench: $(VENV)/.installed-bench ## Measure everything (10 min); BENCH="lines rivals" for parts, see bench/README.md
 	$(BIN)/python -m bench $(BENCH)
 
 check-unit: ## Check the systemd unit (needs systemd-analyze)
@@ -73,4 +73,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(PIP_INSTALL) --editable '.[bench]'
 	@touch $@

@@ -13,12 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from http.client import HTTPConnection
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import psutil
+from bench.processes import Facts
 
 GIVE_UP_S = 30.0
 _POLL_S = 0.005
@@ -26,6 +27,9 @@ _POLL_S = 0.005
 _CONFIG = """
 [server]
 bind = "127.0.0.1:0"
+[lines]
+bind = "127.0.0.1:0"
+socket = "{lines}"
 [store]
 path = "{store}"
 durability = "full"
@@ -45,9 +49,12 @@ class Daemon:
         self._log_path = self._folder / "log"
         self.store = self._folder / "state" / "alertd.db"
         self._config_path = self._folder / "alertd.toml"
-        head = _CONFIG.format(store=self.store, store_options=store_options)
+        self.socket = self._folder / "lines.sock"
+        """Where it takes lines."""
+        head = _CONFIG.format(store=self.store, lines=self.socket, store_options=store_options)
         self._config_path.write_text(head + config, encoding="utf-8")
         self.host, self.port = "", 0
+        self.address = self.lines_address = ""
 
     def __enter__(self) -> Self:
         with self._log_path.open("wb") as log:
@@ -57,9 +64,14 @@ class Daemon:
                 stdout=log,
             )
         try:
-            self._facts = psutil.Process(self._process.pid)
-            host, _, port = self._wait_for_address().rpartition(":")
-            self.host, self.port = host, int(port)
+            self.facts = Facts(self._process.pid)
+            addresses = self._wait_until_ready()
+            (self.address,) = addresses["listening"]
+            self.host, _, port = self.address.rpartition(":")
+            self.port = int(port)
+            self.lines_address = next(
+                each for each in addresses["listening for lines"] if each != str(self.socket)
+            )
             self._connection = HTTPConnection(self.host, self.port, timeout=GIVE_UP_S)
         except BaseException:
             self._end()
@@ -104,7 +116,7 @@ class Daemon:
         assert answer.status == 200, body
         return dict(json.loads(body))
 
-    def wait_until_judged(self) -> None:
+    def settle(self) -> None:
         """Return when the rules have judged everything that was accepted."""
         deadline_s = time.monotonic() + GIVE_UP_S
         while self.status()["lagSecs"] > 0:
@@ -114,35 +126,22 @@ class Daemon:
 
     # ---- what the operating system says
 
-    def cpu_s(self) -> float:
-        """Return the CPU time that it has used, all threads, user and system."""
-        times = self._facts.cpu_times()
-        return float(times.user + times.system)
-
-    def resident_bytes(self) -> int:
-        """Return its resident memory now."""
-        return int(self._facts.memory_info().rss)
-
-    def peak_bytes(self) -> int:
-        """Return its greatest resident memory so far (``VmHWM``, proc(5))."""
-        text = Path(f"/proc/{self._process.pid}/status").read_text(encoding="ascii")
-        return int(text.split("VmHWM:")[1].split()[0]) * 1024
-
     def stored_bytes(self) -> int:
         """Return the size of the database and its write-ahead log; snapshots are apart."""
         files = [self.store, self.store.with_name(self.store.name + "-wal")]
         return sum(file.stat().st_size for file in files if file.exists())
 
-    def _wait_for_address(self) -> str:
+    def _wait_until_ready(self) -> Mapping[str, list[str]]:
+        """Return where it listens, by what its log says of it, once it is ready."""
         deadline_s = time.monotonic() + GIVE_UP_S
-        address = ""
         while time.monotonic() < deadline_s:
             ended = self._process.poll() is not None
-            for line in self._log_path.read_text(errors="replace").splitlines():
-                if '"listening"' in line:
-                    address = str(json.loads(line)["address"])
-                elif '"event": "ready"' in line:
-                    return address
+            addresses: dict[str, list[str]] = {}
+            for line in map(json.loads, self._log_path.read_text().splitlines(keepends=True)[:-1]):
+                if line["event"] == "ready":
+                    return addresses
+                if "address" in line:
+                    addresses.setdefault(line["event"], []).append(line["address"])
             if ended:
                 break
             time.sleep(_POLL_S)

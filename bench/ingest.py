@@ -1,30 +1,36 @@
 """Events a second: a client process against a running daemon, over loopback.
 
-Owns the workloads. In each of them 5,000 series are watched by one moving average each (one
-rule, grouped by host), every answer means committed and fsynced, and a round ends when the
-rules have judged everything. Rounds are repeated because a machine is never quite alone; the
-best and the median are both told.
+Owns the workloads. Unless it says otherwise, 5,000 series are watched by one moving average each
+(one rule, grouped by host). Every answer means committed and fsynced, and a round ends when the
+rules have judged everything. Rounds are repeated because a machine is never quite alone; the best
+and the median are both told.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Final
 
-import psutil
+from bench.client import LoadGenerator
+from bench.daemon import GIVE_UP_S, Daemon
+from bench.events import GREATEST_VALUE, METRIC, Form
+from bench.results import IngestFigures
+from bench.rounds import run_round, send
+from bench.senders import LoadSpec
 
-from bench.client import LoadGenerator, LoadResult, LoadSpec
-from bench.daemon import Daemon
-from bench.events import GREATEST_VALUE, METRIC
-from bench.results import IngestFigures, Round, percentiles
-
-SERIES = 5_000
-_US_PER_S = 1_000_000
-_PAST_S = 5
+SERIES: Final = 5_000
+CONNECTIONS: Final = 8
+US_PER_S: Final = 1_000_000
+PAST_S: Final = 5
 """Event times begin so long ago, and the first round brings them up to the present."""
 
-_RULE = """
+_RULE: Final = """
 [[rules]]
 name = "average"
 type = "MOVING_WINDOW"
@@ -32,65 +38,102 @@ metric_name = "{metric}"
 aggregate = "avg"
 group_by = ["host"]
 threshold = {threshold}
+window_duration_secs = {window_s}
+"""
+_OTHER_RULE: Final = """
+[[rules]]
+name = "other {number}"
+type = "MOVING_WINDOW"
+metric_name = "{metric}"
+matchers = {{ host = "other-{number}" }}
+threshold = 1
 window_duration_secs = 10
 """
+_ENGINE: Final = "[engine]\nmax_queue_events = 1000000\n"
+_BUSY_ENGINE: Final = _ENGINE + "snapshot_interval_secs = 0.5\n"
+_QUIET: Final = 10 * GREATEST_VALUE
+_HOT: Final = -1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is sent, and whether it sets the alarm off."""
+    """What is sent, and whom it keeps busy."""
 
     name: str
     batch_events: int
     max_rate: int
     """Events that are made for each second of a round: more than can be taken."""
-    connections: int
-    threshold: float
+    form: Form = Form.JSON
+    threshold: float = _QUIET
+    """Quiet: no average is above it. Hot: every event is, and every rule is firing."""
+    series: int = SERIES
+    window_s: int = 10
+    other_rules: int = 0
+    """Of the same metric, with matchers that fail."""
+    late_share: float = 0.0
+    is_busy: bool = False
+    """Whether snapshots are taken, the log is folded and somebody asks, all the time."""
 
     def config(self) -> str:
-        """Return the rule in TOML."""
-        return _RULE.format(metric=METRIC, threshold=self.threshold)
+        """Return the rules in TOML."""
+        rules = [_RULE.format(metric=METRIC, threshold=self.threshold, window_s=self.window_s)]
+        rules += (
+            _OTHER_RULE.format(metric=METRIC, number=number) for number in range(self.other_rules)
+        )
+        return (_BUSY_ENGINE if self.is_busy else _ENGINE) + "".join(rules)
+
+    @property
+    def store_options(self) -> str:
+        """Return further keys of ``[store]``."""
+        return "fold_after_events = 100000" if self.is_busy else ""
 
 
-_QUIET = 10 * GREATEST_VALUE
-_HOT = -1.0
-
-WORKLOADS = (
-    Workload("1 a request", 1, 5_000, 8, _QUIET),
-    Workload("100 a request", 100, 150_000, 8, _QUIET),
-    Workload("1000 a request", 1_000, 400_000, 8, _QUIET),
-    Workload("5000 a request", 5_000, 500_000, 8, _QUIET),
-    Workload("1000 a request, hot", 1_000, 200_000, 8, _HOT),
+WORKLOADS: Final = (
+    Workload("1 a request", 1, 5_000),
+    Workload("100 a request", 100, 200_000),
+    Workload("1000 a request", 1_000, 500_000),
+    Workload("5000 a request", 5_000, 600_000),
+    Workload("1000 a request, columns", 1_000, 1_000_000, Form.COLUMNS),
+    Workload("5000 a request, columns", 5_000, 2_000_000, Form.COLUMNS),
+    Workload("1000 a request, hot", 1_000, 300_000, threshold=_HOT),
+    Workload("1000 a request, 1,000 rules more", 1_000, 400_000, other_rules=1_000),
+    Workload("1000 a request, 100,000 series", 1_000, 400_000, series=100_000),
+    Workload("1000 a request, windows of a day", 1_000, 400_000, window_s=86_400),
+    Workload("1000 a request, 1 % late", 1_000, 400_000, late_share=0.01),
+    Workload("1000 a request, 20 % late", 1_000, 300_000, late_share=0.2),
+    Workload("1000 a request, all busy", 1_000, 300_000, is_busy=True),
 )
-"""Quiet: no average is above the threshold. Hot: every event is, and every rule is firing."""
 
 
 def measure(workload: Workload, folder: Path, *, rounds: int, seconds: float) -> IngestFigures:
     """Run one workload on a daemon of its own, ``rounds`` times ``seconds`` at most."""
-    with Daemon(folder, workload.config()) as daemon, LoadGenerator() as client:
-        idle_bytes = daemon.resident_bytes()
-        reached_us = time.time_ns() // 1000 - _PAST_S * _US_PER_S
-        accepted = _introduce(daemon, client, reached_us)
+    config, options = workload.config(), workload.store_options
+    with Daemon(folder, config, store_options=options) as daemon, LoadGenerator() as client:
+        idle_bytes = daemon.facts.resident_bytes()
+        reached_us = time.time_ns() // 1000 - PAST_S * US_PER_S
+        accepted = introduce(daemon, client, reached_us, series=workload.series)
         found = []
-        for _ in range(rounds):
-            until_us = time.time_ns() // 1000
-            client.prepare(
-                LoadSpec(
-                    host=daemon.host,
-                    port=daemon.port,
-                    connections=workload.connections,
-                    series=SERIES,
-                    batch_events=workload.batch_events,
-                    events=round(workload.max_rate * seconds),
-                    seconds=seconds,
-                    from_us=reached_us,
-                    until_us=until_us,
+        with _asking(daemon, is_busy=workload.is_busy):
+            for _ in range(rounds):
+                until_us = time.time_ns() // 1000
+                client.prepare(
+                    LoadSpec(
+                        address=daemon.address,
+                        form=workload.form,
+                        connections=CONNECTIONS,
+                        series=workload.series,
+                        batch_events=workload.batch_events,
+                        events=round(workload.max_rate * seconds),
+                        seconds=seconds,
+                        from_us=reached_us,
+                        until_us=until_us,
+                        late_share=workload.late_share,
+                    )
                 )
-            )
-            found.append(_run(daemon, client))
-            reached_us = until_us
+                found.append(run_round(daemon, client))
+                reached_us = until_us
         accepted += sum(each.events for each in found)
-        peak_bytes = daemon.peak_bytes()
+        peak_bytes = daemon.facts.peak_bytes()
         daemon.stop()
         stored_bytes = daemon.stored_bytes()
     return IngestFigures(
@@ -102,56 +145,42 @@ def measure(workload: Workload, folder: Path, *, rounds: int, seconds: float) ->
     )
 
 
-def _introduce(daemon: Daemon, client: LoadGenerator, until_us: int) -> int:
+def introduce(daemon: Daemon, client: LoadGenerator, until_us: int, *, series: int = SERIES) -> int:
     """Send one event of every series, unmeasured: series are new, and hot rules begin to fire."""
     client.prepare(
         LoadSpec(
-            host=daemon.host,
-            port=daemon.port,
+            address=daemon.address,
+            form=Form.JSON,
             connections=1,
-            series=SERIES,
+            series=series,
             batch_events=1_000,
-            events=SERIES,
+            events=series,
             seconds=30.0,
-            from_us=until_us - _US_PER_S,
+            from_us=until_us - US_PER_S,
             until_us=until_us,
         )
     )
-    result = _answered(client)
-    daemon.wait_until_judged()
+    result = send(client)
+    daemon.settle()
     return result.accepted
 
 
-def _run(daemon: Daemon, client: LoadGenerator) -> Round:
-    daemon_cpu_s, machine_cpu_s, stolen_cpu_s = daemon.cpu_s(), *_machine_cpu_s()
-    began_s = time.perf_counter()
-    result = _answered(client)
-    daemon.wait_until_judged()
-    seconds = time.perf_counter() - began_s
-    daemon_cpu_s = daemon.cpu_s() - daemon_cpu_s
-    machine_until_s, stolen_until_s = _machine_cpu_s()
-    machine_cpu_s = machine_until_s - machine_cpu_s
-    return Round(
-        events=result.accepted,
-        requests=len(result.waits_s),
-        seconds=seconds,
-        request=percentiles(result.waits_s),
-        daemon_cpu_s=daemon_cpu_s,
-        client_cpu_s=result.cpu_s,
-        other_cpu_s=max(0.0, machine_cpu_s - daemon_cpu_s - result.cpu_s),
-        stolen_cpu_s=stolen_until_s - stolen_cpu_s,
-    )
+@contextmanager
+def _asking(daemon: Daemon, *, is_busy: bool) -> Iterator[None]:
+    """With ``is_busy``, have somebody ask for pages of events for as long as it lasts."""
+    over = threading.Event()
 
+    def ask() -> None:
+        connection = HTTPConnection(daemon.host, daemon.port, timeout=GIVE_UP_S)
+        while not over.wait(0.02):
+            connection.request("GET", f"/api/events?metricName={METRIC}&labels.host=web-0001")
+            connection.getresponse().read()
+        connection.close()
 
-def _answered(client: LoadGenerator) -> LoadResult:
-    result = client.run()
-    if result.problems:
-        raise RuntimeError(f"the daemon did not accept everything: {result.problems[0]}")
-    return result
-
-
-def _machine_cpu_s() -> tuple[float, float]:
-    """Return how long all cores have worked, and how long they were kept from it."""
-    times = psutil.cpu_times()
-    worked_s = times.user + times.nice + times.system + times.irq + times.softirq
-    return float(worked_s), float(times.steal)
+    asking = threading.Thread(target=ask)
+    if is_busy:
+        asking.start()
+    yield
+    over.set()
+    if is_busy:
+        asking.join()

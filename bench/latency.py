@@ -24,6 +24,8 @@ _WARM_UP = 5
 """Alerts before the measured ones: connections are opened, templates and pages are read."""
 
 _CONFIG = """
+[notify]
+group_by = ["host"]
 [channels.hook]
 type = "webhook"
 url = "{url}"

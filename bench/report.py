@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
+from rich.box import SIMPLE_HEAD, Box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,11 +16,13 @@ from bench.results import (
     HostileFigures,
     IngestFigures,
     LatencyFigures,
+    LineFigures,
     Machine,
     MemoryFigures,
     ReadFigures,
     ReplayFigures,
     Results,
+    RivalFigures,
     Round,
     StallFigures,
     StorageFigures,
@@ -27,6 +31,7 @@ from bench.results import (
 )
 
 _PLAIN_WIDTH = 132
+_README = Path(__file__).with_name("README.md")
 _MIB = 1 << 20
 
 
@@ -37,29 +42,78 @@ def show(results: Results) -> None:
         console = Console(highlight=False, width=_PLAIN_WIDTH)
     console.print(_machine(results.machine))
     box = SIMPLE_HEAD if console.is_terminal else None
-    for title, table in _tables(results):
+    for part, tables in _tables(results).items():
+        _show_part(console, tables, box)
+        if tables and part in results.seconds and not console.is_terminal:
+            console.print(f"\n({part}: {results.seconds[part]:.0f} s)")
+
+
+def put_into_readme(results: Results, readme: Path = _README) -> Iterator[str]:
+    """Put the tables of what was run between their marks in ``readme``; yield each part's name.
+
+    A part's marks are ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``. What was not run stays.
+    """
+    text = readme.read_text(encoding="utf-8")
+    for part, tables in _tables(results).items():
+        if not tables:
+            continue
+        written = io.StringIO()
+        console = Console(file=written, highlight=False, width=_PLAIN_WIDTH)
+        console.print(_machine(results.machine))
+        _show_part(console, tables, None)
+        lines = "\n".join(line.rstrip() for line in written.getvalue().splitlines())
+        begin, end = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
+        before, _, rest = text.partition(begin)
+        _, mark, after = rest.partition(end)
+        if not mark:
+            raise ValueError(f"{readme} has no place for {part}: {begin} … {end}")
+        text = f"{before}{begin}\n```text\n{lines}\n```\n{end}{after}"
+        yield part
+    readme.write_text(text, encoding="utf-8")
+
+
+def _show_part(console: Console, tables: Sequence[tuple[str, Table]], box: Box | None) -> None:
+    for title, table in tables:
         table.box = box
         console.print(f"\n{title}")
         console.print(table)
 
 
-def _tables(results: Results) -> list[tuple[str, Table]]:
-    parts = (
-        ("Events over HTTP in JSON, durable and judged", _ingest(results.ingest)),
-        ("Memory and disk in that", _memory(results.ingest)),
-        ("From the POST to the webhook's arrival, idle daemon", _latency(results.latency)),
-        ("Single events while others do their worst", _hostile(results.hostile)),
-        ("The engine alone, in process", _engine(results.engine)),
-        ("How the engine's cost grows", _curves(results.curves)),
-        ("What the engine's state takes", _states(results.memory)),
-        ("Events on disk", _storage(results.storage)),
-        ("Appends of 1000 events, 50 a second, until they are durable", _waits(results.waits)),
-        ("Single events while many groups fire in one batch", _storms(results.storms)),
-        ("Pages of GET /api/events, one after the other", _reads(results.reads)),
-        ("Recovery from the log alone, 5,000 series with a rule each", _replays(results.replays)),
-        ("Batches of 1000 events while a snapshot is taken", _stalls(results.stalls)),
-    )
-    return [(title, table) for title, table in parts if table.row_count]
+def _tables(results: Results) -> dict[str, list[tuple[str, Table]]]:
+    """Return the tables of each part that was run, by its name."""
+    http, others = "Events over HTTP, durable and judged", "(VM: VictoriaMetrics)"
+    appends = "Appends of 1000 events, 50 a second, until they are durable"
+    recovery = "Recovery from the log alone, 5,000 series with a rule each"
+    parts = {
+        "ingest": [
+            (http, _ingest(results.ingest)),
+            ("Memory and disk in that", _memory(results.ingest)),
+        ],
+        "lines": [("Events as lines over a socket, durable and judged", _lines(results.lines))],
+        "rivals": [
+            (f"The same events in turn, by others too {others}", _rivals(results.rivals)),
+            ("Memory and disk in that", _rivals_memory(results.rivals)),
+        ],
+        "latency": [
+            ("From the POST to the webhook's arrival, idle daemon", _latency(results.latency))
+        ],
+        "hostile": [("Single events while others do their worst", _hostile(results.hostile))],
+        "engine": [("The engine alone, in process", _engine(results.engine))],
+        "curves": [("How the engine's cost grows", _curves(results.curves))],
+        "memory": [("What the engine's state takes", _states(results.memory))],
+        "storage": [("Events on disk", _storage(results.storage))],
+        "waits": [(appends, _waits(results.waits))],
+        "storm": [("Single events while many groups fire in one batch", _storms(results.storms))],
+        "reads": [("Pages of GET /api/events, one after the other", _reads(results.reads))],
+        "recovery": [
+            (recovery, _replays(results.replays)),
+            ("Batches of 1000 events while a snapshot is taken", _stalls(results.stalls)),
+        ],
+    }
+    return {
+        part: [(title, table) for title, table in tables if table.row_count]
+        for part, tables in parts.items()
+    }
 
 
 def _machine(machine: Machine) -> str:
@@ -76,6 +130,46 @@ def _ingest(found: Sequence[IngestFigures]) -> Table:
     for figures in found:
         for label, each in (("best", figures.best), ("median", figures.median)):
             table.add_row(figures.workload, label, *_cells(each))
+    return table
+
+
+def _lines(found: Sequence[LineFigures]) -> Table:
+    headings = ("events/s", "ack p50 ms", "p99 ms", "CPU s/M", "client", "other CPU s/s", "stolen")
+    table = _table(("lines", *headings))
+    for figures in found:
+        table.add_row(figures.case, *_cells(figures.median))
+    return table
+
+
+def _rivals(found: Sequence[RivalFigures]) -> Table:
+    names = list(found[0].times_rivals) if found else []
+    headings = ("a request", "events/s", "p50 ms", "p99 ms", "CPU s/M")
+    ratios = (f"x {name.replace('VictoriaMetrics', 'VM')}" for name in names)
+    table = _table(("who", "", *headings, *ratios))
+    for figures in found:
+        each = figures.median
+        table.add_row(
+            figures.name,
+            figures.form,
+            f"{figures.batch_events:,}",
+            f"{each.events_per_s:,.0f}",
+            f"{each.request.p50_ms:.1f}",
+            f"{each.request.p99_ms:.1f}",
+            f"{each.cpu_s_per_million:.2f}",
+            *(f"{figures.times_rivals[name]:.2f}" for name in names),
+        )
+    return table
+
+
+def _rivals_memory(found: Sequence[RivalFigures]) -> Table:
+    table = _table(("who", "idle MiB", "peak MiB", "stored bytes/event"))
+    for figures in {each.name: each for each in found}.values():
+        table.add_row(
+            figures.name,
+            f"{figures.idle_bytes / _MIB:.0f}",
+            f"{figures.peak_bytes / _MIB:.0f}",
+            f"{figures.stored_bytes_per_event:.1f}",
+        )
     return table
 
 

@@ -67,8 +67,42 @@ class IngestFigures(Struct, frozen=True):
     @property
     def median(self) -> Round:
         """The round in the middle by events a second; the lower of two."""
-        by_rate = sorted(self.rounds, key=lambda each: each.events_per_s)
-        return by_rate[(len(by_rate) - 1) // 2]
+        return median_of(self.rounds)
+
+
+class LineFigures(Struct, frozen=True):
+    """Lines over sockets, one way of sending them."""
+
+    case: str
+    rounds: tuple[Round, ...]
+    """Its requests are writes, and wait until all their lines are acknowledged."""
+
+    @property
+    def median(self) -> Round:
+        """The round in the middle by events a second; the lower of two."""
+        return median_of(self.rounds)
+
+
+class RivalFigures(Struct, frozen=True):
+    """Events taken by one program in one form, while others took the same in turn."""
+
+    name: str
+    form: str
+    batch_events: int
+    rounds: tuple[Round, ...]
+    idle_bytes: int
+    """Of its process, before the first event …"""
+    peak_bytes: int
+    """… and at most, in all forms."""
+    stored_bytes_per_event: float
+    """What it has on disk after an orderly end, over all events that it took in any form."""
+    times_rivals: dict[str, float]
+    """How many times as many events a second as each rival, by its name and form."""
+
+    @property
+    def median(self) -> Round:
+        """The round in the middle by events a second; the lower of two."""
+        return median_of(self.rounds)
 
 
 class LatencyFigures(Struct, frozen=True):
@@ -234,7 +268,11 @@ class Results(Struct, frozen=True):
     """A whole run."""
 
     machine: Machine
+    seconds: dict[str, float]
+    """For how long each part was measured."""
     ingest: tuple[IngestFigures, ...]
+    lines: tuple[LineFigures, ...]
+    rivals: tuple[RivalFigures, ...]
     latency: tuple[LatencyFigures, ...]
     hostile: tuple[HostileFigures, ...]
     engine: tuple[EngineFigures, ...]
@@ -246,6 +284,12 @@ class Results(Struct, frozen=True):
     reads: tuple[ReadFigures, ...]
     replays: tuple[ReplayFigures, ...]
     stalls: tuple[StallFigures, ...]
+
+
+def median_of(rounds: Sequence[Round]) -> Round:
+    """Return the round in the middle by events a second; the lower of two."""
+    by_rate = sorted(rounds, key=lambda each: each.events_per_s)
+    return by_rate[(len(by_rate) - 1) // 2]
 
 
 def percentiles(waits_s: Sequence[float]) -> Percentiles:

@@ -68,15 +68,15 @@ def measure(folder: Path, tell: Callable[[str], None]) -> list[StormFigures]:
         connection = HTTPConnection(daemon.host, daemon.port, timeout=GIVE_UP_S)
         sender = _Sender(daemon)
         sender.start()
-        rss_bytes = daemon.resident_bytes()
+        rss_bytes = daemon.facts.resident_bytes()
         for number in range(ROUNDS):
             _post(connection, _batch(number, value=0))
-            daemon.wait_until_judged()
+            daemon.settle()
             began_s = time.perf_counter()
             time.sleep(QUIET_S)
             struck_s = time.perf_counter()
             _post(connection, _batch(number, value=5))
-            daemon.wait_until_judged()
+            daemon.settle()
             over_s = time.perf_counter()
             before += [wait for at, wait in sender.waits if began_s + 1 <= at < struck_s]
             during += [wait for at, wait in sender.waits if struck_s <= at < over_s]
@@ -87,7 +87,7 @@ def measure(folder: Path, tell: Callable[[str], None]) -> list[StormFigures]:
             told.update(receiver.hosts())
             time.sleep(0.1)
         messages = receiver.messages
-        grown_bytes = daemon.resident_bytes() - rss_bytes
+        grown_bytes = daemon.facts.resident_bytes() - rss_bytes
         connection.close()
     return [
         StormFigures(

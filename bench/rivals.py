@@ -1,0 +1,305 @@
+"""InfluxDB 1.x and VictoriaMetrics, where installed, on the same events in the same call.
+
+Owns how they are started (on loopback, with a folder of their own that is removed) and the
+comparison: all are running, and take turns, so that whatever else the machine does is in all of
+them. A ratio is the median of those within a turn. What they do is not the same: InfluxDB fsyncs
+before it answers and judges nothing, VictoriaMetrics does neither, alertd does both, and its time
+runs until all is judged.
+
+Debian has both: ``apt-get install influxdb victoria-metrics``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+from typing import ClassVar, Final, Protocol, Self
+from urllib.parse import quote
+
+from bench.client import LoadGenerator
+from bench.daemon import GIVE_UP_S, Daemon
+from bench.events import Form
+from bench.ingest import CONNECTIONS, PAST_S, SERIES, US_PER_S, WORKLOADS, introduce
+from bench.processes import Facts, bytes_in
+from bench.results import RivalFigures, Round
+from bench.rounds import Loaded, run_round
+from bench.senders import LoadSpec
+
+BATCHES: Final = (1_000, 5_000)
+
+_INFLUX_CONFIG: Final = """
+reporting-disabled = true
+bind-address = "127.0.0.1:{other_port}"
+[meta]
+  dir = "{folder}/meta"
+[data]
+  dir = "{folder}/data"
+  wal-dir = "{folder}/wal"
+  query-log-enabled = false
+[monitor]
+  store-enabled = false
+[http]
+  bind-address = "127.0.0.1:{port}"
+  log-enabled = false
+  max-body-size = 0
+[logging]
+  level = "error"
+"""
+
+
+class Rival(ABC):
+    """A program that takes events, for as long as the context lasts."""
+
+    name: ClassVar[str]
+    command: ClassVar[str]
+    """What is looked for in ``PATH``."""
+    forms: ClassVar[Mapping[Form, int]]
+    """In what it is sent events, and how many are made for a second: more than it takes."""
+
+    def __init__(self, parent: Path) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="rival-bench-", dir=parent))
+        self._port = _free_port()
+        self.address = f"127.0.0.1:{self._port}"
+
+    def __enter__(self) -> Self:
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(self.arguments(), stdout=log, stderr=log)
+        try:
+            self.facts = Facts(self._process.pid)
+            self._wait_until_it_answers()
+            self.prepare()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._end()
+
+    @abstractmethod
+    def arguments(self) -> list[str]:
+        """Return how it is started."""
+
+    def prepare(self) -> None:  # noqa: B027 - nothing is a way to be prepared
+        """Do what is to be done before the first event."""
+
+    def settle(self) -> None:  # noqa: B027 - what it has answered is all that it does
+        """Return at once."""
+
+    def stored_bytes(self) -> int:
+        """Return what is in its folder."""
+        return bytes_in(self._folder)
+
+    def ask(self, method: str, path: str) -> int:
+        """Ask it something and return the status of the answer."""
+        connection = HTTPConnection("127.0.0.1", self._port, timeout=GIVE_UP_S)
+        try:
+            connection.request(method, path)
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def _wait_until_it_answers(self) -> None:
+        deadline_s = time.monotonic() + GIVE_UP_S
+        while time.monotonic() < deadline_s and self._process.poll() is None:
+            try:
+                self.ask("GET", "/ping")
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        log = (self._folder / "log").read_text(errors="replace")
+        raise RuntimeError(f"{self.command} did not start: {log[-2000:]}")
+
+    def stop(self) -> None:
+        """End it in order."""
+        self._process.terminate()
+        self._process.wait(GIVE_UP_S)
+
+    def _end(self) -> None:
+        try:
+            self.stop()
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class InfluxDb(Rival):
+    """InfluxDB 1.x, as Debian sets it up but for its folder, with nothing logged."""
+
+    name = "InfluxDB"
+    command = "influxd"
+    forms: ClassVar = {Form.INFLUX: 1_500_000}
+
+    def arguments(self) -> list[str]:
+        """Write its configuration, and return how it is started."""
+        path = self._folder / "influxdb.conf"
+        path.write_text(
+            _INFLUX_CONFIG.format(folder=self._folder, port=self._port, other_port=_free_port())
+        )
+        return [self.command, "-config", str(path)]
+
+    def prepare(self) -> None:
+        """Make the database."""
+        assert self.ask("POST", f"/query?q={quote('CREATE DATABASE bench')}") == 200
+
+
+class VictoriaMetrics(Rival):
+    """VictoriaMetrics, a single node."""
+
+    name = "VictoriaMetrics"
+    command = "victoria-metrics"
+    forms: ClassVar = {Form.INFLUX: 1_500_000, Form.IMPORT: 2_000_000}
+
+    def arguments(self) -> list[str]:
+        """Return how it is started."""
+        return [
+            self.command,
+            f"-storageDataPath={self._folder / 'data'}",
+            f"-httpListenAddr={self.address}",
+            "-loggerLevel=ERROR",
+        ]
+
+
+RIVALS: Final[tuple[type[Rival], ...]] = (InfluxDb, VictoriaMetrics)
+
+
+class _Stored(Loaded, Protocol):
+    """What takes events, and keeps them."""
+
+    def stop(self) -> None:
+        """End it in order."""
+        ...
+
+    def stored_bytes(self) -> int:
+        """Return what it has on disk."""
+        ...
+
+
+@dataclass(slots=True)
+class _Contender:
+    """Who takes part, in which form, and how many events are made for a second."""
+
+    name: str
+    form: Form
+    max_rate: int
+    address: str
+    loaded: _Stored
+    rounds: dict[int, list[Round]] = field(default_factory=dict)
+    """By the events in a request."""
+
+    def spec(self, batch_events: int, seconds: float, from_us: int, until_us: int) -> LoadSpec:
+        """Return what it is sent in a turn."""
+        return LoadSpec(
+            address=self.address,
+            form=self.form,
+            connections=CONNECTIONS,
+            series=SERIES,
+            batch_events=batch_events,
+            events=round(self.max_rate * seconds),
+            seconds=seconds,
+            from_us=from_us,
+            until_us=until_us,
+        )
+
+    @property
+    def events(self) -> int:
+        """Return how many it has taken."""
+        return sum(each.events for rounds in self.rounds.values() for each in rounds)
+
+
+def measure(
+    folder: Path, tell: Callable[[str], None], *, rounds: int, seconds: float
+) -> list[RivalFigures]:
+    """Return the figures of each contender and size of batch. Some 80 s with two rounds."""
+    with ExitStack() as stack:
+        daemon = stack.enter_context(Daemon(folder, WORKLOADS[0].config()))
+        client = stack.enter_context(LoadGenerator())
+        contenders = [
+            _Contender("alertd", Form.JSON, 600_000, daemon.address, daemon),
+            _Contender("alertd", Form.COLUMNS, 2_000_000, daemon.address, daemon),
+        ]
+        for kind in RIVALS:
+            if shutil.which(kind.command) is None:
+                tell(f"rivals: {kind.name} is left out, {kind.command} is not installed")
+                continue
+            rival = stack.enter_context(kind(folder))
+            contenders += (
+                _Contender(kind.name, form, rate, rival.address, rival)
+                for form, rate in kind.forms.items()
+            )
+        if len(contenders) == 2:
+            return []
+        idle_bytes = {each.name: each.loaded.facts.resident_bytes() for each in contenders}
+        reached_us = time.time_ns() // 1000 - PAST_S * US_PER_S
+        introduced = introduce(daemon, client, reached_us)
+        for batch_events in BATCHES:
+            for _ in range(rounds):
+                for each in contenders:
+                    tell(f"rivals: {each.name}, {each.form}, {batch_events} a request …")
+                    until_us = time.time_ns() // 1000
+                    client.prepare(each.spec(batch_events, seconds, reached_us, until_us))
+                    found = run_round(each.loaded, client)
+                    each.rounds.setdefault(batch_events, []).append(found)
+                    reached_us = until_us
+        peak_bytes = {each.name: each.loaded.facts.peak_bytes() for each in contenders}
+        events = Counter({"alertd": introduced})
+        for each in contenders:
+            each.loaded.stop()
+            events[each.name] += each.events
+        stored_bytes = {each.name: each.loaded.stored_bytes() for each in contenders}
+    return [
+        RivalFigures(
+            each.name,
+            each.form,
+            batch_events,
+            tuple(each.rounds[batch_events]),
+            idle_bytes=idle_bytes[each.name],
+            peak_bytes=peak_bytes[each.name],
+            stored_bytes_per_event=stored_bytes[each.name] / events[each.name],
+            times_rivals=_ratios(each, contenders, batch_events),
+        )
+        for batch_events in BATCHES
+        for each in contenders
+    ]
+
+
+def _ratios(
+    contender: _Contender, contenders: list[_Contender], batch_events: int
+) -> dict[str, float]:
+    """Return how many times as many events a second as each rival's form, by turns."""
+    return {
+        f"{rival.name} {rival.form}": median(
+            its.events_per_s / others.events_per_s
+            for its, others in zip(
+                contender.rounds[batch_events], rival.rounds[batch_events], strict=True
+            )
+        )
+        for rival in contenders
+        if rival.name != "alertd"
+    }
+
+
+def _free_port() -> int:
+    """Return a port of the loopback address that is free at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,58 @@
+"""A round: one stretch of load on a process that is idle before it, and what that cost.
+
+Owns what is measured around the load generator; what is loaded is a ``Loaded``.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from bench.client import LoadGenerator, LoadResult
+from bench.processes import Facts, machine_cpu_s
+from bench.results import Round, percentiles
+
+
+class Loaded(Protocol):
+    """What takes events."""
+
+    @property
+    def facts(self) -> Facts:
+        """Its process."""
+
+    def settle(self) -> None:
+        """Return when it has done all that it does with what it was sent."""
+        ...
+
+
+def run_round(loaded: Loaded, client: LoadGenerator) -> Round:
+    """Send what the client has prepared, and return what that cost.
+
+    Raises ``RuntimeError`` if not everything was accepted.
+    """
+    loaded_cpu_s, (machine_s, stolen_s) = loaded.facts.cpu_s(), machine_cpu_s()
+    began_s = time.perf_counter()
+    result = send(client)
+    loaded.settle()
+    seconds = time.perf_counter() - began_s
+    loaded_cpu_s = loaded.facts.cpu_s() - loaded_cpu_s
+    machine_until_s, stolen_until_s = machine_cpu_s()
+    others_s = machine_until_s - machine_s - loaded_cpu_s - result.cpu_s
+    return Round(
+        events=result.accepted,
+        requests=len(result.waits_s),
+        seconds=seconds,
+        request=percentiles(result.waits_s),
+        daemon_cpu_s=loaded_cpu_s,
+        client_cpu_s=result.cpu_s,
+        other_cpu_s=max(0.0, others_s),
+        stolen_cpu_s=stolen_until_s - stolen_s,
+    )
+
+
+def send(client: LoadGenerator) -> LoadResult:
+    """Send what the client has prepared. Raises ``RuntimeError`` if not all was accepted."""
+    result = client.run()
+    if result.problems:
+        raise RuntimeError(f"not everything was accepted: {result.problems[0]}")
+    return result
