@@ -137,7 +137,8 @@ class Daemon:
         while time.monotonic() < deadline_s:
             ended = self._process.poll() is not None
             addresses: dict[str, list[str]] = {}
-            for line in map(json.loads, self._log_path.read_text().splitlines(keepends=True)[:-1]):
+            whole, _, _ = self._log_path.read_text().rpartition("\n")
+            for line in map(json.loads, whole.splitlines()):
                 if line["event"] == "ready":
                     return addresses
                 if "address" in line:
