@@ -18,7 +18,7 @@ from alertd.engine.corrections import Correction, Grown, New, Over, correct
 from alertd.engine.journal import Journal
 from alertd.engine.machine import Began, Dropped, Ended, Fired, Machine, MachineDump, Outcome
 from alertd.engine.past import Change, Found, Interval, Past, PastDump
-from alertd.engine.retrospect import Retrospect
+from alertd.engine.retrospect import Look, Retrospect
 from alertd.engine.window import NEVER_US, Sight
 from alertd.model import (
     DetectedBy,
@@ -160,28 +160,28 @@ class Lifecycle:
         self,
         from_us: int,
         until_us: int,
-        levels: list[Change],
+        looks: list[Look],
         horizon_us: int,
         discovery: Discovery,
         past: Retrospect,
     ) -> None:
-        """The levels of ``[from_us, until_us)`` were others than was thought: correct what follows.
+        """``[from_us, until_us)`` was another than was thought: correct what follows.
 
-        ``levels`` begins at ``from_us``; everything up to ``horizon_us`` has been judged.
+        ``looks`` begin at ``from_us``; everything up to ``horizon_us`` has been judged.
         """
-        self._correct(from_us, until_us, levels, horizon_us, discovery, past)
+        self._correct(from_us, until_us, looks, horizon_us, discovery, past)
 
     def reconsider(
         self,
         from_us: int,
-        levels: list[Change],
+        looks: list[Look],
         told: Sequence[Incident],
         passed: list[Interval],
         horizon_us: int,
         discovery: Discovery,
         past: Retrospect,
     ) -> None:
-        """Take ``levels``, from ``from_us`` to the horizon, for what has been all along.
+        """Take ``looks``, from ``from_us`` to the horizon, for what has been all along.
 
         ``told`` are the incidents that overlap that stretch, in order, ``passed`` the intervals
         that were over before the rule. An incident that is open at ``from_us`` began before it;
@@ -195,7 +195,7 @@ class Lifecycle:
         kept = self._past = Past(machine)
         kept.ended = self._be_as_told(told)
         kept.passed = passed
-        self._correct(from_us, horizon_us + 1, levels, horizon_us, discovery, past)
+        self._correct(from_us, horizon_us + 1, looks, horizon_us, discovery, past)
 
     def _be_as_told(self, told: Sequence[Incident]) -> list[Incident]:
         """Have that incident open which was told last and not ended; return those that have.
@@ -221,13 +221,13 @@ class Lifecycle:
         self,
         from_us: int,
         until_us: int,
-        levels: list[Change],
+        looks: list[Look],
         horizon_us: int,
         discovery: Discovery,
         past: Retrospect,
     ) -> None:
         """Hold what the past now shows against what was told of it."""
-        kept = self._kept()
+        kept, levels = self._kept(), [(at_us, level) for at_us, level, _ in looks]
         found, machine = kept.revise(from_us, until_us, levels, horizon_us)
         self._machine = machine or self._machine
         holds = self._machine.open_since is not None
@@ -237,8 +237,35 @@ class Lifecycle:
         gone = EndReason.NO_DATA if self.level is Level.NO_DATA else EndReason.RECOVERED
         for correction in correct(told, kept.passed, found, holds, gone, kept.covered_us):
             self._apply(correction, discovery, past)
+        self._raise_peaks(looks)
         if self._machine.is_idle:
             self.peak = None
+
+    def _raise_peaks(self, looks: list[Look]) -> None:
+        """Let incidents have for their peak what a second look shows within them, if it is worse.
+
+        Of one that has ended it is told silently; of the open one when it ends, as ever.
+        """
+        breaches = [(at, value) for at, level, value in looks
+                    if level is Level.BREACH and value is not None]  # fmt: skip
+        if not breaches:
+            return
+        since_us = self._machine.started_us if self.incident is None else self.incident.started_us
+        for at_us, value in breaches:
+            if since_us is not None and at_us >= since_us:
+                self.observe(value)
+        for incident in list(self._kept().ended):
+            peak = incident.peak_value
+            for at_us, value in breaches:
+                if (
+                    incident.ended_us is not None
+                    and incident.started_us <= at_us < incident.ended_us
+                ):
+                    peak = self._worse_of(peak, value)
+            if peak != incident.peak_value:
+                raised = msgspec.structs.replace(incident, peak_value=peak)
+                self._kept().replace(raised)
+                self._write(TransitionKind.CORRECTED, raised.started_us, raised.value, raised)
 
     def _apply(self, correction: Correction, discovery: Discovery, past: Retrospect) -> None:
         if isinstance(correction, New):

@@ -3,7 +3,8 @@
 Owns when a group of ``continuous.py`` may only keep an event. As long as the rule's screen says
 that no window can be in breach, it sleeps: nothing is judged. While it is firing and its screen
 says that no window can be out of breach, it coasts: what the events make of the incident's peak is
-found out later (``peaks.py``). Nobody can tell the difference but by the time that it takes.
+found out later (``peaks.py``). Nobody can tell the difference but by the time that it takes, and
+that a sleeper who is woken may find what is overdue before the reconciler does.
 
 Invariant: a group that sleeps is idle; one that coasts is firing, and its peak is known up to
 ``_peak_until_us``. In both, all kept events lie at or before the horizon, and the window's edges
@@ -298,10 +299,12 @@ class RestingGroup(ContinuousGroup):
         """Keep an event in order, without judging it, if all windows up to it are in breach."""
         plan, window = self._plan, self._window
         times = window.times
+        # Where it takes several, more than one may leave just when this one comes.
+        apart_us = window.span_us - (plan.enough > 1)
         if (
             not (self._judged_us < time_us <= now_us or (self._is_open and time_us == times[-1]))
             or not plan.holds(value)
-            or time_us - times[-plan.enough] > window.span_us
+            or time_us - times[-plan.enough] > apart_us
             or not (
                 now_us - self._raised_us < plan.lateness_us
                 or self._is_ahead_after_gap(time_us, now_us)

@@ -250,9 +250,9 @@ class WindowGroup:
     def _revise(self, from_us: int, until_us: int, time_us: int, horizon_us: int) -> None:
         """Judge ``[from_us, until_us)`` again, because of a late event at ``time_us``."""
         past = self._retrospect(self._window, self._reach_us(horizon_us))
-        levels = [(at_us, level) for at_us, level, _ in past.looks(from_us, until_us)]
+        looks = list(past.looks(from_us, until_us))
         discovery = Discovery(DetectedBy.LATE, horizon_us - time_us)
-        self.lifecycle.revise(from_us, until_us, levels, horizon_us, discovery, past)
+        self.lifecycle.revise(from_us, until_us, looks, horizon_us, discovery, past)
 
     def reconsider(
         self,
@@ -271,10 +271,10 @@ class WindowGroup:
         """
         horizon_us = self.horizon_us(now_us)
         past = self._retrospect(events, from_us)
-        levels = [(at_us, level) for at_us, level, _ in past.looks(from_us, horizon_us + 1)]
+        looks = list(past.looks(from_us, horizon_us + 1))
         discovery = Discovery(DetectedBy.RECONCILE, horizon_us - late_us)
         passed = self._passed(from_us, before)
-        self.lifecycle.reconsider(from_us, levels, told, passed, horizon_us, discovery, past)
+        self.lifecycle.reconsider(from_us, looks, told, passed, horizon_us, discovery, past)
         self.lifecycle.forget_before(self._reach_us(horizon_us))
         self._ask()
 

@@ -154,6 +154,36 @@ def test_what_events_can_only_strengthen_is_covered_exactly(world: World) -> Non
     check(world, tell(new_engine(world.rule, world.active_us), one_by_one(world)))
 
 
+def told_at_once(rule: Rule) -> Rule:
+    """Return ``rule`` so that events can only strengthen its condition, and nothing is pending.
+
+    When a late event goes on with what was pending and dropped, it is not known any more how bad
+    that was before the lateness.
+    """
+    return msgspec.structs.replace(strengthened(rule), for_us=0)
+
+
+@given(late_worlds(rules(("count", "max", "distinct")).map(told_at_once)))
+def test_peaks_are_those_of_the_final_data_whatever_the_order(world: World) -> None:
+    engine = new_engine(world.rule, world.active_us)
+    check_peaks(world, tell(engine, one_by_one(world)), engine)
+
+
+def check_peaks(world: World, told: list[Transition], engine: Engine) -> None:
+    """What is told of each breach of the final data has its peak, if events can only add to it."""
+    found = last_seen(told) | {incident.id: incident for incident in engine.open_incidents()}
+    for labels, episodes in expected(world).items():
+        for episode in episodes:
+            peaks = [
+                incident.peak_value
+                for incident in found.values()
+                if incident.group == labels
+                and (episode.ended_us is None or incident.started_us < episode.ended_us)
+                and (incident.ended_us is None or episode.started_us < incident.ended_us)
+            ]
+            assert max(peak for peak in peaks if peak is not None) == episode.peak_value
+
+
 @given(late_worlds(rules()), st.data())
 def test_late_data_is_not_missed_however_it_is_cut_and_ticked(
     world: World, data: st.DataObject
@@ -258,6 +288,13 @@ def test_no_breach_is_missed_in_any_order_once_the_reconciler_has_run(world: Wor
     told += reconciled(engine, world, told)
     assert engine.overdue() == []
     check(world, told)
+
+
+@given(late_worlds(rules(("count", "max", "distinct")).map(told_at_once), overdue=True))
+def test_peaks_are_those_of_the_complete_data_once_the_reconciler_has_run(world: World) -> None:
+    engine = new_engine(world.rule, world.active_us)
+    told = tell(engine, one_by_one(world))
+    check_peaks(world, told + reconciled(engine, world, told), engine)
 
 
 @given(late_worlds(rules(), overdue=True))

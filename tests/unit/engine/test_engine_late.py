@@ -76,7 +76,26 @@ def test_an_incident_that_holds_after_all_goes_on_in_a_new_one() -> None:
     ended, again = driver.incidents
     assert driver.edges == [(60, 60, 65, RECOVERED), (65, 65, None, None)]
     assert again.continues == ended.id
-    assert told_since(driver, 2) == [FIRING]
+    assert (ended.peak_value, again.peak_value) == (55, 30)
+    assert told_since(driver, 2) == [FIRING, CORRECTED]
+
+
+def test_what_comes_late_within_an_incident_may_raise_its_peak() -> None:
+    driver = Driver(make_rule(aggregate="max", threshold=5.0, lateness=50))
+    driver.send(60, 10)
+    driver.send(64, 7)
+    driver.send(62, 40, at=65)
+    assert driver.incidents[0].peak_value == 40
+    assert told_since(driver, 1) == [], "it is told when it ends"
+    driver.send(90, 0)
+    assert driver.edges == [(60, 60, 74, NO_DATA)]
+    assert driver.incidents[0].peak_value == 40
+    driver.send(61, 70, at=91)
+    assert driver.edges == [(60, 60, 74, NO_DATA)]
+    assert driver.incidents[0].peak_value == 70
+    assert told_since(driver, 2) == [CORRECTED]
+    driver.send(61, 70, at=91)
+    assert told_since(driver, 3) == [], "once"
 
 
 def test_an_open_incident_that_holds_no_more_ends_where_it_did_last() -> None:

@@ -12,10 +12,11 @@ from alertd.engine.condition import is_worse
 from alertd.engine.journal import Journal
 from alertd.engine.peaks import may_be_passed
 from alertd.engine.plan import Plan
+from alertd.engine.resting import RestingGroup
 from alertd.engine.timers import Timers
 from alertd.engine.window import Window
-from alertd.model import Operator, Rule
-from tests.unit.engine.engine_driver import Driver, count_rule, make_rule
+from alertd.model import EndReason, EventBatch, Operator, Rule
+from tests.unit.engine.engine_driver import Driver, count_rule, make_rule, us
 
 AGGREGATES = ["avg", "min", "max", "p50", "p95", "p99.9", "p1", "first", "last", "count"]
 
@@ -100,3 +101,22 @@ def test_few_events_of_a_breach_that_goes_on_are_judged(
     ended = driver.told[-1].incident
     assert ended is not None
     assert ended.peak_value == incident.peak_value
+
+
+def test_several_events_that_leave_at_once_just_when_one_comes_end_a_breach() -> None:
+    driver = Driver(count_rule(threshold=2.0, window=20, lateness=2))
+    for time in range(200):
+        driver.send(time)
+    at_once = EventBatch(
+        received_us=us(210),
+        series_ids=array("I", [0, 0]),
+        times_us=array("q", [us(210), us(210)]),
+        values=array("d", [1.0, 1.0]),
+    )
+    driver.told += driver.engine.step(at_once)
+    driver.send(211)
+    (group,) = (g for groups in driver.engine._router for g in groups.by_labels.values())
+    assert isinstance(group, RestingGroup)
+    assert group._coasts, "else nothing is tested"
+    driver.send(230)
+    assert driver.edges == [(2, 2, 230, EndReason.RECOVERED)]
