@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import stat
 from collections.abc import AsyncIterator
@@ -508,3 +509,59 @@ async def test_a_socket_that_a_killed_process_left_is_replaced_and_nothing_else(
         async with running(tmp_path, Site()):
             raise AssertionError
     assert path.read_text() == "precious"
+
+
+# ---- whatever comes
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_whatever_stands_between_them_the_good_lines_are_stored_in_their_order(
+    tmp_path: Path, seed: int
+) -> None:
+    chance = random.Random(seed)  # noqa: S311 - to be run again
+    good = {
+        position: event(position, labels={"good": "yes"})
+        for position in range(1, 300)
+        if position == 1 or chance.random() < 0.8
+    }
+    lines = [
+        json.dumps(good[position]).encode() if position in good else spoiled(chance)
+        for position in range(1, 300)
+    ]
+    async with running(tmp_path, Site(), max_line_bytes=2048) as server:
+        client = await server.unix()
+        data = b"".join(line + b"\n" for line in (*lines[:9], b"", *lines[9:]))
+
+        async def send() -> None:
+            sent = 0
+            while sent < len(data):
+                end = sent + chance.choice((1, 10, 1000, 100_000))
+                await client.stream.send_all(data[sent:end])
+                sent = end
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            answers = await client.until_acknowledged(len(lines))
+        refused = [answer["refused"] for answer in answers if "refused" in answer]
+        assert refused == sorted(set(refused))
+        assert not good.keys() & set(refused)
+        registry = server.site.registry
+        stored = [
+            (registry.get(series_id).labels, value)
+            for batch in server.site.log.batches
+            for series_id, value in zip(batch.series_ids, batch.values, strict=True)
+        ]
+        assert [value for labels, value in stored if labels == (("good", "yes"),)] == [*good]
+        assert len(stored) + len(refused) == len(lines)
+
+
+def spoiled(chance: random.Random) -> bytes:
+    """Return a line that is no event, or one of a series that no good one is of."""
+    line = bytearray(json.dumps(event(labels={"a": "b"})).encode())
+    for _ in range(chance.choice((0, 1, 1, 3))):
+        at = chance.randrange(len(line))
+        line[at : at + chance.randrange(3)] = chance.choice(NASTY)
+    return bytes(line).replace(b"\n", b" ").strip() or b"."
+
+
+NASTY = (b"", b"\x00", b"\xff", b"\xc3\x28", b'"', b"}{", b"[" * 500, b"x" * 3000, b"1e999", b"NaN")
