@@ -168,7 +168,6 @@ class Engine:
         groups = self._router.get(rule_id)
         if groups is None:
             return {}
-        self._arrivals.deal_out()
         for group in groups.by_labels.values():
             self._arrivals.catch_up(group)
         return dict(Counter(group.state(now_us) for group in groups.by_labels.values()))
@@ -180,7 +179,6 @@ class Engine:
     def open_incidents(self) -> list[Incident]:
         """Return the incidents that are firing. O(groups)."""
         found = []
-        self._arrivals.deal_out()
         for groups in self._router:
             for group in groups.by_labels.values():
                 self._arrivals.catch_up(group)

@@ -94,7 +94,8 @@ async def recover(
     on_progress("reading the newest snapshot")
     recovered = await _load_snapshot(store, snapshots, new_state, files)
     end = await store.events.end()
-    recovered.received_us = max(end.received_us, await store.incidents.told_us())
+    told_us = await store.incidents.told_us()
+    recovered.received_us = max(end.received_us, told_us)
     missing = await store.retention.missing_behind(recovered.applied)
     if missing:
         log.warning(
@@ -104,7 +105,15 @@ async def recover(
             missing_entries=missing,
         )
     is_certain = recovered.snapshot_position > 0 and not missing
-    await _replay(recovered, store, announcer, on_progress, end=end.position, is_certain=is_certain)
+    await _replay(
+        recovered,
+        store,
+        announcer,
+        on_progress,
+        end=end.position,
+        told_us=told_us,
+        is_certain=is_certain,
+    )
     log.info(
         "recovered",
         snapshot=recovered.snapshot_position,
@@ -123,12 +132,13 @@ async def _replay(
     on_progress: Callable[[str], None],
     *,
     end: int,
+    told_us: int,
     is_certain: bool,
 ) -> None:
     """Take what is behind the snapshot in the log, and record what is not recorded yet.
 
-    If it is not certain that this leads to the state that was, that is held against what was told
-    before anything is recorded.
+    If it is not certain that this leads to the state that was, that is held against what was told,
+    up to ``told_us``, before anything is recorded.
     """
     recorded = await store.incidents.applied()
     is_certain = is_certain or not recorded  # where nothing was told there is nothing to be held
@@ -149,7 +159,7 @@ async def _replay(
                 reported = recovered.replayed_events
                 log.info("replaying the log", events=reported, position=recovered.applied)
     if not is_certain:
-        pending = await _without_doubtful(recovered, store, pending)
+        pending = await _without_doubtful(recovered, store, pending, told_us)
     await _record(store, announcer, pending, recovered.applied)
 
 
@@ -161,19 +171,19 @@ def _how_far(recovered: Recovered, end: int) -> str:
 
 
 async def _without_doubtful(
-    recovered: Recovered, store: Store, found: Sequence[Transition]
+    recovered: Recovered, store: Store, found: Sequence[Transition], told_us: int
 ) -> list[Transition]:
     """Hold the state against what was told; have the groups that differ judged again.
 
     Returns what is to be recorded of ``found``: what is about those groups is the reconciler's to
     tell, who goes by what was told.
     """
-    engine, now_us = recovered.engine, await store.incidents.told_us()
-    found = [*found, *engine.step(Tick(now_us))]  # what the clock had brought about by then
+    engine = recovered.engine
+    found = [*found, *engine.step(Tick(told_us))]  # what the clock had brought about by then
     told = _told_in_the_end(await store.incidents.told_open(), found)
     opened = {incident.id: incident for incident in engine.open_incidents()}
     doubt = Doubt(
-        now_us=now_us,
+        now_us=told_us,
         told=tuple(each for each in told.values() if each.id not in opened),
         found=tuple(each for each in opened.values() if each.id not in told),
     )
