@@ -36,7 +36,7 @@ crash: $(VENV)/.installed-dev ## Kill 1,000 times; fail the disk at every call, 
 	ALERTD_CRASH_CYCLES=$(or $(CYCLES),1000) $(BIN)/pytest tests/crash
 	ALERTD_FAULT_STRIDE=1 ALERTD_POWER_SEEDS=500 ALERTD_RECOVERY_SEEDS=1000 $(PYTEST) tests/faults
 
-sim: $(VENV)/.installed-dev ## Run the simulated daemon in 10,000 worlds (20 min; SEEDS=n FIRST=n), or in one (SEED=n)
+sim: $(VENV)/.installed-dev ## Run the simulated daemon in 10,000 worlds (about 5 min; SEEDS=n FIRST=n), or in one (SEED=n)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS)) $(if $(FIRST),--first $(FIRST)))
 
 lint: $(VENV)/.installed-dev ## Check style, formatting and types

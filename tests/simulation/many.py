@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import tempfile
@@ -36,6 +37,7 @@ def judged(seeds: Sequence[int], jobs: int) -> Iterator[Iterator[tuple[int, tupl
 
 def _begin(folder: Path) -> None:
     global _simulation  # one a process
+    gc.set_threshold(20_000)  # a world leaves less than that, and looking for it takes time
     own = folder / str(os.getpid())
     own.mkdir()
     _simulation = Simulation(own)

@@ -71,14 +71,15 @@ class Simulation:
 
     async def _judge(self, plan: Plan, folder: Path) -> Verdict:
         world = World(plan, folder)
-        with watched_by(world.disk), world.disk.under_files():
-            story = await world.run()
-        core = world.last
-        assert core is not None, "the last life ended in order"
-        async with open_store(world.path, blocking=Inline(plan.another_chance())) as store:
-            remains = await remains_of(
-                store, world.chronicle, core.pipeline.engine, core.clock.now_us()
-            )
+        with world.disk.under_files():
+            with watched_by(world.disk):
+                story = await world.run()
+            core = world.last
+            assert core is not None, "the last life ended in order"
+            async with open_store(world.path, blocking=Inline(plan.another_chance())) as store:
+                remains = await remains_of(
+                    store, world.chronicle, core.pipeline.engine, core.clock.now_us()
+                )
         for row in (*remains.incidents, *remains.notifications):
             story.note(*row)
         return Verdict(plan, story.digest(), tuple(findings(story, remains)), tuple(story.trace))
