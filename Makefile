@@ -48,7 +48,7 @@ format: $(VENV)/.installed-dev ## Format the code
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: $(VENV)/.installed-bench ## Measure everything (10 min); BENCH="lines rivals" for parts, see bench/README.md
+bench: $(VENV)/.installed-bench ## Measure everything (12 min at most); BENCH="lines rivals" for parts, see bench/README.md
 	$(BIN)/python -m bench $(BENCH)
 
 check-unit: ## Check the systemd unit (needs systemd-analyze)

@@ -14,6 +14,8 @@ import click
 import msgspec
 from rich.console import Console
 
+from alertd import logs
+from alertd.config.settings import LoggingConfig
 from bench import (
     curves,
     engine,
@@ -77,7 +79,7 @@ class _Run:
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS))
 @click.option("--only", default="", help="Only the ingest workloads whose name contains this.")
 @click.option(
-    "--minutes", default=10.0, show_default=True, help="After so many no other part is begun."
+    "--minutes", default=9.0, show_default=True, help="After so many no other part is begun."
 )
 @click.option(
     "--rounds", default=2, show_default=True, help="Rounds of ingest, lines and rivals, each."
@@ -129,6 +131,7 @@ def main(
 ) -> None:
     """Measure alertd: PARTS are named above; default: all of them."""
     tell = Console(stderr=True).print
+    logs.configure(LoggingConfig(level="warning"))  # of what runs in this process
     run = _Run(parts or PARTS, minutes, tell)
     when = run.part
 
