@@ -55,6 +55,11 @@ class Group(Protocol):
     """Its place in ``sleepers.py``; 0 for none."""
 
     @property
+    def may_rest(self) -> bool:
+        """Whether ``rest`` can ever return anything."""
+        ...
+
+    @property
     def rule_id(self) -> str:
         """The id of its rule."""
         ...

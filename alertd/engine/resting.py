@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -42,6 +42,8 @@ class RestingGroup(ContinuousGroup):
     """A continuous group that judges only what may matter."""
 
     __slots__ = ("_asleep", "_coasts", "_loud_until_us", "_peak_until_us", "_slept_until_us")
+
+    may_rest: ClassVar = True
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self._asleep = False

@@ -72,6 +72,7 @@ class Sleepers:
         self._apart = np.zeros(_FIRST_SLOTS, np.int64)
         self._room = np.zeros(_FIRST_SLOTS, np.int64)
         self._from = np.full(_FIRST_SLOTS, np.inf)  # nothing is quiet for who does not rest here
+        self._from[_NOBODY] = np.nan  # nor for who never will
         self._until = np.full(_FIRST_SLOTS, -np.inf)
         self._resting: set[int] = set()
         self._mark = np.zeros(_FIRST_SLOTS, np.int64)  # scratch
@@ -115,6 +116,9 @@ class Sleepers:
             routes = list(self._router.routes(batch.series_ids))
             self.rouse(groups_on(routes))
             yield from each_event(routes, batch)
+            return
+        if np.isnan(self._from[of_series]).all():
+            yield from each_event(self._router.routes(batch.series_ids), batch)
             return
         slots, times, values = _by_group(of_series, batch)
         self._let_rest(slots)
@@ -174,6 +178,7 @@ class Sleepers:
                 self._groups.append(group)
                 self._make_slots(len(self._groups))
             self._groups[group.slot] = group
+            self._from[group.slot] = np.inf if group.may_rest else np.nan
         return group.slot
 
     def _make_slots(self, count: int) -> None:

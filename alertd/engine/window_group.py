@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -40,6 +40,8 @@ class WindowGroup:
     __slots__ = ("_filled_us", "_first_us", "_heard_us", "_judged_us", "_known_from_us",
                  "_newest_us", "_plan", "_raised_us", "_warm_us", "_window", "labels",
                  "lifecycle", "slot", "sources", "ticket", "wake_us")  # fmt: skip
+
+    may_rest: ClassVar = False
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self.labels = labels

@@ -182,3 +182,21 @@ def test_quiet_events_do_not_reach_their_groups_one_by_one(
         times, values = array("q", [at_us] * 200), array("d", [1.0] * 200)
         engine.step(EventBatch(at_us, array("I", range(200)), times, values))
     assert observed < 4 * 200
+
+
+def test_who_never_rests_is_not_asked_whether_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numpy", reason="screening in columns needs NumPy")
+    from alertd.engine.bucketed import BucketedGroup
+
+    def rest(self: object) -> None:
+        raise AssertionError("it never rests, and each look costs it something")
+
+    monkeypatch.setattr(BucketedGroup, "rest", rest)
+    buckets = rule("buckets", type=RuleType.BUCKETED_WINDOW)
+    for rules in ((buckets,), (buckets, RULES[0])):  # alone, and beside those who do
+        engine = Engine(SERIES.__getitem__, columns_from=1)
+        engine.step(RulesChanged(at_us=BEGIN_US, put=rules))
+        for number in range(1, 4):
+            at_us = BEGIN_US + number * 1_000
+            times, values = array("q", [at_us] * 200), array("d", [1.0] * 200)
+            engine.step(EventBatch(at_us, array("I", range(200)), times, values))
