@@ -55,6 +55,8 @@ MAX_NAME_CHARS: Final = 200
 MAX_WINDOW_US: Final = 366 * 86_400 * US_PER_S
 MAX_DESCRIPTION_CHARS: Final = 10_000
 MAX_ANNOTATIONS: Final = 10
+MAX_ANNOTATION_CHARS: Final = 1000
+"""Of a template, and of what it makes: that is stored with each notification."""
 ANNOTATION_NAME: Final = "[A-Za-z_][A-Za-z0-9_]{0,99}"
 """As Alertmanager takes them."""
 MAX_GROUP_BY: Final = MAX_LABELS
@@ -132,7 +134,7 @@ class RuleSpec(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown
     """Where people read what to do."""
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
     """By name what is told beside the description: templates that know the incident, like
-    ``{{ labels.host }} is at {{ value }}``. At most 10, which make at most 1,000 characters."""
+    ``{{ labels.host }} is at {{ value }}``. At most 10 of 1,000 characters, and no more made."""
     is_active: bool = True
     """Whether it is judged at all."""
     repeat_interval_secs: float = 14_400
@@ -281,10 +283,12 @@ def _check_annotations(spec: RuleSpec, refuse: Refuse) -> None:
     """Refuse names that receivers do not take; the templates are ``channels/annotations.py``'s."""
     if len(spec.annotations) > MAX_ANNOTATIONS:
         refuse("/annotations", f"has more than {MAX_ANNOTATIONS} entries")
-    for name in spec.annotations:
+    for name, source in spec.annotations.items():
+        path = f"/annotations/{name.replace('~', '~0').replace('/', '~1')}"
         if not _ANNOTATION_NAME.fullmatch(name):
-            path = f"/annotations/{name.replace('~', '~0').replace('/', '~1')}"
             refuse(path, "must be named by letters, digits and _, 100 at most, no digit first")
+        if len(source) > MAX_ANNOTATION_CHARS:
+            refuse(path, f"is longer than {MAX_ANNOTATION_CHARS} characters")
 
 
 def _check_numbers(spec: RuleSpec, refuse: Refuse) -> None:

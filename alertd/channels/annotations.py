@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
-from typing import Final
 
 from msgspec import structs
 
@@ -21,10 +20,7 @@ from alertd.channels.templates.meter import TemplateFailed
 from alertd.channels.templates.template import Template
 from alertd.channels.words import OPEN_NAMES, incident_values
 from alertd.errors import InvalidInput, Problem
-from alertd.rules import RuleSetting, RuleSpec, check_spec
-
-MAX_ANNOTATION_CHARS: Final = 1000
-"""Of what a template makes: it is stored with each notification."""
+from alertd.rules import MAX_ANNOTATION_CHARS, RuleSetting, RuleSpec, check_spec
 
 
 def annotate(view: IncidentView, templates: Iterable[tuple[str, str]]) -> IncidentView:
@@ -42,7 +38,8 @@ def check_rule(spec: RuleSpec, setting: RuleSetting) -> None:
     except InvalidInput as error:
         problems += error.problems
     for name, source in spec.annotations.items():
-        if fault := annotation_fault(source):
+        is_short = len(source) <= MAX_ANNOTATION_CHARS  # else that is refused already
+        if is_short and (fault := annotation_fault(source)):
             path = f"/annotations/{name.replace('~', '~0').replace('/', '~1')}"
             problems.append(Problem(path, f"the template {fault}"))
     if problems:

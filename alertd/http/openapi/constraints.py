@@ -13,7 +13,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from alertd.channels.templates.template import MAX_SOURCE_CHARS
 from alertd.escalation import MAX_ESCALATION_SECS
 from alertd.http.event_input import EventFields
 from alertd.http.incidents import MAX_BY_CHARS, AckBody
@@ -33,6 +32,7 @@ from alertd.notify import silence
 from alertd.rules import (
     AGGREGATES,
     ANNOTATION_NAME,
+    MAX_ANNOTATION_CHARS,
     MAX_ANNOTATIONS,
     MAX_DESCRIPTION_CHARS,
     MAX_GROUP_BY,
@@ -105,7 +105,7 @@ RULE: Final[Mapping[str, Keywords]] = {
     "groupTtlSecs": _between(1, _LONGEST_SECS),
     "description": _text(MAX_DESCRIPTION_CHARS, None),
     "annotations": _map(
-        MAX_ANNOTATIONS, {"pattern": f"^{ANNOTATION_NAME}$"}, _text(MAX_SOURCE_CHARS, None)
+        MAX_ANNOTATIONS, {"pattern": f"^{ANNOTATION_NAME}$"}, _text(MAX_ANNOTATION_CHARS, None)
     ),
     "runbookUrl": {**_URL, "pattern": rf"^https?://[^\s{_NOT_PRINTABLE}]+$"},
     "repeatIntervalSecs": _DURATION,

@@ -11,7 +11,6 @@ import pytest
 
 from alertd.channels import alert, email, slack, wording
 from alertd.channels.annotations import (
-    MAX_ANNOTATION_CHARS,
     annotate,
     annotation_fault,
     check_rule,
@@ -22,7 +21,7 @@ from alertd.channels.words import Words
 from alertd.errors import InvalidInput
 from alertd.model import RuleType
 from alertd.notify.announce import Announcer
-from alertd.rules import RuleSetting, RuleSpec
+from alertd.rules import MAX_ANNOTATION_CHARS, RuleSetting, RuleSpec
 from tests.unit.delivery.desk import begin, rule
 
 IMPACT = (
@@ -98,7 +97,8 @@ def test_a_transition_is_told_with_them() -> None:
     [
         ({"a": "{{ lables.x }}"}, "/annotations/a", "lables"),
         ({"a": "{{ value"}, "/annotations/a", "line 1"),
-        ({"a": "x" * (MAX_ANNOTATION_CHARS + 1)}, "/annotations/a", "more than 1000 characters"),
+        ({"a": "x" * (MAX_ANNOTATION_CHARS + 1)}, "/annotations/a", "longer than 1000 characters"),
+        ({"a": "x" * 970 + "{{ history_url }}"}, "/annotations/a", "more than 1000 characters"),
         ({"a": "{{ value + 1 }}"}, "/annotations/a", "NoneType"),
         ({"a b": "x"}, "/annotations/a b", "letters, digits and _"),
         ({"1": "x"}, "/annotations/1", "no digit first"),
