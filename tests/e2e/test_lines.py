@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any
 
 import psutil
 import pytest
@@ -26,6 +26,7 @@ import trustme
 
 from alertd.access import new_token, written_hash
 from tests.e2e.daemon import GIVE_UP_S, MINIMAL, Daemon
+from tests.e2e.line_client import Client, address
 from tests.e2e.test_readme import README
 
 Json = Any  # decoded JSON
@@ -41,46 +42,7 @@ name = "{name}"
 scopes = ["{scope}"]
 hash = "{hash}"
 """
-SEED = random.SystemRandom().randrange(1, 10**9)
-
-
-class Client:
-    """A connection that sends lines, over TCP or the UNIX socket."""
-
-    def __init__(self, daemon: Daemon, way: str) -> None:
-        if way == "unix":
-            self.socket = socket.socket(socket.AF_UNIX)
-            self.socket.settimeout(GIVE_UP_S)
-            self.socket.connect(str(daemon.folder / "lines.sock"))
-        else:
-            self.socket = socket.create_connection(address(daemon), GIVE_UP_S)
-        self._file = self.socket.makefile("rb")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-        self.socket.close()
-
-    def send(self, *lines: Json) -> None:
-        self.socket.sendall(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-
-    def answer(self) -> Json:
-        """Return the next answer, None at the end."""
-        line = self._file.readline()
-        return json.loads(line) if line else None
-
-    def until_acknowledged(self, position: int) -> None:
-        while (answer := self.answer()) != {"acknowledged": position}:
-            assert "acknowledged" in answer, answer
-
-
-def address(daemon: Daemon) -> tuple[str, int]:
-    """Return where the daemon takes lines over TCP."""
-    line = daemon.wait_for_log("listening for lines", count=2)
-    host, _, port = str(line["address"]).rpartition(":")
-    return host, int(port)
+SEED = int(os.environ.get("ALERTD_LINES_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
 
 
 def event(value: float = 1.0, **members: Json) -> Json:
@@ -142,7 +104,7 @@ class Sender(threading.Thread):
 
 @pytest.mark.parametrize("end", ["SIGKILL", "SIGTERM"])
 def test_what_was_acknowledged_is_there_once_however_it_ends(daemon: Daemon, end: str) -> None:
-    print(f"seed {SEED}")  # noqa: T201 - what each sender sends
+    print(f"ALERTD_LINES_SEED={SEED}")  # noqa: T201 - what each sender sends
     first = dict.fromkeys(("a", "b", "c"), 0)
     acknowledged: Counter[str] = Counter()
     sent: dict[str, set[float]] = {name: set() for name in first}

@@ -24,6 +24,7 @@ from alertd.model import DeliveryStatus
 from alertd.store import space
 from alertd.store.store import Store, open_store
 from tests.e2e.daemon import Daemon
+from tests.e2e.line_client import Client
 from tests.faults.life import content
 from tests.receivers import Answer, HttpReceiver, http_receiver
 from tests.unit.store.store_samples import START_US, batch, firing, series, settlement
@@ -183,6 +184,29 @@ def test_a_daemon_refuses_while_its_disk_is_full_and_goes_on_when_it_is_not(
             incidents = daemon.history()
             assert len(incidents) == CYCLES
             assert {incident["status"] for incident in incidents} == {"SUCCESS"}
+
+
+def test_lines_wait_while_the_disk_is_full_and_are_taken_when_it_is_not(
+    disk: Disk, tmp_path: Path
+) -> None:
+    path = disk.folder / "alertd.db"
+    environ = {"ALERTD_TEST_SMALL": "1", "PYTHONPATH": str(REPOSITORY)}
+    config = f'[lines]\nsocket = "lines.sock"\n[store]\npath = "{path}"\n'
+    with (
+        Daemon(tmp_path, config, module="tests.faults.faulty_daemon", environ=environ) as daemon,
+        Client(daemon, "unix") as client,
+    ):
+        client.send(event("load", 0))
+        client.until_acknowledged(1)
+        accepted = 1 + fill_up_by_posting(daemon, disk, 0)
+        client.send(event("load", 0), event("load", 0))
+        paused = client.answer()
+        assert paused["paused"] == "store"
+        assert "free some space" in paused["message"]
+        disk.empty()
+        client.until_acknowledged(3)
+        daemon.stop()
+    assert stored_events(path) == accepted + 2
 
 
 def fill_and_empty(daemon: Daemon, disk: Disk, hook: HttpReceiver, cycle: int) -> int:
