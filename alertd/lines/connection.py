@@ -167,8 +167,8 @@ class Connection:
             stream = self._stream
             try:
                 await self._wait(stream.do_handshake, trio.current_time() + GREETING_TIMEOUT_S)
-            except _Ending as ending:
-                raise _Ending(ending.end) from None  # no word would be understood
+            except _Ending:
+                raise _Ending(End.HANDSHAKE) from None  # no word would be understood
 
     async def _receive(self) -> None:
         """Take what comes, until the client ends its side."""

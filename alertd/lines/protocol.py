@@ -58,6 +58,8 @@ class End(StrEnum):
     """The client ended it, or broke off."""
     CONNECTIONS = "connections"
     """Too many were open."""
+    HANDSHAKE = "handshake"
+    """TLS was not agreed on."""
     NOT_LINES = "not_lines"
     """The first line was no object."""
     DENIED = "denied"

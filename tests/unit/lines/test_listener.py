@@ -6,6 +6,7 @@ import json
 import os
 import random
 import socket
+import ssl
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -16,15 +17,18 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+import trustme
 
 from alertd.access import Scope, Token, digest_of
 from alertd.config.lines import LinesConfig
+from alertd.config.server import ServerConfig
 from alertd.errors import AlertdError, Overloaded, StoreUnavailable
 from alertd.limits import Limit
 from alertd.lines import connection
 from alertd.lines.connection import MAX_BATCH_LINES, Door
 from alertd.lines.listener import serve_lines
 from alertd.model import RefusalReason
+from alertd.tls import Tls
 from tests.unit.http.fakes import Site
 
 Json = Any  # decoded JSON
@@ -104,7 +108,9 @@ class Running:
 
 
 @asynccontextmanager
-async def running(folder: Path, site: Site, **limits: Any) -> AsyncIterator[Running]:
+async def running(
+    folder: Path, site: Site, *, tls: Tls | None = None, **limits: Any
+) -> AsyncIterator[Running]:
     shutdown = trio.Event()
     config = LinesConfig(bind="127.0.0.1:0", socket=str(folder / "lines.sock"), **limits)
     door = Door(
@@ -115,7 +121,7 @@ async def running(folder: Path, site: Site, **limits: Any) -> AsyncIterator[Runn
         config,
         send_timeout_s=SEND_TIMEOUT_S,
     )
-    run = partial(serve_lines, config, door, grace_s=GRACE_S, shutdown=shutdown)
+    run = partial(serve_lines, config, door, tls=tls, grace_s=GRACE_S, shutdown=shutdown)
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(run)
         server = Running(site, addresses, shutdown)
@@ -335,6 +341,28 @@ async def test_who_may_open_the_unix_socket_needs_no_token(tmp_path: Path) -> No
         client = await server.unix()
         await client.send(event())
         assert await client.answer() == {"acknowledged": 1}
+
+
+async def test_who_speaks_no_tls_where_it_is_spoken_is_let_go(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    authority = trustme.CA()
+    cert = tmp_path / "cert.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(cert))
+    tls = Tls(ServerConfig(tls_cert=str(cert)))
+    async with running(tmp_path, Site(), tls=tls) as server:
+        plain, silent = await server.tcp(), await server.tcp()
+        await plain.send(event())
+        assert b"acknowledged" not in await plain.stream.receive_some(1000)
+        assert await silent.answers() == []
+        assert server.counted("lines_closed_total", reason="handshake") == 2
+        trusting = ssl.create_default_context()
+        authority.configure_trust(trusting)
+        tcp = await server.tcp()
+        stream = trio.SSLStream(tcp.stream, trusting, server_hostname="127.0.0.1")
+        await stream.send_all(json.dumps(event()).encode() + b"\n")
+        assert json.loads(await stream.receive_some(1000)) == {"acknowledged": 1}
+        assert len(server.stored()) == 1
 
 
 async def test_who_shows_no_token_has_little_time(
