@@ -84,8 +84,7 @@ class Template:
                     raise TemplateFailed(f"makes more than {self._max_chars} characters")
                 pieces.append(piece)
         except Exception as error:  # what somebody wrote can fail in every way that Python can
-            text = str(error) or type(error).__name__
-            raise TemplateFailed(f"line {self._line_of(error)}: {text}"[:300]) from None
+            raise TemplateFailed(f"line {self._line_of(error)}: {_words(error)}"[:300]) from None
         return "".join(pieces)
 
     def _line_of(self, error: Exception) -> int:
@@ -96,6 +95,13 @@ class Template:
                 line = self._template.get_corresponding_lineno(trace.tb_lineno)
             trace = trace.tb_next
         return line
+
+
+def _words(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    if isinstance(error, TypeError) and "NoneType" in text:
+        return "something may be missing here; put `| default(0)`, or another value, behind it"
+    return text
 
 
 class _Environment(ImmutableSandboxedEnvironment):

@@ -104,7 +104,8 @@ def test_what_is_no_template_is_refused_with_its_line(source: str, words: str) -
         ("{{ labels.nothing | upper }}", "'nothing'"),
         ("{{ 'a' * 9 }}", "it is for numbers"),
         ("{{ rows + rows }}", "it is for numbers"),
-        ("{{ none | upper }}", "line 1: "),
+        ("{{ none | upper }}", "line 1: something may be missing here; put `| default(0)`"),
+        ("a\n{{ none | round }}", "line 2: something may be missing here"),
         ("{{ text | replace('', 'x') }}", "replaces nothing"),
     ],
 )
