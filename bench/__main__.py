@@ -147,7 +147,7 @@ def main(
         ingest=when("ingest", ingested),
         lines=when("lines", lambda: lines.measure(folder, tell, rounds=rounds, seconds=seconds)),
         rivals=when("rivals", lambda: rivals.measure(folder, tell, rounds=rounds, seconds=seconds)),
-        latency=when("latency", lambda: [latency.measure(folder, alerts=alerts)]),
+        latency=when("latency", lambda: latency.measure(folder, alerts=alerts)),
         engine=when("engine", engine.measure),
         waits=when("waits", lambda: waits.measure(folder, tell)),
         storms=when("storm", lambda: storm.measure(folder, tell)),

@@ -75,12 +75,16 @@ class Workload:
     """Whether snapshots are taken, the log is folded and somebody asks, all the time."""
 
     def config(self) -> str:
-        """Return the rules in TOML."""
+        """Return its sections in TOML."""
+        return (_BUSY_ENGINE if self.is_busy else _ENGINE) + self.rules()
+
+    def rules(self) -> str:
+        """Return its rules in TOML."""
         rules = [_RULE.format(metric=METRIC, threshold=self.threshold, window_s=self.window_s)]
         rules += (
             _OTHER_RULE.format(metric=METRIC, number=number) for number in range(self.other_rules)
         )
-        return (_BUSY_ENGINE if self.is_busy else _ENGINE) + "".join(rules)
+        return "".join(rules)
 
     @property
     def store_options(self) -> str:

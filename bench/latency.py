@@ -1,8 +1,9 @@
 """Alert latency: from the POST of the event that breaches to the arrival of its webhook.
 
 Owns a receiver of its own, in this process, so that both ends are read off one clock. Alerts
-are sent one after the other to an idle daemon, each on a group of its own, so every one of them
-goes the whole way: commit, judgement, commit of the incident, delivery.
+are sent one after the other, each on a group of its own, so every one of them goes the whole way:
+commit, judgement, commit of the incident, delivery. First the daemon is idle; then others send it
+half as many events as it took in a second before.
 """
 
 from __future__ import annotations
@@ -11,14 +12,22 @@ import json
 import queue
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bench.client import LoadGenerator
 from bench.daemon import GIVE_UP_S, Daemon
+from bench.events import Form
+from bench.ingest import CONNECTIONS, PAST_S, SERIES, US_PER_S, WORKLOADS, introduce
 from bench.results import LatencyFigures, percentiles
+from bench.rounds import run_round, send
+from bench.senders import LoadSpec
 
 _WARM_UP = 5
 """Alerts before the measured ones: connections are opened, templates and pages are read."""
@@ -38,7 +47,12 @@ group_by = ["host"]
 threshold = 200
 window_duration_secs = 60
 notifications = ["hook"]
+[engine]
+max_queue_events = 1000000
 """
+_LOAD_S = 6.0
+_BATCH_EVENTS = 1_000
+_MAX_RATE = 500_000
 
 
 class Receiver:
@@ -94,16 +108,47 @@ class Receiver:
         return when_s
 
 
-def measure(folder: Path, *, alerts: int) -> LatencyFigures:
-    """Set off ``alerts`` alerts, one after the other."""
-    with Receiver() as receiver, Daemon(folder, _CONFIG.format(url=receiver.url)) as daemon:
-        connection = HTTPConnection(daemon.host, daemon.port, timeout=GIVE_UP_S)
+def measure(folder: Path, *, alerts: int) -> Iterator[LatencyFigures]:
+    """Yield the figures of ``alerts`` alerts at rest, and of as many as fit in ``_LOAD_S``."""
+    with (
+        Receiver() as receiver,
+        Daemon(folder, _CONFIG.format(url=receiver.url) + WORKLOADS[0].rules()) as daemon,
+        LoadGenerator() as client,
+        closing(HTTPConnection(daemon.host, daemon.port, timeout=GIVE_UP_S)) as connection,
+    ):
+        hosts = (f"peak-{number:04d}" for number in count())
         waits_s = [
-            _time_one(connection, receiver, f"web-{number:04d}")
-            for number in range(_WARM_UP + alerts)
+            _time_one(connection, receiver, host) for host in islice(hosts, _WARM_UP + alerts)
         ]
-        connection.close()
-    return LatencyFigures(alerts, percentiles(waits_s[_WARM_UP:]))
+        yield LatencyFigures(0.0, alerts, percentiles(waits_s[_WARM_UP:]))
+        until_us = time.time_ns() // 1000 - PAST_S * US_PER_S
+        introduce(daemon, client, until_us)
+        client.prepare(_spec(daemon, seconds=1.0, from_us=until_us))
+        rate = run_round(daemon, client).events_per_s / 2
+        client.prepare(_spec(daemon, seconds=_LOAD_S, from_us=until_us + US_PER_S, rate=rate))
+        sending = threading.Thread(target=send, args=(client,))
+        sending.start()
+        time.sleep(_LOAD_S / 10)
+        waits_s = []
+        while sending.is_alive() and len(waits_s) < alerts:
+            waits_s.append(_time_one(connection, receiver, next(hosts)))
+        sending.join()
+        yield LatencyFigures(rate, len(waits_s), percentiles(waits_s))
+
+
+def _spec(daemon: Daemon, *, seconds: float, from_us: int, rate: float | None = None) -> LoadSpec:
+    return LoadSpec(
+        address=daemon.address,
+        form=Form.JSON,
+        connections=CONNECTIONS,
+        series=SERIES,
+        batch_events=_BATCH_EVENTS,
+        events=round((rate or _MAX_RATE) * seconds),
+        seconds=seconds,
+        from_us=from_us,
+        until_us=from_us + US_PER_S,
+        events_per_s=rate,
+    )
 
 
 def _time_one(connection: HTTPConnection, receiver: Receiver, host: str) -> float:

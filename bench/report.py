@@ -95,7 +95,10 @@ def _tables(results: Results) -> dict[str, list[tuple[str, Table]]]:
             ("Memory and disk in that", _rivals_memory(results.rivals)),
         ],
         "latency": [
-            ("From the POST to the webhook's arrival, idle daemon", _latency(results.latency))
+            (
+                "From the POST to the webhook's arrival",
+                _latency(results.latency),
+            )
         ],
         "hostile": [("Single events while others do their worst", _hostile(results.hostile))],
         "engine": [("The engine alone, in process", _engine(results.engine))],
@@ -199,12 +202,12 @@ def _memory(found: Sequence[IngestFigures]) -> Table:
 
 
 def _latency(found: Sequence[LatencyFigures]) -> Table:
-    headings = ("alerts", "p50 ms", "p99 ms", "max ms")
+    headings = ("others' events/s", "alerts", "p50 ms", "p99 ms", "max ms")
     table = _table(headings)
     for figures in found:
         alert = figures.alert
         milliseconds = (f"{ms:.1f}" for ms in (alert.p50_ms, alert.p99_ms, alert.max_ms))
-        table.add_row(f"{figures.alerts}", *milliseconds)
+        table.add_row(f"{figures.events_per_s:,.0f}", f"{figures.alerts}", *milliseconds)
     return table
 
 

@@ -108,6 +108,8 @@ class RivalFigures(Struct, frozen=True):
 class LatencyFigures(Struct, frozen=True):
     """From the POST of the event that breaches to the arrival of its webhook."""
 
+    events_per_s: float
+    """That others send meanwhile."""
     alerts: int
     alert: Percentiles
 

@@ -42,6 +42,8 @@ class LoadSpec(Struct, frozen=True):
     late_share: float = 0.0
     in_flight: int = 1
     """Lines of a connection that may wait for their acknowledgement."""
+    events_per_s: float | None = None
+    """What is sent at most, by HTTP, over all connections; None for as many as are taken."""
 
 
 class _Receipt(Struct, frozen=True):
@@ -100,7 +102,11 @@ class HttpSender(Sender):
     """Keep-alive, with one request in flight."""
 
     def _send_until(self, deadline_s: float) -> None:
+        spec, due_s = self._spec, time.perf_counter()
+        batches_per_s = (spec.events_per_s or 0) / spec.connections / spec.batch_events
         for request in self._payloads:
+            time.sleep(max(0.0, due_s - time.perf_counter()))
+            due_s += 1 / batches_per_s if batches_per_s else 0.0
             began_s = time.perf_counter()
             if began_s > deadline_s:
                 return
