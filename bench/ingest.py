@@ -100,7 +100,7 @@ WORKLOADS: Final = (
     Workload("1000 a request, columns", 1_000, 1_000_000, Form.COLUMNS),
     Workload("5000 a request, columns", 5_000, 2_000_000, Form.COLUMNS),
     Workload("1000 a request, hot", 1_000, 300_000, threshold=_HOT),
-    Workload("1000 a request, 1,000 rules more", 1_000, 400_000, other_rules=1_000),
+    Workload("1000 a request, 10,000 rules more", 1_000, 400_000, other_rules=10_000),
     Workload("1000 a request, 100,000 series", 1_000, 400_000, series=100_000),
     Workload("1000 a request, windows of a day", 1_000, 400_000, window_s=86_400),
     Workload("1000 a request, 1 % late", 1_000, 400_000, late_share=0.01),
