@@ -81,10 +81,7 @@ class Source(StrEnum):
 
 
 class RuleSpec(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """A rule as its author wrote it; API.md names the fields and their meaning.
-
-    The wire names are camelCase; ``config/settings.py`` reads the same fields in snake_case.
-    """
+    """A rule as its author writes it; in TOML the same fields are in snake_case."""
 
     name: str
     """Unique; at most 200 characters."""

@@ -45,7 +45,7 @@ def page() -> bytes:
         autoescape=True, undefined=jinja2.Undefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    environment.filters |= {"prose": _prose, "last_part": _last_part}
+    environment.filters |= {"prose": _prose, "last_part": _last_part, "figure": _figure}
     template = environment.from_string(_FILES.joinpath("docs.html").read_text(encoding="utf-8"))
     return template.render(document=make_document(), style=Markup(_style())).encode()  # noqa: S704
 
@@ -54,6 +54,11 @@ def _prose(text: str) -> Markup:
     """Return CommonMark as HTML, as far as the document has any: paragraphs and code."""
     html = re.sub(r"`(.+?)`", r"<code>\1</code>", str(escape(text)))
     return Markup(html.replace("\n\n", "</p><p>"))  # noqa: S704  # escaped above
+
+
+def _figure(number: float) -> str:
+    """Return a number as people read it: 31,622,400 and 0.000001."""
+    return f"{number:,.6f}".rstrip("0").rstrip(".")
 
 
 def _last_part(reference: str) -> str:

@@ -86,9 +86,16 @@ async def test_it_shows_every_operation_error_and_schema() -> None:
         assert set(described()["components"][kind]) <= ids
 
 
+async def test_what_a_link_leads_to_is_inside_of_what_a_browser_opens_for_it() -> None:
+    html = (await Site().send("GET", "/docs")).body.decode()
+    linked = set(re.findall(r'href="#(\w+)"', html)) - {"errors", "schemas"}
+    inside = set(re.findall(r'</summary>\s*<div id="(\w+)">', html))
+    assert linked <= inside
+
+
 async def test_it_says_which_scope_an_operation_needs() -> None:
     html = (await Site().send("GET", "/docs")).body.decode()
-    sections = re.findall(r'class="operation" id="(\w+)">(.*?)<h3>', html, re.DOTALL)
+    sections = re.findall(r'<div id="(\w+)">(.*?)<h3>', html, re.DOTALL)
     shown = {name: re.findall(r"<p>Scope: <code>(\w+)</code>", text) for name, text in sections}
     assert shown == {
         route.operation: [] if route.scope is None else [route.scope.value] for route in ROUTES
@@ -98,5 +105,7 @@ async def test_it_says_which_scope_an_operation_needs() -> None:
 async def test_what_the_document_says_is_shown_as_text() -> None:
     html = (await Site().send("GET", "/docs")).body.decode()
     assert 'array of <a href="#Event">Event</a>' in html
+    assert "string, 1 to 200 characters" in html
+    assert "number, at most 31,622,400; default <code>0</code>" in html
     assert "Undefined" not in html
     assert "``" not in html
