@@ -8,7 +8,7 @@ for answers. alertd writes lines of JSON too:
                                 line 17 was not taken; it is acknowledged with the others
     {"paused": "store", "message": "…"}
                                 nothing is read for the moment; it goes on by itself
-    {"closed": "idle", "message": "…", "retryAfterSecs": 5}
+    {"closed": "paused", "message": "…", "retryAfterSecs": 5}
                                 the last line; what is not acknowledged is to be sent again
 
 Lines are counted from 1. A line is acknowledged when it is durable (committed and fsynced), or
