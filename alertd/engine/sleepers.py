@@ -32,8 +32,10 @@ from alertd.model import EventBatch
 MAX_WAITING: Final = 65_536
 """Events that wait here; when there are so many, all are dealt out: some 10 ms."""
 
-_DEAL_OUT_FROM: Final = 16
-"""When so many groups were given what waited for them alone, it is cheaper to deal out to all."""
+_LEAST_ALONE: Final = 16
+_ALONE_SHARE: Final = 8
+"""When more groups than ``_LEAST_ALONE``, and than one in ``_ALONE_SHARE`` of those that rest, were
+given what waited for them alone, it is cheaper to deal out to all."""
 
 MAX_GROUPS: Final = 16_384
 """With more, dealing out takes too long at a time, and saves less."""
@@ -297,7 +299,7 @@ class Sleepers:
     def _give(self, group: Group) -> None:
         """Give a group what waits for it; or all groups, if many ask for theirs."""
         self._given_alone += 1
-        if self._given_alone > _DEAL_OUT_FROM:
+        if self._given_alone > max(_LEAST_ALONE, len(self._resting) // _ALONE_SHARE):
             self.deal_out()
             return
         mine = np.flatnonzero(self._waiting_slots[: self._waiting] == group.slot)
