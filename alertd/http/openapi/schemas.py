@@ -10,6 +10,7 @@ import ast
 import inspect
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import pairwise
@@ -66,6 +67,10 @@ def _own_notes(struct: type) -> dict[str, str]:
     }
 
 
+_PARSING: Final = threading.Lock()
+"""CPython's parser takes two threads for one, and raises ``SystemError``: python/cpython#106905."""
+
+
 @cache
 def _definitions(module: str) -> dict[str, ast.ClassDef]:
     """Return the classes that ``module`` defines, as they are written."""
@@ -73,7 +78,9 @@ def _definitions(module: str) -> dict[str, ast.ClassDef]:
         source = inspect.getsource(sys.modules[module])
     except OSError:
         return {}
-    return {node.name: node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)}
+    with _PARSING:
+        body = ast.parse(source).body
+    return {node.name: node for node in body if isinstance(node, ast.ClassDef)}
 
 
 def _describe_fields(struct: type[Struct], properties: Schema) -> None:
