@@ -149,8 +149,8 @@ class Intake:
     def now_us(self) -> int:
         """Return the moment of receipt for a request whose body has just arrived.
 
-        Whoever asks must submit without another await in between, so that receive times in
-        the log never decrease.
+        Whoever asks must submit without another await in between, and ask again before they
+        submit again, so that receive times in the log never decrease.
         """
         return self._clock.now_us()
 
@@ -214,6 +214,8 @@ class Intake:
         draft.values = array("d", [draft.values[place] for place in kept])
         if draft.ids is not None:
             draft.ids = [draft.ids[place] for place in kept]
+        # Who submits the draft again, later, may have more of it refused.
+        draft.indexes = kept if draft.indexes is None else [draft.indexes[each] for each in kept]
 
     def _as_sent(self, draft: Draft, place: int) -> dict[str, object]:
         """Return an event of a draft in the form in which it can be sent again."""

@@ -246,16 +246,14 @@ class Connection:
         arrived_s = trio.current_time()
         door = self._door
         caller = await self._patiently(self._admit)
-        # From here to the intake nothing awaits, so receive times never decrease.
-        received_us = door.intake.now_us()
         draft = decode_each_line(
             lines,
             registry=door.intake.registry,
-            received_us=received_us,
+            received_us=door.intake.now_us(),
             max_line_bytes=door.limits.max_line_bytes,
         )
         caller.charge(len(lines))
-        await self._patiently(lambda: self._store(draft, received_us))
+        await self._patiently(partial(self._store, draft))
         answers: list[Answer] = []
         if draft.refused:
             problem.count(problem.reached(draft.problems), door.metrics.limits_reached)
@@ -268,9 +266,14 @@ class Connection:
         door.metrics.line_seconds.observe(trio.current_time() - arrived_s)
         await self._say(*answers)
 
-    async def _store(self, draft: Draft, received_us: int) -> None:
+    async def _store(self, draft: Draft) -> None:
+        """Try once. Each attempt is a receipt of its own: the clock has gone on in a pause.
+
+        Events without a timestamp keep the time at which they first came.
+        """
+        intake = self._door.intake
         with suppress(InvalidInput):  # nothing of it can be taken: the draft says why
-            await self._door.intake.submit(draft, received_us)
+            await intake.submit(draft, intake.now_us())
 
     async def _patiently(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Return what ``attempt`` does, made again until nothing stands in its way."""

@@ -154,7 +154,7 @@ class Evaluator:
 
         The caller holds ``between_steps``.
         """
-        now_us = self._backlog.judgeable_until_us
+        now_us = self._backlog.tick_us()
         await self._record(await self._step(Tick(now_us)), self.applied)
         return now_us
 

@@ -5,8 +5,9 @@ of the road. The appender makes a group of them durable in one commit and answer
 the evaluator gives each to the engine, in order of position, and records what follows.
 Leaves recovery to ``upkeep/recovery.py`` and sending to ``delivery/dispatch.py``.
 
-Invariants: receive times never decrease. An error that leaves it unknown what is on disk ends
-the process: recovery will tell. However it ends, nobody is left waiting for an answer.
+Invariants: receive times never decrease, and none is before a tick that came first. An error
+that leaves it unknown what is on disk ends the process: recovery will tell. However it ends,
+nobody is left waiting for an answer.
 """
 
 from __future__ import annotations
@@ -136,10 +137,10 @@ class Pipeline:
                 retry_after_s=1,
                 limit=Limit.QUEUE,
             )
-        newest_us = self._backlog.newest_received_us
-        if batch.received_us < newest_us:
+        not_before_us = self._backlog.not_before_us
+        if batch.received_us < not_before_us:
             # Two requests may be handed in in another order than they were received.
-            batch = msgspec.structs.replace(batch, received_us=newest_us)
+            batch = msgspec.structs.replace(batch, received_us=not_before_us)
         work = Work(batch, request)
         await self._submit(work, batch.received_us)
         return work.duplicates

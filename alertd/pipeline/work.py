@@ -53,8 +53,9 @@ class Backlog:
     """What is outstanding. One for the two halves of a pipeline."""
 
     def __init__(self, clock: Clock) -> None:
-        self.newest_received_us = 0
-        """Receive time of what was taken last; no later one is before it."""
+        self.not_before_us = 0
+        """What is taken from now on was not received before this: what was taken last, the last
+        tick. Otherwise the engine's time would go back, in a way that no replay could repeat."""
         self.queued_events = 0
         """Events taken and not yet durable."""
         self._clock = clock
@@ -92,6 +93,12 @@ class Backlog:
         oldest_us = next(iter(self._received_us.values()), None)
         return self._clock.now_us() if oldest_us is None else oldest_us
 
+    def tick_us(self) -> int:
+        """Return how far the clock goes now. What is taken later counts as received later."""
+        now_us = self.judgeable_until_us
+        self.not_before_us = max(self.not_before_us, now_us)
+        return now_us
+
     @property
     def fullness(self) -> float:
         """How much waits for the evaluator: 1 where the appender begins to wait for it."""
@@ -99,7 +106,7 @@ class Backlog:
 
     def take(self, work: Work, received_us: int) -> None:
         """Count ``work`` as waiting to be durable."""
-        self._received_us[work] = self.newest_received_us = received_us
+        self._received_us[work] = self.not_before_us = received_us
         self.queued_events += work.size
 
     def refused(self, work: Work, error: AlertdError) -> None:

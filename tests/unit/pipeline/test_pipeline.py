@@ -62,6 +62,21 @@ async def test_the_log_has_receive_times_that_never_decrease(tmp_path: Path) -> 
         assert times == sorted(times)
 
 
+async def test_nothing_is_received_before_a_tick_that_came_first(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    async with running(tmp_path) as parts:
+        stale = parts.batch(0)
+        mock_clock.jump(20)
+        evaluator = parts.pipeline.evaluator
+        async with evaluator.between_steps:
+            ticked_us = await evaluator.tick()
+        await parts.pipeline.append(stale)
+        (entry,) = await stored(parts)
+        assert isinstance(entry.body, EventBatch)
+        assert (entry.body.received_us, entry.body.times_us) == (ticked_us, stale.times_us)
+
+
 async def test_an_id_is_accepted_once_within_a_batch_a_group_and_later(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         assert await parts.pipeline.append(parts.batch(0, 0, 0, ids=["x", "x", None])) == 1
