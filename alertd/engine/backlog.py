@@ -12,7 +12,7 @@ from typing import Protocol
 from alertd.engine.inputs import Overdue, Stretch
 from alertd.engine.plan import Plan
 from alertd.engine.window import NEVER_US
-from alertd.model import Labels
+from alertd.model import Labels, Rule
 
 
 class Named(Protocol):
@@ -69,12 +69,15 @@ class Backlog:
     def stretch(self, plan: Plan, labels: Labels) -> Stretch | None:
         """Return what is overdue of one group of ``plan``, or None if nothing is."""
         least_us = self._least_us.get((plan.rule.id, labels))
-        return (
-            None if least_us is None else stretch_of(plan, Overdue(plan.rule.id, labels, least_us))
-        )
+        return None if least_us is None else _stretch(plan, Overdue(plan.rule.id, labels, least_us))
 
 
-def stretch_of(plan: Plan, overdue: Overdue) -> Stretch:
+def reach_us(rule: Rule) -> int:
+    """Return how far before an overdue event, at most, what it takes to judge it again begins."""
+    return rule.for_us + rule.keep_firing_us + rule.bucket_us + rule.window_us + 2
+
+
+def _stretch(plan: Plan, overdue: Overdue) -> Stretch:
     """Return what has to be judged again: from where nothing that is new can reach further back.
 
     A pending condition that the events complete began at most ``for`` before them, and an

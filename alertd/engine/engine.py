@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from alertd.engine.arrivals import Arrivals, OneByOne
-from alertd.engine.backlog import Backlog, stretch_of
+from alertd.engine.backlog import Backlog, reach_us
 from alertd.engine.dump import Dump
 from alertd.engine.group import Group
 from alertd.engine.inputs import (
@@ -84,6 +84,7 @@ class Engine:
         self.limits = Limits()
         """What is kept at most. An input changes it, so that a replay refuses the same events."""
         self._backlog = Backlog()
+        self._reach_us: int | None = None  # the greatest of any rule's; None if not known yet
         self._dump: Dump | None = None
         self.look_backs: tuple[LookBack, ...] = ()
         """What the rules that the last ``RulesChanged`` made, or gave new windows, are to be
@@ -264,13 +265,12 @@ class Engine:
         """Return after which event time judging may still ask for what is stored.
 
         So far back reach what is overdue, and events from ``oldest_us`` on if they come late.
-        O(rules).
+        O(groups that are overdue), and O(rules) after a change of rules.
         """
-        late = [
-            stretch_of(each.plan, Overdue(each.plan.rule.id, (), oldest_us))
-            for each in self._router
-        ]
-        return min((each.read_after_us for each in (*late, *self.overdue())), default=oldest_us)
+        if self._reach_us is None:
+            self._reach_us = max((reach_us(rule) for rule in self.rules()), default=0)
+        overdue_us = [stretch.read_after_us for stretch in self.overdue()]
+        return min([oldest_us - self._reach_us, *overdue_us])
 
     def members(
         self, wanted: Collection[tuple[str, Labels]], series_ids: Sequence[int]
@@ -380,6 +380,7 @@ class Engine:
                 self._router.add(plan)
                 look_backs.append(LookBack(rule.id, plan.read_after_us, plan.lateness_us))
         self.look_backs = tuple(look_backs)
+        self._reach_us = None
 
     def _new_plan(self, rule: Rule, active_us: int) -> Plan:
         plan = Plan(rule, active_us, self._journal, self._timers)

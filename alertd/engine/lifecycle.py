@@ -8,7 +8,9 @@ where a transition needs its values.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -245,6 +247,7 @@ class Lifecycle:
         """Let incidents have for their peak what a second look shows within them, if it is worse.
 
         Of one that has ended it is told silently; of the open one when it ends, as ever.
+        O(breaches + ended incidents · log breaches).
         """
         breaches = [(at, value) for at, level, value in looks
                     if level is Level.BREACH and value is not None]  # fmt: skip
@@ -254,18 +257,19 @@ class Lifecycle:
         for at_us, value in breaches:
             if since_us is not None and at_us >= since_us:
                 self.observe(value)
-        for incident in list(self._kept().ended):
+        raised = []
+        for incident in self._kept().ended:
+            assert incident.ended_us is not None
+            first = bisect_left(breaches, incident.started_us, key=itemgetter(0))
+            last = bisect_left(breaches, incident.ended_us, first, key=itemgetter(0))
             peak = incident.peak_value
-            for at_us, value in breaches:
-                if (
-                    incident.ended_us is not None
-                    and incident.started_us <= at_us < incident.ended_us
-                ):
-                    peak = self._worse_of(peak, value)
+            for _, value in breaches[first:last]:
+                peak = self._worse_of(peak, value)
             if peak != incident.peak_value:
-                raised = msgspec.structs.replace(incident, peak_value=peak)
-                self._kept().replace(raised)
-                self._write(TransitionKind.CORRECTED, raised.started_us, raised.value, raised)
+                raised.append(msgspec.structs.replace(incident, peak_value=peak))
+        self._kept().replace(raised)
+        for incident in raised:
+            self._write(TransitionKind.CORRECTED, incident.started_us, incident.value, incident)
 
     def _apply(self, correction: Correction, discovery: Discovery, past: Retrospect) -> None:
         if isinstance(correction, New):
@@ -307,7 +311,7 @@ class Lifecycle:
         if incident.ended_us is None:
             self.incident = incident
         else:
-            self._kept().replace(incident)
+            self._kept().replace([incident])
         self._write(TransitionKind.CORRECTED, incident.started_us, incident.value, incident)
 
     def _apply_over(self, over: Over, past: Retrospect) -> None:

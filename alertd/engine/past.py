@@ -153,9 +153,11 @@ class Past:
         ]
         return sorted(near, key=lambda incident: incident.started_us)
 
-    def replace(self, incident: Incident) -> None:
-        """Put a corrected incident in the place of its former self."""
-        self.ended = [incident if old.id == incident.id else old for old in self.ended]
+    def replace(self, corrected: Sequence[Incident]) -> None:
+        """Put corrected incidents in the places of their former selves."""
+        if corrected:
+            by_id = {incident.id: incident for incident in corrected}
+            self.ended = [by_id.get(old.id, old) for old in self.ended]
 
     @property
     def is_empty(self) -> bool:

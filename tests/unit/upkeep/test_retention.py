@@ -14,9 +14,8 @@ from alertd.store.failures import StoreCorrupt
 from alertd.store.rollup import MINUTE_US
 from alertd.store.rollup_pages import RollupQuery
 from alertd.store.store import Store, open_store
-from alertd.upkeep.reconciler import Reconciler
 from alertd.upkeep.retention import Retention
-from tests.unit.parts import SECOND, Parts, record_of, running
+from tests.unit.parts import SECOND, Parts, reconciler_of, record_of, running
 from tests.unit.store.test_folding import damage
 
 DAY_US = 86_400_000_000
@@ -129,24 +128,21 @@ async def append(parts: Parts, *offsets_s: float) -> None:
 
 
 async def ages_s(parts: Parts) -> list[int]:
-    """Return how old the events are that are not rolled up."""
+    """Return how old the events were, that are not rolled up, when they came."""
     now_us = parts.clock.now_us()
     read = parts.store.events.read([0], 0, now_us, through=parts.pipeline.applied)
     return sorted(
-        [(now_us - time_us) // SECOND async for found in read for time_us in found.batch.times_us]
+        [
+            (found.batch.received_us - time_us) // SECOND
+            async for found in read
+            for time_us in found.batch.times_us
+        ]
     )
 
 
 async def values_told(parts: Parts) -> list[float | None]:
     """Reconcile; return the value of each incident."""
-    registry = parts.recovered.registry
-    await Reconciler(
-        parts.pipeline.evaluator,
-        parts.store.events,
-        parts.store.incidents,
-        registry,
-        interval_s=60,
-    ).reconcile()
+    await reconciler_of(parts).reconcile()
     return [item.incident.value for item in await parts.history()]
 
 
