@@ -2,14 +2,16 @@
 
 Owns annotations, as Prometheus has them: by name a template, made into text when an incident is
 told. A template may use all that a channel's may say of one incident (README.md lists it), by its
-bare name: ``{{ labels.host }} is at {{ value }}``. Invariant: whatever fails, the incident is told;
-in the place of an annotation then stands what was wrong with it.
+bare name: ``{{ labels.host }} is at {{ value }}``. They are rendered where events are judged, so
+they may cost far less than a channel's. Invariant: whatever fails, the incident is told; in the
+place of an annotation then stands what was wrong with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Final
 
 from msgspec import structs
 
@@ -20,7 +22,13 @@ from alertd.channels.templates.meter import TemplateFailed
 from alertd.channels.templates.template import Template
 from alertd.channels.words import OPEN_NAMES, incident_values
 from alertd.errors import InvalidInput, Problem
+from alertd.limits import MAX_LABELS
 from alertd.rules import MAX_ANNOTATION_CHARS, RuleSetting, RuleSpec, check_spec
+
+MAX_STEPS: Final = 2_000
+"""Of one annotation: half a millisecond, in which nothing is judged."""
+MAX_KEPT: Final = 8_192
+"""Templates that stay compiled, some 10 kB each; to compile one takes 2 ms."""
 
 
 def annotate(view: IncidentView, templates: Iterable[tuple[str, str]]) -> IncidentView:
@@ -46,17 +54,24 @@ def check_rule(spec: RuleSpec, setting: RuleSetting) -> None:
         raise InvalidInput(problems)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=MAX_KEPT)
 def annotation_fault(source: str) -> str | None:
     """Return what is wrong with a template, tried on incidents of every kind; else None."""
     try:
         template = _template(source)
-        for message in sample_messages():
-            for view in message.incidents[-2:]:
-                template.render(incident_values(view))
+        for values in _samples():
+            template.render(values)
     except TemplateFailed as error:
         return str(error)
     return None
+
+
+@cache
+def _samples() -> Sequence[Mapping[str, object]]:
+    """Return what templates may say of incidents of every kind, and of one with all labels."""
+    views = [view for message in sample_messages() for view in message.incidents[-2:]]
+    wide = sample_incident(group_labels={f"l{number}": "v" for number in range(MAX_LABELS)})
+    return [incident_values(view) for view in (*views, wide)]
 
 
 def _text(source: str, values: Mapping[str, object]) -> str:
@@ -66,13 +81,14 @@ def _text(source: str, values: Mapping[str, object]) -> str:
         return f"(the template failed: {error})"
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=MAX_KEPT)
 def _template(source: str) -> Template:
     known = incident_values(sample_incident()).keys()
     return Template(
         source,
         show=plain,
         max_chars=MAX_ANNOTATION_CHARS,
+        max_steps=MAX_STEPS,
         names=known,
         attributes=(),
         open_names=OPEN_NAMES,

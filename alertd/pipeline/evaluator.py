@@ -34,6 +34,8 @@ SMALLEST_PORTION: Final = 10
 """Transitions that one commit of a storm records: some 3 ms, for which events may have to wait."""
 LARGEST_PORTION: Final = 100
 """When as much waits to be judged as may: a transition costs a third then."""
+WORDED_AT_ONCE: Final = 20
+"""Incidents and annotations that are put into words between two looks at other tasks."""
 LONGEST_SLEEP_S: Final = 1.0
 STORE_RETRY_S: Final = 1.0
 MAX_LOGGED_TRANSITIONS: Final = 100
@@ -213,13 +215,10 @@ class Evaluator:
             log.info("more changes of state", count=count)
 
     async def _record_portion(self, transitions: list[Transition], applied: int) -> None:
-        announcements = []
         self.transitions += len(transitions)
         for transition in transitions:
             self._metrics.transitions.labels(transition.kind.value).inc()
-            announcement = self._announcer.announce(transition)
-            if announcement is not None:
-                announcements.append(announcement)
+        announcements = await announced(transitions, self._announcer)
         while announcements:
             try:
                 await self._incidents.record(announcements, applied=applied)
@@ -231,6 +230,24 @@ class Evaluator:
                 continue
             self._on_recorded()
             return
+
+
+async def announced(transitions: Sequence[Transition], announcer: Announcer) -> list[Announcement]:
+    """Return what is to be recorded of ``transitions``, in their order.
+
+    Others have a turn now and then, for an annotation may cost as much as all else that is said of
+    an incident. It is not cancelled at that: what the engine has found would not be told.
+    """
+    announcements = []
+    worded = 0
+    for transition in transitions:
+        if (announcement := announcer.announce(transition)) is not None:
+            announcements.append(announcement)
+        worded += 1 + len(transition.rule.annotations)
+        if worded >= WORDED_AT_ONCE:
+            worded = 0
+            await trio.lowlevel.cancel_shielded_checkpoint()
+    return announcements
 
 
 def rules_changed(change: RuleChange) -> RulesChanged:

@@ -10,6 +10,7 @@ Invariant: afterwards the engine has seen every position up to ``applied``, each
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from alertd.ingest.series import SeriesRegistry
 from alertd.model import EventBatch, Incident, IncidentSeries, Series, Transition
 from alertd.notify.announce import Announcer
 from alertd.pipeline.backfill import start_warm
-from alertd.pipeline.evaluator import rules_changed
+from alertd.pipeline.evaluator import announced, rules_changed
 from alertd.rules import RuleChange
 from alertd.store.failures import StoreCorrupt
 from alertd.store.files import FILES, Files
@@ -158,6 +159,7 @@ async def _replay(
             if recovered.replayed_events - reported >= LOG_EVERY_EVENTS:
                 reported = recovered.replayed_events
                 log.info("replaying the log", events=reported, position=recovered.applied)
+                gc.collect()  # Python does not by itself (``interpreter.py``)
     if not is_certain:
         pending = await _without_doubtful(recovered, store, pending, told_us)
     await _record(store, announcer, pending, recovered.applied)
@@ -319,11 +321,7 @@ async def _record(
     store: Store, announcer: Announcer, pending: list[Transition], applied: int
 ) -> None:
     """Record what replay found; what had been recorded before stays as it is."""
-    announcements = [
-        announcement
-        for transition in pending
-        if (announcement := announcer.announce(transition)) is not None
-    ]
+    announcements = await announced(pending, announcer)
     pending.clear()
     if announcements:
         await store.incidents.record(announcements, applied=applied)

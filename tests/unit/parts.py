@@ -16,7 +16,7 @@ from alertd.engine.engine import Engine
 from alertd.ingest.dedup import DedupIndex
 from alertd.ingest.series import SeriesRegistry
 from alertd.metrics import Metrics
-from alertd.model import US_PER_S, EventBatch, RuleType
+from alertd.model import US_PER_S, Announcement, EventBatch, RuleType, Transition
 from alertd.notify.announce import Announcer
 from alertd.pipeline.pipeline import Pipeline
 from alertd.rules import RuleRecord, RuleSpec, Source
@@ -57,6 +57,27 @@ def record_of(rule_id: str = "r1", **fields: object) -> RuleRecord:
 def new_announcer() -> Announcer:
     """Return one that has told of nothing yet: it remembers what flaps."""
     return Announcer("http://alertd.example")
+
+
+class WatchedAnnouncer(Announcer):
+    """Notes between which turns of others it puts transitions into words."""
+
+    def __init__(self) -> None:
+        super().__init__("http://alertd.example")
+        self.worded_after: set[int] = set()
+        """After how many turns of ``others``."""
+        self._turns = 0
+
+    def announce(self, transition: Transition) -> Announcement | None:
+        """Return what to record of ``transition``."""
+        self.worded_after.add(self._turns)
+        return super().announce(transition)
+
+    async def others(self) -> None:
+        """Take each turn that there is, until cancelled."""
+        while True:
+            await trio.lowlevel.checkpoint()
+            self._turns += 1
 
 
 def new_state() -> tuple[SeriesRegistry, DedupIndex]:

@@ -4,7 +4,7 @@ Jinja2's own sandbox keeps a template from Python, not from running for ever, an
 renders one cannot be stopped. So a template is bounded by construction: it may be made only of what
 ``language.py`` can count, every item of a loop is charged with the size of the loop's body, and
 every filter and operator with what it is applied to. Invariant: ``render`` returns at most
-``max_chars`` within ``MAX_STEPS``, or raises ``TemplateFailed``.
+``max_chars`` within ``max_steps``, or raises ``TemplateFailed``.
 
 Rejected: a deadline in a worker thread (the thread stays, and is one of few); a process for each
 (100 ms and memory for a line of text); Jinja2's ``LoopControl`` limits (there are none); str.format
@@ -31,7 +31,12 @@ from alertd.channels.templates.language import (
     check_language,
     check_names,
 )
-from alertd.channels.templates.meter import MAX_TEXT_CHARS, Meter, TemplateFailed
+from alertd.channels.templates.meter import (
+    MAX_STEPS,
+    MAX_TEXT_CHARS,
+    Meter,
+    TemplateFailed,
+)
 
 MAX_SOURCE_CHARS: Final = 16_384
 _METER: Final = "_meter"
@@ -51,6 +56,7 @@ class Template:
         *,
         show: Callable[[object], str],
         max_chars: int,
+        max_steps: int = MAX_STEPS,
         names: Collection[str],
         attributes: Collection[str],
         open_names: Collection[str] = (),
@@ -59,7 +65,8 @@ class Template:
         if len(source) > MAX_SOURCE_CHARS:
             raise TemplateFailed(f"is longer than {MAX_SOURCE_CHARS} characters")
         self._max_chars = max_chars
-        environment = _Environment({**FILTERS, **(filters or {})}, show)
+        self._max_steps = max_steps
+        environment = _environment(tuple({**FILTERS, **(filters or {})}.items()), show)
         try:
             tree = environment.parse(source)
             check_language(tree, environment.filters, environment.tests)
@@ -74,7 +81,7 @@ class Template:
 
     def render(self, values: Mapping[str, object]) -> str:
         """Return the text. Raises ``TemplateFailed``, whatever goes wrong."""
-        context = self._template.new_context({**values, _METER: Meter()})
+        context = self._template.new_context({**values, _METER: Meter(self._max_steps)})
         pieces: list[str] = []
         left = self._max_chars
         try:
@@ -162,6 +169,14 @@ _OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "//": operator.floordiv,
     "%": operator.mod,
 }
+
+
+@functools.lru_cache(maxsize=16)
+def _environment(
+    filters: tuple[tuple[str, Callable[..., object]], ...], show: Callable[[object], str]
+) -> _Environment:
+    """Return one for all templates of a kind: it costs more memory than most templates."""
+    return _Environment(dict(filters), show)
 
 
 def _present(value: object) -> object:

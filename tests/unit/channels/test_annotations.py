@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from alertd.channels import alert, email, slack, wording
+from alertd.channels import annotations as of_rules
 from alertd.channels.annotations import (
     annotate,
     annotation_fault,
@@ -17,6 +18,8 @@ from alertd.channels.annotations import (
 )
 from alertd.channels.message import IncidentView, Message
 from alertd.channels.sample import sample_incident, sample_message
+from alertd.channels.templates import template
+from alertd.channels.templates.meter import Meter
 from alertd.channels.words import Words
 from alertd.errors import InvalidInput
 from alertd.model import RuleType
@@ -27,6 +30,12 @@ from tests.unit.delivery.desk import begin, rule
 IMPACT = (
     "impact",
     "{{ labels.service | upper }} refuses {{ value }}{% if late %}, {{ late }} late{% endif %}",
+)
+
+
+NESTED = (
+    "{% for a in labels %}{% for b in labels %}{% for c in labels %}{{ '' }}"
+    "{% endfor %}{% endfor %}{% endfor %}"
 )
 
 
@@ -48,6 +57,45 @@ def test_one_that_fails_says_so_and_stops_nobody() -> None:
     [view] = told(("a", "{{ labels.service | int / value }}"), ("b", "still there")).incidents
     assert view.annotations["a"].startswith("(the template failed: line 1: ")
     assert view.annotations["b"] == "still there"
+
+
+def test_one_that_does_much_is_given_up_before_anybody_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spent = 0
+
+    class Counted(Meter):
+        def spend(self, steps: int) -> None:
+            nonlocal spent
+            spent += steps
+            super().spend(steps)
+
+    monkeypatch.setattr(template, "Meter", Counted)
+    [view] = told(("a", NESTED), group_labels=dict.fromkeys(map(str, range(20)), "v")).incidents
+    assert "loop over less" in view.annotations["a"]
+    assert spent < 1.1 * of_rules.MAX_STEPS < 5_000
+
+
+def test_thousands_of_rules_have_theirs_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+
+    class Cheap:
+        def __init__(self, source: str, **options: object) -> None:
+            compiled.append(source)
+
+        def render(self, values: object) -> str:
+            return ""
+
+    sources = [("a", str(number)) for number in range(5_000)]
+    monkeypatch.setattr(of_rules, "Template", Cheap)
+    of_rules._template.cache_clear()
+    try:
+        for _ in range(2):
+            for each in sources:
+                told(each)
+    finally:
+        of_rules._template.cache_clear()
+    assert len(compiled) == len(sources)
 
 
 def test_an_alertmanager_gets_them_and_they_win_over_the_words_of_alertd() -> None:
@@ -100,6 +148,7 @@ def test_a_transition_is_told_with_them() -> None:
         ({"a": "x" * (MAX_ANNOTATION_CHARS + 1)}, "/annotations/a", "longer than 1000 characters"),
         ({"a": "x" * 970 + "{{ history_url }}"}, "/annotations/a", "more than 1000 characters"),
         ({"a": "{{ value + 1 }}"}, "/annotations/a", "NoneType"),
+        ({"a": NESTED}, "/annotations/a", "loop over less, or nest less"),
         ({"a b": "x"}, "/annotations/a b", "letters, digits and _"),
         ({"1": "x"}, "/annotations/1", "no digit first"),
         ({f"a{n}": "x" for n in range(11)}, "/annotations", "more than 10"),
@@ -125,3 +174,5 @@ def test_a_template_that_cannot_work_is_refused_with_its_place(
 def test_what_works_is_not_refused() -> None:
     assert annotation_fault(IMPACT[1]) is None
     assert annotation_fault("{{ value | default(0) }} {{ annotations.other }}") is None
+    every = "{% for name, text in labels | items %}{{ name }}={{ text | upper }} {% endfor %}"
+    assert annotation_fault(every) is None

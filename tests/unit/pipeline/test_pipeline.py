@@ -14,11 +14,18 @@ import trio.testing
 from alertd.errors import Overloaded, StoreUnavailable
 from alertd.model import Announcement, DetectedBy, EndReason, EventBatch
 from alertd.pipeline import work
-from alertd.pipeline.evaluator import LARGEST_PORTION, SMALLEST_PORTION
+from alertd.pipeline.evaluator import (
+    LARGEST_PORTION,
+    SMALLEST_PORTION,
+    WORDED_AT_ONCE,
+    announced,
+)
+from alertd.rules import MAX_ANNOTATIONS
 from alertd.store.connection import open_readonly
 from alertd.store.incidents import IncidentStore
 from alertd.store.protocols import LogEntry
-from tests.unit.parts import Parts, record_of, running
+from tests.unit.delivery.desk import begin
+from tests.unit.parts import Parts, WatchedAnnouncer, new_announcer, record_of, running
 
 
 async def stored(parts: Parts) -> list[LogEntry]:
@@ -288,3 +295,37 @@ async def test_nobody_waits_for_ever_when_the_pipeline_dies(tmp_path: Path) -> N
 
     with pytest.RaisesGroup(pytest.RaisesExc(Broken), flatten_subgroups=True):
         await change_rules_in_a_broken_engine()
+
+
+async def test_others_have_turns_while_costly_annotations_are_made(tmp_path: Path) -> None:
+    announcer = WatchedAnnouncer()
+    costly = {f"a{number}": "{{ labels.host }}" for number in range(MAX_ANNOTATIONS)}
+    async with running(tmp_path) as parts, trio.open_nursery() as nursery:
+        await parts.pipeline.change_rules(put=(record_of(threshold=0.0, annotations=costly),))
+        parts.pipeline.evaluator._announcer = announcer
+        nursery.start_soon(announcer.others)
+        now_us = parts.clock.now_us()
+        hosts = [
+            parts.recovered.registry.resolve("m", {"host": f"h{number}"})
+            for number in range(SMALLEST_PORTION)
+        ]
+        batch = EventBatch(
+            received_us=now_us,
+            series_ids=array("I", hosts),
+            times_us=array("q", [now_us] * len(hosts)),
+            values=array("d", [1.0] * len(hosts)),
+            ids=None,
+        )
+        await parts.pipeline.append(batch)
+        await parts.until_judged()
+        assert len(await parts.history()) == len(hosts)
+        nursery.cancel_scope.cancel()
+    assert len(announcer.worded_after) > 2, "they have a turn after every second incident"
+
+
+async def test_what_is_found_is_put_into_words_though_it_is_cancelled_meanwhile() -> None:
+    transitions = [begin(number) for number in range(WORDED_AT_ONCE + 1)]
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        found = await announced(transitions, new_announcer())
+    assert [each.transition for each in found] == transitions

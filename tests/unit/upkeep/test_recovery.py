@@ -12,12 +12,16 @@ import trio
 from alertd.engine.dump import Dump
 from alertd.engine.inputs import Tick
 from alertd.model import Limits
+from alertd.pipeline.evaluator import WORDED_AT_ONCE
+from alertd.store.history import HistoryQuery
 from alertd.store.store import open_store
-from alertd.upkeep import snapshotter
+from alertd.upkeep import recovery, snapshotter
+from alertd.upkeep.interpreter import tuned
 from alertd.upkeep.recovery import recover
 from tests.unit.parts import (
     SECOND,
     Parts,
+    WatchedAnnouncer,
     dump_of,
     new_announcer,
     new_state,
@@ -25,6 +29,7 @@ from tests.unit.parts import (
     running,
     snapshotter_of,
 )
+from tests.unit.upkeep.test_interpreter import old_garbage
 
 pytestmark = pytest.mark.usefixtures("form_of_the_log")
 
@@ -311,6 +316,44 @@ async def test_what_was_found_but_not_recorded_before_a_crash_is_told_after_it(
         await parts.store.writer.run("forget", forget_position)
     async with running(tmp_path) as parts:
         assert await parts.history() == incidents
+
+
+async def test_others_have_turns_while_a_start_words_what_it_has_found(tmp_path: Path) -> None:
+    count = 3 * WORDED_AT_ONCE
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(threshold=0.0),))
+        for number in range(count):
+            await parts.pipeline.append(parts.batch(0, host=f"h{number}"))
+        await parts.until_judged()
+        await parts.store.writer.run("forget", forget_incidents)
+        await parts.store.writer.run("forget", forget_position)
+    announcer = WatchedAnnouncer()
+    async with open_store(tmp_path / "alertd.db") as store, trio.open_nursery() as nursery:
+        nursery.start_soon(announcer.others)
+        await recover(
+            store,
+            announcer,
+            snapshots=tmp_path / "snapshots",
+            new_state=new_state,
+            on_progress=lambda phrase: None,
+        )
+        assert len((await store.incidents.history(HistoryQuery(limit=1000))).items) == count
+        nursery.cancel_scope.cancel()
+    assert len(announcer.worded_after) > 1
+
+
+async def test_garbage_of_a_long_replay_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "LOG_EVERY_EVENTS", 5)
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await parts.until_judged()
+    with tuned():
+        garbage = old_garbage()
+        async with running(tmp_path) as parts:
+            assert parts.recovered.replayed_events == 5
+            assert garbage() is None
 
 
 async def test_what_the_clock_alone_brought_about_is_in_the_next_snapshot(tmp_path: Path) -> None:
