@@ -61,6 +61,7 @@ class Collector:
 
     async def run(self) -> None:
         """Look until cancelled. What is alive now, after the start, is never looked at again."""
+        gc.collect()  # what is garbage by now would stay for ever
         gc.freeze()
         try:
             while True:
@@ -70,7 +71,12 @@ class Collector:
             gc.unfreeze()
 
     def look(self) -> bool:
-        """Collect if that is due and the time is right; return whether it was."""
+        """Collect if that is due and the time is right; return whether it was.
+
+        It is not while somebody has disabled it, as ``snapshotter.py`` does for its time.
+        """
+        if not gc.isenabled():
+            return False
         now_s = trio.current_time()
         if gc.get_count()[2] < DUE_COLLECTIONS or now_s < self._rest_until_s:
             return False

@@ -74,6 +74,28 @@ async def test_a_collection_is_followed_by_a_rest_and_none_is_made_for_nothing(
     assert garbage() is None
 
 
+async def test_nothing_is_collected_while_somebody_has_disabled_it(metrics: Metrics) -> None:
+    collector = Collector(lambda: False, metrics)
+    garbage = old_garbage()
+    gc.disable()
+    try:
+        assert not collector.look()
+        assert garbage() is not None
+    finally:
+        gc.enable()
+    assert collector.look()
+    assert garbage() is None
+
+
+async def test_what_is_garbage_at_the_start_does_not_stay(
+    metrics: Metrics, autojump_clock: trio.testing.MockClock
+) -> None:
+    garbage = old_garbage()
+    with trio.move_on_after(0.5):
+        await Collector(lambda: False, metrics).run()
+    assert garbage() is None
+
+
 async def test_what_is_alive_at_the_start_is_let_alone_until_the_end(
     metrics: Metrics, autojump_clock: trio.testing.MockClock
 ) -> None:
