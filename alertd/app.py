@@ -11,7 +11,6 @@ recovery at the next start is the only repair.
 
 from __future__ import annotations
 
-import math
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -51,7 +50,6 @@ from alertd.tls import Tls
 from alertd.upkeep.interpreter import Collector, tuned
 from alertd.upkeep.recovery import Recovered, recover
 
-TELL_SYSTEMD_EVERY_S: Final = 1.0
 START_PATIENCE_US: Final = 30 * US_PER_S
 """For how long systemd is asked to wait when it is told that the start goes on."""
 
@@ -98,7 +96,7 @@ class _Daemon:
         self._lines_over = trio.Event()
         self._http_scope = trio.CancelScope()
         self._recovery_scope = trio.CancelScope()
-        self._told_s = -math.inf
+        self._start = sdnotify.Start(START_PATIENCE_US)
 
     async def run(self) -> None:
         """Listen, open the store, recover, serve, and stop in order."""
@@ -293,13 +291,9 @@ class _Daemon:
         metrics.writer_busy_seconds.labels(turn.work).observe(turn.ended_s - turn.began_s)
 
     def _tell_progress(self, phrase: str) -> None:
-        """Tell whoever asks over HTTP, and systemd once a second. In any thread."""
+        """Tell whoever asks over HTTP, and systemd. In any thread."""
         self._recovering.phase = phrase
-        now_s = time.monotonic()
-        if now_s - self._told_s >= TELL_SYSTEMD_EVERY_S:
-            self._told_s = now_s
-            sdnotify.status(self._recovering.readiness())
-            sdnotify.extend_timeout(START_PATIENCE_US)
+        self._start.goes_on(self._recovering.readiness(), phase=phrase.partition(":")[0])
 
 
 def _warn_if_ahead(clock: Clock) -> None:

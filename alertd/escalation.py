@@ -10,8 +10,9 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from alertd.errors import Problem
-from alertd.model import Target
+from alertd.model import US_PER_S, Target
 
+MIN_ESCALATION_SECS: Final = 1 / US_PER_S
 MAX_ESCALATION_SECS: Final = 366 * 86_400
 
 
@@ -27,8 +28,8 @@ def escalation_problems(
     if (after_secs is None) != (not to):
         return [Problem(f"/{to_key}", f"expected both {after_key} and {to_key}, or neither")]
     problems = []
-    if after_secs is not None and not 0 < after_secs <= MAX_ESCALATION_SECS:
-        problems.append(Problem(f"/{after_key}", "expected more than 0 seconds, up to 366 days"))
+    if after_secs is not None and not MIN_ESCALATION_SECS <= after_secs <= MAX_ESCALATION_SECS:
+        problems.append(Problem(f"/{after_key}", "expected from one microsecond to 366 days"))
     for index, target in enumerate(to):
         if target in at_once:
             message = f"expected another channel, {target.channel!r} is told at once"

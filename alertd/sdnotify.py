@@ -2,19 +2,23 @@
 
 The protocol of sd_notify(3): ``KEY=VALUE`` lines in one datagram to the AF_UNIX socket that
 ``NOTIFY_SOCKET`` names; a leading ``@`` stands for the NUL of the abstract namespace. Without
-that variable every function does nothing. A message that cannot be sent is logged and lost:
+that variable nothing is sent. A message that cannot be sent is logged and lost:
 systemd's own time limits say what follows from that.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import structlog
 import trio
+
+TELL_EVERY_S: Final = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +52,25 @@ def status(text: str) -> None:
 def extend_timeout(timeout_us: int) -> None:
     """Ask for ``timeout_us`` microseconds from now before the start or stop is given up."""
     _send(f"EXTEND_TIMEOUT_USEC={timeout_us}")
+
+
+class Start:
+    """A start that may take long: systemd sees how far it is, and waits ``patience_us`` more."""
+
+    def __init__(self, patience_us: int, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._patience_us = patience_us
+        self._now_s = now_s
+        self._phase = ""
+        self._told_s = -math.inf
+
+    def goes_on(self, text: str, *, phase: str) -> None:
+        """Show ``text``: at once if the phase is a new one, else once a second. In any thread."""
+        now_s = self._now_s()
+        if phase == self._phase and now_s - self._told_s < TELL_EVERY_S:
+            return
+        self._phase, self._told_s = phase, now_s
+        status(text)
+        extend_timeout(self._patience_us)
 
 
 def watchdog_interval_s(environ: Mapping[str, str] = os.environ) -> float | None:

@@ -145,9 +145,10 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     (LATER | {"notifications": (Target("ops"),)}, "/escalateTo/0", "'ops' is told at once"),
     (LATER | {"escalate_to": ()}, "/escalateTo", "both escalateAfterSecs and escalateTo"),
     (LATER | {"escalate_after_secs": None}, "/escalateTo", "or neither"),
-    (LATER | {"escalate_after_secs": 0.0}, "/escalateAfterSecs", "more than 0 seconds"),
-    (LATER | {"escalate_after_secs": NAN}, "/escalateAfterSecs", "more than 0 seconds"),
-    (LATER | {"escalate_after_secs": INF}, "/escalateAfterSecs", "up to 366 days"),
+    (LATER | {"escalate_after_secs": 0.0}, "/escalateAfterSecs", "one microsecond"),
+    (LATER | {"escalate_after_secs": 1e-7}, "/escalateAfterSecs", "one microsecond"),
+    (LATER | {"escalate_after_secs": NAN}, "/escalateAfterSecs", "one microsecond"),
+    (LATER | {"escalate_after_secs": INF}, "/escalateAfterSecs", "to 366 days"),
 ]
 
 

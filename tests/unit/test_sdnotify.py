@@ -48,6 +48,29 @@ def manager(
     receiver.socket.close()
 
 
+def test_a_new_phase_of_a_start_is_told_at_once_and_the_rest_once_a_second(
+    manager: Manager,
+) -> None:
+    now_s = 100.0
+    start = sdnotify.Start(30_000_000, lambda: now_s)
+    wait = "EXTEND_TIMEOUT_USEC=30000000"
+    start.goes_on("opening the store", phase="opening the store")
+    start.goes_on("reading the newest snapshot", phase="reading the newest snapshot")
+    for share in (1, 2, 3):
+        start.goes_on(f"replaying: {share}%", phase="replaying")
+    assert manager.messages() == [
+        "STATUS=opening the store",
+        wait,
+        "STATUS=reading the newest snapshot",
+        wait,
+        "STATUS=replaying: 1%",
+        wait,
+    ]
+    now_s += 1
+    start.goes_on("replaying: 4%", phase="replaying")
+    assert manager.messages() == ["STATUS=replaying: 4%", wait]
+
+
 def test_each_message_is_one_datagram_in_systemds_words(manager: Manager) -> None:
     sdnotify.status("recovering\nthe  log")
     sdnotify.extend_timeout(30_000_000)

@@ -13,7 +13,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from alertd.escalation import MAX_ESCALATION_SECS
+from alertd.escalation import MAX_ESCALATION_SECS, MIN_ESCALATION_SECS
 from alertd.http.event_input import EventFields
 from alertd.http.incidents import MAX_BY_CHARS, AckBody
 from alertd.http.msgpack_columns import Columns
@@ -109,7 +109,7 @@ RULE: Final[Mapping[str, Keywords]] = {
     ),
     "runbookUrl": {**_URL, "pattern": rf"^https?://[^\s{_NOT_PRINTABLE}]+$"},
     "repeatIntervalSecs": _DURATION,
-    "escalateAfterSecs": {"exclusiveMinimum": 0, "maximum": MAX_ESCALATION_SECS},
+    "escalateAfterSecs": _between(MIN_ESCALATION_SECS, MAX_ESCALATION_SECS),
 }
 """The fields of a rule, by their names on the wire."""
 

@@ -137,7 +137,7 @@ MISTAKES = [
     ),
     (
         CHANNEL + 'escalate_after_secs = 0\nescalate_to = ["boss"]\n[channels.boss]\n' + WEBHOOK,
-        "4: channels.ops.escalate_after_secs: expected more than 0 seconds, up to 366 days",
+        "4: channels.ops.escalate_after_secs: expected from one microsecond to 366 days",
     ),
     (
         CHANNEL + 'escalate_after_secs = 9\nescalate_to = ["bos"]',

@@ -73,7 +73,6 @@ EXAMPLES: dict[str, tuple[Make, Make]] = {
     "minProperties": (texts, lambda field, n: texts(field, n - 1)),
     "minimum": (lambda _, n: n, lambda _, n: n - 1 if float(n).is_integer() else n - STEP),
     "maximum": (lambda _, n: n, lambda _, n: n + 1),
-    "exclusiveMinimum": (lambda _, n: n + 1, lambda _, n: n),
     "propertyNames/maxLength": (
         lambda _, n: {"a" * n: "v"},
         lambda _, n: {"a" * (n + 1): "v"},
