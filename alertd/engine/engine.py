@@ -173,6 +173,11 @@ class Engine:
             self._arrivals.catch_up(group)
         return dict(Counter(group.state(now_us) for group in groups.by_labels.values()))
 
+    @property
+    def now_us(self) -> int:
+        """What time it is by what it was told last."""
+        return self._journal.now_us
+
     def group_count(self) -> int:
         """Return the number of (rule, group) states held."""
         return sum(len(groups.by_labels) for groups in self._router)

@@ -67,9 +67,10 @@ class Recovered:
     dedup: DedupIndex
     applied: int = 0
     received_us: int = 0
-    """Receive time of the last entry of the log, or when the clock alone led to something later.
+    """Receive time of the last entry of the log, or when the clock alone led to something later,
+    or the time at which the snapshot was taken.
 
-    Time goes on from there: what was told then must not be undone by events received before.
+    Time goes on from there: what was judged by then must not be undone by events received before.
     """
     snapshot_position: int = 0
     rejected: list[RejectedSnapshot] = field(default_factory=list)
@@ -96,7 +97,7 @@ async def recover(
     recovered = await _load_snapshot(store, snapshots, new_state, files)
     end = await store.events.end()
     told_us = await store.incidents.told_us()
-    recovered.received_us = max(end.received_us, told_us)
+    recovered.received_us = max(end.received_us, told_us, recovered.engine.now_us)
     missing = await store.retention.missing_behind(recovered.applied)
     if missing:
         log.warning(

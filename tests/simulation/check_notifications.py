@@ -27,7 +27,7 @@ def everybody_was_told(story: Story, remains: Remains) -> Iterator[str]:
                 yield f"notification {row} is forgotten, and was never sent"
         elif row.status is None:
             yield from _held_rightly(row, incidents[row.incident_id], story, remains)
-        elif row.status == "RETRY_PENDING" and not _is_fresh_repeat(row, remains):
+        elif row.status == "RETRY_PENDING" and not _is_fresh(row, story, remains):
             yield f"notification {row} is still to be sent"
         elif row.status == "SUCCESS" and (row.key is None or not arrived[row.key]):
             yield f"notification {row} is recorded as sent and never arrived"
@@ -66,9 +66,11 @@ def _was_heard(row: NotificationRow, story: Story) -> bool:
     )
 
 
-def _is_fresh_repeat(row: NotificationRow, remains: Remains) -> bool:
-    """Whether it repeats what goes on, so lately that it may be on its way."""
-    return row.kind == "repeat" and row.created_us > remains.now_us - _FRESH_US
+def _is_fresh(row: NotificationRow, story: Story, remains: Remains) -> bool:
+    """Whether it was made so lately that it may be on its way, or gather with its group."""
+    gathering_us = round((story.plan.group_interval_s + 1) * US_PER_S)
+    fresh_us = _FRESH_US if row.kind == "repeat" else gathering_us
+    return row.created_us > remains.now_us - fresh_us
 
 
 def a_key_stands_for_one_content(story: Story, remains: Remains) -> Iterator[str]:

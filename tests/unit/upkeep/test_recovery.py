@@ -106,6 +106,19 @@ async def test_time_goes_on_from_what_the_clock_alone_has_led_to(tmp_path: Path)
         assert parts.clock.now_us() >= end_us + 60 * SECOND
 
 
+async def test_time_goes_on_from_where_the_snapshot_has_it(tmp_path: Path) -> None:
+    """Though the wall clock may be behind: what was judged by then meets no earlier time."""
+    async with running(tmp_path) as parts:
+        await fill(parts)
+        await parts.until_judged()
+        later_us = parts.clock.now_us() + 60 * SECOND
+        parts.pipeline.engine.step(Tick(later_us))
+        await snapshotter_of(parts).take()
+    async with running(tmp_path) as parts:
+        assert parts.recovered.received_us == later_us
+        assert parts.clock.now_us() >= later_us
+
+
 async def test_a_damaged_snapshot_is_passed_over(tmp_path: Path) -> None:
     async with running(tmp_path) as parts:
         await fill(parts)
