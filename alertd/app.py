@@ -73,15 +73,15 @@ class _Daemon:
     """Everything that one run of the daemon consists of."""
 
     def __init__(self, config_path: Path, config: Config) -> None:
-        server, lines = config.server, config.lines
+        server = config.server
         self._config_path = config_path
         self._config = config
         self._metrics = Metrics()
         self._gate = Gate(
             config.auth.tokens,
             self._metrics,
-            bind=server.bind if lines.is_loopback else f"{lines.bind}",
-            is_loopback=server.is_loopback and lines.is_loopback,
+            bind=server.bind,
+            reachable_at=_reachable_at(config),
             public_url=server.public_url,
             allowed_hosts=server.allowed_hosts,
         )
@@ -294,6 +294,13 @@ class _Daemon:
         """Tell whoever asks over HTTP, and systemd. In any thread."""
         self._recovering.phase = phrase
         self._start.goes_on(self._recovering.readiness(), phase=phrase.partition(":")[0])
+
+
+def _reachable_at(config: Config) -> str | None:
+    """Return an address at which others than this machine can reach the daemon, if there is."""
+    if not config.server.is_loopback:
+        return config.server.bind
+    return None if config.lines.is_loopback else config.lines.bind
 
 
 def _warn_if_ahead(clock: Clock) -> None:

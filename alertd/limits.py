@@ -120,7 +120,9 @@ BOUNDS: Final = {
         "bytes of a line sent to a socket", "lines.max_line_bytes", "the line is refused"
     ),
     Limit.LINE_CONNECTIONS: Bound(
-        "open connections that send lines", "lines.max_connections", "told, closed"
+        "open connections that send lines, TCP and UNIX each",
+        "lines.max_connections",
+        "told, closed",
     ),
     Limit.LINE_TIME: Bound("time without a line", "lines.idle_timeout_secs", "told, closed"),
     Limit.LINE_PAUSE: Bound(

@@ -134,7 +134,8 @@ class Metrics:
             "token_events", "Events sent, refused ones too, by the name of the token.", "token"
         )
         self.tls_failures = self._counter(
-            "http_tls_failures", "Connections that got no further than the TLS handshake."
+            "http_tls_failures",
+            "Connections, of HTTP or of lines, that got no further than the TLS handshake.",
         )
         self.connection_errors = self._counter(
             "http_connection_errors",
@@ -143,7 +144,8 @@ class Metrics:
 
     def _lines(self) -> None:
         self.line_connections = self._gauge(
-            "lines_connections", "Open connections that send lines (bound: lines.max_connections)."
+            "lines_connections",
+            "Open connections that send lines (bound: lines.max_connections, TCP and UNIX each).",
         )
         self.lines_acknowledged = self._counter(
             "lines_acknowledged", "Lines that were acknowledged: durable, or refused by name."

@@ -78,13 +78,17 @@ def open_unix(path: Path, mode: int, setting: str) -> Iterator[trio.SocketListen
 
 def _bound_unix(path: Path, mode: int, setting: str) -> socket.socket:
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    is_bound = False
     try:
         _remove_left_over(path)
         unix.bind(os.fspath(path))
+        is_bound = True
         path.chmod(mode)  # before anybody can connect: nobody listens yet
         unix.listen(_BACKLOG)
     except OSError as error:
         unix.close()
+        if is_bound:
+            path.unlink(missing_ok=True)
         remedy = _UNIX_REMEDIES.get(error.errno or 0, "set {setting} to another file")
         raise AlertdError(
             f"cannot listen on {path}: {error.strerror}: {remedy.format(setting=setting)}"
@@ -101,12 +105,15 @@ def _remove_left_over(path: Path) -> None:
     if not is_socket:
         raise OSError(errno.EEXIST, "a file of another kind is there")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(os.fspath(path))
         except ConnectionRefusedError:
             path.unlink()
-        else:
-            raise OSError(errno.EADDRINUSE, "another process listens there")
+            return
+        except BlockingIOError:
+            pass  # somebody listens, and has more waiting than they accept
+        raise OSError(errno.EADDRINUSE, "another process listens there")
 
 
 def _not_an_address(bind: str, setting: str) -> AlertdError:

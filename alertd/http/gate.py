@@ -166,14 +166,17 @@ class Gate:
         metrics: GateMetrics,
         *,
         bind: str,
-        is_loopback: bool = True,
+        reachable_at: str | None = None,
         public_url: str | None = None,
         allowed_hosts: Iterable[str] = (),
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``bind`` is where HTTP listens, ``reachable_at`` where others than this machine come in.
+
+        That may be another port than HTTP's; None if it is nowhere.
+        """
         self._metrics = metrics
-        self._bind = bind
-        self._is_loopback = is_loopback
+        self._reachable_at = reachable_at
         self._names = own_names(bind, public_url)
         self._allowed_hosts = tuple(allowed_hosts)
         self._now_s = now_s
@@ -187,9 +190,10 @@ class Gate:
 
         Raises ``Conflict``, changing nothing, if that would open the daemon to a network.
         """
-        if not tokens and not self._is_loopback:
+        if not tokens and self._reachable_at is not None:
             raise Conflict(
-                f"the last of [[auth.tokens]] cannot go while alertd listens on {self._bind}: "
+                "the last of [[auth.tokens]] cannot go while alertd listens on "
+                f"{self._reachable_at}: "
                 "whoever reaches that could do anything; keep one, or restart on a loopback address"
             )
         self._take(tokens)

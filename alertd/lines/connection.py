@@ -143,7 +143,10 @@ class Connection:
         self._is_stopping = False
 
     async def run(self) -> End:
-        """Take lines until either side ends the connection; return why it ended."""
+        """Take lines until either side ends the connection; return why it ended.
+
+        Whatever else is raised is a defect; the client has been told that it is over.
+        """
         try:
             await self._shake_hands()
             await self._receive()
@@ -153,6 +156,10 @@ class Connection:
             if ending.last is not None:
                 await self._say_goodbye(ending.last)
             return ending.end
+        except Exception:
+            message = "an unexpected error; send what is not acknowledged again"
+            await self._say_goodbye(Closed(End.FAILED, message, COME_AGAIN_S))
+            raise
         return End.LEFT
 
     def stop(self) -> None:
@@ -167,13 +174,16 @@ class Connection:
             stream = self._stream
             try:
                 await self._wait(stream.do_handshake, trio.current_time() + GREETING_TIMEOUT_S)
-            except _Ending:
-                raise _Ending(End.HANDSHAKE) from None  # no word would be understood
+            except _Ending as ending:
+                self._door.metrics.tls_failures.inc()
+                # No word would be understood.
+                raise _Ending(End.HANDSHAKE, limit=ending.limit) from None
 
     async def _receive(self) -> None:
         """Take what comes, until the client ends its side."""
         patience_s = self._door.limits.idle_timeout_secs
-        first_s = min(patience_s, GREETING_TIMEOUT_S) if self._must_greet() else patience_s
+        must_greet = self._must_greet()
+        first_s = min(patience_s, GREETING_TIMEOUT_S) if must_greet else patience_s
         until_s = trio.current_time() + first_s
         is_first, data = True, b"\n"
         while data:
@@ -183,7 +193,7 @@ class Connection:
                 lines, is_first = await self._after_greeting(lines), False
             for start in range(0, len(lines), MAX_BATCH_LINES):
                 await self._take(lines[start : start + MAX_BATCH_LINES])
-            if b"\n" in data:
+            if b"\n" in data and not (is_first and must_greet):
                 until_s = trio.current_time() + patience_s
 
     async def _read(self) -> bytes:
@@ -311,12 +321,18 @@ class Connection:
 
     async def _say_goodbye(self, last: Closed) -> None:
         """Tell why it is over, and wait a little until the client has taken it."""
-        with suppress(_Ending, trio.BrokenResourceError, trio.ClosedResourceError):
+        with suppress(_Ending):
             await self._say(last)
-            await self._socket.send_eof()
-            with trio.move_on_after(LINGER_S):
-                while await self._socket.receive_some(READ_BYTES):
-                    pass
+            await linger(self._socket)
+
+
+async def linger(stream: trio.SocketStream) -> None:
+    """Swallow what a client sends after the last word, until it has taken that or time is up."""
+    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+        await stream.send_eof()
+        with trio.move_on_after(LINGER_S):
+            while await stream.receive_some(READ_BYTES):
+                pass
 
 
 def _pause_of(error: Overloaded | StoreUnavailable) -> tuple[Pause, float]:

@@ -1,10 +1,10 @@
 """The sockets on which events are taken one a line: TCP, and a UNIX socket.
 
-Owns the cap on connections, the fate of an exception of one of them, a line in the log of changes
-for each that has sent anything, and the shutdown: nothing more is accepted or read, what was read
-is stored and acknowledged, and after the grace time everything is cancelled. Over TCP a client
-shows a token as it does over HTTP, and TLS is spoken if HTTP speaks it; who may open the UNIX
-socket, which the permissions of its file say, may send events.
+Owns the caps on connections, one for each kind, so that whoever reaches the port cannot keep this
+machine's own senders out; the fate of an exception of a connection; and the shutdown: nothing more
+is accepted or read, what was read is stored and acknowledged, and after the grace time everything
+is cancelled. Over TCP a client shows a token as it does over HTTP, and TLS is spoken if HTTP speaks
+it; who may open the UNIX socket, which the permissions of its file say, may send events.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ import structlog
 import trio
 
 from alertd.limits import Limit
-from alertd.lines.connection import COME_AGAIN_S, Connection, Door, LineLimits
+from alertd.lines.connection import COME_AGAIN_S, Connection, Door, LineLimits, linger
 from alertd.lines.protocol import Closed, End, encode
-from alertd.logs import audit_log
 from alertd.sockets import address_of, open_tcp, open_unix
 from alertd.tls import Tls
 
@@ -49,7 +48,7 @@ class ListenerConfig(LineLimits, Protocol):
 
     @property
     def max_connections(self) -> int:
-        """How many may be open at once."""
+        """How many may be open at once over TCP, and how many over the UNIX socket."""
 
 
 async def serve_lines(
@@ -66,17 +65,18 @@ async def serve_lines(
     ``task_status`` is given the bound addresses. Returns at most ``grace_s`` after ``shutdown``.
     Raises ``AlertdError`` when it cannot listen.
     """
-    clients = _Clients(config.max_connections, door, tls)
+    local = _Clients(config.max_connections, door, is_trusted=True)
+    remote = _Clients(config.max_connections, door, tls=tls)
     with ExitStack() as files:
         listeners = []
         if config.socket is not None:
             unix = open_unix(Path(config.socket), config.mode, "lines.socket")
-            listeners.append(files.enter_context(unix))
+            listeners.append((files.enter_context(unix), local))
         if config.bind is not None:
-            listeners += await open_tcp(config.bind, "lines.bind")
+            listeners += [(tcp, remote) for tcp in await open_tcp(config.bind, "lines.bind")]
         async with trio.open_nursery() as connections:
             async with trio.open_nursery() as accepting:
-                for listener in listeners:
+                for listener, clients in listeners:
                     accepting.start_soon(
                         partial(
                             trio.serve_listeners,
@@ -85,20 +85,30 @@ async def serve_lines(
                             handler_nursery=connections,
                         )
                     )
-                task_status.started([address_of(listener) for listener in listeners])
+                task_status.started([address_of(listener) for listener, _ in listeners])
                 await shutdown.wait()
                 accepting.cancel_scope.cancel()
-            clients.stop()
+            local.stop()
+            remote.stop()
             connections.cancel_scope.deadline = trio.current_time() + grace_s
 
 
 class _Clients:
-    """The open connections."""
+    """The open connections of one kind."""
 
-    def __init__(self, max_connections: int, door: Door, tls: Tls | None) -> None:
+    def __init__(
+        self,
+        max_connections: int,
+        door: Door,
+        *,
+        tls: Tls | None = None,
+        is_trusted: bool = False,
+    ) -> None:
         self._max_connections = max_connections
         self._door = door
-        self._tls = tls
+        self._tls = None if tls is None else tls.context
+        self._is_trusted = is_trusted
+        self._is_stopping = False
         self._open: set[Connection] = set()
 
     async def serve(self, stream: trio.SocketStream) -> None:
@@ -106,13 +116,17 @@ class _Clients:
         if len(self._open) >= self._max_connections:
             await self._refuse(stream)
             return
-        is_unix = stream.socket.family == socket.AF_UNIX
-        tls = None if is_unix or self._tls is None else self._tls.context
         connection = Connection(
-            stream, self._door, client=_client_of(stream), tls=tls, is_trusted=is_unix
+            stream,
+            self._door,
+            client=_client_of(stream),
+            tls=self._tls,
+            is_trusted=self._is_trusted,
         )
         self._open.add(connection)
-        self._count_open()
+        if self._is_stopping:  # it was accepted a moment before
+            connection.stop()
+        self._door.metrics.line_connections.inc()
         end = End.FAILED
         try:
             end = await connection.run()
@@ -121,31 +135,32 @@ class _Clients:
             _log.debug("lines_failed_at", exc_info=error)
         finally:
             self._open.discard(connection)
-            self._count_open()
+            self._door.metrics.line_connections.dec()
             self._ended(connection, end)
 
     def stop(self) -> None:
         """Have every connection end when what it has read is acknowledged."""
+        self._is_stopping = True
         for connection in self._open:
             connection.stop()
 
     def _ended(self, connection: Connection, end: End) -> None:
         self._door.metrics.line_connections_closed.labels(end.value).inc()
-        if connection.position:
-            audit_log.info(
-                "audit",
-                who=connection.sender,
-                client=connection.client,
-                operation="pushLines",
-                acknowledged=connection.position,
-                refused=connection.refused,
-                outcome=end.value,
-            )
+        _log.debug(
+            "lines_ended",
+            who=connection.sender,
+            client=connection.client,
+            acknowledged=connection.position,
+            refused=connection.refused,
+            reason=end.value,
+        )
 
     async def _refuse(self, stream: trio.SocketStream) -> None:
         metrics = self._door.metrics
         metrics.line_connections_closed.labels(End.CONNECTIONS.value).inc()
         metrics.limits_reached.labels(Limit.LINE_CONNECTIONS.value).inc()
+        if self._tls is not None:
+            return  # before the handshake no word would be understood
         message = "lines.max_connections are open; try again"
         last = encode([Closed(End.CONNECTIONS, message, COME_AGAIN_S)])
         with trio.move_on_after(self._door.send_timeout_s):
@@ -153,9 +168,7 @@ class _Clients:
                 await stream.send_all(last)
             except trio.BrokenResourceError:
                 return
-
-    def _count_open(self) -> None:
-        self._door.metrics.line_connections.set(len(self._open))
+            await linger(stream)
 
 
 def _client_of(stream: trio.SocketStream) -> str:

@@ -88,7 +88,12 @@ async def world(folder: Path, text: str, bind: str = LOOPBACK) -> AsyncIterator[
             lambda: RuleSetting(channels.names()),
             lambda rule_id: {},
         )
-        gate = Gate(config.auth.tokens, Metrics(), bind=bind, is_loopback=bind == LOOPBACK)
+        gate = Gate(
+            config.auth.tokens,
+            Metrics(),
+            bind=bind,
+            reachable_at=None if bind == LOOPBACK else bind,
+        )
         tls, used = Tls(config.server), [config]
         reloader = Reloader(path, config, rules, channels, gate, tls, use_policies=used.append)
         await reloader.start()

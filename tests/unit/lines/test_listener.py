@@ -18,6 +18,7 @@ import pytest
 import trio
 import trio.testing
 import trustme
+from structlog.testing import capture_logs
 
 from alertd.access import Scope, Token, digest_of
 from alertd.config.lines import LinesConfig
@@ -26,7 +27,7 @@ from alertd.errors import AlertdError, Overloaded, StoreUnavailable
 from alertd.limits import Limit
 from alertd.lines import connection
 from alertd.lines.connection import MAX_BATCH_LINES, Door
-from alertd.lines.listener import serve_lines
+from alertd.lines.listener import _Clients, serve_lines
 from alertd.model import RefusalReason
 from alertd.tls import Tls
 from tests.unit.http.fakes import Site
@@ -107,13 +108,8 @@ class Running:
         return [value for batch in self.site.log.batches for value in batch.values]
 
 
-@asynccontextmanager
-async def running(
-    folder: Path, site: Site, *, tls: Tls | None = None, **limits: Any
-) -> AsyncIterator[Running]:
-    shutdown = trio.Event()
-    config = LinesConfig(bind="127.0.0.1:0", socket=str(folder / "lines.sock"), **limits)
-    door = Door(
+def door_of(site: Site, config: LinesConfig) -> Door:
+    return Door(
         site.services.intake,
         site.gate,
         site.penalty,
@@ -121,6 +117,15 @@ async def running(
         config,
         send_timeout_s=SEND_TIMEOUT_S,
     )
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, site: Site, *, tls: Tls | None = None, **limits: Any
+) -> AsyncIterator[Running]:
+    shutdown = trio.Event()
+    config = LinesConfig(bind="127.0.0.1:0", socket=str(folder / "lines.sock"), **limits)
+    door = door_of(site, config)
     run = partial(serve_lines, config, door, tls=tls, grace_s=GRACE_S, shutdown=shutdown)
     async with trio.open_nursery() as nursery:
         addresses = await nursery.start(run)
@@ -356,6 +361,8 @@ async def test_who_speaks_no_tls_where_it_is_spoken_is_let_go(
         assert b"acknowledged" not in await plain.stream.receive_some(1000)
         assert await silent.answers() == []
         assert server.counted("lines_closed_total", reason="handshake") == 2
+        assert server.counted("http_tls_failures_total") == 2
+        assert server.counted("limits_reached_total", limit=Limit.LINE_TIME.value) == 1
         trusting = ssl.create_default_context()
         authority.configure_trust(trusting)
         tcp = await server.tcp()
@@ -374,6 +381,23 @@ async def test_who_shows_no_token_has_little_time(
         assert [answer["closed"] for answer in await client.answers()] == ["idle"]
         waited_s = trio.current_time() - began_s
         assert waited_s < connection.GREETING_TIMEOUT_S + connection.LINGER_S + 1
+
+
+async def test_blank_lines_are_no_token(
+    tmp_path: Path, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(tmp_path, Site(INGEST)) as server:
+        patient, stranger = await server.tcp(), await server.tcp()
+        await patient.send(b"", GREETING)
+        assert await patient.answer() == {"acknowledged": 0}
+        for _ in range(5):  # whoever has shown one may wait
+            await patient.send(b"")
+            with suppress(trio.BrokenResourceError):
+                await stranger.send(b"")
+            await trio.sleep(5)
+        assert [answer["closed"] for answer in await stranger.answers()] == ["idle"]
+        await patient.send(event())
+        assert await patient.answer() == {"acknowledged": 1}
 
 
 # ---- what is waited for
@@ -482,13 +506,34 @@ async def test_at_the_end_what_was_read_is_stored_and_acknowledged(tmp_path: Pat
     assert not await trio.Path(server.path).exists()
 
 
-async def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:
+async def test_a_connection_accepted_at_the_last_moment_is_told_that_it_is_over(
+    tmp_path: Path,
+) -> None:
+    clients = _Clients(10, door_of(Site(), LinesConfig()), is_trusted=True)
+    ours, theirs = trio.socket.socketpair()
+    clients.stop()
+    async with trio.SocketStream(theirs) as stream, trio.open_nursery() as nursery:
+        nursery.start_soon(clients.serve, stream)
+        client = Client(trio.SocketStream(ours))
+        with trio.fail_after(1):
+            assert (await client.answer())["closed"] == "stopping"
+        await client.stream.aclose()
+
+
+@pytest.mark.parametrize("way", ["tcp", "unix"])
+async def test_one_connection_too_many_is_told_so_also_if_it_speaks_first(
+    tmp_path: Path, way: str
+) -> None:
     async with running(tmp_path, Site(), max_connections=2) as server:
-        first, second = await server.unix(), await server.tcp()
+        connect = server.tcp if way == "tcp" else server.unix
+        first, second = await connect(), await connect()
         for client in (first, second):
             await client.send(event())
             await client.until_acknowledged(1)
-        (last,) = await (await server.unix()).answers()
+        excess = await connect()
+        await excess.send(*[event()] * 1000)
+        await trio.sleep(0.05)  # for what the kernel would do with a connection that is closed
+        (last,) = await excess.answers()
         assert (last["closed"], "lines.max_connections" in last["message"]) == (
             "connections",
             True,
@@ -496,9 +541,31 @@ async def test_one_connection_too_many_is_told_so(tmp_path: Path) -> None:
         assert server.counted("limits_reached_total", limit=Limit.LINE_CONNECTIONS.value) == 1
         await first.stream.aclose()
         await trio.testing.wait_all_tasks_blocked(0.01)
-        third = await server.unix()
+        third = await connect()
         await third.send(event())
         assert await third.answer() == {"acknowledged": 1}
+
+
+async def test_however_many_come_over_tcp_local_senders_come_in(tmp_path: Path) -> None:
+    async with running(tmp_path, Site(INGEST), max_connections=2) as server:
+        for _ in range(3):
+            await server.tcp()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        client = await server.unix()
+        await client.send(event())
+        assert await client.answer() == {"acknowledged": 1}
+        assert server.counted("lines_connections") == 3
+
+
+async def test_the_end_of_a_connection_is_no_change_that_somebody_made(tmp_path: Path) -> None:
+    async with running(tmp_path, Site()) as server:
+        client = await server.unix()
+        with capture_logs() as logs:
+            await client.send(event())
+            await client.until_acknowledged(1)
+            await client.stream.aclose()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        assert [(line["event"], line["log_level"]) for line in logs] == [("lines_ended", "debug")]
 
 
 async def test_an_unexpected_error_ends_its_connection_only(tmp_path: Path) -> None:
@@ -507,7 +574,9 @@ async def test_an_unexpected_error_ends_its_connection_only(tmp_path: Path) -> N
         client, other = await server.unix(), await server.unix()
         site.log.failure = RuntimeError("a defect")
         await client.send(event())
-        assert await client.answers() == []
+        (last,) = await client.answers()
+        assert (last["closed"], "a defect" in last["message"]) == ("failed", False)
+        await client.stream.aclose()
         site.log.failure = None
         await other.send(event())
         assert await other.answer() == {"acknowledged": 1}
