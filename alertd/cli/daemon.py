@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 
 import click
 import structlog
+from click.core import ParameterSource
 
 from alertd import __version__, logs
 from alertd.cli.configuration import config_option, load_configuration
@@ -45,13 +46,18 @@ def run(config_path: Path | None) -> None:
 
 
 @click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
 @config_option
-def check(config_path: Path | None) -> None:
-    """Say what is wrong with the configuration.
+@click.pass_context
+def check(context: click.Context, file: Path | None, config_path: Path | None) -> None:
+    """Say what is wrong with the configuration, FILE or that of --config.
 
     Every mistake is named with its file and line. Nothing is started.
     """
-    path, config = load_configuration(config_path)
+    option = context.get_parameter_source("config_path")
+    if file is not None and option is ParameterSource.COMMANDLINE:
+        raise click.UsageError("name one configuration, as FILE or with --config")
+    path, config = load_configuration(file or config_path)
     rules, channels = len(config.rules), len(config.channels)
     click.secho(
         f"{path}: ok, {rules} {'rule' if rules == 1 else 'rules'}, "

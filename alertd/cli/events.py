@@ -155,6 +155,8 @@ def events(
     TIME is written like 2025-06-30T15:00:00Z, or in epoch seconds, or is how long ago it was:
     30s, 15m, 2h, 7d, 1w.
     """
+    if from_us is not None and to_us is not None and to_us < from_us:
+        raise click.BadParameter("must not be before --from", param_hint="--to")
     with failing():
         path = find_store(store_path, config_path)
         with opened(path, "read events") as connection:
@@ -224,15 +226,20 @@ def _print_table(items: Sequence[_Item]) -> None:
     if items and isinstance(items[0], EventItem):
         names, numbers = (*names, "id"), ("value",)
     for name in names:
-        table.add_column(name)
+        table.add_column(name, overflow="fold", no_wrap=name == "time")
     for name in numbers:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for item in items:
         labels = ", ".join(f"{name}={value}" for name, value in item.labels.items())
         columns = [item.timestamp, item.metric_name, labels]
         if isinstance(item, EventItem):
-            columns += [item.id or "", f"{item.value:g}"]
+            columns += [item.id or "", _exactly(item.value)]
         else:
-            columns += [f"{number:g}" for number in (item.count, item.sum, item.min, item.max)]
+            columns += [str(item.count), *map(_exactly, (item.sum, item.min, item.max))]
         table.add_row(*map(Text, columns))  # as Text, because brackets would be markup
     Console().print(table if items else "no such event")
+
+
+def _exactly(number: float) -> str:
+    """Return the shortest text that is this very number."""
+    return repr(float(number)).removesuffix(".0")

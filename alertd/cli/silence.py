@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from alertd.channels.wording import time_text
 from alertd.cli.daemon_api import ask, daemon_options
 from alertd.cli.lengths import length_s
 from alertd.cli.terminal import is_terminal
@@ -38,6 +39,7 @@ Exit codes:
 """
 
 _PAGE: Final = 1000
+_OPERATORS: Final = ("=~", "!~", "!=", "=")
 _MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
 
 
@@ -130,11 +132,20 @@ def _show(silences: list[Mapping[str, Any]]) -> None:
     if not is_terminal():
         click.echo(msgspec.json.format(msgspec.json.encode(silences), indent=2))
         return
-    table = Table(box=SIMPLE_HEAD)
-    for title in ("id", "state", "matchers", "until", "by", "comment"):
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
+    table.add_column("id", no_wrap=True)  # to be copied
+    table.add_column("state")
+    table.add_column("matchers", overflow="fold", min_width=14)
+    for title in ("until", "by", "comment"):
         table.add_column(title, overflow="fold")
     for one in silences:
-        matchers = ", ".join(f"{label} {text}" for label, text in one["matchers"].items())
-        shown = (one["id"], one["state"], matchers, one["endsAt"], one["createdBy"], one["comment"])
+        matchers = "\n".join(_matcher(label, text) for label, text in one["matchers"].items())
+        until = time_text(one["endsAt"])
+        shown = (one["id"], one["state"], matchers, until, one["createdBy"], one["comment"])
         table.add_row(*(Text(str(cell)) for cell in shown))
     Console().print(table)
+
+
+def _matcher(label: str, text: str) -> str:
+    """Return a matcher as it is typed: the API leaves the operator of equality out."""
+    return f"{label}{text}" if text.startswith(_OPERATORS) else f"{label}={text}"

@@ -45,6 +45,15 @@ def test_check_of_a_good_file_sums_it_up() -> None:
     )
 
 
+def test_check_takes_the_file_as_an_argument_too_but_not_two() -> None:
+    Path("a.toml").write_text(GOOD)
+    assert invoked("check", "a.toml").stdout == "a.toml: ok, 0 rules, 1 channel\n"
+    elsewhere = {"ALERTD_CONFIG": "b.toml"}
+    assert invoked("check", "a.toml", environ=elsewhere).stdout.startswith("a.toml: ok")
+    both = invoked("check", "a.toml", "--config", "b.toml")
+    assert (both.exit_code, "name one configuration" in both.stderr) == (2, True)
+
+
 def test_check_of_a_bad_file_prints_every_mistake_and_exits_1() -> None:
     Path("a.toml").write_text(BAD)
     result = invoked("check", "--config", "a.toml")

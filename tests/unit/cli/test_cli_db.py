@@ -37,12 +37,13 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def at_a_terminal(*arguments: object) -> tuple[int, str]:
+def at_a_terminal(*arguments: object, columns: int = 200) -> tuple[int, str]:
     """Run ``alertd`` with a terminal for its output; return its exit code and what it wrote."""
     terminal, its_end = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "alertd", *map(str, arguments)],
-        stdout=its_end, stderr=its_end, env={**os.environ, "TERM": "xterm", "COLUMNS": "200"},
+        stdout=its_end, stderr=its_end,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": str(columns)},
     )  # fmt: skip
     os.close(its_end)
     written = b""

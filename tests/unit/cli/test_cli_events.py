@@ -92,6 +92,7 @@ def test_a_terminal_gets_a_table(path: Path) -> None:
     assert code == 0
     assert "host=a[b]" in text
     assert "id-0" in text
+    assert " 14.75 " in text
     code, text = at_a_terminal("events", "--store", path, "--metric", "none")
     assert (code, "no such event" in text) == (0, True)
 
@@ -104,12 +105,35 @@ def test_a_terminal_gets_a_table(path: Path) -> None:
         (("--label", "host"), "NAME=VALUE"),
         (("--limit", "-1"), "--limit"),
         (("--resolution", "90"), "multiple of 60"),
+        (("--from", "1h", "--to", "2h"), "--to: must not be before --from"),
     ],
 )
-def test_what_makes_no_sense_exits_2(path: Path, arguments: tuple[str, str], message: str) -> None:
+def test_what_makes_no_sense_exits_2(path: Path, arguments: tuple[str, ...], message: str) -> None:
     result = invoked("events", "--store", str(path), *arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+def test_a_terminal_shows_values_exactly_and_times_in_one_piece(tmp_path: Path) -> None:
+    async def fill_with_odd_numbers() -> None:
+        async with open_store(tmp_path / "a.db") as store:
+            labels = (("host", "a-host-with-a-long-name.example.org"), ("service", "checkout"))
+            batch = EventBatch(
+                received_us=NOW_US,
+                series_ids=array("I", [0, 0]),
+                times_us=array("q", [1_751_295_600_000_001, 1_751_295_600_000_002]),
+                values=array("d", [1_234_567.0, 0.1 + 0.2]),
+            )
+            await store.events.append([batch], [Series(0, "latency_ms", labels)])
+
+    trio.run(fill_with_odd_numbers)
+    code, text = at_a_terminal("events", "--store", tmp_path / "a.db", columns=80)
+    assert code == 0
+    assert "2025-06-30T15:00:00.000001Z" in text
+    assert " 1234567 " in text
+    assert " 0.30000000000000004 " in text
+    summed = at_a_terminal("events", "--store", tmp_path / "a.db", "--resolution", "60")[1]
+    assert " 1234567.3 " in summed
 
 
 def test_a_store_that_is_missing_exits_3_and_a_damaged_one_4(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from alertd.access import digest_of
 from alertd.cli import main
 from alertd.config.settings import load
+from tests.unit.cli.test_cli_db import at_a_terminal
 
 TOKEN = "a-token-of-more-than-32-characters-0"
 
@@ -36,6 +38,7 @@ class Asked(HTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.shown: list[str | None] = []
+        self.items: list[dict[str, object]] = []
 
     @property
     def url(self) -> str:
@@ -46,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         assert isinstance(self.server, Asked)
         self.server.shown.append(self.headers["Authorization"])
-        body = b'{"items": [], "nextCursor": null}'
+        body = json.dumps({"items": self.server.items, "nextCursor": None}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -91,3 +94,25 @@ def test_a_token_that_cannot_be_sent_is_not_repeated(asked: Asked) -> None:
     assert "the token is not one" in result.stderr
     assert "cret" not in result.output
     assert not asked.shown
+
+
+def test_a_narrow_terminal_has_ids_of_silences_to_copy_and_matchers_as_they_are_typed(
+    asked: Asked,
+) -> None:
+    asked.items = [
+        {
+            "id": "6f1c2d4e-0000-4000-8000-000000000001",
+            "state": "active",
+            "matchers": {"service": "shop", "host": "=~web-.*"},
+            "endsAt": "2026-11-26T07:30:12.345678Z",
+            "createdBy": "sam",
+            "comment": "the new checkout",
+        }
+    ]
+    code, text = at_a_terminal("silence", "list", "--url", asked.url, columns=80)
+    assert code == 0
+    assert "6f1c2d4e-0000-4000-8000-000000000001 active" in text
+    assert "service=shop " in text
+    assert "host=~web-.*" in text
+    assert "07:30:12" in text
+    assert "345678" not in text
