@@ -16,9 +16,8 @@ from tests.fuzz.test_sockets import (
     GROWTH,
     SEED,
     SOON_S,
-    WARM_UP,
     State,
-    load_everything,
+    warm_up,
 )
 
 LINES = """
@@ -72,9 +71,7 @@ def test_a_daemon_is_as_it_was_after_nearly_right_lines(tmp_path: Path) -> None:
 
 def send_and_compare(daemon: Daemon, chance: random.Random) -> None:
     state = State(daemon, int(daemon.url.rpartition(":")[2]))
-    load_everything(daemon)
-    for _ in range(WARM_UP):
-        send(daemon, chance)
+    warm_up(daemon, state, lambda: send(daemon, chance))
     assert state.answers()
     time.sleep(1.5)
     descriptors, memory = state.descriptors(), state.memory_bytes()
