@@ -111,13 +111,15 @@ class State:
 
     def descriptors(self) -> int:
         """Return how many there are beside the store's, which opens readers when it needs them."""
-        folder = Path(f"/proc/{self._process.pid}/fd")
-        opened = [os.readlink(one) for one in folder.iterdir()]
-        return sum("alertd.db" not in one for one in opened)
+        return sum("alertd.db" not in one for one in self.open())
 
     def open(self) -> list[str]:
         """Return what its descriptors are of."""
-        return [os.readlink(link) for link in Path(f"/proc/{self._process.pid}/fd").iterdir()]
+        found = []
+        for link in Path(f"/proc/{self._process.pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed just now
+                found.append(os.readlink(link))
+        return found
 
     def memory_bytes(self) -> int:
         return int(self._process.memory_info().rss)
