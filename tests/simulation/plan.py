@@ -178,12 +178,13 @@ class Plan:
 def draw_plan(seed: int) -> Plan:
     """Return the world of ``seed``."""
     random = Random(seed)  # noqa: S311  # not a secret
+    most_steps = random.choice((2, 3, 4, 6, 9, 14, 30))
     drawer = _Drawer(
         random,
-        most_steps=random.choice((2, 3, 4, 6, 9, 14, 30)),
+        most_steps=most_steps,
         is_calm=random.random() < 0.15,
         is_tidy=random.random() < 0.3,
-        forgets=random.random() < 0.15,
+        forgets=random.random() < (0.25 if most_steps > 9 else 0.1),  # it takes many steps
         constant=draw_rule(random, "filed 0"),
     )
     rules = tuple(

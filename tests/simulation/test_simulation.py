@@ -12,7 +12,7 @@ import pytest
 from tests.simulation.many import empty_folder
 from tests.simulation.world import Simulation
 
-SEEDS = 100
+SEEDS = 300
 TWICE = 6
 
 
