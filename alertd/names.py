@@ -1,12 +1,16 @@
-"""What may be a name: of a metric, a label, or something that is configured."""
+"""What may be a name of a metric, a label, or something configured; and which one was meant."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from alertd.limits import MAX_LABEL_NAME_CHARS, MAX_METRIC_NAME_CHARS
 
 MAX_NAME_CHARS: Final = 100
+_LEAST_BEGINNING_CHARS: Final = 3
 METRIC_NAME_REMEDY: Final = (
     f"must be 1 to {MAX_METRIC_NAME_CHARS} characters without spaces or control characters"
 )
@@ -28,3 +32,31 @@ def name_problem(name: str) -> str | None:
     if name.strip() and name.isprintable() and len(name) <= MAX_NAME_CHARS:
         return None
     return f"expected a name of 1 to {MAX_NAME_CHARS} printable characters"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """Return a question with the known name that ``name`` most likely means, if there is one.
+
+    That is one that ``name`` is the beginning of (``for``, ``for_secs``), has the same characters
+    (``=>``, ``>=``) or is close; case and underscores do not count.
+    """
+    meant = _meant(name[:MAX_NAME_CHARS], tuple(sorted(known)))
+    return None if meant is None else f"did you mean {meant!r}?"
+
+
+@lru_cache(maxsize=1024)  # whoever misspells a name does so in every event
+def _meant(name: str, known: tuple[str, ...]) -> str | None:
+    written = _plain(name)
+    of_plain = {_plain(candidate): candidate for candidate in known}
+    longer = [plain for plain in of_plain if plain.startswith(written)]
+    if longer and len(written) >= _LEAST_BEGINNING_CHARS:
+        return of_plain[min(longer, key=len)]
+    for plain, candidate in of_plain.items():
+        if sorted(plain) == sorted(written):
+            return candidate
+    close = difflib.get_close_matches(written, of_plain, n=1)
+    return of_plain[close[0]] if close else None
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").lower()

@@ -333,14 +333,16 @@ def _check_resolve_threshold(spec: RuleSpec, refuse: Refuse) -> None:
     if spec.resolve_threshold is None:
         return
     path = "/resolveThreshold"
+    threshold = f"{spec.threshold:.10g}"
+    resolves = f"with {spec.operator.value!r} it resolves"
     if not math.isfinite(spec.resolve_threshold):
         refuse(path, "must be a finite number")
     elif spec.operator in (Operator.EQ, Operator.NE):
         refuse(path, f"has no meaning with the operator {spec.operator.value!r}; leave it out")
     elif spec.operator in (Operator.GT, Operator.GE) and spec.resolve_threshold > spec.threshold:
-        refuse(path, f"must be at most the threshold {spec.threshold:g}: it is the laxer side")
+        refuse(path, f"{resolves} below this, so it cannot be above the threshold {threshold}")
     elif spec.operator in (Operator.LT, Operator.LE) and spec.resolve_threshold < spec.threshold:
-        refuse(path, f"must be at least the threshold {spec.threshold:g}: it is the laxer side")
+        refuse(path, f"{resolves} above this, so it cannot be below the threshold {threshold}")
 
 
 def _check_windows(spec: RuleSpec, retention_us: int, refuse: Refuse) -> None:

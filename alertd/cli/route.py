@@ -98,15 +98,25 @@ def route(
 
     LABEL is a label of the incident's group, ruleName or severity. A value with a comma in it is
     given as an argument of its own. The notifications of a rule that the configuration has under
-    that ruleName count as well, and its severity is the default.
+    that ruleName count as well, and its severity is the default. Mutes, inhibitions and silences
+    are not considered.
     """
     _, config = load_configuration(config_path)
-    told = _told(config, dict((*chain(*listed), *labels)))
+    described = dict((*chain(*listed), *labels))
+    told = _told(config, described)
+    name = described.get("ruleName")
+    if name is not None and all(rule.spec.name != name for rule in config.rules):
+        _note(f"the configuration has no rule {name!r}: whom it names itself is not known here")
     if is_terminal():
         _print_table(told)
+        _note("mutes, inhibitions and silences are not considered")
     else:
         lines = [_line(one) for one in told]
         click.echo(msgspec.json.format(msgspec.json.encode(lines), indent=2))
+
+
+def _note(text: str) -> None:
+    click.secho(text, err=True, fg="yellow")
 
 
 def _told(config: Config, labels: dict[str, str]) -> list[Destination]:

@@ -21,9 +21,8 @@ from alertd.channels.config import (
     WebhookConfig,
 )
 from alertd.config.document import Document, TomlTable
-from alertd.config.errors import did_you_mean
 from alertd.config.places import KeyPath
-from alertd.names import name_problem
+from alertd.names import did_you_mean, name_problem
 from alertd.rules import EMAIL
 
 CHANNEL_TYPES: Final[Mapping[str, type[ChannelConfig]]] = {

@@ -19,9 +19,10 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin
 import msgspec
 from msgspec.structs import FieldInfo
 
-from alertd.config.errors import ConfigProblem, did_you_mean
+from alertd.config.errors import ConfigProblem
 from alertd.config.places import KeyPath, Places
 from alertd.errors import Problem
+from alertd.names import did_you_mean
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 
@@ -161,7 +162,10 @@ class Document:
         try:
             return msgspec.convert(value, annotation)
         except msgspec.ValidationError as error:
-            self.refuse(path, _explain(str(error), annotation, value))
+            if isinstance(value, str) and str(path[-1]).endswith("_secs"):
+                self.refuse(path, f"expected seconds, like 300, got {_shown(value)}")
+            else:
+                self.refuse(path, _explain(str(error), annotation, value))
             return msgspec.UNSET
 
     @cached_property

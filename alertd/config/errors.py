@@ -6,8 +6,7 @@ them to ``settings.py`` and its readers.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,9 +36,3 @@ class ConfigError(AlertdError):
     def __init__(self, problems: Sequence[ConfigProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str | None:
-    """Return a question with the known name that ``name`` most likely means, if there is one."""
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"did you mean {close[0]!r}?" if close else None

@@ -11,7 +11,6 @@ problem. Everything that it lets through can be written as UTF-8 and is a finite
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -26,6 +25,7 @@ from msgspec import Struct
 from msgspec.structs import FieldInfo
 
 from alertd.errors import InvalidInput, Problem
+from alertd.names import did_you_mean
 
 S = TypeVar("S", bound=Struct)
 
@@ -129,16 +129,8 @@ def pointer(name: str) -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return what to say about an unknown ``name``: the nearest known one, or all of them."""
-    return _nearest(name[:_MAX_SHOWN_CHARS], tuple(known))
-
-
-@lru_cache(maxsize=1024)  # whoever misspells a name does so in every event
-def _nearest(name: str, known: tuple[str, ...]) -> str:
-    lowered = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name.replace("_", "").lower(), lowered, n=1)
-    if close:
-        return f"did you mean {lowered[close[0]]!r}?"
-    return f"known are {', '.join(known)}"
+    known = tuple(known)
+    return did_you_mean(name, known) or f"known are {', '.join(known)}"
 
 
 def _struct(value: object, struct_type: type[Struct], path: str, refuse: Refuse) -> object:
@@ -197,7 +189,10 @@ def _scalar(value: object, expected: Any, path: str, refuse: Refuse) -> object:
     try:
         converted: object = msgspec.convert(value, expected)
     except msgspec.ValidationError as error:
-        refuse(path, _reword(str(error), value, expected))
+        if isinstance(value, str) and path.endswith("Secs"):
+            refuse(path, f"must be a number of seconds, like 300, not {_quoted(value)}")
+        else:
+            refuse(path, _reword(str(error), value, expected))
         return None
     if isinstance(converted, float) and isinstance(value, int) and abs(value) >= FLOAT_FROM:
         refuse(path, why_not_integer(value))
@@ -225,8 +220,9 @@ def _check_text(text: str, path: str, refuse: Refuse) -> bool:
 def _reword(message: str, value: object, expected: Any) -> str:
     if isinstance(expected, type) and issubclass(expected, Enum) and isinstance(value, str):
         known = [str(member.value) for member in expected]
-        shown = value[:_MAX_SHOWN_CHARS]
-        return f"{shown!r} is unknown; known are {', '.join(known)}"
+        hint = did_you_mean(value, known)
+        unknown = f"{_quoted(value)} is unknown; known are {', '.join(known)}"
+        return f"{unknown}; {hint}" if hint else unknown
     match = _EXPECTED.search(message)
     if match is None:
         return message
@@ -235,6 +231,10 @@ def _reword(message: str, value: object, expected: Any) -> str:
         names.remove("int")
     wanted = " or ".join(_JSON_NAMES.get(name, name) for name in names)
     return f"must be {wanted}, not {_kind(value)}"
+
+
+def _quoted(text: str) -> str:
+    return repr(text[:_MAX_SHOWN_CHARS])
 
 
 def _kind(value: object) -> str:

@@ -87,7 +87,7 @@ def back_up(
         series=report.series,
         rules=report.rules,
         snapshot_position=report.snapshot_position,
-        events_behind_snapshot=report.events_behind_snapshot,
+        events_behind_snapshot=report.replayed_events,
     )
 
 

@@ -48,7 +48,7 @@ _BAD_ROWS: Final = (
 )
 
 
-class CheckReport(Struct, frozen=True, rename="camel"):
+class CheckReport(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What a check found. ``findings`` is empty for a sound database."""
 
     path: str
@@ -57,16 +57,22 @@ class CheckReport(Struct, frozen=True, rename="camel"):
     events: int
     series: int
     rules: int
-    snapshot_position: int | None
+    snapshot_position: int | None = None
     """Of the snapshot that it carries: only a backup does."""
-    events_behind_snapshot: int
-    """Behind that position; all of them if there is none."""
+    events_behind_snapshot: int | None = None
+    """Behind that position; None if there is none."""
     findings: tuple[str, ...]
 
     @property
     def is_sound(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
+
+    @property
+    def replayed_events(self) -> int:
+        """How many events a start replays: all of them where no snapshot is carried."""
+        behind = self.events_behind_snapshot
+        return self.events if behind is None else behind
 
 
 def check_store(path: Path, on_progress: Progress = silent) -> CheckReport:
@@ -77,10 +83,15 @@ def check_store(path: Path, on_progress: Progress = silent) -> CheckReport:
     try:
         schema, findings = _check_structure(path, on_progress)
     except StoreCorrupt as error:  # so damaged that SQLite gives up on it
-        return CheckReport(str(path), 0, 0, 0, 0, 0, None, 0, (error.finding,))
+        return CheckReport(
+            path=str(path), schema=0, entries=0, events=0, series=0, rules=0,
+            findings=(error.finding,),
+        )  # fmt: skip
     contents = _Contents(path)
+    carried = None
     if not findings:
         trio.run(contents.check, on_progress)
+        carried = contents.snapshot_position
     return CheckReport(
         path=str(path),
         schema=schema,
@@ -88,8 +99,8 @@ def check_store(path: Path, on_progress: Progress = silent) -> CheckReport:
         events=contents.events,
         series=contents.series,
         rules=len(contents.rules),
-        snapshot_position=contents.snapshot_position,
-        events_behind_snapshot=contents.events_behind_snapshot,
+        snapshot_position=carried,
+        events_behind_snapshot=None if carried is None else contents.events_behind_snapshot,
         findings=(*findings, *contents.findings)[:MAX_FINDINGS],
     )
 

@@ -56,7 +56,9 @@ def translate(error: apsw.Error, operation: str, path: str) -> AlertdError | Non
 
     None if it is a mistake in alertd itself (bad SQL, a broken constraint): let that one rise.
     """
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
+    if isinstance(error, apsw.NotADBError):
+        return corrupt(path, "it is not an alertd database")
+    if isinstance(error, apsw.CorruptError):
         return corrupt(path, f"{operation} failed: {error}")
     for kind, remedy in _REMEDIES:
         if isinstance(error, kind):

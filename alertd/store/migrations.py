@@ -385,7 +385,10 @@ def migrate(connection: apsw.Connection, path: Path) -> None:
             raise meaning or StoreOpenError(
                 f"cannot migrate {path} to schema {number}: {error}; it is as it was before"
             ) from error
-        _log.info("schema migrated", path=str(path), schema=number)
+        if version:
+            _log.info("schema migrated", path=str(path), schema=number)
+    if not version:
+        _log.info("database created", path=str(path), schema=len(MIGRATIONS))
 
 
 def _offer_event_times(connection: apsw.Connection, path: Path) -> None:

@@ -27,7 +27,7 @@ from msgspec import Struct
 
 from alertd.errors import StoreUnavailable
 from alertd.store.backup import copy_database, publish, refuse_unsound, unfinished_file
-from alertd.store.check import check_store, check_structure
+from alertd.store.check import CheckReport, check_store, check_structure
 from alertd.store.connection import sole_daemon
 from alertd.store.existing import Progress, WalGuard, opened, silent
 from alertd.store.failures import StoreCorrupt, StoreOpenError, translate
@@ -70,15 +70,13 @@ def restore(backup: Path, store: Path, on_progress: Progress = silent) -> Restor
         raise StoreOpenError(f"cannot restore {store} from itself")
     with sole_daemon(store), unfinished_file(store) as unfinished:
         finish_restore(store)  # one that was interrupted
-        with opened(backup, "restore the backup") as source:
-            findings = check_structure(source, backup, on_progress)
-            if findings:
-                raise StoreCorrupt(f"{backup} is not sound: {'; '.join(findings)}")
-            guard = WalGuard(backup, "restore the backup")
-            copy_database(source, unfinished, guard=guard, on_progress=on_progress)
-        _migrate(unfinished)
-        report = check_store(unfinished, on_progress)
-        refuse_unsound(report, f"the copy of {backup}")
+        try:
+            report = _copy(backup, unfinished, on_progress)
+        except StoreCorrupt as error:
+            raise StoreCorrupt(
+                f"{backup} cannot be used: {error.finding}. Nothing was changed; try an older one",
+                error.finding,
+            ) from error
         own_like(unfinished, store if store.exists() else store.parent)
         publish(unfinished, _restoring(store))
         kept = finish_restore(store)
@@ -89,9 +87,23 @@ def restore(backup: Path, store: Path, on_progress: Progress = silent) -> Restor
         series=report.series,
         rules=report.rules,
         snapshot_position=report.snapshot_position,
-        events_behind_snapshot=report.events_behind_snapshot,
+        events_behind_snapshot=report.replayed_events,
         kept_as=None if kept is None else str(kept),
     )
+
+
+def _copy(backup: Path, target: Path, on_progress: Progress) -> CheckReport:
+    """Copy ``backup`` to ``target``, in the present schema; raise ``StoreCorrupt`` if unsound."""
+    with opened(backup, "restore the backup") as source:
+        findings = check_structure(source, backup, on_progress)
+        if findings:
+            raise StoreCorrupt(f"it is not sound: {'; '.join(findings)}")
+        guard = WalGuard(backup, "restore the backup")
+        copy_database(source, target, guard=guard, on_progress=on_progress)
+    _migrate(target)
+    report = check_store(target, on_progress)
+    refuse_unsound(report, "its copy")
+    return report
 
 
 def finish_restore(store: Path) -> Path | None:

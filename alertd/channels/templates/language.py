@@ -7,7 +7,6 @@ output comes out of the template piece by piece.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
@@ -15,6 +14,7 @@ from jinja2 import nodes
 from jinja2.meta import find_undeclared_variables
 
 from alertd.channels.templates.meter import TemplateFailed
+from alertd.names import did_you_mean
 
 LOOP_NAMES: Final = frozenset({"index", "index0", "first", "last", "length", "revindex"})
 """What ``loop`` tells within a ``for``."""
@@ -62,7 +62,7 @@ def _is_flat(node: nodes.List | nodes.Tuple) -> bool:
 
 def _check_known(what: str, name: str, known: Collection[str], line: int) -> None:
     if name not in known or name.startswith("_"):
-        raise TemplateFailed(f"line {line}: there is no {what} {name!r}{_nearest(name, known)}")
+        raise TemplateFailed(f"line {line}: there is no {what} {name!r}{_hint(name, known)}")
 
 
 def check_names(
@@ -80,7 +80,7 @@ def check_names(
         last = owner.attr if isinstance(owner, nodes.Getattr) else getattr(owner, "name", "")
         known = LOOP_NAMES if last == "loop" else attributes
         if last not in open_names and node.attr not in known:
-            hint = _nearest(node.attr, known)
+            hint = _hint(node.attr, known)
             raise TemplateFailed(f"line {node.lineno}: there is no {last}.{node.attr}{hint}")
 
 
@@ -116,7 +116,8 @@ def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
         yield from _walk(child)
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def _hint(name: str, known: Iterable[str]) -> str:
+    """Return the end of a sentence about an unknown ``name``; nothing where none is known."""
     offered = sorted(one for one in known if not one.startswith("_"))
-    near = difflib.get_close_matches(name, offered, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(offered)}"
+    hint = did_you_mean(name, offered) or (offered and f"there are {', '.join(offered)}")
+    return f"; {hint}" if hint else ""

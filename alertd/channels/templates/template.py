@@ -104,10 +104,15 @@ class Template:
         return line
 
 
+_MAY_BE_MISSING: Final = (
+    "a value here is missing in some messages; write `value | default(0)`, or another default"
+)
+
+
 def _words(error: Exception) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, TypeError) and "NoneType" in text:
-        return "something may be missing here; put `| default(0)`, or another value, behind it"
+        return _MAY_BE_MISSING
     return text
 
 
@@ -153,6 +158,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         meter = _meter_of(context)
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return _joined(context, (left, right))
+        if left is None or right is None:
+            raise TemplateFailed(_MAY_BE_MISSING)
         if not isinstance(left, (int, float)) or not isinstance(right, (int, float)):
             kinds = f"{type(left).__name__} and {type(right).__name__}"
             raise TemplateFailed(f"has {operator!r} between {kinds}; it is for numbers")

@@ -104,8 +104,9 @@ def test_what_is_no_template_is_refused_with_its_line(source: str, words: str) -
         ("{{ labels.nothing | upper }}", "'nothing'"),
         ("{{ 'a' * 9 }}", "it is for numbers"),
         ("{{ rows + rows }}", "it is for numbers"),
-        ("{{ none | upper }}", "line 1: something may be missing here; put `| default(0)`"),
-        ("a\n{{ none | round }}", "line 2: something may be missing here"),
+        ("{{ none | upper }}", "line 1: a value here is missing in some messages; write"),
+        ("a\n{{ none | round }}", "line 2: a value here is missing"),
+        ("{{ none + 1 }}", "line 1: a value here is missing"),
         ("{{ text | replace('', 'x') }}", "replaces nothing"),
     ],
 )

@@ -18,6 +18,7 @@ from alertd.cli import configuration
 from alertd.config.settings import Config
 from alertd.errors import AlertdError
 from tests.receivers import Answer, http_receiver
+from tests.unit.cli.terminals import at_a_terminal
 
 GOOD = '[channels.ops]\ntype = "webhook"\nurl = "http://127.0.0.1:8000/hook"\n'
 BAD = '[server]\nbind = 1\ncolour = "red"\n'
@@ -227,8 +228,18 @@ def test_route_says_whom_an_incident_would_be_told(
     assert result.exit_code == 0
     lines = json.loads(result.stdout)
     assert [(line["channel"], line["via"], line["afterSecs"]) for line in lines] == told
+    assert not result.stderr
     assert invoked("route", "--config", "a.toml", "severity").exit_code == 2
     assert invoked("route", "--config", "a.toml", "--labels", "a=b,severity").exit_code == 2
+
+
+def test_route_says_what_it_does_not_know() -> None:
+    Path("a.toml").write_text(ROUTED)
+    result = invoked("route", "--config", "a.toml", "--labels", "ruleName=nope")
+    assert (result.exit_code, "has no rule 'nope'" in result.stderr) == (0, True)
+    shown = at_a_terminal("route", "--config", "a.toml", "severity=info")[1]
+    assert "silences are not considered" in shown
+    assert "no rule" not in shown
 
 
 @pytest.mark.parametrize("form", ["alertd", "alertmanager"])

@@ -12,8 +12,8 @@ import trio
 
 from alertd.model import EventBatch, Series
 from alertd.store.store import open_store
+from tests.unit.cli.terminals import at_a_terminal
 from tests.unit.cli.test_cli import invoked
-from tests.unit.cli.test_cli_db import at_a_terminal
 from tests.unit.store.store_samples import change_directly
 
 NOW_US = time.time_ns() // 1000

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from alertd.access import digest_of
 from alertd.cli import main
 from alertd.config.settings import load
-from tests.unit.cli.test_cli_db import at_a_terminal
+from tests.unit.cli.terminals import at_a_terminal
 
 TOKEN = "a-token-of-more-than-32-characters-0"
 

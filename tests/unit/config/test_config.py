@@ -308,6 +308,15 @@ MISTAKES = [
     ("rules = {}", "1: rules: expected an array of tables: write [[rules]] above each rule"),
     ("rules = [1]", "1: rules[0]: expected a table, got a whole number"),
     (f"{RULE}metricName = 'x'", "8: rules[0].metricName: unknown key; did you mean 'metric_name'?"),
+    (f"{RULE}for = 1", "8: rules[0].for: unknown key; did you mean 'for_secs'?"),
+    (f"{RULE}window = 1", "8: rules[0].window: unknown key; did you mean 'window_duration_secs'?"),
+    (f"{RULE}for_secs = '5m'", "8: rules[0].for_secs: expected seconds, like 300, got '5m'"),
+    (f"{RULE}operators = '>'", "8: rules[0].operators: unknown key; did you mean 'operator'?"),
+    (
+        f"{RULE}resolve_threshold = 2",
+        "8: rules[0].resolve_threshold: with '>' it resolves below this, "
+        "so it cannot be above the threshold 1",
+    ),
     (f"{RULE}for_secs = -1", "8: rules[0].for_secs: must be between 0 and 366 days, in seconds"),
     (f"{RULE}severity = 'bad'", '8: rules[0].severity: expected "critical" or "error" or "warning'),
     (

@@ -250,6 +250,7 @@ async def test_every_mistake_in_a_rule_is_reported_with_its_path() -> None:
     assert "SIMPLE_COUNT, MOVING_WINDOW, BUCKETED_WINDOW" in errors["/type"]
     assert "did you mean 'threshold'?" in errors["/treshold"]
     assert errors["/threshold"] == "is required"
+    assert errors["/windowDurationSecs"] == "must be a number of seconds, like 300, not '300'"
     assert "did you mean 'channel'?" in errors["/notifications/0/chanel"]
 
 

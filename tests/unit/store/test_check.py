@@ -115,7 +115,7 @@ def test_a_database_of_another_schema_is_not_judged(path: Path) -> None:
 
 def test_what_is_no_database_is_damage_or_nothing(tmp_path: Path) -> None:
     (tmp_path / "letter").write_bytes(b"not a database, but a letter to a friend" * 200)
-    assert "not a database" in check_store(tmp_path / "letter").findings[0]
+    assert "not an alertd database" in check_store(tmp_path / "letter").findings[0]
     for path in (tmp_path, tmp_path / "missing"):
         with pytest.raises(StoreOpenError, match="there is no database"):
             check_store(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from structlog.testing import capture_logs
 
 from alertd.store import migrations, quick_check
 from alertd.store.connection import Durability, check_sqlite
@@ -82,6 +83,13 @@ def test_the_sqlite_that_is_here_is_good() -> None:
 async def test_an_empty_file_is_migrated_from_version_0(tmp_path: Path) -> None:
     path = tmp_path / "alertd.db"
     path.touch()
+    with capture_logs() as lines:
+        async with open_store(path):
+            pass
+    created = [line for line in lines if "schema" in line]
+    assert [(line["event"], line["schema"]) for line in created] == [
+        ("database created", len(MIGRATIONS))
+    ]
     async with open_store(path):
         assert seen_by_another(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
 

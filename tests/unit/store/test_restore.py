@@ -140,7 +140,7 @@ def test_a_damaged_backup_is_refused_and_the_store_left_alone(
 def test_what_is_no_backup_is_refused(tmp_path: Path, store_path: Path) -> None:
     letter = tmp_path / "letter"
     letter.write_bytes(b"not a database, but a letter to a friend" * 200)
-    with pytest.raises(StoreCorrupt, match="not a database"):
+    with pytest.raises(StoreCorrupt, match=r"not an alertd database\. .* try an older one"):
         restore(letter, store_path)
     with pytest.raises(StoreOpenError, match="there is no database"):
         restore(tmp_path / "missing", store_path)

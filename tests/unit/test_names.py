@@ -1,0 +1,37 @@
+"""Names: which one was meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from alertd.model import Operator
+from alertd.names import did_you_mean
+from alertd.rules import RuleSpec
+
+SNAKE = RuleSpec.__struct_fields__
+CAMEL = RuleSpec.__struct_encode_fields__
+OPERATORS = tuple(operator.value for operator in Operator)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "meant"),
+    [
+        ("for", SNAKE, "for_secs"),
+        ("for", CAMEL, "forSecs"),
+        ("window", SNAKE, "window_duration_secs"),
+        ("window", CAMEL, "windowDurationSecs"),
+        ("metricName", SNAKE, "metric_name"),
+        ("metric_name", CAMEL, "metricName"),
+        ("treshold", SNAKE, "threshold"),
+        ("=>", OPERATORS, ">="),
+        ("=<", OPERATORS, "<="),
+    ],
+)
+def test_the_nearest_known_name_is_asked_for(name: str, known: tuple[str, ...], meant: str) -> None:
+    assert did_you_mean(name, known) == f"did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize("name", ["", "_", "x", "colour"])
+def test_what_is_near_to_nothing_is_not_asked_for(name: str) -> None:
+    assert did_you_mean(name, ("bind", "threshold")) is None
+    assert did_you_mean(name, ()) is None
