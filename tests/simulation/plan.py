@@ -23,8 +23,9 @@ from tests.simulation.receivers import NAMES, Mood
 
 METRIC: Final = "load"
 HOSTS: Final = ("a", "b", "c")
-LONGEST_REACH_S: Final = 15.0
-"""How far before an event the longest window, bucket and durations of these rules begin."""
+LONGEST_REACH_S: Final = 21.0
+"""How far before an event it is judged again by these rules: a window before the multiple of the
+bucket (or of the window) that lies before the event less ``forSecs`` and ``keepFiringSecs``."""
 BAD_AHEAD_S: Final = 3600.0
 """How far an event is ahead of the clock that must be refused."""
 
