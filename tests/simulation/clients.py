@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import trio
+import trio.testing
 
 from alertd.clock import format_us
+from alertd.config.lines import LinesConfig
 from alertd.config.rules import TomlRule
 from alertd.core import Core
 from alertd.errors import (
@@ -26,7 +28,9 @@ from alertd.errors import (
 )
 from alertd.http.acceptance import Acceptance
 from alertd.http.decode import MediaType
-from alertd.http.gate import anybody
+from alertd.http.gate import Gate, anybody
+from alertd.http.penalty import Penalty
+from alertd.lines.connection import Connection, Door
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, Matcher, MatchOperator, rule_id_of_name
 from alertd.notify.silence import Silence
@@ -48,6 +52,9 @@ from tests.simulation.plan import (
 from tests.simulation.story import Answer, EventName, Hushed, Request, Story
 
 RETRY_S: Final = 1.5
+AS_LINES_EVERY: Final = 3
+"""One in so many requests, of those without a key, goes as lines on a connection of its own."""
+SEND_TIMEOUT_S: Final = 30.0
 LIMITS_REACHED: Final = Metrics().limits_reached
 MAX_ATTEMPTS: Final = 40
 LOOK_AT_FILES_S: Final = 2.0
@@ -67,6 +74,11 @@ class Clients:
         self._core = core
         self._store = store
         self._nursery = nursery
+        metrics = Metrics()
+        gate = Gate((), metrics, bind="127.0.0.1:9470")
+        self._door = Door(
+            core.intake, gate, Penalty(), metrics, LinesConfig(), send_timeout_s=SEND_TIMEOUT_S
+        )
         self._acceptance = Acceptance(core.intake, core.requests, LIMITS_REACHED, max_events=1000)
 
     @property
@@ -138,6 +150,9 @@ class Clients:
 
     async def _post(self, request: Request) -> None:
         """Send a request until it is answered."""
+        if request.key is None and request.number % AS_LINES_EVERY == 0:
+            await self._send_lines(request)
+            return
         for _ in range(MAX_ATTEMPTS):
             request.unanswered += 1
             try:
@@ -163,6 +178,53 @@ class Clients:
                     self._story.note("accepted", request.number, text.decode())
                 return
             await trio.sleep(RETRY_S)
+
+    async def _send_lines(self, request: Request) -> None:
+        """Send the events of a request as lines until all are acknowledged.
+
+        A connection that ended without that says nothing of whether they were stored.
+        """
+        lines = b"".join(json.dumps(each).encode() + b"\n" for each in json.loads(request.body))
+        for _ in range(MAX_ATTEMPTS):
+            request.unanswered += 1
+            refused = await self._acknowledged(request, lines)
+            if self._disk.is_dead:
+                return
+            if refused is not None:
+                request.unanswered -= 1
+                request.answers.append(Answer(self._now_us, refused, "as lines"))
+                self._story.note("acknowledged lines", request.number, len(refused))
+                return
+            await trio.sleep(RETRY_S)
+
+    async def _acknowledged(self, request: Request, lines: bytes) -> frozenset[int] | None:
+        """Return which of ``lines`` were refused; None if not all are acknowledged."""
+        ours, theirs = trio.testing.memory_stream_pair()
+        # It has all of a socket's methods that a connection without TLS calls.
+        stream = cast("trio.SocketStream", theirs)
+        connection = Connection(stream, self._door, client="somebody", is_trusted=True)
+        refused: set[int] = set()
+        answers, position = b"", 0
+
+        async def serve() -> None:
+            async with theirs:
+                await connection.run()
+
+        async with trio.open_nursery() as nursery, ours:
+            nursery.start_soon(serve)
+            await ours.send_all(lines)
+            while position < len(request.events):
+                data = await ours.receive_some()
+                if not data:
+                    return None
+                *told, answers = (answers + data).split(b"\n")
+                for answer in map(json.loads, told):
+                    position = answer.get("acknowledged", position)
+                    if "refused" in answer:
+                        refused.add(answer["refused"] - 1)
+                    if "paused" in answer or "closed" in answer:
+                        self._story.note("lines wait", request.number, *answer.values())
+        return frozenset(refused)
 
     # ---- rules
 
