@@ -22,7 +22,6 @@ from alertd.channels.templates.meter import TemplateFailed
 from alertd.channels.templates.template import Template
 from alertd.channels.words import OPEN_NAMES, incident_values
 from alertd.errors import InvalidInput, Problem
-from alertd.limits import MAX_LABELS
 from alertd.rules import MAX_ANNOTATION_CHARS, RuleSetting, RuleSpec, check_spec
 
 MAX_STEPS: Final = 2_000
@@ -47,7 +46,7 @@ def check_rule(spec: RuleSpec, setting: RuleSetting) -> None:
         problems += error.problems
     for name, source in spec.annotations.items():
         is_short = len(source) <= MAX_ANNOTATION_CHARS  # else that is refused already
-        if is_short and (fault := annotation_fault(source)):
+        if is_short and (fault := annotation_fault(source, spec.group_by)):
             path = f"/annotations/{name.replace('~', '~0').replace('/', '~1')}"
             problems.append(Problem(path, f"the template {fault}"))
     if problems:
@@ -55,11 +54,15 @@ def check_rule(spec: RuleSpec, setting: RuleSetting) -> None:
 
 
 @lru_cache(maxsize=MAX_KEPT)
-def annotation_fault(source: str) -> str | None:
-    """Return what is wrong with a template, tried on incidents of every kind; else None."""
+def annotation_fault(source: str, group_by: tuple[str, ...] = ()) -> str | None:
+    """Return what is wrong with a template, tried on incidents of every kind; else None.
+
+    One of them has the labels ``group_by``, as the incidents of such a rule have.
+    """
+    own = sample_incident(group_labels=dict.fromkeys(group_by, "v"))
     try:
         template = _template(source)
-        for values in _samples():
+        for values in (*_samples(), incident_values(own)):
             template.render(values)
     except TemplateFailed as error:
         return str(error)
@@ -68,10 +71,9 @@ def annotation_fault(source: str) -> str | None:
 
 @cache
 def _samples() -> Sequence[Mapping[str, object]]:
-    """Return what templates may say of incidents of every kind, and of one with all labels."""
+    """Return what templates may say of incidents of every kind."""
     views = [view for message in sample_messages() for view in message.incidents[-2:]]
-    wide = sample_incident(group_labels={f"l{number}": "v" for number in range(MAX_LABELS)})
-    return [incident_values(view) for view in (*views, wide)]
+    return [incident_values(view) for view in views]
 
 
 def _text(source: str, values: Mapping[str, object]) -> str:

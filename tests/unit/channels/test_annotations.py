@@ -22,6 +22,7 @@ from alertd.channels.templates import template
 from alertd.channels.templates.meter import Meter
 from alertd.channels.words import Words
 from alertd.errors import InvalidInput
+from alertd.limits import MAX_LABELS
 from alertd.model import RuleType
 from alertd.notify.announce import Announcer
 from alertd.rules import MAX_ANNOTATION_CHARS, RuleSetting, RuleSpec
@@ -33,6 +34,7 @@ IMPACT = (
 )
 
 
+LABELS = tuple(f"l{number}" for number in range(MAX_LABELS))
 NESTED = (
     "{% for a in labels %}{% for b in labels %}{% for c in labels %}{{ '' }}"
     "{% endfor %}{% endfor %}{% endfor %}"
@@ -163,6 +165,7 @@ def test_a_template_that_cannot_work_is_refused_with_its_place(
         metric_name="m",
         threshold=1.0,
         window_duration_secs=60.0,
+        group_by=LABELS,
         annotations=annotations,
     )
     with pytest.raises(InvalidInput) as caught:
@@ -175,4 +178,7 @@ def test_what_works_is_not_refused() -> None:
     assert annotation_fault(IMPACT[1]) is None
     assert annotation_fault("{{ value | default(0) }} {{ annotations.other }}") is None
     every = "{% for name, text in labels | items %}{{ name }}={{ text | upper }} {% endfor %}"
-    assert annotation_fault(every) is None
+    assert annotation_fault(every, LABELS) is None
+    long = "{% for name in labels %}" + "x" * 300 + "{% endfor %}"
+    assert annotation_fault(long, LABELS[:3]) is None
+    assert "1000 characters" in (annotation_fault(long, LABELS) or "")
