@@ -449,6 +449,8 @@ class Notification(Struct, frozen=True, kw_only=True, gc=False):
     """What names its target, if not the rule: a route."""
     hold: Hold | None = None
     """What holds it back, if anything does."""
+    after_us: int = 0
+    """How long others have to acknowledge the incident before it is told; 0: it is told at once."""
 
 
 class Earlier(Struct, frozen=True):

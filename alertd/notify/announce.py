@@ -24,8 +24,6 @@ from alertd.model import (
     US_PER_S,
     Announcement,
     FlappingEpisode,
-    Hold,
-    HoldReason,
     Incident,
     Notification,
     Rule,
@@ -36,7 +34,8 @@ from alertd.model import (
     TransitionKind,
 )
 from alertd.notify.policy import Policy, subject_labels
-from alertd.notify.route import BY_RULE, Defaults, Destination, Own, Route, destinations
+from alertd.notify.review import escalates
+from alertd.notify.route import BY_RULE, Defaults, Own, Route, destinations
 
 _TOLD = {
     TransitionKind.FIRING: MessageKind.FIRING,
@@ -91,9 +90,11 @@ class Announcer:
                 created_us=now_us,
                 repeat_us=destination.repeat_us,
                 via="" if destination.via == BY_RULE else destination.via,
-                hold=_escalation(kind, destination, now_us) or hold,
+                hold=escalates(after_us, now_us) if after_us and hold is None else hold,
+                after_us=after_us,
             )
             for destination in told
+            for after_us in [destination.after_us if kind is MessageKind.FIRING else 0]
         ]
         if flaps is not None:
             at_once = {destination.target for destination in told if not destination.after_us}
@@ -204,15 +205,6 @@ def notification_id(about_id: str, kind: MessageKind, target: Target) -> str:
         f"notification\x1d{about_id}\x1d{kind}\x1d{target.channel}\x1d{target.endpoint or ''}"
     )
     return str(uuid.uuid5(NAMESPACE, identity))
-
-
-def _escalation(kind: MessageKind, destination: Destination, now_us: int) -> Hold | None:
-    """Return what holds the beginning back from someone who is told only if nobody reacts."""
-    if kind is not MessageKind.FIRING or not destination.after_us:
-        return None
-    length = duration_text(destination.after_us / US_PER_S)
-    detail = f"it is told in {length} if nobody acknowledges it"
-    return Hold(HoldReason.ESCALATES, "", now_us + destination.after_us, detail)
 
 
 def _group_key(group_by: Sequence[str], labels: Mapping[str, str]) -> str:

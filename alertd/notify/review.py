@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from alertd.channels.wording import duration_text
 from alertd.model import US_PER_S, DeliveryStatus, Hold, HoldReason, Labels, Target
 
 RESOLVED: Final = "resolved"
@@ -28,6 +29,8 @@ class Waiting(Struct, frozen=True, kw_only=True):
     group_key: str
     view: bytes
     repeat_us: int
+    after_us: int
+    """How long others have to acknowledge the incident before it is told; 0: it is told at once."""
     status: DeliveryStatus | None
     """Of the message that tells it; None while it is held back."""
     held_by: str | None
@@ -87,9 +90,19 @@ def review(waiting: Waiting, hold: Hold | None, now_us: int) -> Verdict:
         look_us = max(hold.until_us, now_us + US_PER_S)
         return Verdict(Action.HOLD, ReviewReason.HELD, look_us, hold)
     if waiting.status is None:
-        escalates = waiting.held_by == HoldReason.ESCALATES.value
-        reason = ReviewReason.NOBODY_REACTED if escalates else ReviewReason.NOT_HELD
-        return Verdict(Action.RELEASE, reason)
+        if waiting.held_by == HoldReason.ESCALATES.value:
+            return Verdict(Action.RELEASE, ReviewReason.NOBODY_REACTED)
+        if waiting.after_us:
+            # Only now can those be told who have to react first.
+            hold = escalates(waiting.after_us, now_us)
+            return Verdict(Action.HOLD, ReviewReason.NOT_HELD, hold.until_us, hold)
+        return Verdict(Action.RELEASE, ReviewReason.NOT_HELD)
     if waiting.status is DeliveryStatus.RETRY_PENDING:
         return Verdict(Action.WAIT, ReviewReason.UNDER_WAY, now_us + waiting.repeat_us)
     return Verdict(Action.REPEAT, ReviewReason.STILL_ON)
+
+
+def escalates(after_us: int, now_us: int) -> Hold:
+    """Return what holds a beginning back from someone who is told only if nobody reacts."""
+    detail = f"it is told in {duration_text(after_us / US_PER_S)} if nobody acknowledges it"
+    return Hold(HoldReason.ESCALATES, "", now_us + after_us, detail)

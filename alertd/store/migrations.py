@@ -348,6 +348,11 @@ CREATE INDEX messages_due ON messages (channel, coalesce(endpoint, ''), next_att
     WHERE status = 'RETRY_PENDING';
 """
 
+_ESCALATIONS: Final = """
+-- How long others have to acknowledge the incident before it is told; 0: it is told at once.
+ALTER TABLE notifications ADD COLUMN after_us INTEGER NOT NULL DEFAULT 0;
+"""
+
 MIGRATIONS: Final = (
     _INITIAL,
     _EVENT_TIMES,
@@ -360,6 +365,7 @@ MIGRATIONS: Final = (
     _FLAPPING,
     _RECEIPTS,
     _DOUBTS,
+    _ESCALATIONS,
 )
 
 

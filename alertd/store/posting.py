@@ -245,8 +245,8 @@ _INSERT_MESSAGE = (
 )
 _INSERT_NOTIFICATION = (
     "INSERT INTO notifications (id, incident_id, rule_id, kind, channel, endpoint, group_key, "
-    "created_us, message_seq, held_by, held_ref, look_us, repeat_us, view) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "created_us, message_seq, held_by, held_ref, look_us, repeat_us, view, after_us) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 
@@ -285,6 +285,7 @@ def _row(
         look_us,
         notification.repeat_us,
         notification.view.decode(),
+        notification.after_us,
     )
 
 

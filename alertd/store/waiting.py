@@ -24,8 +24,8 @@ from alertd.store.writer import Writer
 
 _DUE: Final = """
     SELECT n.seq, n.id, n.incident_id, n.rule_id, n.kind, n.channel, n.endpoint, n.group_key,
-           n.view, n.repeat_us, m.status, n.held_by, n.held_ref, i.rule_name, i.severity,
-           i.group_labels, i.ended_us, i.acked_us
+           n.view, n.repeat_us, n.after_us, m.status, n.held_by, n.held_ref,
+           i.rule_name, i.severity, i.group_labels, i.ended_us, i.acked_us
     FROM notifications n
     JOIN incidents i ON i.id = n.incident_id
     LEFT JOIN messages m ON m.seq = n.message_seq
@@ -86,7 +86,7 @@ def _due(now_us: int, limit: int, connection: apsw.Connection) -> list[Waiting]:
     for seq, notification_id, incident_id, rule_id, kind, channel, endpoint, *rest in list(
         connection.execute(_DUE, (now_us, limit))
     ):
-        group_key, view, repeat_us, status, held_by, held_ref, *incident = rest
+        group_key, view, repeat_us, after_us, status, held_by, held_ref, *incident = rest
         rule_name, severity, labels, ended_us, acked_us = incident
         found.append(
             Waiting(
@@ -99,6 +99,7 @@ def _due(now_us: int, limit: int, connection: apsw.Connection) -> list[Waiting]:
                 group_key=group_key,
                 view=view.encode(),
                 repeat_us=repeat_us,
+                after_us=after_us,
                 status=None if status is None else DeliveryStatus(status),
                 held_by=held_by,
                 held_ref=held_ref,

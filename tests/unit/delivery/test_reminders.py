@@ -247,6 +247,61 @@ async def test_the_boss_hears_of_what_nobody_acknowledged_in_time_and_of_its_end
         }
 
 
+@pytest.mark.parametrize("silent_s", [600, 5000])
+async def test_an_escalation_waits_from_when_those_could_be_told_who_have_to_react(
+    tmp_path: Path, silent_s: int
+) -> None:
+    begun = begin()
+    async with desk(tmp_path, ESCALATE) as at:
+        silence = await at.silence(10_000, service="payment")
+        await at.tell(begun)
+        for seconds in range(100, silent_s, 100):
+            at.at(seconds)
+            assert await at.deliver() == []
+        at.at(silent_s)
+        await at.notifier.expire_silence(silence.id)
+        assert await at.deliver() == ["firing"]
+        assert at.sent[-1].target == OPS
+        at.at(silent_s + 899)
+        assert await at.deliver() == []
+        at.at(silent_s + 900)
+        assert await at.deliver() == ["firing"]
+        assert at.sent[-1].target == Target("boss")
+        detail = await at.store.incidents.get(id_of(begun))
+        assert detail is not None
+        lines = [entry.what.value for entry in detail.timeline if "boss" in entry.detail]
+        assert lines == ["silenced", "escalates", "queued", "sent"]
+
+
+async def test_an_escalation_whose_time_comes_in_a_silence_begins_again_behind_it(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path, ESCALATE) as at:
+        await at.tell(begin())
+        assert await at.deliver() == ["firing"]
+        at.at(800)
+        await at.silence(1000, service="payment")
+        for seconds in (900, 1000, 1899):
+            at.at(seconds)
+            assert await at.deliver() == []
+        at.at(1900)
+        assert await at.deliver() == ["firing"]
+
+
+async def test_a_chain_of_escalations_keeps_its_steps_behind_a_mute(tmp_path: Path) -> None:
+    async with desk(tmp_path, structs.replace(BY_CHANNEL, mute=ALWAYS.mute)) as at:
+        await at.tell(begin(of=rule(repeat_interval_secs=0.0)))
+        at.at(5000)
+        assert await at.deliver() == []
+        at.use(BY_CHANNEL)
+        told = []
+        for seconds in range(5000, 7000, 100):
+            at.at(seconds)
+            await at.deliver()
+            told += [(one.target.channel, seconds) for one in at.sent[len(told) :]]
+        assert told == [("ops", 5000), ("boss", 5300), ("owner", 5900)]
+
+
 HOOK = WebhookConfig(url="http://127.0.0.1:8000/hook")
 BY_CHANNEL = Config(
     channels={

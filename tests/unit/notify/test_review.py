@@ -6,7 +6,7 @@ import pytest
 from msgspec import structs
 
 from alertd.model import US_PER_S, DeliveryStatus, Hold, HoldReason, Target
-from alertd.notify.review import Action, ReviewReason, Verdict, Waiting, review
+from alertd.notify.review import Action, ReviewReason, Verdict, Waiting, escalates, review
 
 NOW = 1_750_000_000 * US_PER_S
 S = US_PER_S
@@ -20,6 +20,7 @@ HELD = Waiting(
     group_key="{}",
     view=b"{}",
     repeat_us=600 * S,
+    after_us=0,
     status=None,
     held_by="silenced",
     held_ref="s",
@@ -36,7 +37,8 @@ SILENCE = Hold(HoldReason.SILENCED, "s", NOW + 60 * S, "silence s")
 OVER = Hold(HoldReason.INHIBITED, "x", NOW, "incident x")
 
 FLAPS = Hold(HoldReason.FLAPPING, "e", NOW + 600 * S, "it changed its state more than …")
-ESCALATES = structs.replace(HELD, held_by="escalates", held_ref="")
+ESCALATES = structs.replace(HELD, held_by="escalates", held_ref="", after_us=900 * S)
+SILENCED = structs.replace(ESCALATES, held_by="silenced", held_ref="s")
 END = structs.replace(HELD, kind="resolved", ended_us=NOW)
 ENDED, ACKED, STILL_HELD, NOT_HELD, NOBODY_REACTED, ON_ITS_WAY, STILL_ON = ReviewReason
 
@@ -59,6 +61,11 @@ TABLE = [
     (ESCALATES, SILENCE, Action.HOLD, STILL_HELD, 60),
     (structs.replace(ESCALATES, acked_us=NOW), None, Action.REST, ACKED, None),
     (structs.replace(ESCALATES, ended_us=NOW), None, Action.REST, ENDED, None),
+    # an escalation that was held back with what it follows
+    (SILENCED, SILENCE, Action.HOLD, STILL_HELD, 60),
+    (SILENCED, None, Action.HOLD, NOT_HELD, 900),
+    (structs.replace(SILENCED, acked_us=NOW), None, Action.REST, ACKED, None),
+    (structs.replace(SILENCED, ended_us=NOW), None, Action.REST, ENDED, None),
     # a repeat whose time has come
     (TOLD, None, Action.REPEAT, STILL_ON, None),
     (TOLD, SILENCE, Action.HOLD, STILL_HELD, 60),
@@ -76,7 +83,7 @@ def test_the_decision_table(
     waiting: Waiting, hold: Hold | None, action: Action, reason: ReviewReason, look_s: int | None
 ) -> None:
     look_us = None if look_s is None else NOW + look_s * S
-    held_by = hold if action is Action.HOLD else None
+    held_by = (hold or escalates(900 * S, NOW)) if action is Action.HOLD else None
     assert review(waiting, hold, NOW) == Verdict(action, reason, look_us, held_by)
 
 
