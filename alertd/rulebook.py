@@ -182,7 +182,7 @@ class RuleBook:
         """Name the rules made over HTTP whose channel the configuration no longer has."""
         for record, channel in self.missing_channels():
             log.warning(
-                "a rule names a channel that is not configured; nobody will be told by it",
+                "a rule names a channel that is not configured; what it tells there waits for it",
                 rule=record.spec.name,
                 channel=channel,
             )

@@ -48,6 +48,10 @@ class UnknownChannel(AlertdError):
     """A target means no channel; the message says what to configure."""
 
 
+class BadEndpoint(UnknownChannel):
+    """A target that no configuration would make a channel of."""
+
+
 class ChannelFactory:
     """The channels of one configuration.
 
@@ -192,13 +196,13 @@ class ChannelFactory:
 
     def _http_endpoint(self, kind: str, url: str) -> Channel:
         if problem := url_problem(url):
-            raise UnknownChannel(f"the endpoint of this {kind} target {problem}")
+            raise BadEndpoint(f"the endpoint of this {kind} target {problem}")
         client, timeout_s = self._endpoint_client, ENDPOINT_TIMEOUT_S
         if kind == "SLACK":
             return SlackChannel(url, client, owns_client=False, timeout_s=timeout_s)
         if kind == "WEBHOOK":
             return WebhookChannel(url, client, owns_client=False, timeout_s=timeout_s)
-        raise UnknownChannel(f"{kind!r} with an endpoint is none of EMAIL, SLACK and WEBHOOK")
+        raise BadEndpoint(f"{kind!r} with an endpoint is none of EMAIL, SLACK and WEBHOOK")
 
 
 def _encoder(name: str, config: WebhookConfig) -> Callable[[Message], bytes]:

@@ -30,7 +30,7 @@ import structlog
 import trio
 
 from alertd.channels.backoff import Backoff
-from alertd.channels.factory import UnknownChannel
+from alertd.channels.factory import BadEndpoint, UnknownChannel
 from alertd.channels.protocol import (
     Channel,
     Delivered,
@@ -302,8 +302,10 @@ class Dispatcher:
         """Make the attempt; return how it went and where it went to, redacted."""
         try:
             channel = self._channels.for_target(outgoing.target)
-        except UnknownChannel as error:
+        except BadEndpoint as error:
             return Permanent(str(error)), None
+        except UnknownChannel as error:  # the next reload may bring it back
+            return Retryable(str(error), was_refused=True), None
         try:
             message = compose(outgoing, sent_at=format_us(self._now_us()), list_url=self._list_url)
         except (msgspec.DecodeError, ValueError):

@@ -16,7 +16,7 @@ from alertd.channels.config import (
     Tls,
     WebhookConfig,
 )
-from alertd.channels.factory import ChannelFactory, UnknownChannel
+from alertd.channels.factory import BadEndpoint, ChannelFactory, UnknownChannel
 from alertd.channels.protocol import Delivered, SendingLimits
 from alertd.channels.redact import redact_target, redact_url
 from alertd.errors import InvalidInput
@@ -144,6 +144,8 @@ async def test_a_target_that_means_no_channel_says_what_to_do(
     with pytest.raises(UnknownChannel, match=words) as caught:
         empty.for_target(target)
     assert "secret" not in str(caught.value)
+    is_hopeless = target.channel in {"WEBHOOK", "PAGER"}
+    assert isinstance(caught.value, BadEndpoint) == is_hopeless, "no reload would mend it"
 
 
 def test_every_problem_of_every_channel_is_told_at_once() -> None:

@@ -428,14 +428,42 @@ async def test_a_channel_that_raises_is_tried_again_and_stops_nobody(
     assert "S3CR3T" not in lines + str(bench.outbox.settlements)
 
 
-async def test_a_channel_that_is_gone_fails_the_message_and_says_so(
+async def test_what_a_channel_that_is_gone_would_tell_waits_until_it_is_back(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    async with running(make_bench(Receivers())) as bench:
+    receivers, ops = Receivers(), Receiver()
+    async with running(make_bench(receivers)) as bench:
         bench.add(notification("a"))
+        await trio.sleep(60)
+        assert bench.status("a") is PENDING
+        assert bench.outbox.rows["a"].last_error == "the channel 'ops' is not configured"
+        assert not bench.outbox.settlements[-1].may_have_arrived
+        receivers.channels = {"ops": ops}
+        await trio.sleep(300)
+    assert bench.status("a") is SUCCESS
+    assert ops.taken == ["a"]
+
+
+async def test_what_a_channel_that_stays_away_would_tell_is_given_up_when_it_is_too_old(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    config = NotifyConfig(max_age_secs=600)
+    async with running(make_bench(Receivers(), config=config)) as bench:
+        bench.add(notification("a"))
+        await trio.sleep(599)
+        assert bench.status("a") is PENDING
+        await trio.sleep(2)
+    assert bench.status("a") is FAILED
+    assert str(bench.outbox.rows["a"].last_error).endswith("the channel 'ops' is not configured")
+
+
+async def test_an_endpoint_that_no_configuration_mends_fails_the_message_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with running(make_bench(ChannelFactory({}))) as bench:
+        bench.add(notification("a", target=Target("PAGER", "http://a.example/")))
         await trio.sleep(1)
     assert bench.status("a") is FAILED
-    assert bench.outbox.rows["a"].last_error == "the channel 'ops' is not configured"
 
 
 @pytest.mark.parametrize("stored", [b"", b"{", b"{}", b"\xff"])
