@@ -54,6 +54,9 @@ class IncidentView(Struct, frozen=True, kw_only=True, rename="camel", omit_defau
     """What the rule's author has to say; left out of the body where there is nothing."""
     annotations: dict[str, str] = msgspec.field(default_factory=dict)
     """The same in words that know the incident, by name; left out likewise."""
+    escalated_after: float = 0
+    """Seconds in which nobody acknowledged it, which is why this receiver is told; left out if it
+    is told anyhow."""
 
 
 class Message(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -110,9 +110,16 @@ def facts(incident: IncidentView) -> list[tuple[str, str]]:
 
 
 def remarks(incident: IncidentView) -> list[str]:
-    """Return what the rule's author has to say of it: the description, then the annotations."""
+    """Return why it is told to somebody else now, and what the rule's author has to say of it."""
+    length = escalated_text(incident)
+    escalated = f"Nobody has acknowledged it in {length}." if length else ""
     annotations = [f"{name}: {text}" for name, text in incident.annotations.items()]
-    return [*filter(None, [incident.description]), *annotations]
+    return [*filter(None, [escalated, incident.description]), *annotations]
+
+
+def escalated_text(incident: IncidentView) -> str | None:
+    """Return how long nobody acknowledged it; None if that is not why it is told."""
+    return duration_text(incident.escalated_after) if incident.escalated_after else None
 
 
 def ending(incident: IncidentView) -> str | None:

@@ -200,6 +200,7 @@ def incident_values(view: IncidentView) -> dict[str, object]:
         "late": wording.duration_text(view.late_by) if view.late_by > 0 else None,
         "late_secs": view.late_by,
         "found_by": view.detected_by,
+        "escalated_after": wording.escalated_text(view),
         "started_at": view.started_at,
         "fired_at": view.fired_at,
         "ended_at": view.ended_at,

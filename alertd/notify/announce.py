@@ -86,7 +86,7 @@ class Announcer:
                 target=destination.target,
                 group_key=_group_key(destination.group_by, labels),
                 timing=destination.timing,
-                view=encoded,
+                view=_escalated(view, after_us) if after_us else encoded,
                 created_us=now_us,
                 repeat_us=destination.repeat_us,
                 via="" if destination.via == BY_RULE else destination.via,
@@ -205,6 +205,10 @@ def notification_id(about_id: str, kind: MessageKind, target: Target) -> str:
         f"notification\x1d{about_id}\x1d{kind}\x1d{target.channel}\x1d{target.endpoint or ''}"
     )
     return str(uuid.uuid5(NAMESPACE, identity))
+
+
+def _escalated(view: IncidentView, after_us: int) -> bytes:
+    return msgspec.json.encode(structs.replace(view, escalated_after=after_us / US_PER_S))
 
 
 def _group_key(group_by: Sequence[str], labels: Mapping[str, str]) -> str:

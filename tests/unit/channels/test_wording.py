@@ -11,6 +11,7 @@ from alertd.channels.alert import alert_annotations
 from alertd.channels.email import compose
 from alertd.channels.message import MessageKind
 from alertd.channels.slack import payload
+from alertd.channels.words import Words
 from tests.unit.channels.messages import incident, message, resolved
 
 
@@ -61,6 +62,19 @@ def test_the_subject_counts_what_one_message_holds() -> None:
     several = message(incident(id="a", rule_name="A"), incident(id="b", rule_name="B"), resolved())
     assert wording.subject(several) == "2 firing, 1 ended: A and 2 more"
     assert wording.subject(message(kind=MessageKind.REPEAT)).startswith("[still] FIRING")
+
+
+def test_who_is_escalated_to_is_told_so_and_nobody_else() -> None:
+    escalated = msgspec.structs.replace(incident(description="d"), escalated_after=900)
+    assert wording.remarks(escalated) == ["Nobody has acknowledged it in 15 min.", "d"]
+    assert wording.remarks(incident(description="d")) == ["d"]
+    assert b'"escalatedAfter":900' in msgspec.json.encode(message(escalated))
+    assert b"escalated" not in msgspec.json.encode(message())
+    words = Words(
+        "{% if incident.escalated_after %}{{ incident.escalated_after }}{% endif %}!", None
+    )
+    assert words.of(message(escalated)).title == "15 min!"
+    assert words.of(message()).title == "!"
 
 
 def test_a_rules_description_is_told_everywhere_and_costs_nothing_where_there_is_none() -> None:

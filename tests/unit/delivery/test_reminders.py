@@ -294,7 +294,7 @@ async def test_a_chain_of_escalations_keeps_its_steps_behind_a_mute(tmp_path: Pa
         at.at(5000)
         assert await at.deliver() == []
         at.use(BY_CHANNEL)
-        told = []
+        told: list[tuple[str, int]] = []
         for seconds in range(5000, 7000, 100):
             at.at(seconds)
             await at.deliver()
@@ -328,8 +328,11 @@ async def test_a_rule_says_who_is_told_of_what_nobody_acknowledged_in_time(tmp_p
         assert await at.deliver() == ["firing", "firing"]
         told = [one.target for one in at.sent]
         assert told == [OPS, Target("boss"), Target("EMAIL", "owner@example.org")]
+        says = [b'"escalatedAfter":300' in one.parts[0][1] for one in at.sent]
+        assert says == [False, True, True]
         await at.tell(end(begun))
         assert await at.deliver() == ["resolved"] * 3
+        assert not any(b"escalated" in one.parts[0][1] for one in at.sent[3:])
 
 
 async def test_what_a_channel_told_goes_on_to_the_next_until_somebody_acknowledges_it(
