@@ -149,7 +149,7 @@ BAD_RULES = {
     ),
     "unknown_operator": rule(operator="=>", says="is unknown", at="/operator"),
     "unknown_field": rule(groupby=["a"], says="did you mean 'groupBy'?", at="/groupby"),
-    "stricter_resolve": rule(resolveThreshold=5, says="laxer", at="/resolveThreshold"),
+    "stricter_resolve": rule(resolveThreshold=5, says="cannot be above", at="/resolveThreshold"),
     "name_is_a_lone_surrogate": rule(name="\ud800", says="surrogate", at="/name"),
 }  # fmt: skip
 
