@@ -25,6 +25,7 @@ from alertd.model import Incident, Labels
 from alertd.pipeline.backfill import SLICE_EVENTS, SLICE_SERIES
 from alertd.pipeline.evaluator import Evaluator
 from alertd.pipeline.sorted_events import SortedEvents
+from alertd.store.failures import StoreCorrupt
 from alertd.store.protocols import EventStore
 
 log = structlog.get_logger(__name__)
@@ -63,7 +64,10 @@ class Reconciler:
             await trio.sleep(self._interval_s)
 
     async def reconcile(self) -> None:
-        """Judge again what is overdue now. What the store cannot read is left for the next time."""
+        """Judge again what is overdue now. What the store cannot read is left for the next time.
+
+        So is a group whose stored events are damaged: it stays overdue, and the others go on.
+        """
         overdue = [stretch.overdue for stretch in self._evaluator.engine.overdue()]
         if not overdue:
             return
@@ -74,6 +78,13 @@ class Reconciler:
             except StoreUnavailable as error:
                 log.warning("reconciling waits for the store", error=str(error))
                 return
+            except StoreCorrupt as error:
+                log.error(
+                    "a group cannot be judged again: stored events are damaged",
+                    rule=each.rule_id,
+                    group=dict(each.group),
+                    error=str(error),
+                )
 
     async def _members(
         self, wanted: Collection[tuple[str, Labels]]

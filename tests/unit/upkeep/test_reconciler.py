@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Collection
 from pathlib import Path
 
 import pytest
 
 from alertd.model import DetectedBy
+from alertd.store.failures import StoreCorrupt
+from alertd.store.protocols import StoredEvents
 from tests.unit.parts import reconciler_of, record_of, running
 
 pytestmark = pytest.mark.usefixtures("form_of_the_log")
@@ -85,3 +88,32 @@ async def test_events_from_before_the_rule_are_not_judged_by_it(tmp_path: Path) 
         await parts.until_judged()
         await reconciler_of(parts).reconcile()
         assert await parts.history() == []
+
+
+async def test_damaged_events_leave_their_group_overdue_and_stop_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as parts:
+        await parts.pipeline.change_rules(put=(record_of(),))
+        for host in ("a", "b"):
+            await parts.pipeline.append(parts.batch(-HOUR_S, -1, host=host))
+            await parts.pipeline.append(parts.batch(-HOUR_S + 2, -HOUR_S + 1, host=host))
+        await parts.until_judged()
+        read, damaged = (
+            parts.store.events.read,
+            parts.recovered.registry.resolve("m", {"host": "a"}),
+        )
+
+        def read_around_damage(
+            series_ids: Collection[int], from_us: int, until_us: int, **bounds: int
+        ) -> AsyncGenerator[StoredEvents]:
+            if damaged in series_ids:
+                raise StoreCorrupt("block 1")
+            return read(series_ids, from_us, until_us, **bounds)
+
+        monkeypatch.setattr(parts.store.events, "read", read_around_damage)
+        await reconciler_of(parts).reconcile()
+        (item,) = await parts.history()
+        assert item.incident.group == (("host", "b"),)
+        (left,) = parts.pipeline.engine.overdue()
+        assert left.overdue.group == (("host", "a"),)
