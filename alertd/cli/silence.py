@@ -135,9 +135,9 @@ def _show(silences: list[Mapping[str, Any]]) -> None:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
     table.add_column("id", no_wrap=True)  # to be copied
     table.add_column("state")
-    table.add_column("matchers", overflow="fold", min_width=14)
+    table.add_column("matchers", overflow="fold", min_width=12)
     for title in ("until", "by", "comment"):
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", min_width=len(title))
     for one in silences:
         matchers = "\n".join(_matcher(label, text) for label, text in one["matchers"].items())
         until = time_text(one["endsAt"])

@@ -147,7 +147,7 @@ BAD_RULES = {
     "unknown_aggregate": rule(
         type="MOVING_WINDOW", aggregate="mean", says="'mean' is unknown", at="/aggregate"
     ),
-    "unknown_operator": rule(operator="=>", says="is unknown", at="/operator"),
+    "unknown_operator": rule(operator="=>", says="did you mean '>='?", at="/operator"),
     "unknown_field": rule(groupby=["a"], says="did you mean 'groupBy'?", at="/groupby"),
     "stricter_resolve": rule(resolveThreshold=5, says="cannot be above", at="/resolveThreshold"),
     "name_is_a_lone_surrogate": rule(name="\ud800", says="surrogate", at="/name"),

@@ -113,6 +113,7 @@ def test_a_narrow_terminal_has_ids_of_silences_to_copy_and_matchers_as_they_are_
     assert code == 0
     assert "6f1c2d4e-0000-4000-8000-000000000001 active" in text
     assert "service=shop " in text
+    assert "comment" in text
     assert "host=~web-.*" in text
     assert "07:30:12" in text
     assert "345678" not in text
