@@ -147,17 +147,21 @@ class Daemon:
     def wait_until_ready(self) -> None:
         """Wait until it has recovered."""
         self.wait_until_listening()
-        self.wait_for_log("ready")
+        self._started("ready")
 
     def wait_until_listening(self) -> None:
         """Wait until it answers requests, by saying that it recovers perhaps."""
+        line = self._started("listening")
+        self.url = f"http://{line['address']}"
+        self._client = httpx.Client(base_url=self.url, timeout=GIVE_UP_S, trust_env=False)
+
+    def _started(self, event: str) -> dict[str, Any]:
+        """Return the line that says how far its start is; let go of it if there is none."""
         try:
-            line = self.wait_for_log("listening")
+            return self.wait_for_log(event)
         except BaseException:
             self.kill()
             raise
-        self.url = f"http://{line['address']}"
-        self._client = httpx.Client(base_url=self.url, timeout=GIVE_UP_S, trust_env=False)
 
     def stop(self, signal_number: int = signal.SIGTERM) -> float:
         """Ask it to stop, wait for its end, and return how many seconds that took."""
