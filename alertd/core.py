@@ -34,8 +34,9 @@ from alertd.model import GroupState, Target
 from alertd.notify.announce import Announcer
 from alertd.pipeline.pipeline import Pipeline
 from alertd.pipeline.quarantine import Quarantine
+from alertd.rule_checks import RuleSetting
 from alertd.rulebook import RuleBook
-from alertd.rules import RuleRecord, RuleSetting, seconds_to_us
+from alertd.rules import RuleRecord, seconds_to_us
 from alertd.store.snapshots import snapshots_folder
 from alertd.store.store import Store
 from alertd.upkeep.folder import Folder

@@ -21,7 +21,8 @@ import trio
 from alertd.channels.annotations import check_rule
 from alertd.errors import Conflict, InvalidInput, NotFound, Problem, VersionMismatch
 from alertd.limits import MAX_RULES, Limit
-from alertd.rules import RuleRecord, RuleSetting, RuleSpec, Source, is_known
+from alertd.rule_checks import RuleSetting, is_known
+from alertd.rules import RuleRecord, RuleSpec, Source
 
 log = structlog.get_logger(__name__)
 

@@ -20,8 +20,9 @@ from alertd import __version__, sdnotify
 from alertd.clock import Clock, format_us
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
-from alertd.model import US_PER_S, DeliveryStatus
+from alertd.model import US_PER_S
 from alertd.notify.flapping import Flapping
+from alertd.outbound import DeliveryStatus
 from alertd.pipeline.pipeline import Pipeline
 from alertd.reports import (
     FlappingStatus,

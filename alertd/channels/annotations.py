@@ -22,7 +22,8 @@ from alertd.channels.templates.meter import TemplateFailed
 from alertd.channels.templates.template import Template
 from alertd.channels.words import OPEN_NAMES, incident_values
 from alertd.errors import InvalidInput, Problem
-from alertd.rules import MAX_ANNOTATION_CHARS, RuleSetting, RuleSpec, check_spec
+from alertd.rule_checks import MAX_ANNOTATION_CHARS, RuleSetting, check_spec
+from alertd.rules import RuleSpec
 
 MAX_STEPS: Final = 2_000
 """Of one annotation: half a millisecond, in which nothing is judged."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from alertd.channels.message import IncidentView, Message
-from alertd.model import Earlier
+from alertd.outbound import Earlier
 
 
 @dataclass(frozen=True, slots=True)

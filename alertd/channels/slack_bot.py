@@ -28,7 +28,7 @@ from alertd.channels.protocol import Delivered, Outcome, Permanent, Retryable
 from alertd.channels.secret import Secret
 from alertd.channels.slack import payload
 from alertd.channels.words import Words
-from alertd.model import Earlier
+from alertd.outbound import Earlier
 
 FollowUp = Literal["thread", "update"]
 

@@ -19,7 +19,8 @@ from alertd.config.document import Document, TomlTable
 from alertd.config.places import KeyPath
 from alertd.errors import InvalidInput, Problem
 from alertd.model import RuleType, Target, rule_id_of_name
-from alertd.rules import TARGET_FIELDS, RuleSetting, RuleSpec
+from alertd.rule_checks import RuleSetting
+from alertd.rules import TARGET_FIELDS, RuleSpec
 
 
 class TomlRule(Struct, frozen=True, kw_only=True):

@@ -29,13 +29,15 @@ from alertd.config.rules import TomlRule, read_rules
 from alertd.config.section import Count, Days, Seconds, SecondsOrZero, Section
 from alertd.config.server import ServerConfig
 from alertd.errors import InvalidInput, Problem
-from alertd.model import US_PER_S, Limits, Target, Timing
+from alertd.model import US_PER_S, Limits, Target
 from alertd.notify.flapping import FlappingLimits
 from alertd.notify.inhibit import Inhibition
 from alertd.notify.mute import Mute
 from alertd.notify.route import DEFAULT_GROUP_BY, Defaults, Route
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
-from alertd.rules import EMAIL, RuleSetting, compile_escalation, seconds_to_us
+from alertd.outbound import Timing
+from alertd.rule_checks import RuleSetting
+from alertd.rules import EMAIL, compile_escalation, seconds_to_us
 from alertd.tls import make_context
 
 MAX_INCLUDED_FILES: Final = 1000

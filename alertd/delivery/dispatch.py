@@ -44,8 +44,9 @@ from alertd.channels.rates import Rates
 from alertd.clock import format_us
 from alertd.config.settings import NotifyConfig
 from alertd.errors import StoreUnavailable
-from alertd.model import US_PER_S, DeliveryStatus, Outgoing, Settlement, Target
+from alertd.model import US_PER_S, Target
 from alertd.notify.compose import compose
+from alertd.outbound import DeliveryStatus, Outgoing, Settlement
 
 CLAIM_LIMIT: Final = 64
 """Messages read from the outbox at a time."""

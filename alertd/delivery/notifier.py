@@ -20,9 +20,10 @@ from alertd.config.settings import Config
 from alertd.errors import Conflict, InvalidInput, NotFound
 from alertd.limits import MAX_SILENCES, Limit
 from alertd.metrics import Metrics
-from alertd.model import DeliveryStatus, IncidentSeries
+from alertd.model import IncidentSeries
 from alertd.notify.policy import Policy, subject_labels
 from alertd.notify.silence import Silence, silence_problems
+from alertd.outbound import DeliveryStatus
 from alertd.store.incidents import IncidentStore
 from alertd.store.outbox import Outbox
 from alertd.store.silences import SilenceTable

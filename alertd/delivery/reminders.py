@@ -15,9 +15,10 @@ import trio
 
 from alertd.channels.message import MessageKind
 from alertd.errors import StoreUnavailable
-from alertd.model import NAMESPACE, US_PER_S, IncidentSeries, Notification, Target, Timing
+from alertd.model import NAMESPACE, US_PER_S, IncidentSeries, Target
 from alertd.notify.policy import Policy, subject_labels
 from alertd.notify.review import Action, Verdict, Waiting, review
+from alertd.outbound import Notification, Timing
 from alertd.store.waiting import Place
 
 LOOK_LIMIT: Final = 500

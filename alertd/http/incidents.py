@@ -17,7 +17,7 @@ from alertd.http.body import read_body
 from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
-from alertd.model import DeliveryStatus
+from alertd.outbound import DeliveryStatus
 from alertd.store.history import HistoryQuery, IncidentState
 
 MAX_ACK_BYTES: Final = 4096

@@ -14,7 +14,7 @@ from alertd.http import wire
 from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
-from alertd.model import DeliveryStatus
+from alertd.outbound import DeliveryStatus
 from alertd.store.deliveries import DeliveryQuery
 
 

@@ -20,7 +20,6 @@ from alertd.clock import Timestamp, format_us
 from alertd.errors import Problem
 from alertd.model import (
     US_PER_S,
-    DeliveryStatus,
     DetectedBy,
     EndReason,
     IncidentSeries,
@@ -29,6 +28,7 @@ from alertd.model import (
     Severity,
     Target,
 )
+from alertd.outbound import DeliveryStatus
 from alertd.rules import TARGET_FIELDS, RuleRecord, RuleSpec, Source
 from alertd.store.deliveries import Delivery
 from alertd.store.history import (

@@ -22,20 +22,17 @@ from alertd.clock import format_us
 from alertd.model import (
     NAMESPACE,
     US_PER_S,
-    Announcement,
-    FlappingEpisode,
     Incident,
-    Notification,
     Rule,
     RuleType,
     Target,
-    Timing,
     Transition,
     TransitionKind,
 )
 from alertd.notify.policy import Policy, subject_labels
 from alertd.notify.review import escalates
 from alertd.notify.route import BY_RULE, Defaults, Own, Route, destinations
+from alertd.outbound import Announcement, FlappingEpisode, Notification, Timing
 
 _TOLD = {
     TransitionKind.FIRING: MessageKind.FIRING,

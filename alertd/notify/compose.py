@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from alertd.channels.message import IncidentView, Message, MessageKind
-from alertd.model import Outgoing, Severity
+from alertd.model import Severity
+from alertd.outbound import Outgoing
 
 _RANK: Final = {severity.value: rank for rank, severity in enumerate(Severity)}
 _KINDS: Final = (

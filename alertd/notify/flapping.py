@@ -26,17 +26,8 @@ from typing import Final, NamedTuple
 from msgspec import Struct, structs
 
 from alertd.channels.wording import duration_text
-from alertd.model import (
-    NAMESPACE,
-    US_PER_S,
-    FlappingEpisode,
-    Hold,
-    HoldReason,
-    Incident,
-    IncidentSeries,
-    Transition,
-    TransitionKind,
-)
+from alertd.model import NAMESPACE, US_PER_S, Incident, IncidentSeries, Transition, TransitionKind
+from alertd.outbound import FlappingEpisode, Hold, HoldReason
 
 MAX_SERIES: Final = 100_000
 """Whose changes are remembered, some 500 bytes each; the one that changed longest ago goes first,

@@ -19,7 +19,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from alertd.model import Notification
+from alertd.outbound import Notification
 
 MAX_PARTS: Final = 1000
 """Notifications in one message; the next one takes the rest."""

@@ -13,7 +13,8 @@ from typing import Final
 from msgspec import Struct
 
 from alertd.matching import Predicate
-from alertd.model import US_PER_S, Hold, HoldReason
+from alertd.model import US_PER_S
+from alertd.outbound import Hold, HoldReason
 
 ASK_AGAIN_US: Final = 10 * US_PER_S
 """When to look whether the source is still on, should nobody have said that it ended."""

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from alertd.model import Hold
 from alertd.notify.flapping import Flapping, FlappingLimits
 from alertd.notify.inhibit import Inhibition, Sources
 from alertd.notify.mute import Mute, muted
 from alertd.notify.silence import ActiveSilence, Silence, silenced
+from alertd.outbound import Hold
 
 
 def subject_labels(rule_name: str, severity: str, group: Mapping[str, str]) -> dict[str, str]:

@@ -12,7 +12,8 @@ from typing import Final
 from msgspec import Struct
 
 from alertd.channels.wording import duration_text
-from alertd.model import US_PER_S, DeliveryStatus, Hold, HoldReason, Labels, Target
+from alertd.model import US_PER_S, Labels, Target
+from alertd.outbound import DeliveryStatus, Hold, HoldReason
 
 RESOLVED: Final = "resolved"
 

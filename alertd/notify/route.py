@@ -17,7 +17,8 @@ from typing import Final
 from msgspec import Struct, structs
 
 from alertd.matching import Predicate, all_of
-from alertd.model import Escalation, Target, Timing
+from alertd.model import Escalation, Target
+from alertd.outbound import Timing
 
 BY_RULE: Final = "the rule"
 DEFAULT_GROUP_BY: Final = ("ruleName",)

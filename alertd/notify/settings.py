@@ -17,11 +17,12 @@ from msgspec import Struct
 from alertd.errors import Problem
 from alertd.escalation import escalation_problems
 from alertd.matching import Predicate, all_of
-from alertd.model import MatchOperator, Target, Timing
+from alertd.model import MatchOperator, Target
 from alertd.names import name_problem
 from alertd.notify.inhibit import Inhibition
 from alertd.notify.mute import WEEKDAYS, Mute
 from alertd.notify.route import Defaults, Route
+from alertd.outbound import Timing
 from alertd.patterns import BadPattern, compile_pattern
 from alertd.rules import compile_escalation, parse_matcher, seconds_to_us
 

@@ -14,8 +14,9 @@ from msgspec import Struct
 from alertd.errors import Problem
 from alertd.limits import MAX_PATTERN_CHARS
 from alertd.matching import Predicate, all_of
-from alertd.model import Hold, HoldReason, Matcher, MatchOperator
+from alertd.model import Matcher, MatchOperator
 from alertd.names import LABEL_NAME_REMEDY, is_label_name
+from alertd.outbound import Hold, HoldReason
 from alertd.patterns import BadPattern, compile_pattern
 
 MAX_MATCHERS: Final = 32

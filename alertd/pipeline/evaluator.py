@@ -23,8 +23,9 @@ from alertd.engine.inputs import Reconsider, RulesChanged, Tick
 from alertd.errors import StoreUnavailable
 from alertd.ingest.series import SeriesRegistry
 from alertd.metrics import Metrics
-from alertd.model import US_PER_S, Announcement, EndReason, EventBatch, Transition
+from alertd.model import US_PER_S, EndReason, EventBatch, Transition
 from alertd.notify.announce import Announcer
+from alertd.outbound import Announcement
 from alertd.pipeline.backfill import start_warm
 from alertd.pipeline.work import Backlog, Entry
 from alertd.rules import RuleChange, compile_rule

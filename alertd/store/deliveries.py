@@ -11,7 +11,8 @@ from typing import Final
 import apsw
 from msgspec import Struct
 
-from alertd.model import DeliveryStatus, Target
+from alertd.model import Target
+from alertd.outbound import DeliveryStatus
 from alertd.store import cursor
 from alertd.store.history import Page
 

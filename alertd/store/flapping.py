@@ -12,7 +12,8 @@ from typing import Final
 
 import apsw
 
-from alertd.model import Announcement, FlappingEpisode, Incident, IncidentSeries
+from alertd.model import Incident, IncidentSeries
+from alertd.outbound import Announcement, FlappingEpisode
 from alertd.store.history import group_of, group_text, read_recent
 from alertd.store.readers import Readers
 

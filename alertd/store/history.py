@@ -16,15 +16,8 @@ import apsw
 import msgspec
 from msgspec import Struct
 
-from alertd.model import (
-    DeliveryStatus,
-    DetectedBy,
-    EndReason,
-    Incident,
-    Labels,
-    Operator,
-    Severity,
-)
+from alertd.model import DetectedBy, EndReason, Incident, Labels, Operator, Severity
+from alertd.outbound import DeliveryStatus
 from alertd.store import cursor, timeline
 from alertd.store.timeline import TimelineEntry
 

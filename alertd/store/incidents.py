@@ -18,7 +18,8 @@ from msgspec import Struct
 
 from alertd.channels.wording import duration_text
 from alertd.clock import format_us
-from alertd.model import US_PER_S, Announcement, Incident, Labels, TransitionKind
+from alertd.model import US_PER_S, Incident, Labels, TransitionKind
+from alertd.outbound import Announcement
 from alertd.store import flapping, timeline
 from alertd.store.history import (
     INCIDENT_COLUMNS,

@@ -19,7 +19,8 @@ from typing import Any, Final
 import apsw
 import msgspec
 
-from alertd.model import NAMESPACE, DeliveryStatus, Outgoing, Settlement, Target
+from alertd.model import NAMESPACE, Target
+from alertd.outbound import DeliveryStatus, Outgoing, Settlement
 from alertd.store import timeline
 from alertd.store.deliveries import (
     Delivery,

@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import apsw
 import msgspec
 
-from alertd.model import DeliveryStatus, HoldReason, Notification, Target
+from alertd.model import Target
 from alertd.notify.grouping import LastMessage, Placement, place
 from alertd.notify.review import RESOLVED
+from alertd.outbound import DeliveryStatus, HoldReason, Notification
 from alertd.store import timeline
 from alertd.store.timeline import TimelineEntry, TimelineEvent
 

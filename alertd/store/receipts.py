@@ -11,7 +11,7 @@ from typing import Final
 
 import apsw
 
-from alertd.model import Earlier
+from alertd.outbound import Earlier
 
 _NOTE: Final = """
     INSERT OR IGNORE INTO receipts (incident_id, channel, receipt)

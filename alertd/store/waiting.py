@@ -13,8 +13,9 @@ from typing import Final
 
 import apsw
 
-from alertd.model import DeliveryStatus, HoldReason, Notification, Target
+from alertd.model import Target
 from alertd.notify.review import Action, ReviewReason, Verdict, Waiting
+from alertd.outbound import DeliveryStatus, HoldReason, Notification
 from alertd.store import timeline
 from alertd.store.history import group_of
 from alertd.store.posting import post, release

@@ -21,10 +21,11 @@ from alertd.channels.protocol import Delivered, Outcome, Retryable
 from alertd.config.settings import NotifyConfig
 from alertd.delivery.dispatch import Dispatcher
 from alertd.metrics import Metrics
-from alertd.model import US_PER_S, DeliveryStatus, Target, Transition
+from alertd.model import US_PER_S, Target, Transition
 from alertd.notify.announce import Announcer
 from alertd.notify.policy import Policy
 from alertd.notify.route import Defaults
+from alertd.outbound import DeliveryStatus
 from alertd.rules import RuleRecord, compile_rule
 from alertd.store.connection import Durability
 from alertd.store.store import Store, open_store

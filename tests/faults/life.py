@@ -22,7 +22,8 @@ import trio
 
 from alertd.errors import AlertdError, StoreUnavailable
 from alertd.ingest.idempotency import AnsweredRequest, RequestId
-from alertd.model import DeliveryStatus, EventBatch, RefusalReason
+from alertd.model import EventBatch, RefusalReason
+from alertd.outbound import DeliveryStatus
 from alertd.store.connection import Durability
 from alertd.store.entry_codec import encode_batch, encode_change
 from alertd.store.event_log import LogReader

@@ -20,7 +20,7 @@ import msgspec
 import pytest
 
 from alertd.errors import StoreUnavailable
-from alertd.model import DeliveryStatus
+from alertd.outbound import DeliveryStatus
 from alertd.store import space
 from alertd.store.store import Store, open_store
 from tests.e2e.daemon import Daemon

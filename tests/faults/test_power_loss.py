@@ -24,7 +24,7 @@ import pytest
 import trio
 
 from alertd.errors import StoreUnavailable
-from alertd.model import DeliveryStatus
+from alertd.outbound import DeliveryStatus
 from alertd.store import store as stores
 from alertd.store.connection import Durability
 from alertd.store.store import Store, open_store

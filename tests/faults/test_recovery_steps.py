@@ -24,14 +24,9 @@ import trio
 
 from alertd.config.settings import Config
 from alertd.delivery.notifier import load_policy
-from alertd.model import (
-    DeliveryStatus,
-    EventBatch,
-    RuleType,
-    Series,
-    Target,
-)
+from alertd.model import EventBatch, RuleType, Series, Target
 from alertd.notify.announce import Announcer
+from alertd.outbound import DeliveryStatus
 from alertd.rules import RuleChange
 from alertd.store.event_log import EventLog
 from alertd.store.files import FILES, Files

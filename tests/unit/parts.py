@@ -16,8 +16,9 @@ from alertd.engine.engine import Engine
 from alertd.ingest.dedup import DedupIndex
 from alertd.ingest.series import SeriesRegistry
 from alertd.metrics import Metrics
-from alertd.model import US_PER_S, Announcement, EventBatch, RuleType, Transition
+from alertd.model import US_PER_S, EventBatch, RuleType, Transition
 from alertd.notify.announce import Announcer
+from alertd.outbound import Announcement
 from alertd.pipeline.pipeline import Pipeline
 from alertd.rules import RuleRecord, RuleSpec, Source
 from alertd.store.history import HistoryItem, HistoryQuery

@@ -4,7 +4,8 @@ import pytest
 
 from alertd.errors import InvalidInput
 from alertd.model import Evaluate, OnNoData, Operator, RuleType
-from alertd.rules import MAX_OPEN_WINDOWS, RuleSetting, RuleSpec, check_spec
+from alertd.rule_checks import MAX_OPEN_WINDOWS, RuleSetting, check_spec
+from alertd.rules import RuleSpec
 
 
 def problems_of(**fields: object) -> dict[str, str]:

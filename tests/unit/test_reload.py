@@ -22,8 +22,9 @@ from alertd.metrics import Metrics
 from alertd.model import Target
 from alertd.reload import Reloader
 from alertd.reports import Changes
+from alertd.rule_checks import RuleSetting
 from alertd.rulebook import RuleBook
-from alertd.rules import RuleSetting, Source
+from alertd.rules import Source
 from alertd.tls import Tls
 from tests.unit.parts import Parts, record_of, running
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from structlog.testing import capture_logs
 
 from alertd.model import Target
+from alertd.rule_checks import RuleSetting
 from alertd.rulebook import RuleBook
-from alertd.rules import EMAIL, RuleRecord, RuleSetting
+from alertd.rules import EMAIL, RuleRecord
 from tests.unit.parts import record_of
 
 

@@ -21,15 +21,14 @@ from alertd.model import (
     RuleType,
     Target,
 )
+from alertd.rule_checks import RuleSetting, check_spec
 from alertd.rules import (
     AGGREGATES,
     DAY_US,
     ZERO_ON_EMPTY,
     RuleRecord,
-    RuleSetting,
     RuleSpec,
     Source,
-    check_spec,
     compile_rule,
     seconds_to_us,
 )

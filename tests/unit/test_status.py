@@ -14,8 +14,8 @@ import trio.testing
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
 from alertd.notify.flapping import Flapping
+from alertd.rule_checks import RuleSetting
 from alertd.rulebook import RuleBook
-from alertd.rules import RuleSetting
 from alertd.status import Status
 from alertd.store.outbox import Outbox
 from alertd.upkeep.retention import Retention

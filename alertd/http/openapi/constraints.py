@@ -29,8 +29,7 @@ from alertd.limits import (
 )
 from alertd.model import US_PER_S, Target
 from alertd.notify import silence
-from alertd.rules import (
-    AGGREGATES,
+from alertd.rule_checks import (
     ANNOTATION_NAME,
     MAX_ANNOTATION_CHARS,
     MAX_ANNOTATIONS,
@@ -41,8 +40,8 @@ from alertd.rules import (
     MAX_SAMPLES,
     MAX_URL_CHARS,
     MAX_WINDOW_US,
-    RuleSpec,
 )
+from alertd.rules import AGGREGATES, RuleSpec
 
 Keywords = Mapping[str, object]
 

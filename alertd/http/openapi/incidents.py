@@ -29,7 +29,8 @@ from alertd.http.wire import (
     NotificationReply,
     TimelineReply,
 )
-from alertd.model import DeliveryStatus, DetectedBy, EndReason, Operator, Severity
+from alertd.model import DetectedBy, EndReason, Operator, Severity
+from alertd.outbound import DeliveryStatus
 from alertd.store.history import IncidentState
 from alertd.store.timeline import TimelineEvent
 

@@ -21,7 +21,7 @@ from alertd.http.openapi.operation import (
 )
 from alertd.http.silences import SilenceBody, SilenceList, SilenceMedia, SilenceReply, SilenceState
 from alertd.http.wire import DeliveryList, DeliveryReply, RequeueReply
-from alertd.model import DeliveryStatus
+from alertd.outbound import DeliveryStatus
 
 _TAG: Final = "notifications"
 

@@ -25,7 +25,8 @@ from alertd.errors import InvalidInput
 from alertd.limits import MAX_LABELS
 from alertd.model import RuleType
 from alertd.notify.announce import Announcer
-from alertd.rules import MAX_ANNOTATION_CHARS, RuleSetting, RuleSpec
+from alertd.rule_checks import MAX_ANNOTATION_CHARS, RuleSetting
+from alertd.rules import RuleSpec
 from tests.unit.delivery.desk import begin, rule
 
 IMPACT = (

@@ -15,7 +15,7 @@ from alertd.channels.secret import Secret
 from alertd.channels.slack import MRKDWN, payload
 from alertd.channels.slack_bot import FollowUp, SlackBot
 from alertd.channels.words import Words
-from alertd.model import Earlier
+from alertd.outbound import Earlier
 from tests.receivers import Answer, HttpReceiver, http_receiver
 from tests.unit.channels.messages import incident, message, resolved
 

@@ -13,18 +13,11 @@ from alertd.config.settings import Config
 from alertd.delivery.notifier import Notifier, load_policy
 from alertd.delivery.reminders import Reminders
 from alertd.metrics import Metrics
-from alertd.model import (
-    US_PER_S,
-    Announcement,
-    DeliveryStatus,
-    Outgoing,
-    Target,
-    Timing,
-    Transition,
-)
+from alertd.model import US_PER_S, Target, Transition
 from alertd.notify.announce import Announcer
 from alertd.notify.route import Defaults
 from alertd.notify.silence import Silence
+from alertd.outbound import Announcement, DeliveryStatus, Outgoing, Timing
 from alertd.rules import RuleRecord, compile_rule, parse_matcher
 from alertd.store.store import Store, open_store
 from tests.unit.store.store_samples import START_US, firing, record, resolved, settlement

@@ -11,7 +11,8 @@ from msgspec import Struct
 from sortedcontainers import SortedList
 
 from alertd.errors import StoreUnavailable
-from alertd.model import DeliveryStatus, Outgoing, Settlement, Target
+from alertd.model import Target
+from alertd.outbound import DeliveryStatus, Outgoing, Settlement
 
 PENDING = DeliveryStatus.RETRY_PENDING
 

@@ -28,7 +28,8 @@ from alertd.channels.protocol import (
 )
 from alertd.config.settings import NotifyConfig
 from alertd.delivery.dispatch import MAX_ENDPOINT_ATTEMPTS, Dispatcher
-from alertd.model import US_PER_S, DeliveryStatus, Outgoing, Target
+from alertd.model import US_PER_S, Target
+from alertd.outbound import DeliveryStatus, Outgoing
 from tests.receivers import Answer, gzip_bomb, http_receiver
 from tests.unit.channels.messages import incident
 from tests.unit.delivery.memory_outbox import MemoryOutbox, Row

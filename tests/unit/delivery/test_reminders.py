@@ -13,8 +13,9 @@ from msgspec import structs
 from alertd.channels.config import WebhookConfig
 from alertd.config.settings import Config
 from alertd.errors import Conflict, InvalidInput, NotFound
-from alertd.model import DeliveryStatus, Target, TransitionKind
+from alertd.model import Target, TransitionKind
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
+from alertd.outbound import DeliveryStatus
 from alertd.store import waiting
 from alertd.store.silences import SilenceQuery
 from tests.unit.delivery.desk import OPS, S, begin, desk, end, id_of, rule

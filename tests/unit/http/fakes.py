@@ -31,8 +31,9 @@ from alertd.model import US_PER_S, EventBatch, IncidentSeries
 from alertd.notify.silence import Silence, silence_problems
 from alertd.pipeline.quarantine import Quarantine
 from alertd.reports import Changes, ReloadReport, StatusReport
+from alertd.rule_checks import RuleSetting
 from alertd.rulebook import RuleBook
-from alertd.rules import RuleRecord, RuleSetting
+from alertd.rules import RuleRecord
 from alertd.store.deliveries import Delivery, DeliveryQuery
 from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
 from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from alertd.model import DeliveryStatus, Incident, Operator, Severity
+from alertd.model import Incident, Operator, Severity
+from alertd.outbound import DeliveryStatus
 from alertd.store.history import (
     HistoryItem,
     HistoryQuery,

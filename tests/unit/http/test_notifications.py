@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from alertd.errors import Conflict, NotFound
-from alertd.model import DeliveryStatus, Target
+from alertd.model import Target
+from alertd.outbound import DeliveryStatus
 from alertd.store.deliveries import Delivery, DeliveryQuery
 from tests.unit.http.fakes import Site
 

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from alertd.channels.message import IncidentView, Message, MessageKind
-from alertd.model import Outgoing, Target
+from alertd.model import Target
 from alertd.notify.compose import compose
+from alertd.outbound import Outgoing
 from tests.unit.channels.messages import incident
 
 

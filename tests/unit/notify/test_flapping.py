@@ -7,16 +7,10 @@ import random
 import pytest
 from msgspec import structs
 
-from alertd.model import (
-    US_PER_S,
-    FlappingEpisode,
-    HoldReason,
-    IncidentSeries,
-    Transition,
-    TransitionKind,
-)
+from alertd.model import US_PER_S, IncidentSeries, Transition, TransitionKind
 from alertd.notify import flapping
 from alertd.notify.flapping import Flapping, FlappingLimits, FlappingReason, judge
+from alertd.outbound import FlappingEpisode, HoldReason
 from tests.unit.store.store_samples import START_US, firing
 
 S = US_PER_S

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from alertd.model import US_PER_S, Notification, Target, Timing
+from alertd.model import US_PER_S, Target
 from alertd.notify.grouping import MAX_PARTS, LastMessage, Placement, PlacementReason, place
+from alertd.outbound import Notification, Timing
 
 NOW = 1_750_000_000 * US_PER_S
 S = US_PER_S

@@ -7,11 +7,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from alertd.model import US_PER_S, HoldReason
+from alertd.model import US_PER_S
 from alertd.notify.flapping import FlappingLimits
 from alertd.notify.policy import Policy, subject_labels
 from alertd.notify.settings import InhibitSpec, MuteSpec
 from alertd.notify.silence import ActiveSilence, Silence, silence_problems, silenced
+from alertd.outbound import HoldReason
 from alertd.rules import parse_matcher
 
 NOW = 1_750_000_000 * US_PER_S

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
-from alertd.model import US_PER_S, DeliveryStatus, Hold, HoldReason, Target
+from alertd.model import US_PER_S, Target
 from alertd.notify.review import Action, ReviewReason, Verdict, Waiting, escalates, review
+from alertd.outbound import DeliveryStatus, Hold, HoldReason
 
 NOW = 1_750_000_000 * US_PER_S
 S = US_PER_S

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from alertd.model import US_PER_S, Escalation, Target, Timing
+from alertd.model import US_PER_S, Escalation, Target
 from alertd.notify.policy import subject_labels
 from alertd.notify.route import DEFAULT_GROUP_BY, Defaults, Own, Route, destinations
 from alertd.notify.settings import RouteSpec, route_problems
+from alertd.outbound import Timing
 
 S = US_PER_S
 DEFAULTS = Defaults(DEFAULT_GROUP_BY, Timing(0, 10 * S))

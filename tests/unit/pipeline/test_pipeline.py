@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 from alertd.errors import Overloaded, StoreUnavailable
-from alertd.model import Announcement, DetectedBy, EndReason, EventBatch
+from alertd.model import DetectedBy, EndReason, EventBatch
+from alertd.outbound import Announcement
 from alertd.pipeline import work
 from alertd.pipeline.evaluator import (
     LARGEST_PORTION,
@@ -20,7 +21,7 @@ from alertd.pipeline.evaluator import (
     WORDED_AT_ONCE,
     announced,
 )
-from alertd.rules import MAX_ANNOTATIONS
+from alertd.rule_checks import MAX_ANNOTATIONS
 from alertd.store.connection import open_readonly
 from alertd.store.incidents import IncidentStore
 from alertd.store.protocols import LogEntry

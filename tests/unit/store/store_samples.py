@@ -10,23 +10,18 @@ import msgspec
 import trio
 
 from alertd.model import (
-    Announcement,
-    DeliveryStatus,
     EndReason,
     EventBatch,
     Incident,
-    Notification,
-    Outgoing,
     RuleType,
     Series,
-    Settlement,
     Target,
-    Timing,
     Transition,
     TransitionKind,
     incident_id,
     rule_id_of_name,
 )
+from alertd.outbound import Announcement, DeliveryStatus, Notification, Outgoing, Settlement, Timing
 from alertd.rules import RuleChange, RuleRecord, RuleSpec, Source, compile_rule
 from alertd.store.store import Store, open_store
 

@@ -11,7 +11,8 @@ import pytest
 
 from alertd.clock import format_us
 from alertd.errors import InvalidInput
-from alertd.model import Announcement, DeliveryStatus, Incident, Transition, TransitionKind
+from alertd.model import Incident, Transition, TransitionKind
+from alertd.outbound import Announcement, DeliveryStatus
 from alertd.rules import compile_rule
 from alertd.store.history import HistoryQuery, IncidentState, read_page
 from alertd.store.store import Store, open_store

@@ -8,15 +8,9 @@ import apsw
 import msgspec
 import pytest
 
-from alertd.model import (
-    US_PER_S,
-    Announcement,
-    DeliveryStatus,
-    Outgoing,
-    Settlement,
-    Timing,
-)
+from alertd.model import US_PER_S
 from alertd.notify.grouping import MAX_PARTS
+from alertd.outbound import Announcement, DeliveryStatus, Outgoing, Settlement, Timing
 from alertd.store.connection import APPLICATION_ID
 from alertd.store.deliveries import DeliveryQuery
 from alertd.store.migrations import MIGRATIONS

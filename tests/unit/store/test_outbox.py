@@ -8,7 +8,8 @@ import apsw
 import msgspec
 import pytest
 
-from alertd.model import Announcement, DeliveryStatus, Notification, Settlement, Target
+from alertd.model import Target
+from alertd.outbound import Announcement, DeliveryStatus, Notification, Settlement
 from alertd.store.outbox import DUE, NEXT_CHANNEL, NEXT_ENDPOINT
 from alertd.store.store import Store, open_store
 from alertd.store.timeline import TimelineEvent

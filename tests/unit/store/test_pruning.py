@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from alertd.metrics import Metrics
-from alertd.model import Announcement, DeliveryStatus
+from alertd.outbound import Announcement, DeliveryStatus
 from alertd.store import pruning
 from alertd.store.history import HistoryQuery
 from alertd.store.store import Store, open_store

@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from alertd.model import Announcement, DeliveryStatus, Earlier, Outgoing, Target, Timing
+from alertd.model import Target
+from alertd.outbound import Announcement, DeliveryStatus, Earlier, Outgoing, Timing
 from alertd.store.store import Store, open_store
 from tests.unit.store.store_samples import OPS, START_US, firing, resolved, settlement
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from alertd.model import DeliveryStatus
+from alertd.outbound import DeliveryStatus
 from alertd.store import told
 from alertd.store.store import Store, open_store
 from alertd.store.told import Place
