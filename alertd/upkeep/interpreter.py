@@ -9,7 +9,7 @@ Of two threads that both have work in Python each has its turn for ``SWITCH_INTE
 does for each packet and the writer for each row, waits so long to have it back.
 
 Owns these settings of the process, and puts back what it found. Invariant: garbage is looked for
-within ``LONGEST_WAIT_S``, however busy the daemon is, if the last look left a rest since.
+within ``LONGEST_WAIT_S``, however busy the daemon is, if the last look found much or left a rest.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ from alertd.metrics import Metrics
 
 SWITCH_INTERVAL_S: Final = 0.0005
 LOOK_EVERY_S: Final = 1.0
-DUE_COLLECTIONS: Final = 10
-"""After so many collections of objects of middle age a full one is due, as CPython has it."""
+DUE_COLLECTIONS: Final = 1
+"""After so many collections of objects of middle age a full one is due. CPython waits for ten, in
+which requests that are refused leave 70 MB behind."""
 LONGEST_WAIT_S: Final = 60.0
 """For a moment in which nothing is to be judged."""
 REST: Final = 300
-"""Times as long as it took, a collection is followed by a rest."""
+"""Times as long as it took, a collection that found little is followed by a rest."""
+MUCH: Final = 5_000
+"""Objects of garbage that were worth the search: the next one costs less if it comes soon."""
 
 _NEVER: Final = 2**31 - 1
 
@@ -85,9 +88,9 @@ class Collector:
         if self._is_busy() and now_s - self._due_since_s < LONGEST_WAIT_S:
             return False
         began_s = time.perf_counter()
-        gc.collect()
+        found = gc.collect()
         took_s = time.perf_counter() - began_s
         self._metrics.garbage_collection_seconds.observe(took_s)
         self._due_since_s = None
-        self._rest_until_s = now_s + REST * took_s
+        self._rest_until_s = now_s + (REST * took_s if found < MUCH else 0)
         return True

@@ -294,7 +294,7 @@ def test_the_line_in_readme_runs_as_it_is_written(daemon: Daemon) -> None:
     text = README.read_text(encoding="utf-8")
     chapter = text[text.index("\n### Lines over a socket\n") :]
     shell, shown = re.findall(r"^```(?:sh|json)\n(.*?)^```$", chapter, re.DOTALL | re.MULTILINE)[:2]
-    shell = shell.replace("/run/alertd/lines.sock", str(daemon.folder / "lines.sock"))
+    shell = shell.replace("data/lines.sock", str(daemon.folder / "lines.sock"))
     ran = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True)
     expected = [json.loads(line) for line in shown.splitlines()]
     assert [json.loads(line) for line in ran.stdout.splitlines()] == expected, ran

@@ -74,6 +74,19 @@ async def test_a_collection_is_followed_by_a_rest_and_none_is_made_for_nothing(
     assert garbage() is None
 
 
+async def test_one_that_found_much_is_followed_by_another_at_once(
+    metrics: Metrics, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interpreter, "REST", 1e6)
+    monkeypatch.setattr(interpreter, "MUCH", 1)
+    collector = Collector(lambda: False, metrics)
+    for number in (1, 2):
+        garbage = old_garbage()
+        assert collector.look()
+        assert garbage() is None
+        assert collections(metrics) == number
+
+
 async def test_nothing_is_collected_while_somebody_has_disabled_it(metrics: Metrics) -> None:
     collector = Collector(lambda: False, metrics)
     garbage = old_garbage()
