@@ -27,11 +27,12 @@ SEED: Final = int(
     os.environ.get("ALERTD_FUZZ_SEED")
     or (20250630 if "CI" in os.environ else random.SystemRandom().randrange(1 << 32))
 )
-WARM_UP: Final = 1500
-"""Inputs until everything that is opened or cached lazily is."""
 IN_EARNEST: Final = INPUTS > 5000
 """Then memory is compared from one search for cyclic garbage on, up to which it rises: what is
 refused leaves some behind. In so few inputs as otherwise that does not matter."""
+WARM_UP: Final = 8000 if IN_EARNEST else 1500
+"""Inputs until everything that is opened or cached lazily is, and the heap has the holes that so
+many leave: what is freed in between does not go back to the system."""
 GROWTH: Final = 1.1
 CLIENTS: Final = 16
 SOON_S: Final = 20.0
