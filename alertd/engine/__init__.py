@@ -9,5 +9,5 @@ time (``screen.py``, ``resting.py``, ``sleepers.py``). Else a group (``continuou
 ``bucketed.py``) moves its window (``window.py``, ``aggregates.py``, ``exact.py``) from change point
 to change point, asks the rule's ``condition.py`` what the value means there, and tells its
 ``lifecycle.py``, which writes transitions into the ``journal.py``. ``timers.py`` knows when a quiet
-group must be looked at, ``backlog.py`` what waits for the reconciler.
+group must be looked at, ``overdue.py`` what waits for the reconciler.
 """

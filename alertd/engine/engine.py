@@ -19,7 +19,6 @@ from typing import Final
 import msgspec
 
 from alertd.engine.arrivals import Arrivals, OneByOne
-from alertd.engine.backlog import Backlog, reach_us
 from alertd.engine.dump import Dump
 from alertd.engine.group import Group
 from alertd.engine.inputs import (
@@ -36,6 +35,7 @@ from alertd.engine.inputs import (
 )
 from alertd.engine.journal import GROUPS_BETWEEN_PAUSES, Journal, SilentJournal
 from alertd.engine.observed import Observed
+from alertd.engine.overdue import OverdueGroups, reach_us
 from alertd.engine.plan import Plan, PlanDump
 from alertd.engine.routing import Router, RuleGroups, Watcher, new_group, same_windows
 from alertd.engine.timers import Timers
@@ -83,7 +83,7 @@ class Engine:
         """Groups dropped because they had been quiet for their time, since the state began."""
         self.limits = Limits()
         """What is kept at most. An input changes it, so that a replay refuses the same events."""
-        self._backlog = Backlog()
+        self._overdue = OverdueGroups()
         self._reach_us: int | None = None  # the greatest of any rule's; None if not known yet
         self._dump: Dump | None = None
         self.look_backs: tuple[LookBack, ...] = ()
@@ -231,7 +231,7 @@ class Engine:
     def _note_overdue(self, group: Watcher, time_us: int) -> None:
         """Remember an event whose time is past judging here."""
         self.overdue_events += 1
-        self._backlog.add(group, time_us)
+        self._overdue.add(group, time_us)
 
     def _apply_doubt(self, event: Doubt) -> None:
         """Have the present of told incidents judged again, and all of those that were found.
@@ -243,28 +243,28 @@ class Engine:
             groups = self._router.get(incident.rule_id)
             group = self._router.group(incident.rule_id, incident.group)
             if group is not None:
-                self._backlog.add(group, group.horizon_us(self._journal.now_us))
+                self._overdue.add(group, group.horizon_us(self._journal.now_us))
             elif groups is not None:
                 self._journal.write(_expired(incident, groups.plan.rule, self._journal.now_us))
         for incident in event.found:
             group = self._router.group(incident.rule_id, incident.group)
             if group is not None:
-                self._backlog.add(group, incident.started_us)
+                self._overdue.add(group, incident.started_us)
 
     def overdue(self) -> list[Stretch]:
         """Return what the reconciler has to do."""
-        stretches = [self.stretch(each.rule_id, each.group) for each in self._backlog]
+        stretches = [self.stretch(each.rule_id, each.group) for each in self._overdue]
         return [stretch for stretch in stretches if stretch is not None]
 
     @property
     def overdue_groups(self) -> int:
         """How many groups wait for the reconciler."""
-        return len(self._backlog)
+        return len(self._overdue)
 
     def stretch(self, rule_id: str, labels: Labels) -> Stretch | None:
         """Return what is overdue of one group, or None if nothing is."""
         groups = self._router.get(rule_id)
-        return None if groups is None else self._backlog.stretch(groups.plan, labels)
+        return None if groups is None else self._overdue.stretch(groups.plan, labels)
 
     def needed_after_us(self, oldest_us: int) -> int:
         """Return after which event time judging may still ask for what is stored.
@@ -302,7 +302,7 @@ class Engine:
         stretch, overdue = event.stretch, event.stretch.overdue
         groups = self._router.get(overdue.rule_id)
         group = self._router.group(overdue.rule_id, overdue.group)
-        self._backlog.settle(overdue)
+        self._overdue.settle(overdue)
         if groups is None or group is None:
             return
         self._keep((group,))
@@ -339,7 +339,7 @@ class Engine:
             self._keep((group,))
             self._timers.cancel(group)
             self._arrivals.rouse((group,))
-            if group.expires_us > now_us or group in self._backlog:
+            if group.expires_us > now_us or group in self._overdue:
                 group.advance(now_us)
             groups = self._router.get(group.rule_id)
             assert groups is not None
@@ -352,7 +352,7 @@ class Engine:
 
         One whose past waits for the reconciler stays until that has been there.
         """
-        if group in self._backlog:
+        if group in self._overdue:
             return
         if group.expires_us > now_us:
             self._timers.ask(group, group.expires_us)
@@ -419,7 +419,7 @@ class Engine:
             return
         self._arrivals.rouse(groups.by_labels.values())
         for group in groups.by_labels.values():
-            self._backlog.discard(group)
+            self._overdue.discard(group)
             self._end(group, reason, now_us)
 
     def _end(self, group: Group, reason: EndReason, now_us: int) -> None:
@@ -453,7 +453,7 @@ class Engine:
                 self._timers.last_ticket,
             )
         ]
-        head += [("overdue", *msgspec.structs.astuple(overdue)) for overdue in self._backlog]
+        head += [("overdue", *msgspec.structs.astuple(overdue)) for overdue in self._overdue]
         if self._dump is not None:
             self._dump.end()
         self._arrivals.deal_out()  # from now on, a group that waits for its turn is sent nothing
@@ -487,7 +487,7 @@ class Engine:
         for item in source:
             kind, *fields = msgspec.convert(item, tuple[object, ...])
             if kind == "overdue":
-                self._backlog.restore(Overdue(*msgspec.convert(fields, tuple[str, Labels, int])))
+                self._overdue.restore(Overdue(*msgspec.convert(fields, tuple[str, Labels, int])))
             elif kind == "rule":
                 rule, state = msgspec.convert(fields, tuple[Rule, PlanDump])
                 plan = self._new_plan(rule, state[0])

@@ -209,7 +209,7 @@ class Sleepers:
     def _quiet(self, slots: _Slots, times: _Ints, values: _Floats, now_us: int) -> _Mask:
         """Return which events their group would keep, each by itself, and rest on.
 
-        This is the test that ``ContinuousGroup.observe`` makes.
+        This is the test that ``RestingGroup.observe`` makes.
         """
         quiet: _Mask = (
             (self._from[slots] <= values)

@@ -304,7 +304,7 @@ def test_reconciling_again_finds_nothing_more(world: World) -> None:
     overdue = [stretch.overdue for stretch in engine.overdue()]
     told += reconciled(engine, world, told)
     for each in overdue:
-        engine._backlog.restore(each)
+        engine._overdue.restore(each)
     again = reconciled(engine, world, told)
     assert [transition for transition in again if transition.kind is TransitionKind.FIRING] == []
 

@@ -76,7 +76,7 @@ async def remains_of(store: Store, chronicle: Chronicle, live: Engine, now_us: i
         else:
             found = replayed.step(entry.body)
         seen |= {t.incident.id: t.incident for t in found if t.incident is not None}
-        overdue.update((each.rule_id, each.group) for each in replayed._backlog)
+        overdue.update((each.rule_id, each.group) for each in replayed._overdue)
     found = replayed.step(Tick(now_us))
     seen |= {t.incident.id: t.incident for t in found if t.incident is not None}
     live.step(Tick(now_us))

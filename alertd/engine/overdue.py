@@ -7,29 +7,15 @@ looked for it. Leaves the reading to the reconciler, and the judging to the grou
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
 
 from alertd.engine.inputs import Overdue, Stretch
 from alertd.engine.plan import Plan
+from alertd.engine.routing import Watcher
 from alertd.engine.window import NEVER_US
 from alertd.model import Labels, Rule
 
 
-class Named(Protocol):
-    """Whatever is about one (rule, group)."""
-
-    @property
-    def rule_id(self) -> str:
-        """The id of its rule."""
-        ...
-
-    @property
-    def labels(self) -> Labels:
-        """The labels of the group."""
-        ...
-
-
-class Backlog:
+class OverdueGroups:
     """The least event time from which on each such group has to be judged again."""
 
     __slots__ = ("_least_us",)
@@ -44,10 +30,10 @@ class Backlog:
         for (rule_id, labels), least_us in self._least_us.items():
             yield Overdue(rule_id, labels, least_us)
 
-    def __contains__(self, group: Named) -> bool:
+    def __contains__(self, group: Watcher) -> bool:
         return (group.rule_id, group.labels) in self._least_us
 
-    def add(self, group: Named, from_us: int) -> None:
+    def add(self, group: Watcher, from_us: int) -> None:
         """Remember that ``group`` has to be judged again from ``from_us`` on."""
         self.restore(Overdue(group.rule_id, group.labels, from_us))
 
@@ -62,7 +48,7 @@ class Backlog:
         if self._least_us.get(key) == overdue.least_us:
             del self._least_us[key]
 
-    def discard(self, group: Named) -> None:
+    def discard(self, group: Watcher) -> None:
         """``group`` is gone."""
         self._least_us.pop((group.rule_id, group.labels), None)
 
