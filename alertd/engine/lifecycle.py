@@ -20,7 +20,7 @@ from alertd.engine.corrections import Correction, Grown, New, Over, correct
 from alertd.engine.journal import Journal
 from alertd.engine.machine import Began, Dropped, Ended, Fired, Machine, MachineDump, Outcome
 from alertd.engine.past import Change, Found, Interval, Past, PastDump
-from alertd.engine.retrospect import Look, Retrospect
+from alertd.engine.retrospect import Look, Retrospect, breaches
 from alertd.engine.window import NEVER_US, Sight
 from alertd.model import (
     DetectedBy,
@@ -249,21 +249,20 @@ class Lifecycle:
         Of one that has ended it is told silently; of the open one when it ends, as ever.
         O(breaches + ended incidents · log breaches).
         """
-        breaches = [(at, value) for at, level, value in looks
-                    if level is Level.BREACH and value is not None]  # fmt: skip
-        if not breaches:
+        found = list(breaches(looks))
+        if not found:
             return
         since_us = self._machine.started_us if self.incident is None else self.incident.started_us
-        for at_us, value in breaches:
+        for at_us, value in found:
             if since_us is not None and at_us >= since_us:
                 self.observe(value)
         raised = []
         for incident in self._kept().ended:
             assert incident.ended_us is not None
-            first = bisect_left(breaches, incident.started_us, key=itemgetter(0))
-            last = bisect_left(breaches, incident.ended_us, first, key=itemgetter(0))
+            first = bisect_left(found, incident.started_us, key=itemgetter(0))
+            last = bisect_left(found, incident.ended_us, first, key=itemgetter(0))
             peak = incident.peak_value
-            for _, value in breaches[first:last]:
+            for _, value in found[first:last]:
                 peak = self._worse_of(peak, value)
             if peak != incident.peak_value:
                 raised.append(msgspec.structs.replace(incident, peak_value=peak))

@@ -19,13 +19,13 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from alertd.engine.condition import Level
 from alertd.engine.continuous import LEAST_ROOM, ContinuousGroup
 from alertd.engine.group import QuietClock, Rest
 from alertd.engine.inputs import StoredGroup
 from alertd.engine.past import Interval
 from alertd.engine.peaks import may_be_passed
 from alertd.engine.plan import Plan
+from alertd.engine.retrospect import breaches
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Window
 from alertd.model import Incident, Labels
 
@@ -336,9 +336,8 @@ class RestingGroup(ContinuousGroup):
             if peak is None or may_be_passed(peak, plan.rule, window, from_us, until_us):
                 looks = self._retrospect(window, from_us).looks(from_us, until_us + 1)
                 next(looks, None)  # what held at ``from_us`` is known already
-                for _, level, value in looks:
-                    if level is Level.BREACH and value is not None:
-                        self.lifecycle.observe(value)
+                for _, value in breaches(looks):
+                    self.lifecycle.observe(value)
 
     def _stop_coasting(self) -> None:
         """Take up the window again where it stands."""

@@ -8,7 +8,7 @@ Cost: O(events inside) to begin, then the same for each change point as when it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from alertd.engine.condition import Level, is_worse
@@ -17,6 +17,13 @@ from alertd.engine.window import NEVER_US, Sight, Window
 
 Look = tuple[int, Level, float | None]
 """An instant, what the window means there, and its value if it has one."""
+
+
+def breaches(looks: Iterable[Look]) -> Iterator[tuple[int, float]]:
+    """Yield the instants at which ``looks`` show a breach that has a value, and that value."""
+    for at_us, level, value in looks:
+        if level is Level.BREACH and value is not None:
+            yield at_us, value
 
 
 class Retrospect(Protocol):
@@ -63,9 +70,7 @@ class _Past:
         """See ``Retrospect``; what lies before the reach was seen when it was judged."""
         worst: float | None = None
         begin_us = max(from_us, self._reach_us)
-        for _, level, value in self.looks(begin_us, until_us or self._judged_us + 1):
-            if level is not Level.BREACH or value is None:
-                continue
+        for _, value in breaches(self.looks(begin_us, until_us or self._judged_us + 1)):
             if worst is None or is_worse(self._plan.rule, value, worst):
                 worst = value
         return worst
