@@ -92,7 +92,7 @@ class Notification(Struct, frozen=True, kw_only=True, gc=False):
     repeat_us: int = 0
     """How long after it the same is told again while it is still true; 0 for never."""
     via: str = ""
-    """What names its target, if not the rule: a route."""
+    """What names its target, if not the rule: a route, or a channel that escalates."""
     hold: Hold | None = None
     """What holds it back, if anything does."""
     after_us: int = 0

@@ -34,7 +34,6 @@ from alertd.patterns import BadPattern, compile_pattern
 from alertd.rules import (
     AGGREGATES,
     DAY_US,
-    EMAIL,
     ZERO_ON_EMPTY,
     RuleSpec,
     parse_matcher,
@@ -60,6 +59,9 @@ MAX_URL_CHARS: Final = 2000
 
 MAX_OPEN_WINDOWS: Final = 100
 """With ``evaluate = "early"``, where an event costs something for each open window."""
+
+EMAIL: Final = "EMAIL"
+"""The type of channel that an endpoint of a rule needs a mail server for."""
 
 _ANNOTATION_NAME = re.compile(ANNOTATION_NAME)
 _CHANNEL_TYPES: Final = frozenset({EMAIL, "SLACK", "WEBHOOK"})

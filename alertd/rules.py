@@ -43,7 +43,6 @@ ZERO_ON_EMPTY: Final = frozenset({"count", "sum", "distinct", "rate"})
 DAY_US: Final = 86_400 * US_PER_S
 
 _PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d{1,6})?|100)")
-EMAIL: Final = "EMAIL"
 
 
 class Source(StrEnum):

@@ -7,8 +7,7 @@ and is loaded when the first channel of this type is made. Leaves the words to `
 Apprise opens connections by itself: the guard of ``guarded.py``, the cap on replies and the CA
 file of other channels do not hold for it, and it may reach private addresses. So there are such
 channels in the configuration file only, whose author may look inside anyway: a rule cannot name
-such an address (``rules.py``). Redirects are
-switched off for those services that let us.
+such an address (``rule_checks.py``). Redirects are switched off for those services that let us.
 """
 
 from __future__ import annotations

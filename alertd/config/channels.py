@@ -23,7 +23,7 @@ from alertd.channels.config import (
 from alertd.config.document import Document, TomlTable
 from alertd.config.places import KeyPath
 from alertd.names import did_you_mean, name_problem
-from alertd.rules import EMAIL
+from alertd.rule_checks import EMAIL
 
 CHANNEL_TYPES: Final[Mapping[str, type[ChannelConfig]]] = {
     "webhook": WebhookConfig,

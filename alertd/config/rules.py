@@ -1,7 +1,7 @@
 """Rules as a TOML file spells them: ``[[rules]]`` with the wire's fields in snake_case.
 
 Owns the translation into ``RuleSpec`` and of its problems back to lines and keys. Leaves to
-``alertd/rules.py`` what makes a rule wrong, and to ``settings.py`` the names across files.
+``rule_checks.py`` what makes a rule wrong, and to ``settings.py`` the names across files.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ from alertd.notify.mute import Mute
 from alertd.notify.route import DEFAULT_GROUP_BY, Defaults, Route
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
 from alertd.outbound import Timing
-from alertd.rule_checks import RuleSetting
-from alertd.rules import EMAIL, compile_escalation, seconds_to_us
+from alertd.rule_checks import EMAIL, RuleSetting
+from alertd.rules import compile_escalation, seconds_to_us
 from alertd.tls import make_context
 
 MAX_INCLUDED_FILES: Final = 1000

@@ -17,7 +17,7 @@ from alertd.channels.factory import ChannelFactory
 from alertd.channels.protocol import Channel, Forgetful, SendingLimits
 from alertd.errors import Overloaded
 from alertd.model import Target
-from alertd.rules import EMAIL
+from alertd.rule_checks import EMAIL
 
 LONGEST_ATTEMPT_S: Final = 120.0
 """Longer than any channel's own deadline for one attempt."""

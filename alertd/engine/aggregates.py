@@ -235,7 +235,7 @@ class Distinct:
 def aggregate_factory(name: str, window_us: int) -> Callable[[], Aggregate]:
     """Return what makes a fresh aggregate ``name`` for each group of a rule.
 
-    ``name`` has been checked by ``rules.check_spec``; anything else raises ``ValueError``.
+    ``name`` has been checked by ``rule_checks.check_spec``; anything else raises ``ValueError``.
     """
     simple: dict[str, Callable[[], Aggregate]] = {
         "count": Count,

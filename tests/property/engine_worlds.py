@@ -134,7 +134,7 @@ def make_rule(**options: object) -> Rule:
 
 @st.composite
 def rules(draw: st.DrawFn, aggregates: Sequence[str] = (*AGGREGATES, "p99.9", "p25")) -> Rule:
-    """Any rule that ``rules.check_spec`` would let through, with short windows."""
+    """Any rule that ``rule_checks.check_spec`` would let through, with short windows."""
     rule_type = draw(st.sampled_from([*RuleType, RuleType.BUCKETED_WINDOW]))
     is_count = rule_type is RuleType.SIMPLE_COUNT
     aggregate = "count" if is_count else draw(st.sampled_from(aggregates))

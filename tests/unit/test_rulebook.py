@@ -5,9 +5,9 @@ from __future__ import annotations
 from structlog.testing import capture_logs
 
 from alertd.model import Target
-from alertd.rule_checks import RuleSetting
+from alertd.rule_checks import EMAIL, RuleSetting
 from alertd.rulebook import RuleBook
-from alertd.rules import EMAIL, RuleRecord
+from alertd.rules import RuleRecord
 from tests.unit.parts import record_of
 
 

@@ -1,9 +1,9 @@
 """What the fields that clients send may be, beyond their types, as JSON Schema says it.
 
 Owns the keywords of each field, made of the same numbers by which values are refused
-(``limits.py``, ``rules.py``). Two things JSON Schema cannot say, and the fields' notes do: what one
-field means for another, and what is printable beyond the first 256 characters of Unicode. So
-whatever these keywords exclude is refused, and nearly all that they allow is taken.
+(``limits.py``, ``rule_checks.py``). Two things JSON Schema cannot say, and the fields' notes do:
+what one field means for another, and what is printable beyond the first 256 characters of Unicode.
+So whatever these keywords exclude is refused, and nearly all that they allow is taken.
 """
 
 from __future__ import annotations
