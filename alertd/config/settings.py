@@ -242,8 +242,9 @@ class Config(Struct, frozen=True, kw_only=True):
 
     def routes(self) -> tuple[Route, ...]:
         """Return the routes as the decisions take them."""
+        defaults = self.defaults
         return tuple(
-            spec.compiled(number, self.defaults) for number, spec in enumerate(self.route, start=1)
+            spec.compiled(number, defaults) for number, spec in enumerate(self.route, start=1)
         )
 
 
