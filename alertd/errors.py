@@ -32,6 +32,11 @@ class Problem(NamedTuple):
     """The limit that was gone beyond, where it is about one."""
 
 
+def pointer_token(name: str) -> str:
+    """Return ``name`` as it stands in a JSON pointer (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
+
+
 class InvalidInput(AlertdError):
     """Input that cannot be accepted; ``problems`` lists every reason, never only the first."""
 

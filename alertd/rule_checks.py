@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from alertd.errors import InvalidInput, Problem
+from alertd.errors import InvalidInput, Problem, pointer_token
 from alertd.escalation import escalation_problems
 from alertd.limits import MAX_LABELS, MAX_PATTERN_CHARS, Limit
 from alertd.model import (
@@ -139,7 +139,7 @@ def _check_annotations(spec: RuleSpec, refuse: Refuse) -> None:
     if len(spec.annotations) > MAX_ANNOTATIONS:
         refuse("/annotations", f"has more than {MAX_ANNOTATIONS} entries")
     for name, source in spec.annotations.items():
-        path = f"/annotations/{name.replace('~', '~0').replace('/', '~1')}"
+        path = f"/annotations/{pointer_token(name)}"
         if not _ANNOTATION_NAME.fullmatch(name):
             refuse(path, "must be named by letters, digits and _, 100 at most, no digit first")
         if len(source) > MAX_ANNOTATION_CHARS:
@@ -291,7 +291,7 @@ def _check_matchers(spec: RuleSpec, refuse: Refuse) -> None:
     if len(spec.matchers) > MAX_MATCHERS:
         refuse("/matchers", f"has more than {MAX_MATCHERS} entries")
     for label, text in spec.matchers.items():
-        path = f"/matchers/{label.replace('~', '~0').replace('/', '~1')}"
+        path = f"/matchers/{pointer_token(label)}"
         if not is_label_name(label):
             refuse(path, f"names a label, which {LABEL_NAME_REMEDY}")
         if len(text) > MAX_PATTERN_CHARS:

@@ -21,7 +21,7 @@ from alertd.channels.templates.filters import plain
 from alertd.channels.templates.meter import TemplateFailed
 from alertd.channels.templates.template import Template
 from alertd.channels.words import OPEN_NAMES, incident_values
-from alertd.errors import InvalidInput, Problem
+from alertd.errors import InvalidInput, Problem, pointer_token
 from alertd.rule_checks import MAX_ANNOTATION_CHARS, RuleSetting, check_spec
 from alertd.rules import RuleSpec
 
@@ -48,7 +48,7 @@ def check_rule(spec: RuleSpec, setting: RuleSetting) -> None:
     for name, source in spec.annotations.items():
         is_short = len(source) <= MAX_ANNOTATION_CHARS  # else that is refused already
         if is_short and (fault := annotation_fault(source, spec.group_by)):
-            path = f"/annotations/{name.replace('~', '~0').replace('/', '~1')}"
+            path = f"/annotations/{pointer_token(name)}"
             problems.append(Problem(path, f"the template {fault}"))
     if problems:
         raise InvalidInput(problems)

@@ -31,7 +31,7 @@ from alertd.channels.secret import Secret, SecretUnavailable, read_header, read_
 from alertd.channels.slack import MRKDWN
 from alertd.channels.webhook import body_form
 from alertd.channels.words import PLAIN_TEXT, Form, template_fault
-from alertd.errors import Problem
+from alertd.errors import Problem, pointer_token
 from alertd.escalation import escalation_problems
 from alertd.model import Target
 
@@ -152,9 +152,7 @@ def _http_receiver(
         problems.append(Problem("/url", message))
     for name, value in config.headers.items():
         if message := _header_problem(name, value, environ):
-            problems.append(
-                Problem(f"/headers/{name.replace('~', '~0').replace('/', '~1')}", message)
-            )
+            problems.append(Problem(f"/headers/{pointer_token(name)}", message))
     problems += _ca_file(config.ca_file)
     return problems
 

@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import FieldInfo
 
-from alertd.errors import InvalidInput, Problem
+from alertd.errors import InvalidInput, Problem, pointer_token
 from alertd.names import did_you_mean
 
 S = TypeVar("S", bound=Struct)
@@ -122,9 +122,9 @@ def to_struct(value: object, struct_type: type[S], *, max_problems: int = MAX_PR
 
 
 def pointer(name: str) -> str:
-    """Return ``name`` as a reference token of a JSON pointer (RFC 6901), shortened and safe."""
+    """Return ``name`` as it stands in a JSON pointer, shortened and safe."""
     shown = name[:_MAX_SHOWN_CHARS].encode("utf-8", "backslashreplace").decode()
-    return shown.replace("~", "~0").replace("/", "~1")
+    return pointer_token(shown)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

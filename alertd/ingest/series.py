@@ -18,7 +18,7 @@ from sys import intern
 
 import msgspec
 
-from alertd.errors import InvalidInput, Overloaded, Problem
+from alertd.errors import InvalidInput, Overloaded, Problem, pointer_token
 from alertd.limits import (
     MAX_LABEL_NAME_CHARS,
     MAX_LABEL_VALUE_CHARS,
@@ -184,5 +184,5 @@ def _check_names(metric_name: str, labels: Labels) -> None:
 
 
 def _pointer(name: str) -> str:
-    """Escape a name for a JSON pointer (RFC 6901)."""
-    return name[:MAX_LABEL_NAME_CHARS].replace("~", "~0").replace("/", "~1")
+    """Return a name as it stands in a JSON pointer, shortened."""
+    return pointer_token(name[:MAX_LABEL_NAME_CHARS])

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 from msgspec import Struct
 
-from alertd.errors import Problem
+from alertd.errors import Problem, pointer_token
 from alertd.escalation import escalation_problems
 from alertd.matching import Predicate, all_of
 from alertd.model import MatchOperator, Target
@@ -203,9 +203,8 @@ def _matcher_problems(key: str, matchers: Mapping[str, str]) -> list[Problem]:
             try:
                 compile_pattern(matcher.pattern)
             except BadPattern as error:
-                escaped = label.replace("~", "~0").replace("/", "~1")
                 message = f"{matcher.pattern!r} is not a regular expression for RE2: {error}"
-                problems.append(Problem(f"/{key}/{escaped}", message))
+                problems.append(Problem(f"/{key}/{pointer_token(label)}", message))
     return problems
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from alertd.errors import Problem
+from alertd.errors import Problem, pointer_token
 from alertd.limits import MAX_PATTERN_CHARS
 from alertd.matching import Predicate, all_of
 from alertd.model import Matcher, MatchOperator
@@ -74,7 +74,7 @@ def silence_problems(silence: Silence, now_us: int) -> list[Problem]:
         problems.append(Problem("/matchers", f"has more than {MAX_MATCHERS} entries"))
     for matcher in silence.matchers:
         if message := _pattern_problem(matcher):
-            problems.append(Problem(f"/matchers/{_pointer(matcher.label)}", message))
+            problems.append(Problem(f"/matchers/{pointer_token(matcher.label)}", message))
     if silence.ends_us <= silence.starts_us:
         problems.append(Problem("/endsAt", "must be later than startsAt"))
     elif silence.ends_us <= now_us:
@@ -98,7 +98,3 @@ def _pattern_problem(matcher: Matcher) -> str | None:
         except BadPattern as error:
             return f"{matcher.pattern!r} is not a regular expression for RE2: {error}"
     return None
-
-
-def _pointer(label: str) -> str:
-    return label.replace("~", "~0").replace("/", "~1")
