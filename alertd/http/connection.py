@@ -59,6 +59,9 @@ Closing a socket with unread bytes resets it, and the reset can overtake the rep
 large body) on its way.
 """
 
+_NOTHING_SAID = frozenset({h11.IDLE, h11.SEND_RESPONSE})
+"""States of h11 in which no reply is begun."""
+
 _OTHER_VERSION = problem.render(
     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "alertd speaks HTTP/1.1; with curl: --http1.1"
 )
@@ -184,7 +187,7 @@ class Connection:
                     await self._take(protocol, data)
                 except _UnsupportedVersion:
                     await self._send(_VERSION_NOT_SUPPORTED)
-                    await self._begin_close()
+                    self._begin_close()
             if not data:
                 break
         await protocol.handle(Closed())
@@ -219,14 +222,14 @@ class Connection:
                     data = await self._receive_up_to(end, data)
                 if patience.cancelled_caught:
                     await self._send(express.too_slow(patience_s))
-                    await self._begin_close()
+                    self._begin_close()
                 if len(data) < end:
                     return b""
             is_last = self._context.terminated.is_set()
             body = data[request.head_bytes : end]
             await self._send(await express.answer(request, body, close=is_last))
             if is_last:
-                await self._begin_close()
+                self._begin_close()
         return data[end:]
 
     async def _receive_up_to(self, size: int, data: bytes) -> bytes:
@@ -245,7 +248,7 @@ class Connection:
         if isinstance(event, RawData):
             await self._send(event.data)
         elif isinstance(event, Closed):
-            await self._begin_close()
+            self._begin_close()
 
     async def _send(self, data: bytes) -> None:
         taken = False
@@ -264,11 +267,14 @@ class Connection:
             self.reached.append(Limit.SEND_TIME)
         await trio.lowlevel.checkpoint_if_cancelled()
 
-    async def _begin_close(self) -> None:
+    def _begin_close(self) -> None:
+        """Say that nothing more will come, unless something is just being sent."""
         self._closing = True
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + LINGER_S)
-        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            await self._socket.send_eof()
+        if not self._sending.locked():
+            # Not ``send_eof``, which waits, and whoever sends meanwhile fails.
+            with suppress(OSError):
+                self._socket.socket.shutdown(trio.socket.SHUT_WR)
 
     async def _handle_request(
         self,
@@ -324,9 +330,19 @@ class _Http1(H11Protocol):
             *self.config.response_headers("h11"),
         ]
         await self.penalty.wait(status_code)
-        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
-        await self._send_h11_event(h11.Data(data=refusal.body))
-        await self._send_h11_event(h11.EndOfMessage())
+        if self.connection.our_state not in _NOTHING_SAID:
+            return  # the application has answered meanwhile
+        # All of it is made at once: the application may answer whenever this task waits.
+        parts = (
+            h11.Response(status_code=status_code, headers=headers),
+            h11.Data(data=refusal.body),
+            h11.EndOfMessage(),
+        )
+        reply = b""
+        with suppress(h11.LocalProtocolError):  # to HEAD there is no body
+            for part in parts:
+                reply += self.connection.send(part) or b""
+        await self.send(RawData(reply))
 
     @property
     def is_at_rest(self) -> bool:

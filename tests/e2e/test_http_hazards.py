@@ -7,6 +7,7 @@ file descriptors than before; the last ones look at a server inside this process
 from __future__ import annotations
 
 import json
+import re
 import resource
 import signal
 import socket
@@ -515,6 +516,33 @@ async def test_what_clients_do_is_counted_and_logged() -> None:
     assert value("http_connections") == 0
     warnings = [line["event"] for line in logs if line["log_level"] == "warning"]
     assert warnings == ["connection_failed", "connections_refused"]
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_of_two_replies_to_a_bad_body_one_is_sent_and_whole(method: bytes) -> None:
+    """The application says 404 while the protocol says that the body is none."""
+    request = method + b" /nowhere HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    replies: list[bytes] = []
+
+    async def ask(port: int) -> None:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as client:
+            await client.send_all(request)
+            replies.append(b"".join([part async for part in client]))
+
+    with structlog.testing.capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            port = await start_here(nursery, Limits(), Metrics())
+            async with trio.open_nursery() as clients:
+                for _ in range(80):
+                    clients.start_soon(ask, port)
+            nursery.cancel_scope.cancel()
+    assert not logs
+    for reply in replies:
+        head, _, body = reply.partition(b"\r\n\r\n")
+        assert head[:12] in {b"HTTP/1.1 400", b"HTTP/1.1 404"}, reply
+        declared = re.search(rb"content-length: (\d+)", head)
+        assert declared is not None
+        assert len(body) == (0 if method == b"HEAD" else int(declared[1]))
 
 
 async def test_no_client_delays_a_server_that_is_cancelled() -> None:
