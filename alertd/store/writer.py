@@ -102,7 +102,6 @@ class Writer:
         self._on_turn = on_turn
         self._opened_synchronous: int | None = None
         self._synchronous: int | None = None
-        self._pending = 0
         self._submitted = 0
         self._executed = 0
         self._failure: CommitUncertain | None = None
@@ -115,7 +114,7 @@ class Writer:
     @property
     def pending(self) -> int:
         """How many transactions wait or run."""
-        return self._pending
+        return self._submitted - self._executed
 
     @property
     def wal_bytes(self) -> int:
@@ -153,21 +152,17 @@ class Writer:
         ``CommitUncertain`` when the process must end, and whatever ``work`` raises.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._pending >= MAX_PENDING:
+        if self.pending >= MAX_PENDING:
             raise StoreUnavailable(
                 f"cannot {operation}: {MAX_PENDING} transactions wait for the disk already"
             )
         submitted_s = self._stopwatch_s()
         job = _Job(operation, work, wal_bytes, must_go_on, may_be_redone, portion, submitted_s)
-        self._pending += 1
         self._submitted += 1
-        try:
-            self._worker.submit(partial(self._execute, job), job.done.set)
-            self._worker.submit(self._checkpoint)
-            with trio.CancelScope(shield=True):
-                await job.done.wait()
-        finally:
-            self._pending -= 1
+        self._worker.submit(partial(self._execute, job), job.done.set)
+        self._worker.submit(self._checkpoint)
+        with trio.CancelScope(shield=True):
+            await job.done.wait()
         if job.error is not None:
             raise job.error
         return job.result[0]
@@ -215,8 +210,7 @@ class Writer:
             return
         began_s = self._stopwatch_s()
         try:
-            is_awaited = self._submitted > self._executed
-            if self._wal.checkpoint_if_due(is_awaited=is_awaited):
+            if self._wal.checkpoint_if_due(is_awaited=self.pending > 0):
                 self._on_turn(Turn(CHECKPOINT, began_s, began_s, self._stopwatch_s()))
         except apsw.Error as error:
             _log.critical("checkpoint failed", error=str(self._uncertain("checkpoint", error)))
