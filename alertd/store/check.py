@@ -88,10 +88,9 @@ def check_store(path: Path, on_progress: Progress = silent) -> CheckReport:
             findings=(error.finding,),
         )  # fmt: skip
     contents = _Contents(path)
-    carried = None
     if not findings:
         trio.run(contents.check, on_progress)
-        carried = contents.snapshot_position
+    carried = contents.snapshot_position
     return CheckReport(
         path=str(path),
         schema=schema,

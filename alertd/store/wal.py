@@ -110,7 +110,7 @@ class Wal:
         step = CHECKPOINT_BYTES // self._frame_bytes
         last = self._frames_at_checkpoint
         grown = self._frames - last if last <= self._frames else self._frames
-        if self._frames < step or grown < (PATIENCE * step if is_awaited else step):
+        if grown < (PATIENCE * step if is_awaited else step):
             return False
         self._frames_at_checkpoint = self._frames
         self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
