@@ -94,8 +94,8 @@ async def recover(
     in a phrase, how far it has come.
     """
     on_progress("reading the newest snapshot")
-    recovered = await _load_snapshot(store, snapshots, new_state, files)
     end = await store.events.end()
+    recovered = await _load_snapshot(store, snapshots, new_state, files, end=end.position)
     told_us = await store.incidents.told_us()
     recovered.received_us = max(end.received_us, told_us, recovered.engine.now_us)
     missing = await store.retention.missing_behind(recovered.applied)
@@ -242,16 +242,18 @@ async def _load_snapshot(
     folder: Path,
     new_state: Callable[[], tuple[SeriesRegistry, DedupIndex]],
     files: Files,
+    *,
+    end: int,
 ) -> Recovered:
-    """Return the state of the newest snapshot that can be read, or an empty one."""
+    """Return the state of the newest snapshot that can be read, or an empty one.
+
+    One from behind ``end``, the last position of the log, is not of this log.
+    """
     all_series = await store.events.all_series()
-    end = await store.events.end()
     passed_over: list[RejectedSnapshot] = []
     older_than: Path | None = None
     while True:
-        find = partial(
-            newest_snapshot, folder, not_after=end.position, older_than=older_than, files=files
-        )
+        find = partial(newest_snapshot, folder, not_after=end, older_than=older_than, files=files)
         found = await store.blocking.run(find)
         for rejected in found.rejected:
             _pass_over(passed_over, rejected.path, rejected.reason)
