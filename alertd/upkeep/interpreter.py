@@ -8,8 +8,9 @@ Of two threads that both have work in Python each has its turn for ``SWITCH_INTE
 5 ms unless said otherwise; and whoever lets go of the interpreter for a system call, as the loop
 does for each packet and the writer for each row, waits so long to have it back.
 
-Owns these settings of the process, and puts back what it found. Invariant: garbage is looked for
-within ``LONGEST_WAIT_S``, however busy the daemon is, if the last look found much or left a rest.
+Owns these settings of the process, and puts back what it found. Invariant: once a search is due
+and the rest after the last one is over, it is made within ``LONGEST_WAIT_S``, however busy the
+daemon is, but for the time in which somebody has disabled it.
 """
 
 from __future__ import annotations
