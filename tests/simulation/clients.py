@@ -55,7 +55,7 @@ RETRY_S: Final = 1.5
 AS_LINES_EVERY: Final = 3
 """One in so many requests, of those without a key, goes as lines on a connection of its own."""
 SEND_TIMEOUT_S: Final = 30.0
-LIMITS_REACHED: Final = Metrics().limits_reached
+METRICS: Final = Metrics()
 MAX_ATTEMPTS: Final = 40
 LOOK_AT_FILES_S: Final = 2.0
 """How long after a reload that the store did not take the files are read again."""
@@ -74,12 +74,13 @@ class Clients:
         self._core = core
         self._store = store
         self._nursery = nursery
-        metrics = Metrics()
-        gate = Gate((), metrics, bind="127.0.0.1:9470")
+        gate = Gate((), METRICS, bind="127.0.0.1:9470")
         self._door = Door(
-            core.intake, gate, Penalty(), metrics, LinesConfig(), send_timeout_s=SEND_TIMEOUT_S
+            core.intake, gate, Penalty(), METRICS, LinesConfig(), send_timeout_s=SEND_TIMEOUT_S
         )
-        self._acceptance = Acceptance(core.intake, core.requests, LIMITS_REACHED, max_events=1000)
+        self._acceptance = Acceptance(
+            core.intake, core.requests, METRICS.limits_reached, max_events=1000
+        )
 
     @property
     def _now_us(self) -> int:

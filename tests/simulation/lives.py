@@ -21,7 +21,6 @@ from alertd.config.settings import Config, EngineConfig, NotifyConfig, StoreConf
 from alertd.core import Core, new_state
 from alertd.delivery.notifier import load_policy
 from alertd.errors import AlertdError, StoreUnavailable
-from alertd.metrics import Metrics
 from alertd.model import US_PER_S
 from alertd.notify.announce import Announcer
 from alertd.notify.settings import RouteSpec
@@ -30,7 +29,7 @@ from alertd.store.store import Store, open_store
 from alertd.store.writer import CommitUncertain
 from alertd.upkeep.recovery import recover
 from tests.simulation.chronicle import Chronicle
-from tests.simulation.clients import Clients, take_files
+from tests.simulation.clients import METRICS, Clients, take_files
 from tests.simulation.determinism import Inline
 from tests.simulation.disk import Disk, damage
 from tests.simulation.plan import Crash, FailDisk, FillDisk, Plan, PutRule, Restart, SetMood, Step
@@ -46,8 +45,6 @@ LOOK_EVERY_S: Final = 3.0
 KEPT_S: Final = 40
 QUARANTINED_S: Final = 15
 DAY_S: Final = 86_400
-
-METRICS: Final = Metrics()
 
 
 def config_of(plan: Plan) -> Config:
