@@ -110,6 +110,16 @@ class Parts:
             ids=None if ids is None else tuple(ids),
         )
 
+    def storm(self, hosts: int) -> EventBatch:
+        """Return an event of ``m`` of each of so many hosts, now."""
+        now_us, resolve = self.clock.now_us(), self.recovered.registry.resolve
+        return EventBatch(
+            received_us=now_us,
+            series_ids=array("I", [resolve("m", {"host": f"h{each}"}) for each in range(hosts)]),
+            times_us=array("q", [now_us] * hosts),
+            values=array("d", [1.0] * hosts),
+        )
+
     async def until_judged(self) -> None:
         """Wait until the engine has seen everything that was appended."""
         with trio.fail_after(5):
@@ -122,9 +132,11 @@ class Parts:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, max_queued_events: int = 100_000) -> AsyncIterator[Parts]:
+async def running(
+    folder: Path, *, max_queued_events: int = 100_000, announcer: Announcer | None = None
+) -> AsyncIterator[Parts]:
     """Recover what ``folder`` holds and run a pipeline on it; stop it in order at the end."""
-    snapshots, announcer = folder / "snapshots", new_announcer()
+    snapshots, announcer = folder / "snapshots", announcer or new_announcer()
     async with open_store(folder / "alertd.db") as store, trio.open_nursery() as nursery:
         if FOLDS_MEANWHILE:
             await store.folding.fold(1_000_000)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -239,14 +238,7 @@ async def test_a_storm_is_recorded_in_portions_larger_the_more_waits(
     async with running(tmp_path) as parts:
         await parts.pipeline.change_rules(put=(record_of(threshold=0.0),))
         parts.pipeline.evaluator._incidents = counting = Counting(parts.store.incidents)
-        hosts = [parts.batch(-1, host=f"h{number}") for number in range(60)]
-        storm = EventBatch(
-            received_us=hosts[0].received_us,
-            series_ids=array("I", [one.series_ids[0] for one in hosts]),
-            times_us=array("q", [one.times_us[0] for one in hosts]),
-            values=array("d", [1.0] * len(hosts)),
-        )
-        await parts.pipeline.append(storm)
+        await parts.pipeline.append(parts.storm(60))
         await parts.until_judged()
         assert len(await parts.history()) == 60
     full, rest = divmod(60, portion)
@@ -301,25 +293,12 @@ async def test_nobody_waits_for_ever_when_the_pipeline_dies(tmp_path: Path) -> N
 async def test_others_have_turns_while_costly_annotations_are_made(tmp_path: Path) -> None:
     announcer = WatchedAnnouncer()
     costly = {f"a{number}": "{{ labels.host }}" for number in range(MAX_ANNOTATIONS)}
-    async with running(tmp_path) as parts, trio.open_nursery() as nursery:
+    async with running(tmp_path, announcer=announcer) as parts, trio.open_nursery() as nursery:
         await parts.pipeline.change_rules(put=(record_of(threshold=0.0, annotations=costly),))
-        parts.pipeline.evaluator._announcer = announcer
         nursery.start_soon(announcer.others)
-        now_us = parts.clock.now_us()
-        hosts = [
-            parts.recovered.registry.resolve("m", {"host": f"h{number}"})
-            for number in range(SMALLEST_PORTION)
-        ]
-        batch = EventBatch(
-            received_us=now_us,
-            series_ids=array("I", hosts),
-            times_us=array("q", [now_us] * len(hosts)),
-            values=array("d", [1.0] * len(hosts)),
-            ids=None,
-        )
-        await parts.pipeline.append(batch)
+        await parts.pipeline.append(parts.storm(SMALLEST_PORTION))
         await parts.until_judged()
-        assert len(await parts.history()) == len(hosts)
+        assert len(await parts.history()) == SMALLEST_PORTION
         nursery.cancel_scope.cancel()
     assert len(announcer.worded_after) > 2, "they have a turn after every second incident"
 

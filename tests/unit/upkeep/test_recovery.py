@@ -13,7 +13,6 @@ from alertd.engine.dump import Dump
 from alertd.engine.inputs import Tick
 from alertd.model import Limits
 from alertd.pipeline.evaluator import WORDED_AT_ONCE
-from alertd.store.history import HistoryQuery
 from alertd.store.store import open_store
 from alertd.upkeep import recovery, snapshotter
 from alertd.upkeep.interpreter import tuned
@@ -335,24 +334,17 @@ async def test_others_have_turns_while_a_start_words_what_it_has_found(tmp_path:
     count = 3 * WORDED_AT_ONCE
     async with running(tmp_path) as parts:
         await parts.pipeline.change_rules(put=(record_of(threshold=0.0),))
-        for number in range(count):
-            await parts.pipeline.append(parts.batch(0, host=f"h{number}"))
+        await parts.pipeline.append(parts.storm(count))
         await parts.until_judged()
         await parts.store.writer.run("forget", forget_incidents)
         await parts.store.writer.run("forget", forget_position)
     announcer = WatchedAnnouncer()
-    async with open_store(tmp_path / "alertd.db") as store, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         nursery.start_soon(announcer.others)
-        await recover(
-            store,
-            announcer,
-            snapshots=tmp_path / "snapshots",
-            new_state=new_state,
-            on_progress=lambda phrase: None,
-        )
-        assert len((await store.incidents.history(HistoryQuery(limit=1000))).items) == count
+        async with running(tmp_path, announcer=announcer) as parts:
+            assert len(announcer.worded_after) > 1
+            assert len(await parts.history()) == count
         nursery.cancel_scope.cancel()
-    assert len(announcer.worded_after) > 1
 
 
 async def test_garbage_of_a_long_replay_does_not_stay(
