@@ -1,28 +1,18 @@
 """A daemon to be measured: a real process on a real port, with its store on a real disk.
 
-Owns its start on a configuration, its orderly end, and what the operating system knows of it:
-CPU time, resident memory, bytes in its folder. Linux only (``/proc``).
+Owns its configuration, where it listens, and what it says of itself.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Mapping
 from http.client import HTTPConnection
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from bench.processes import Facts
-
-GIVE_UP_S = 30.0
-_POLL_S = 0.005
+from bench.processes import GIVE_UP_S, POLL_S, Program
 
 _CONFIG = """
 [server]
@@ -40,73 +30,42 @@ level = "info"
 """
 
 
-class Daemon:
+class Daemon(Program):
     """``alertd run`` with ``config`` (TOML) in a new folder under ``parent``, until the end."""
 
     def __init__(self, parent: Path, config: str, *, store_options: str = "") -> None:
-        parent.mkdir(parents=True, exist_ok=True)
-        self._folder = Path(tempfile.mkdtemp(prefix="alertd-bench-", dir=parent))
-        self._log_path = self._folder / "log"
+        super().__init__(parent)
         self.store = self._folder / "state" / "alertd.db"
         self._config_path = self._folder / "alertd.toml"
         self.socket = self._folder / "lines.sock"
         """Where it takes lines."""
         head = _CONFIG.format(store=self.store, lines=self.socket, store_options=store_options)
         self._config_path.write_text(head + config, encoding="utf-8")
-        self.host, self.port = "", 0
-        self.address = self.lines_address = ""
 
-    def __enter__(self) -> Self:
-        with self._log_path.open("wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "alertd", "run", "--config", str(self._config_path)],
-                stderr=log,
-                stdout=log,
-            )
-        try:
-            self.facts = Facts(self._process.pid)
-            addresses = self._wait_until_ready()
-            (self.address,) = addresses["listening"]
-            self.host, _, port = self.address.rpartition(":")
-            self.port = int(port)
-            self.lines_address = next(
-                each for each in addresses["listening for lines"] if each != str(self.socket)
-            )
-            self._connection = HTTPConnection(self.host, self.port, timeout=GIVE_UP_S)
-        except BaseException:
-            self._end()
-            raise
-        return self
+    def _arguments(self) -> list[str]:
+        return [sys.executable, "-m", "alertd", "run", "--config", str(self._config_path)]
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            print(self._log_path.read_text(errors="replace")[-4000:], file=sys.stderr)
-        self._end()
+    def _is_up(self) -> bool:
+        return any(line["event"] == "ready" for line in self._log())
 
-    def stop(self) -> None:
-        """Ask it to end, and wait until it has."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(GIVE_UP_S)
-
-    def _end(self) -> None:
-        try:
-            self.stop()
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self.remove()
-
-    def remove(self) -> None:
-        """Remove its folder, if that is still there."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+    def _prepare(self) -> None:
+        addresses = [(line["event"], line["address"]) for line in self._log() if "address" in line]
+        self.address = next(where for what, where in addresses if what == "listening")
+        self.lines_address = next(
+            where
+            for what, where in addresses
+            if what == "listening for lines" and where != str(self.socket)
+        )
+        self.host, _, port = self.address.rpartition(":")
+        self.port = int(port)
+        self._connection = HTTPConnection(self.host, self.port, timeout=GIVE_UP_S)
 
     # ---- what it says
+
+    def _log(self) -> list[dict[str, Any]]:  # Any: JSON
+        """Return the lines of its log, without one that is still being written."""
+        whole, _, _ = self._log_path.read_text().rpartition("\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def status(self) -> dict[str, Any]:  # Any: JSON
         """Return ``/api/status``."""
@@ -122,28 +81,9 @@ class Daemon:
         while self.status()["lagSecs"] > 0:
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"events wait to be judged for more than {GIVE_UP_S:g} s")
-            time.sleep(_POLL_S)
-
-    # ---- what the operating system says
+            time.sleep(POLL_S)
 
     def stored_bytes(self) -> int:
         """Return the size of the database and its write-ahead log; snapshots are apart."""
         files = [self.store, self.store.with_name(self.store.name + "-wal")]
         return sum(file.stat().st_size for file in files if file.exists())
-
-    def _wait_until_ready(self) -> Mapping[str, list[str]]:
-        """Return where it listens, by what its log says of it, once it is ready."""
-        deadline_s = time.monotonic() + GIVE_UP_S
-        while time.monotonic() < deadline_s:
-            ended = self._process.poll() is not None
-            addresses: dict[str, list[str]] = {}
-            whole, _, _ = self._log_path.read_text().rpartition("\n")
-            for line in map(json.loads, whole.splitlines()):
-                if line["event"] == "ready":
-                    return addresses
-                if "address" in line:
-                    addresses.setdefault(line["event"], []).append(line["address"])
-            if ended:
-                break
-            time.sleep(_POLL_S)
-        raise RuntimeError(f"the daemon did not start: {self._log_path.read_text()[-4000:]}")

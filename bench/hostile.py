@@ -18,7 +18,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from bench.daemon import GIVE_UP_S, Daemon
+from bench.daemon import Daemon
+from bench.processes import GIVE_UP_S
 from bench.results import HostileFigures, percentiles
 
 ROUNDS: Final = 5

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from bench.client import LoadGenerator
-from bench.daemon import GIVE_UP_S, Daemon
+from bench.daemon import Daemon
 from bench.events import GREATEST_VALUE, METRIC, Form
+from bench.processes import GIVE_UP_S
 from bench.results import IngestFigures
 from bench.rounds import run_round, send
 from bench.senders import LoadSpec

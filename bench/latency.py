@@ -22,9 +22,10 @@ from types import TracebackType
 from typing import Self
 
 from bench.client import LoadGenerator
-from bench.daemon import GIVE_UP_S, Daemon
+from bench.daemon import Daemon
 from bench.events import Form
 from bench.ingest import CONNECTIONS, PAST_S, SERIES, US_PER_S, WORKLOADS, introduce
+from bench.processes import GIVE_UP_S
 from bench.results import LatencyFigures, percentiles
 from bench.rounds import run_round, send
 from bench.senders import LoadSpec

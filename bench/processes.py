@@ -1,10 +1,102 @@
-"""What the operating system knows of a process and of the machine. Linux only (``/proc``)."""
+"""Processes to be measured, and what the operating system knows of them and of the machine.
+
+Owns a process from its start to its end, in order if it can be, with a folder that is removed then.
+Linux only (``/proc``).
+"""
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from abc import ABC, abstractmethod
 from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
 
 import psutil
+
+GIVE_UP_S: Final = 30.0
+POLL_S: Final = 0.005
+
+
+class Program(ABC):
+    """A process with a new folder under ``parent``, for as long as the context lasts."""
+
+    def __init__(self, parent: Path) -> None:
+        parent.mkdir(parents=True, exist_ok=True)
+        self._folder = Path(tempfile.mkdtemp(prefix="alertd-bench-", dir=parent))
+        self._log_path = self._folder / "log"
+
+    def __enter__(self) -> Self:
+        with self._log_path.open("wb") as log:
+            self._process = subprocess.Popen(self._arguments(), stdout=log, stderr=log)
+        try:
+            self.facts = Facts(self._process.pid)
+            self._wait_until_it_is_up()
+            self._prepare()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            print(self._end_of_log(), file=sys.stderr)
+        self._end()
+
+    def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        if self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(GIVE_UP_S)
+
+    def remove(self) -> None:
+        """Remove its folder, if that is still there."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def settle(self) -> None:  # noqa: B027 - what it has answered may be all that it does
+        """Return when it has done all that it does with what it was sent."""
+
+    @abstractmethod
+    def stored_bytes(self) -> int:
+        """Return what it has on disk."""
+
+    @abstractmethod
+    def _arguments(self) -> list[str]:
+        """Return how it is started."""
+
+    @abstractmethod
+    def _is_up(self) -> bool:
+        """Return whether it takes events."""
+
+    def _prepare(self) -> None:  # noqa: B027 - nothing is a way to be prepared
+        """Do what is to be done before the first event."""
+
+    def _wait_until_it_is_up(self) -> None:
+        deadline_s = time.monotonic() + GIVE_UP_S
+        while not self._is_up():
+            if time.monotonic() > deadline_s or self._process.poll() is not None:
+                raise RuntimeError(f"{type(self).__name__} did not start: {self._end_of_log()}")
+            time.sleep(POLL_S)
+
+    def _end_of_log(self) -> str:
+        return self._log_path.read_text(errors="replace")[-4000:]
+
+    def _end(self) -> None:
+        try:
+            self.stop()
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.remove()
 
 
 class Facts:

@@ -30,7 +30,8 @@ from alertd.store.segments import Segment, insert_blocks, insert_segment
 from alertd.store.snapshots import snapshots_folder, write_snapshot
 from alertd.store.store import Store, open_store
 from alertd.upkeep.snapshotter import pack_state
-from bench.daemon import GIVE_UP_S, Daemon
+from bench.daemon import Daemon
+from bench.processes import GIVE_UP_S
 from bench.results import ReadFigures, percentiles
 from bench.traffic import BEGIN_US, DAY_US, SEED, Traffic, walks
 

@@ -1,10 +1,10 @@
 """InfluxDB 1.x and VictoriaMetrics, where installed, on the same events in the same call.
 
-Owns how they are started (on loopback, with a folder of their own that is removed) and the
-comparison: all are running, and take turns, so that whatever else the machine does is in all of
-them. A ratio is the median of those within a turn. What they do is not the same: InfluxDB fsyncs
-before it answers and judges nothing, VictoriaMetrics does neither, alertd does both, and its time
-runs until all is judged.
+Owns how they are started (on loopback, with a folder of their own) and the comparison: all are
+running, and take turns, so that whatever else the machine does is in all of them. A ratio is the
+median of those within a turn. What they do is not the same: InfluxDB fsyncs before it answers and
+judges nothing, VictoriaMetrics does neither, alertd does both, and its time runs until all is
+judged.
 
 Debian has both: ``apt-get install influxdb victoria-metrics``.
 """
@@ -13,10 +13,7 @@ from __future__ import annotations
 
 import shutil
 import socket
-import subprocess
-import tempfile
 import time
-from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -24,17 +21,16 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
-from types import TracebackType
-from typing import ClassVar, Final, Protocol, Self
+from typing import ClassVar, Final
 from urllib.parse import quote
 
 from bench.client import LoadGenerator
-from bench.daemon import GIVE_UP_S, Daemon
+from bench.daemon import Daemon
 from bench.events import Form
 from bench.ingest import CONNECTIONS, PAST_S, SERIES, US_PER_S, WORKLOADS, introduce
-from bench.processes import Facts, bytes_in
+from bench.processes import GIVE_UP_S, Program, bytes_in
 from bench.results import RivalFigures, Round
-from bench.rounds import Loaded, run_round
+from bench.rounds import run_round
 from bench.senders import LoadSpec
 
 BATCHES: Final = (1_000, 5_000)
@@ -59,8 +55,8 @@ bind-address = "127.0.0.1:{other_port}"
 """
 
 
-class Rival(ABC):
-    """A program that takes events, for as long as the context lasts."""
+class Rival(Program):
+    """A program that takes events over HTTP."""
 
     name: ClassVar[str]
     command: ClassVar[str]
@@ -69,39 +65,9 @@ class Rival(ABC):
     """In what it is sent events, and how many are made for a second: more than it takes."""
 
     def __init__(self, parent: Path) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="rival-bench-", dir=parent))
+        super().__init__(parent)
         self._port = _free_port()
         self.address = f"127.0.0.1:{self._port}"
-
-    def __enter__(self) -> Self:
-        with (self._folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(self.arguments(), stdout=log, stderr=log)
-        try:
-            self.facts = Facts(self._process.pid)
-            self._wait_until_it_answers()
-            self.prepare()
-        except BaseException:
-            self._end()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._end()
-
-    @abstractmethod
-    def arguments(self) -> list[str]:
-        """Return how it is started."""
-
-    def prepare(self) -> None:  # noqa: B027 - nothing is a way to be prepared
-        """Do what is to be done before the first event."""
-
-    def settle(self) -> None:  # noqa: B027 - what it has answered is all that it does
-        """Return at once."""
 
     def stored_bytes(self) -> int:
         """Return what is in its folder."""
@@ -116,30 +82,12 @@ class Rival(ABC):
         finally:
             connection.close()
 
-    def _wait_until_it_answers(self) -> None:
-        deadline_s = time.monotonic() + GIVE_UP_S
-        while time.monotonic() < deadline_s and self._process.poll() is None:
-            try:
-                self.ask("GET", "/ping")
-            except OSError:
-                time.sleep(0.05)
-            else:
-                return
-        log = (self._folder / "log").read_text(errors="replace")
-        raise RuntimeError(f"{self.command} did not start: {log[-2000:]}")
-
-    def stop(self) -> None:
-        """End it in order."""
-        self._process.terminate()
-        self._process.wait(GIVE_UP_S)
-
-    def _end(self) -> None:
+    def _is_up(self) -> bool:
         try:
-            self.stop()
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+            self.ask("GET", "/ping")
+        except OSError:
+            return False
+        return True
 
 
 class InfluxDb(Rival):
@@ -149,7 +97,7 @@ class InfluxDb(Rival):
     command = "influxd"
     forms: ClassVar = {Form.INFLUX: 1_500_000}
 
-    def arguments(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         """Write its configuration, and return how it is started."""
         path = self._folder / "influxdb.conf"
         path.write_text(
@@ -157,7 +105,7 @@ class InfluxDb(Rival):
         )
         return [self.command, "-config", str(path)]
 
-    def prepare(self) -> None:
+    def _prepare(self) -> None:
         """Make the database."""
         assert self.ask("POST", f"/query?q={quote('CREATE DATABASE bench')}") == 200
 
@@ -169,7 +117,7 @@ class VictoriaMetrics(Rival):
     command = "victoria-metrics"
     forms: ClassVar = {Form.INFLUX: 1_500_000, Form.IMPORT: 2_000_000}
 
-    def arguments(self) -> list[str]:
+    def _arguments(self) -> list[str]:
         """Return how it is started."""
         return [
             self.command,
@@ -182,18 +130,6 @@ class VictoriaMetrics(Rival):
 RIVALS: Final[tuple[type[Rival], ...]] = (InfluxDb, VictoriaMetrics)
 
 
-class _Stored(Loaded, Protocol):
-    """What takes events, and keeps them."""
-
-    def stop(self) -> None:
-        """End it in order."""
-        ...
-
-    def stored_bytes(self) -> int:
-        """Return what it has on disk."""
-        ...
-
-
 @dataclass(slots=True)
 class _Contender:
     """Who takes part, in which form, and how many events are made for a second."""
@@ -202,7 +138,7 @@ class _Contender:
     form: Form
     max_rate: int
     address: str
-    loaded: _Stored
+    program: Program
     rounds: dict[int, list[Round]] = field(default_factory=dict)
     """By the events in a request."""
 
@@ -248,7 +184,7 @@ def measure(
             )
         if len(contenders) == 2:
             return []
-        idle_bytes = {each.name: each.loaded.facts.resident_bytes() for each in contenders}
+        idle_bytes = {each.name: each.program.facts.resident_bytes() for each in contenders}
         reached_us = time.time_ns() // 1000 - PAST_S * US_PER_S
         introduced = introduce(daemon, client, reached_us)
         for batch_events in BATCHES:
@@ -257,15 +193,15 @@ def measure(
                     tell(f"rivals: {each.name}, {each.form}, {batch_events} a request …")
                     until_us = time.time_ns() // 1000
                     client.prepare(each.spec(batch_events, seconds, reached_us, until_us))
-                    found = run_round(each.loaded, client)
+                    found = run_round(each.program, client)
                     each.rounds.setdefault(batch_events, []).append(found)
                     reached_us = until_us
-        peak_bytes = {each.name: each.loaded.facts.peak_bytes() for each in contenders}
+        peak_bytes = {each.name: each.program.facts.peak_bytes() for each in contenders}
         events = Counter({"alertd": introduced})
         for each in contenders:
-            each.loaded.stop()
+            each.program.stop()
             events[each.name] += each.events
-        stored_bytes = {each.name: each.loaded.stored_bytes() for each in contenders}
+        stored_bytes = {each.name: each.program.stored_bytes() for each in contenders}
     return [
         RivalFigures(
             each.name,

@@ -1,49 +1,36 @@
 """A round: one stretch of load on a process that is idle before it, and what that cost.
 
-Owns what is measured around the load generator; what is loaded is a ``Loaded``.
+Owns what is measured around the load generator.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Protocol
 
 from bench.client import LoadGenerator, LoadResult
-from bench.processes import Facts, machine_cpu_s
+from bench.processes import Program, machine_cpu_s
 from bench.results import Round, percentiles
 
 
-class Loaded(Protocol):
-    """What takes events."""
-
-    @property
-    def facts(self) -> Facts:
-        """Its process."""
-
-    def settle(self) -> None:
-        """Return when it has done all that it does with what it was sent."""
-        ...
-
-
-def run_round(loaded: Loaded, client: LoadGenerator) -> Round:
+def run_round(program: Program, client: LoadGenerator) -> Round:
     """Send what the client has prepared, and return what that cost.
 
     Raises ``RuntimeError`` if not everything was accepted.
     """
-    loaded_cpu_s, (machine_s, stolen_s) = loaded.facts.cpu_s(), machine_cpu_s()
+    program_cpu_s, (machine_s, stolen_s) = program.facts.cpu_s(), machine_cpu_s()
     began_s = time.perf_counter()
     result = send(client)
-    loaded.settle()
+    program.settle()
     seconds = time.perf_counter() - began_s
-    loaded_cpu_s = loaded.facts.cpu_s() - loaded_cpu_s
+    program_cpu_s = program.facts.cpu_s() - program_cpu_s
     machine_until_s, stolen_until_s = machine_cpu_s()
-    others_s = machine_until_s - machine_s - loaded_cpu_s - result.cpu_s
+    others_s = machine_until_s - machine_s - program_cpu_s - result.cpu_s
     return Round(
         events=result.accepted,
         requests=len(result.waits_s),
         seconds=seconds,
         request=percentiles(result.waits_s),
-        daemon_cpu_s=loaded_cpu_s,
+        daemon_cpu_s=program_cpu_s,
         client_cpu_s=result.cpu_s,
         other_cpu_s=max(0.0, others_s),
         stolen_cpu_s=stolen_until_s - stolen_s,

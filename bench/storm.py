@@ -15,8 +15,9 @@ from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
 
-from bench.daemon import GIVE_UP_S, Daemon
+from bench.daemon import Daemon
 from bench.latency import Receiver
+from bench.processes import GIVE_UP_S
 from bench.results import StormFigures, percentiles
 
 GROUPS = 10_000
