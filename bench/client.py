@@ -46,6 +46,10 @@ class LoadResult(Struct, frozen=True):
 class LoadGenerator:
     """A client process, for as long as the context lasts."""
 
+    def __init__(self) -> None:
+        self.reached_us = 0
+        """Where the times of the events that it has made end."""
+
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench.client"],
@@ -68,6 +72,7 @@ class LoadGenerator:
         """Have the requests made and the connections opened."""
         self._order(msgspec.json.encode(spec))
         self._answer(Ready)
+        self.reached_us = spec.until_us
 
     def run(self) -> LoadResult:
         """Have everything sent, and return what came of it."""

@@ -28,8 +28,6 @@ from bench.senders import LoadSpec
 SERIES: Final = 5_000
 CONNECTIONS: Final = 8
 US_PER_S: Final = 1_000_000
-PAST_S: Final = 5
-"""Event times begin so long ago, and the first round brings them up to the present."""
 
 _RULE: Final = """
 [[rules]]
@@ -52,6 +50,8 @@ window_duration_secs = 10
 """
 _ENGINE: Final = "[engine]\nmax_queue_events = 1000000\n"
 _BUSY_ENGINE: Final = _ENGINE + "snapshot_interval_secs = 0.5\n"
+_PAST_US: Final = 5 * US_PER_S
+"""Event times begin so long ago, and the first round brings them up to the present."""
 _QUIET: Final = 10 * GREATEST_VALUE
 _HOT: Final = -1.0
 
@@ -115,28 +115,23 @@ def measure(workload: Workload, folder: Path, *, rounds: int, seconds: float) ->
     config, options = workload.config(), workload.store_options
     with Daemon(folder, config, store_options=options) as daemon, LoadGenerator() as client:
         idle_bytes = daemon.facts.resident_bytes()
-        reached_us = time.time_ns() // 1000 - PAST_S * US_PER_S
-        accepted = introduce(daemon, client, reached_us, series=workload.series)
+        accepted = introduce(daemon, client, series=workload.series)
         found = []
         with _asking(daemon, is_busy=workload.is_busy):
             for _ in range(rounds):
-                until_us = time.time_ns() // 1000
-                client.prepare(
-                    LoadSpec(
-                        address=daemon.address,
-                        form=workload.form,
-                        connections=CONNECTIONS,
-                        series=workload.series,
-                        batch_events=workload.batch_events,
-                        events=round(workload.max_rate * seconds),
-                        seconds=seconds,
-                        from_us=reached_us,
-                        until_us=until_us,
-                        late_share=workload.late_share,
-                    )
+                spec = LoadSpec(
+                    address=daemon.address,
+                    form=workload.form,
+                    connections=CONNECTIONS,
+                    series=workload.series,
+                    batch_events=workload.batch_events,
+                    events=round(workload.max_rate * seconds),
+                    seconds=seconds,
+                    from_us=client.reached_us,
+                    until_us=now_us(),
+                    late_share=workload.late_share,
                 )
-                found.append(run_round(daemon, client))
-                reached_us = until_us
+                found.append(run_round(daemon, client, spec))
         accepted += sum(each.events for each in found)
         peak_bytes = daemon.facts.peak_bytes()
         daemon.stop()
@@ -150,8 +145,9 @@ def measure(workload: Workload, folder: Path, *, rounds: int, seconds: float) ->
     )
 
 
-def introduce(daemon: Daemon, client: LoadGenerator, until_us: int, *, series: int = SERIES) -> int:
+def introduce(daemon: Daemon, client: LoadGenerator, *, series: int = SERIES) -> int:
     """Send one event of every series, unmeasured: series are new, and hot rules begin to fire."""
+    until_us = now_us() - _PAST_US
     client.prepare(
         LoadSpec(
             address=daemon.address,
@@ -168,6 +164,11 @@ def introduce(daemon: Daemon, client: LoadGenerator, until_us: int, *, series: i
     result = send(client)
     daemon.settle()
     return result.accepted
+
+
+def now_us() -> int:
+    """Return the time of an event that happens now."""
+    return time.time_ns() // 1000
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from typing import Self
 from bench.client import LoadGenerator
 from bench.daemon import Daemon
 from bench.events import Form
-from bench.ingest import CONNECTIONS, PAST_S, SERIES, US_PER_S, WORKLOADS, introduce
+from bench.ingest import CONNECTIONS, SERIES, US_PER_S, WORKLOADS, introduce
 from bench.processes import GIVE_UP_S
 from bench.results import LatencyFigures, percentiles
 from bench.rounds import run_round, send
@@ -122,11 +122,10 @@ def measure(folder: Path, *, alerts: int) -> Iterator[LatencyFigures]:
             _time_one(connection, receiver, host) for host in islice(hosts, _WARM_UP + alerts)
         ]
         yield LatencyFigures(0.0, alerts, percentiles(waits_s[_WARM_UP:]))
-        until_us = time.time_ns() // 1000 - PAST_S * US_PER_S
-        introduce(daemon, client, until_us)
-        client.prepare(_spec(daemon, seconds=1.0, from_us=until_us))
-        rate = run_round(daemon, client).events_per_s / 2
-        client.prepare(_spec(daemon, seconds=_LOAD_S, from_us=until_us + US_PER_S, rate=rate))
+        introduce(daemon, client)
+        spec = _spec(daemon, seconds=1.0, from_us=client.reached_us)
+        rate = run_round(daemon, client, spec).events_per_s / 2
+        client.prepare(_spec(daemon, seconds=_LOAD_S, from_us=client.reached_us, rate=rate))
         sending = threading.Thread(target=send, args=(client,))
         sending.start()
         time.sleep(_LOAD_S / 10)

@@ -7,7 +7,6 @@ what an acknowledgement waits for is a matter of alertd and not of what the kern
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Final
 from bench.client import LoadGenerator
 from bench.daemon import Daemon
 from bench.events import Form
-from bench.ingest import PAST_S, SERIES, US_PER_S, WORKLOADS, introduce
+from bench.ingest import SERIES, WORKLOADS, introduce, now_us
 from bench.results import LineFigures
 from bench.rounds import run_round
 from bench.senders import LoadSpec
@@ -51,27 +50,22 @@ def measure(
     """Yield the figures of each case. Some 25 s with two rounds of a second."""
     config = WORKLOADS[0].config()
     with Daemon(folder, config) as daemon, LoadGenerator() as client:
-        reached_us = time.time_ns() // 1000 - PAST_S * US_PER_S
-        introduce(daemon, client, reached_us)
+        introduce(daemon, client)
         for case in CASES:
             tell(f"lines: {case.name} …")
             found = []
             for _ in range(rounds):
-                until_us = time.time_ns() // 1000
-                client.prepare(
-                    LoadSpec(
-                        address=str(daemon.socket) if case.is_unix else daemon.lines_address,
-                        form=Form.LINES,
-                        connections=case.connections,
-                        series=SERIES,
-                        batch_events=case.lines_a_write,
-                        events=round(case.max_rate * seconds),
-                        seconds=seconds,
-                        from_us=reached_us,
-                        until_us=until_us,
-                        in_flight=case.in_flight,
-                    )
+                spec = LoadSpec(
+                    address=str(daemon.socket) if case.is_unix else daemon.lines_address,
+                    form=Form.LINES,
+                    connections=case.connections,
+                    series=SERIES,
+                    batch_events=case.lines_a_write,
+                    events=round(case.max_rate * seconds),
+                    seconds=seconds,
+                    from_us=client.reached_us,
+                    until_us=now_us(),
+                    in_flight=case.in_flight,
                 )
-                found.append(run_round(daemon, client))
-                reached_us = until_us
+                found.append(run_round(daemon, client, spec))
             yield LineFigures(case.name, tuple(found))

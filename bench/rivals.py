@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -27,7 +26,7 @@ from urllib.parse import quote
 from bench.client import LoadGenerator
 from bench.daemon import Daemon
 from bench.events import Form
-from bench.ingest import CONNECTIONS, PAST_S, SERIES, US_PER_S, WORKLOADS, introduce
+from bench.ingest import CONNECTIONS, SERIES, WORKLOADS, introduce, now_us
 from bench.processes import GIVE_UP_S, Program, bytes_in
 from bench.results import RivalFigures, Round
 from bench.rounds import run_round
@@ -142,7 +141,7 @@ class _Contender:
     rounds: dict[int, list[Round]] = field(default_factory=dict)
     """By the events in a request."""
 
-    def spec(self, batch_events: int, seconds: float, from_us: int, until_us: int) -> LoadSpec:
+    def spec(self, batch_events: int, seconds: float, from_us: int) -> LoadSpec:
         """Return what it is sent in a turn."""
         return LoadSpec(
             address=self.address,
@@ -153,7 +152,7 @@ class _Contender:
             events=round(self.max_rate * seconds),
             seconds=seconds,
             from_us=from_us,
-            until_us=until_us,
+            until_us=now_us(),
         )
 
     @property
@@ -185,17 +184,14 @@ def measure(
         if len(contenders) == 2:
             return []
         idle_bytes = {each.name: each.program.facts.resident_bytes() for each in contenders}
-        reached_us = time.time_ns() // 1000 - PAST_S * US_PER_S
-        introduced = introduce(daemon, client, reached_us)
+        introduced = introduce(daemon, client)
         for batch_events in BATCHES:
             for _ in range(rounds):
                 for each in contenders:
                     tell(f"rivals: {each.name}, {each.form}, {batch_events} a request …")
-                    until_us = time.time_ns() // 1000
-                    client.prepare(each.spec(batch_events, seconds, reached_us, until_us))
-                    found = run_round(each.program, client)
+                    spec = each.spec(batch_events, seconds, client.reached_us)
+                    found = run_round(each.program, client, spec)
                     each.rounds.setdefault(batch_events, []).append(found)
-                    reached_us = until_us
         peak_bytes = {each.name: each.program.facts.peak_bytes() for each in contenders}
         events = Counter({"alertd": introduced})
         for each in contenders:

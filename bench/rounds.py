@@ -10,13 +10,15 @@ import time
 from bench.client import LoadGenerator, LoadResult
 from bench.processes import Program, machine_cpu_s
 from bench.results import Round, percentiles
+from bench.senders import LoadSpec
 
 
-def run_round(program: Program, client: LoadGenerator) -> Round:
-    """Send what the client has prepared, and return what that cost.
+def run_round(program: Program, client: LoadGenerator, spec: LoadSpec) -> Round:
+    """Have ``spec`` made, send it, and return what that cost.
 
     Raises ``RuntimeError`` if not everything was accepted.
     """
+    client.prepare(spec)
     program_cpu_s, (machine_s, stolen_s) = program.facts.cpu_s(), machine_cpu_s()
     began_s = time.perf_counter()
     result = send(client)
