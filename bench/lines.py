@@ -68,4 +68,4 @@ def measure(
                     in_flight=case.in_flight,
                 )
                 found.append(run_round(daemon, client, spec))
-            yield LineFigures(case.name, tuple(found))
+            yield LineFigures(case=case.name, rounds=tuple(found))

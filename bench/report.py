@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 from rich.box import SIMPLE_HEAD, Box
@@ -33,6 +34,7 @@ from bench.results import (
 _PLAIN_WIDTH = 132
 _README = Path(__file__).with_name("README.md")
 _MIB = 1 << 20
+_MEMORY_HEADINGS = ("idle MiB", "peak MiB", "stored bytes/event")
 
 
 def show(results: Results) -> None:
@@ -94,12 +96,7 @@ def _tables(results: Results) -> dict[str, list[tuple[str, Table]]]:
             (f"The same events in turn, by others too {others}", _rivals(results.rivals)),
             ("Memory and disk in that", _rivals_memory(results.rivals)),
         ],
-        "latency": [
-            (
-                "From the POST to the webhook's arrival",
-                _latency(results.latency),
-            )
-        ],
+        "latency": [("From the POST to the webhook's arrival", _latency(results.latency))],
         "hostile": [("Single events while others do their worst", _hostile(results.hostile))],
         "engine": [("The engine alone, in process", _engine(results.engine))],
         "curves": [("How the engine's cost grows", _curves(results.curves))],
@@ -150,29 +147,20 @@ def _rivals(found: Sequence[RivalFigures]) -> Table:
     ratios = (f"x {name.replace('VictoriaMetrics', 'VM')}" for name in names)
     table = _table(("who", "", *headings, *ratios))
     for figures in found:
-        each = figures.median
         table.add_row(
             figures.name,
             figures.form,
             f"{figures.batch_events:,}",
-            f"{each.events_per_s:,.0f}",
-            f"{each.request.p50_ms:.1f}",
-            f"{each.request.p99_ms:.1f}",
-            f"{each.cpu_s_per_million:.2f}",
+            *islice(_cells(figures.median), 4),
             *(f"{figures.times_rivals[name]:.2f}" for name in names),
         )
     return table
 
 
 def _rivals_memory(found: Sequence[RivalFigures]) -> Table:
-    table = _table(("who", "idle MiB", "peak MiB", "stored bytes/event"))
+    table = _table(("who", *_MEMORY_HEADINGS))
     for figures in {each.name: each for each in found}.values():
-        table.add_row(
-            figures.name,
-            f"{figures.idle_bytes / _MIB:.0f}",
-            f"{figures.peak_bytes / _MIB:.0f}",
-            f"{figures.stored_bytes_per_event:.1f}",
-        )
+        table.add_row(figures.name, *_memory_cells(figures))
     return table
 
 
@@ -187,18 +175,21 @@ def _cells(each: Round) -> Iterable[str]:
 
 
 def _memory(found: Sequence[IngestFigures]) -> Table:
-    headings = ("events", "rounds", "accepted", "idle MiB", "peak MiB", "stored bytes/event")
-    table = _table(headings)
+    table = _table(("events", "rounds", "accepted", *_MEMORY_HEADINGS))
     for figures in found:
         table.add_row(
             figures.workload,
             f"{len(figures.rounds)}",
             f"{sum(each.events for each in figures.rounds):,}",
-            f"{figures.idle_bytes / _MIB:.0f}",
-            f"{figures.peak_bytes / _MIB:.0f}",
-            f"{figures.stored_bytes_per_event:.1f}",
+            *_memory_cells(figures),
         )
     return table
+
+
+def _memory_cells(figures: IngestFigures | RivalFigures) -> Iterable[str]:
+    yield f"{figures.idle_bytes / _MIB:.0f}"
+    yield f"{figures.peak_bytes / _MIB:.0f}"
+    yield f"{figures.stored_bytes_per_event:.1f}"
 
 
 def _latency(found: Sequence[LatencyFigures]) -> Table:

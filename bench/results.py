@@ -47,11 +47,22 @@ class Round(Struct, frozen=True):
         return self.daemon_cpu_s / self.events * 1e6
 
 
-class IngestFigures(Struct, frozen=True):
+class InRounds(Struct, frozen=True):
+    """What was measured several times, because a machine is never quite alone."""
+
+    rounds: tuple[Round, ...]
+
+    @property
+    def median(self) -> Round:
+        """The round in the middle by events a second; the lower of two."""
+        by_rate = sorted(self.rounds, key=lambda each: each.events_per_s)
+        return by_rate[(len(by_rate) - 1) // 2]
+
+
+class IngestFigures(InRounds, frozen=True, kw_only=True):
     """One workload of events against one daemon."""
 
     workload: str
-    rounds: tuple[Round, ...]
     idle_bytes: int
     """Resident memory of the started daemon before the first event."""
     peak_bytes: int
@@ -64,32 +75,22 @@ class IngestFigures(Struct, frozen=True):
         """The round with the most events a second."""
         return max(self.rounds, key=lambda each: each.events_per_s)
 
-    @property
-    def median(self) -> Round:
-        """The round in the middle by events a second; the lower of two."""
-        return median_of(self.rounds)
 
+class LineFigures(InRounds, frozen=True, kw_only=True):
+    """Lines over sockets, one way of sending them.
 
-class LineFigures(Struct, frozen=True):
-    """Lines over sockets, one way of sending them."""
+    The requests of its rounds are writes, and wait until all their lines are acknowledged.
+    """
 
     case: str
-    rounds: tuple[Round, ...]
-    """Its requests are writes, and wait until all their lines are acknowledged."""
-
-    @property
-    def median(self) -> Round:
-        """The round in the middle by events a second; the lower of two."""
-        return median_of(self.rounds)
 
 
-class RivalFigures(Struct, frozen=True):
+class RivalFigures(InRounds, frozen=True, kw_only=True):
     """Events taken by one program in one form, while others took the same in turn."""
 
     name: str
     form: str
     batch_events: int
-    rounds: tuple[Round, ...]
     idle_bytes: int
     """Of its process, before the first event …"""
     peak_bytes: int
@@ -98,11 +99,6 @@ class RivalFigures(Struct, frozen=True):
     """What it has on disk after an orderly end, over all events that it took in any form."""
     times_rivals: dict[str, float]
     """How many times as many events a second as each rival, by its name and form."""
-
-    @property
-    def median(self) -> Round:
-        """The round in the middle by events a second; the lower of two."""
-        return median_of(self.rounds)
 
 
 class LatencyFigures(Struct, frozen=True):
@@ -286,12 +282,6 @@ class Results(Struct, frozen=True):
     reads: tuple[ReadFigures, ...]
     replays: tuple[ReplayFigures, ...]
     stalls: tuple[StallFigures, ...]
-
-
-def median_of(rounds: Sequence[Round]) -> Round:
-    """Return the round in the middle by events a second; the lower of two."""
-    by_rate = sorted(rounds, key=lambda each: each.events_per_s)
-    return by_rate[(len(by_rate) - 1) // 2]
 
 
 def percentiles(waits_s: Sequence[float]) -> Percentiles:

@@ -200,10 +200,10 @@ def measure(
         stored_bytes = {each.name: each.program.stored_bytes() for each in contenders}
     return [
         RivalFigures(
-            each.name,
-            each.form,
-            batch_events,
-            tuple(each.rounds[batch_events]),
+            name=each.name,
+            form=each.form,
+            batch_events=batch_events,
+            rounds=tuple(each.rounds[batch_events]),
             idle_bytes=idle_bytes[each.name],
             peak_bytes=peak_bytes[each.name],
             stored_bytes_per_event=stored_bytes[each.name] / events[each.name],
