@@ -35,9 +35,9 @@ def compile_pattern(text: str) -> Pattern:
     try:
         return cast("Pattern", re2.compile(text, options=options))
     except re2.error as error:
-        reason = error.args[0] if error.args else b"unknown"
-        text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        refused = BadPattern(text)
-        if "too large" in text:
+        said = error.args[0] if error.args else b"unknown"
+        reason = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        refused = BadPattern(f"{text!r} is not a regular expression for RE2: {reason}")
+        if "too large" in reason:
             refused.limit = Limit.PATTERN
         raise refused from error

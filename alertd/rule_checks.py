@@ -19,18 +19,18 @@ from msgspec import Struct
 from alertd.errors import InvalidInput, Problem, pointer_token
 from alertd.escalation import escalation_problems
 from alertd.limits import MAX_LABELS, MAX_PATTERN_CHARS, Limit
+from alertd.matching import predicate
 from alertd.model import (
     COMPARE,
     US_PER_S,
     Evaluate,
-    MatchOperator,
     OnNoData,
     Operator,
     RuleType,
     Target,
 )
 from alertd.names import LABEL_NAME_REMEDY, METRIC_NAME_REMEDY, is_label_name, is_metric_name
-from alertd.patterns import BadPattern, compile_pattern
+from alertd.patterns import BadPattern
 from alertd.rules import (
     AGGREGATES,
     DAY_US,
@@ -297,16 +297,10 @@ def _check_matchers(spec: RuleSpec, refuse: Refuse) -> None:
         if len(text) > MAX_PATTERN_CHARS:
             refuse(path, f"is longer than {MAX_PATTERN_CHARS} characters", Limit.PATTERN)
             continue
-        matcher = parse_matcher(label, text)
-        if matcher.operator in (MatchOperator.REGEX, MatchOperator.NOT_REGEX):
-            try:
-                compile_pattern(matcher.pattern)
-            except BadPattern as error:
-                refuse(
-                    path,
-                    f"{matcher.pattern!r} is not a regular expression for RE2: {error}",
-                    error.limit,
-                )
+        try:
+            predicate(parse_matcher(label, text))
+        except BadPattern as error:
+            refuse(path, str(error), error.limit)
 
 
 def _check_targets(

@@ -16,14 +16,14 @@ from msgspec import Struct
 
 from alertd.errors import Problem, pointer_token
 from alertd.escalation import escalation_problems
-from alertd.matching import Predicate, all_of
-from alertd.model import MatchOperator, Target
+from alertd.matching import Predicate, all_of, predicate
+from alertd.model import Target
 from alertd.names import name_problem
 from alertd.notify.inhibit import Inhibition
 from alertd.notify.mute import WEEKDAYS, Mute
 from alertd.notify.route import Defaults, Route
 from alertd.outbound import Timing
-from alertd.patterns import BadPattern, compile_pattern
+from alertd.patterns import BadPattern
 from alertd.rules import compile_escalation, parse_matcher, seconds_to_us
 
 MAX_SECS: Final = 366 * 86_400
@@ -198,13 +198,10 @@ def _predicate(matchers: Mapping[str, str]) -> Predicate:
 def _matcher_problems(key: str, matchers: Mapping[str, str]) -> list[Problem]:
     problems = []
     for label, text in matchers.items():
-        matcher = parse_matcher(label, text)
-        if matcher.operator in (MatchOperator.REGEX, MatchOperator.NOT_REGEX):
-            try:
-                compile_pattern(matcher.pattern)
-            except BadPattern as error:
-                message = f"{matcher.pattern!r} is not a regular expression for RE2: {error}"
-                problems.append(Problem(f"/{key}/{pointer_token(label)}", message))
+        try:
+            predicate(parse_matcher(label, text))
+        except BadPattern as error:
+            problems.append(Problem(f"/{key}/{pointer_token(label)}", str(error)))
     return problems
 
 

@@ -13,11 +13,11 @@ from msgspec import Struct
 
 from alertd.errors import Problem, pointer_token
 from alertd.limits import MAX_PATTERN_CHARS
-from alertd.matching import Predicate, all_of
-from alertd.model import Matcher, MatchOperator
+from alertd.matching import Predicate, all_of, predicate
+from alertd.model import Matcher
 from alertd.names import LABEL_NAME_REMEDY, is_label_name
 from alertd.outbound import Hold, HoldReason
-from alertd.patterns import BadPattern, compile_pattern
+from alertd.patterns import BadPattern
 
 MAX_MATCHERS: Final = 32
 MAX_TEXT_CHARS: Final = 500
@@ -92,9 +92,8 @@ def _pattern_problem(matcher: Matcher) -> str | None:
         return f"names a label, which {LABEL_NAME_REMEDY}"
     if len(matcher.pattern) > MAX_PATTERN_CHARS:
         return f"is longer than {MAX_PATTERN_CHARS} characters"
-    if matcher.operator in (MatchOperator.REGEX, MatchOperator.NOT_REGEX):
-        try:
-            compile_pattern(matcher.pattern)
-        except BadPattern as error:
-            return f"{matcher.pattern!r} is not a regular expression for RE2: {error}"
+    try:
+        predicate(matcher)
+    except BadPattern as error:
+        return str(error)
     return None
