@@ -24,6 +24,7 @@ from alertd.cli.lengths import length_s
 from alertd.cli.terminal import is_terminal
 from alertd.clock import format_us
 from alertd.model import US_PER_S
+from alertd.rules import parse_matcher
 
 EPILOG: Final = """\b
 Examples:
@@ -39,7 +40,6 @@ Exit codes:
 """
 
 _PAGE: Final = 1000
-_OPERATORS: Final = ("=~", "!~", "!=", "=")
 _MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
 
 
@@ -148,4 +148,5 @@ def _show(silences: list[Mapping[str, Any]]) -> None:
 
 def _matcher(label: str, text: str) -> str:
     """Return a matcher as it is typed: the API leaves the operator of equality out."""
-    return f"{label}{text}" if text.startswith(_OPERATORS) else f"{label}={text}"
+    matcher = parse_matcher(label, text)
+    return f"{label}{matcher.operator}{matcher.pattern}"
