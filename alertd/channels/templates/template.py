@@ -31,12 +31,7 @@ from alertd.channels.templates.language import (
     check_language,
     check_names,
 )
-from alertd.channels.templates.meter import (
-    MAX_STEPS,
-    MAX_TEXT_CHARS,
-    Meter,
-    TemplateFailed,
-)
+from alertd.channels.templates.meter import MAX_STEPS, MAX_TEXT_CHARS, Meter, TemplateFailed
 
 MAX_SOURCE_CHARS: Final = 16_384
 _METER: Final = "_meter"
