@@ -1,6 +1,6 @@
-"""Every combination of rule options that makes no sense is refused, with its path and the reason.
+"""What makes no sense in a rule is refused, with its path and the reason; the rest compiles.
 
-Each entry is a whole rule but for one mistake; the first table would be taken without it.
+Each entry of ``REFUSED`` is a whole rule but for one mistake; ``PLAIN`` is taken without it.
 """
 
 from __future__ import annotations

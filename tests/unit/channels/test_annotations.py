@@ -11,11 +11,7 @@ import pytest
 
 from alertd.channels import alert, email, slack, wording
 from alertd.channels import annotations as of_rules
-from alertd.channels.annotations import (
-    annotate,
-    annotation_fault,
-    check_rule,
-)
+from alertd.channels.annotations import annotate, annotation_fault, check_rule
 from alertd.channels.message import IncidentView, Message
 from alertd.channels.sample import sample_incident, sample_message
 from alertd.channels.templates import template
@@ -23,18 +19,14 @@ from alertd.channels.templates.meter import Meter
 from alertd.channels.words import Words
 from alertd.errors import InvalidInput
 from alertd.limits import MAX_LABELS
-from alertd.model import RuleType
 from alertd.notify.announce import Announcer
 from alertd.rule_checks import MAX_ANNOTATION_CHARS, RuleSetting
-from alertd.rules import RuleSpec
 from tests.unit.delivery.desk import begin, rule
 
 IMPACT = (
     "impact",
     "{{ labels.service | upper }} refuses {{ value }}{% if late %}, {{ late }} late{% endif %}",
 )
-
-
 LABELS = tuple(f"l{number}" for number in range(MAX_LABELS))
 NESTED = (
     "{% for a in labels %}{% for b in labels %}{% for c in labels %}{{ '' }}"
@@ -160,17 +152,9 @@ def test_a_transition_is_told_with_them() -> None:
 def test_a_template_that_cannot_work_is_refused_with_its_place(
     annotations: dict[str, str], path: str, reason: str
 ) -> None:
-    spec = RuleSpec(
-        name="r",
-        type=RuleType.SIMPLE_COUNT,
-        metric_name="m",
-        threshold=1.0,
-        window_duration_secs=60.0,
-        group_by=LABELS,
-        annotations=annotations,
-    )
+    spec = rule(group_by=LABELS, annotations=annotations).spec
     with pytest.raises(InvalidInput) as caught:
-        check_rule(spec, RuleSetting())
+        check_rule(spec, RuleSetting(frozenset({"ops"})))
     assert [problem.path for problem in caught.value.problems] == [path]
     assert reason in caught.value.problems[0].message
 
