@@ -1,7 +1,8 @@
-"""Sockets to listen on, and what is said where they cannot be had.
+"""Sockets to listen on, what is said where they cannot be had, and the time that they are open.
 
-Owns the making of TCP and UNIX sockets, and the mode and the end of a UNIX socket's file. Leaves
-accepting to those who asked for them.
+Owns the making of TCP and UNIX sockets, the mode and the end of a UNIX socket's file, and the
+order of a shutdown: nothing more is accepted, connections are told, and after the grace time they
+are cancelled. Leaves what is done with a connection to those who asked for the sockets.
 """
 
 from __future__ import annotations
@@ -10,15 +11,19 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 import trio
 
 from alertd.errors import AlertdError
+
+Serve: TypeAlias = Callable[[trio.SocketStream], Awaitable[None]]
+"""What is done with a connection; it is closed afterwards."""
 
 _BACKLOG: Final = 128
 _TCP_REMEDIES: Final = {
@@ -121,6 +126,31 @@ def _not_an_address(bind: str, setting: str) -> AlertdError:
         f"cannot listen on {bind!r}: {setting} must be host:port, "
         "for example 127.0.0.1:9470 or [::1]:9470"
     )
+
+
+async def accept(
+    listeners: Sequence[tuple[trio.SocketListener, Serve]],
+    *,
+    shutdown: trio.Event,
+    drain: Callable[[], Awaitable[None]],
+    grace_s: float,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve whoever connects until ``shutdown`` is set and the connections have ended.
+
+    ``drain`` asks them to, when nothing more is accepted. ``task_status`` is given the addresses.
+    Returns at most ``grace_s`` after ``shutdown``.
+    """
+    async with trio.open_nursery() as connections:
+        async with trio.open_nursery() as accepting:
+            for listener, serve in listeners:
+                run = partial(trio.serve_listeners, handler_nursery=connections)
+                accepting.start_soon(run, serve, [listener])
+            task_status.started([address_of(listener) for listener, _ in listeners])
+            await shutdown.wait()
+            accepting.cancel_scope.cancel()
+        await drain()
+        connections.cancel_scope.deadline = trio.current_time() + grace_s
 
 
 def address_of(listener: trio.SocketListener) -> str:

@@ -1,9 +1,9 @@
 """The HTTP listener: binds, accepts, counts, drains, and survives its clients.
 
 Owns the cap on connections, the fate of an exception of one connection (logged, counted, gone)
-and the shutdown: when it begins nothing more is accepted and idle connections close at once;
-requests in progress have ``shutdown_grace_secs``; then everything is cancelled. Nothing below
-is shielded, so ``serve`` returns then, whatever clients do.
+and what a shutdown (``sockets.py``) ends: idle connections close at once; requests in progress
+have ``shutdown_grace_secs``; then everything is cancelled. Nothing below is shielded, so
+``serve`` returns then, whatever clients do.
 
 At the cap a further client is told 503 and closed: it learns why at once, where a pause in
 accepting would leave it waiting for as long as the others like to stay. Out of file
@@ -16,7 +16,6 @@ nurseries, not in the web framework's.
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -31,7 +30,7 @@ from alertd.http.connection import Connection, ConnectionLimits
 from alertd.http.penalty import Penalty
 from alertd.http.site import Site
 from alertd.limits import MAX_HEAD_BYTES, Limit
-from alertd.sockets import address_of, open_tcp
+from alertd.sockets import accept, open_tcp
 from alertd.tls import Tls
 
 _log = structlog.get_logger(__name__)
@@ -106,16 +105,13 @@ async def serve(
     """
     listeners = await open_tcp(config.bind, "server.bind")
     clients = _Clients(site, tls, penalty or Penalty(), config, metrics)
-    async with trio.open_nursery() as connections:
-        async with trio.open_nursery() as accepting:
-            accepting.start_soon(
-                partial(trio.serve_listeners, clients.serve, listeners, handler_nursery=connections)
-            )
-            task_status.started([address_of(listener) for listener in listeners])
-            await shutdown.wait()
-            accepting.cancel_scope.cancel()
-        await clients.drain()
-        connections.cancel_scope.deadline = trio.current_time() + config.shutdown_grace_secs
+    await accept(
+        [(listener, clients.serve) for listener in listeners],
+        shutdown=shutdown,
+        drain=clients.drain,
+        grace_s=config.shutdown_grace_secs,
+        task_status=task_status,
+    )
 
 
 class _Clients:

@@ -1,10 +1,11 @@
 """The sockets on which events are taken one a line: TCP, and a UNIX socket.
 
 Owns the caps on connections, one for each kind, so that whoever reaches the port cannot keep this
-machine's own senders out; the fate of an exception of a connection; and the shutdown: nothing more
-is accepted or read, what was read is stored and acknowledged, and after the grace time everything
-is cancelled. Over TCP a client shows a token as it does over HTTP, and TLS is spoken if HTTP speaks
-it; who may open the UNIX socket, which the permissions of its file say, may send events.
+machine's own senders out; the fate of an exception of a connection; and what a shutdown
+(``sockets.py``) ends: nothing more is read, what was read is stored and acknowledged, and after the
+grace time everything is cancelled. Over TCP a client shows a token as it does over HTTP, and TLS is
+spoken if HTTP speaks it; who may open the UNIX socket, which the permissions of its file say, may
+send events.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,7 +22,7 @@ import trio
 from alertd.limits import Limit
 from alertd.lines.connection import COME_AGAIN_S, Connection, Door, LineLimits, linger
 from alertd.lines.protocol import Closed, End, encode
-from alertd.sockets import address_of, open_tcp, open_unix
+from alertd.sockets import Serve, accept, open_tcp, open_unix
 from alertd.tls import Tls
 
 _CREDENTIALS: Final = struct.Struct("3i")
@@ -68,29 +68,21 @@ async def serve_lines(
     local = _Clients(config.max_connections, door, is_trusted=True)
     remote = _Clients(config.max_connections, door, tls=tls)
     with ExitStack() as files:
-        listeners = []
+        listeners: list[tuple[trio.SocketListener, Serve]] = []
         if config.socket is not None:
             unix = open_unix(Path(config.socket), config.mode, "lines.socket")
-            listeners.append((files.enter_context(unix), local))
+            listeners.append((files.enter_context(unix), local.serve))
         if config.bind is not None:
-            listeners += [(tcp, remote) for tcp in await open_tcp(config.bind, "lines.bind")]
-        async with trio.open_nursery() as connections:
-            async with trio.open_nursery() as accepting:
-                for listener, clients in listeners:
-                    accepting.start_soon(
-                        partial(
-                            trio.serve_listeners,
-                            clients.serve,
-                            [listener],
-                            handler_nursery=connections,
-                        )
-                    )
-                task_status.started([address_of(listener) for listener, _ in listeners])
-                await shutdown.wait()
-                accepting.cancel_scope.cancel()
+            tcp = await open_tcp(config.bind, "lines.bind")
+            listeners += [(listener, remote.serve) for listener in tcp]
+
+        async def drain() -> None:
             local.stop()
             remote.stop()
-            connections.cancel_scope.deadline = trio.current_time() + grace_s
+
+        await accept(
+            listeners, shutdown=shutdown, drain=drain, grace_s=grace_s, task_status=task_status
+        )
 
 
 class _Clients:
