@@ -9,7 +9,7 @@ from typing import Final
 
 from alertd.limits import MAX_LABEL_NAME_CHARS, MAX_METRIC_NAME_CHARS
 
-MAX_NAME_CHARS: Final = 100
+_MAX_NAME_CHARS: Final = 100
 _LEAST_BEGINNING_CHARS: Final = 3
 METRIC_NAME_REMEDY: Final = (
     f"must be 1 to {MAX_METRIC_NAME_CHARS} characters without spaces or control characters"
@@ -29,9 +29,9 @@ def is_label_name(text: str) -> bool:
 
 def name_problem(name: str) -> str | None:
     """Return what is wrong with the name of something configured, None if nothing is."""
-    if name.strip() and name.isprintable() and len(name) <= MAX_NAME_CHARS:
+    if name.strip() and name.isprintable() and len(name) <= _MAX_NAME_CHARS:
         return None
-    return f"expected a name of 1 to {MAX_NAME_CHARS} printable characters"
+    return f"expected a name of 1 to {_MAX_NAME_CHARS} printable characters"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
@@ -40,7 +40,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     That is one that ``name`` is the beginning of (``for``, ``for_secs``), has the same characters
     (``=>``, ``>=``) or is close; case and underscores do not count.
     """
-    meant = _meant(name[:MAX_NAME_CHARS], tuple(sorted(known)))
+    meant = _meant(name[:_MAX_NAME_CHARS], tuple(sorted(known)))
     return None if meant is None else f"did you mean {meant!r}?"
 
 
