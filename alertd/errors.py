@@ -65,8 +65,8 @@ class VersionMismatch(AlertdError):
     """The caller's ``If-Match`` names a version that is no longer the current one."""
 
 
-class Overloaded(AlertdError):
-    """A bounded queue is full. The work was not taken; ``retry_after_s`` says when to try again."""
+class NotNow(AlertdError):
+    """Nothing was done; ``retry_after_s`` says when to try again."""
 
     def __init__(self, message: str, retry_after_s: int, limit: Limit | None = None) -> None:
         self.retry_after_s = retry_after_s
@@ -74,13 +74,12 @@ class Overloaded(AlertdError):
         super().__init__(message)
 
 
-class Unavailable(AlertdError):
-    """The daemon cannot answer now; ``retry_after_s`` says when to ask again. Nothing was done."""
+class Overloaded(NotNow):
+    """A bounded queue is full. The work was not taken."""
 
-    def __init__(self, message: str, retry_after_s: int, limit: Limit | None = None) -> None:
-        self.retry_after_s = retry_after_s
-        self.limit = limit
-        super().__init__(message)
+
+class Unavailable(NotNow):
+    """The daemon cannot answer now."""
 
 
 class StoreUnavailable(AlertdError):

@@ -33,6 +33,7 @@ from alertd.errors import (
     InvalidInput,
     InvalidParameters,
     NotFound,
+    NotNow,
     Overloaded,
     Problem,
     StoreUnavailable,
@@ -208,7 +209,7 @@ def _in_file(mistake: ConfigProblem) -> Problem:
 def _headers(error: AlertdError) -> dict[str, str]:
     if isinstance(error, Denied) and error.challenge is not None:
         return {"WWW-Authenticate": error.challenge}
-    if isinstance(error, (Overloaded, Unavailable)):
+    if isinstance(error, NotNow):
         return {"Retry-After": str(error.retry_after_s)}
     return retry_after_store() if isinstance(error, StoreUnavailable) else {}
 
