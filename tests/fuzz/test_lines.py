@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import random
 import socket
-import time
 from contextlib import suppress
 from pathlib import Path
 
 from tests.e2e.daemon import Daemon
 from tests.e2e.line_client import Client, address
 from tests.fuzz.inputs import BODIES, INPUTS, NASTY
-from tests.fuzz.test_sockets import (
-    CONFIG,
-    GROWTH,
-    SEED,
-    SOON_S,
-    State,
-    warm_up,
-)
+from tests.fuzz.test_sockets import CONFIG, SEED, State, send_and_compare
 
 LINES = """
 [lines]
@@ -60,24 +52,11 @@ def test_a_daemon_is_as_it_was_after_nearly_right_lines(tmp_path: Path) -> None:
     try:
         with Daemon(tmp_path, CONFIG + LINES, minimal="") as daemon:
             address(daemon)
-            send_and_compare(daemon, chance)
+            state = State(daemon, int(daemon.url.rpartition(":")[2]))
+            send_and_compare(daemon, state, lambda: send(daemon, chance), INPUTS // 50)
             with Client(daemon, "unix") as client:
                 client.send({"metricName": "m"})
                 client.until_acknowledged(1)
     except BaseException as error:
         error.add_note(f"ALERTD_FUZZ_SEED={SEED} ALERTD_FUZZ_INPUTS={INPUTS}")
         raise
-
-
-def send_and_compare(daemon: Daemon, chance: random.Random) -> None:
-    state = State(daemon, int(daemon.url.rpartition(":")[2]))
-    warm_up(daemon, state, lambda: send(daemon, chance))
-    assert state.answers()
-    time.sleep(1.5)
-    descriptors, memory = state.descriptors(), state.memory_bytes()
-    for _ in range(INPUTS // 50):
-        send(daemon, chance)
-    assert daemon.alive
-    assert state.answers()
-    assert state.settle(descriptors), f"a descriptor has leaked within {SOON_S:g} s"
-    assert state.memory_bytes() < memory * GROWTH

@@ -151,7 +151,10 @@ def test_a_daemon_is_as_it_was_after_nearly_right_requests(tmp_path: Path) -> No
     try:
         with Daemon(tmp_path, CONFIG, minimal="") as daemon:
             port = int(daemon.url.rpartition(":")[2])
-            send_and_compare(daemon, State(daemon, port), port, chance)
+            state = State(daemon, port)
+            send_and_compare(
+                daemon, state, lambda: send(port, request(chance), chance), INPUTS // 5
+            )
     except BaseException as error:
         error.add_note(f"ALERTD_FUZZ_SEED={SEED} ALERTD_FUZZ_INPUTS={INPUTS}")
         raise
@@ -195,13 +198,16 @@ def warm_up(daemon: Daemon, state: State, send_one: Callable[[], None]) -> None:
         send_one()
 
 
-def send_and_compare(daemon: Daemon, state: State, port: int, chance: random.Random) -> None:
-    warm_up(daemon, state, lambda: send(port, request(chance), chance))
+def send_and_compare(
+    daemon: Daemon, state: State, send_one: Callable[[], None], inputs: int
+) -> None:
+    """Have so many sent to a daemon that has had some, and hold it against what it was before."""
+    warm_up(daemon, state, send_one)
     assert state.answers()
     time.sleep(IDLE_S * 3)
     descriptors, memory = state.descriptors(), state.memory_bytes()
-    for number in range(INPUTS // 5):
-        send(port, request(chance), chance)
+    for number in range(inputs):
+        send_one()
         if number % 500 == 0:
             assert state.answers()
     assert daemon.alive
