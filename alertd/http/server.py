@@ -151,6 +151,8 @@ class _Clients:
             self._context,
         )
         self._add(connection)
+        if self._context.terminated.is_set():  # it was accepted a moment before
+            connection.close_if_idle()
         try:
             await connection.run()
         except* Exception as errors:

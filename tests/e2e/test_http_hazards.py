@@ -29,7 +29,8 @@ from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame
 
 from alertd.errors import AlertdError
 from alertd.http.hardening import HardenedQuart
-from alertd.http.server import serve
+from alertd.http.penalty import Penalty
+from alertd.http.server import _Clients, serve
 from alertd.metrics import Metrics
 from tests.e2e.daemon import Daemon
 from tests.e2e.hazard_server import Limits, make_app, open_site
@@ -516,6 +517,16 @@ async def test_what_clients_do_is_counted_and_logged() -> None:
     assert value("http_connections") == 0
     warnings = [line["event"] for line in logs if line["log_level"] == "warning"]
     assert warnings == ["connection_failed", "connections_refused"]
+
+
+async def test_a_connection_accepted_at_the_last_moment_is_closed_at_once() -> None:
+    limits, metrics = Limits(), Metrics()
+    clients = _Clients(open_site(limits, make_app(metrics)), None, Penalty(), limits, metrics)
+    ours, theirs = trio.socket.socketpair()
+    await clients.drain()
+    async with trio.SocketStream(ours), trio.SocketStream(theirs) as stream:
+        with trio.fail_after(1):
+            await clients.serve(stream)
 
 
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
