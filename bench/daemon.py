@@ -58,7 +58,11 @@ class Daemon(Program):
         )
         self.host, _, port = self.address.rpartition(":")
         self.port = int(port)
-        self._connection = HTTPConnection(self.host, self.port, timeout=GIVE_UP_S)
+        self._connection = self.connect()
+
+    def connect(self) -> HTTPConnection:
+        """Return a connection of its own for whoever asks it something."""
+        return HTTPConnection(self.host, self.port, timeout=GIVE_UP_S)
 
     # ---- what it says
 

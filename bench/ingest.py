@@ -11,23 +11,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Final
 
+from alertd.model import US_PER_S
 from bench.client import LoadGenerator
 from bench.daemon import Daemon
 from bench.events import GREATEST_VALUE, METRIC, Form
-from bench.processes import GIVE_UP_S
 from bench.results import IngestFigures
 from bench.rounds import run_round, send
 from bench.senders import LoadSpec
 
 SERIES: Final = 5_000
 CONNECTIONS: Final = 8
-US_PER_S: Final = 1_000_000
 
 _RULE: Final = """
 [[rules]]
@@ -117,7 +115,7 @@ def measure(workload: Workload, folder: Path, *, rounds: int, seconds: float) ->
         idle_bytes = daemon.facts.resident_bytes()
         accepted = introduce(daemon, client, series=workload.series)
         found = []
-        with _asking(daemon, is_busy=workload.is_busy):
+        with _asking(daemon) if workload.is_busy else nullcontext():
             for _ in range(rounds):
                 spec = LoadSpec(
                     address=daemon.address,
@@ -172,21 +170,21 @@ def now_us() -> int:
 
 
 @contextmanager
-def _asking(daemon: Daemon, *, is_busy: bool) -> Iterator[None]:
-    """With ``is_busy``, have somebody ask for pages of events for as long as it lasts."""
+def _asking(daemon: Daemon) -> Iterator[None]:
+    """Have somebody ask for pages of events for as long as it lasts."""
     over = threading.Event()
 
     def ask() -> None:
-        connection = HTTPConnection(daemon.host, daemon.port, timeout=GIVE_UP_S)
+        connection = daemon.connect()
         while not over.wait(0.02):
             connection.request("GET", f"/api/events?metricName={METRIC}&labels.host=web-0001")
             connection.getresponse().read()
         connection.close()
 
     asking = threading.Thread(target=ask)
-    if is_busy:
-        asking.start()
-    yield
-    over.set()
-    if is_busy:
+    asking.start()
+    try:
+        yield
+    finally:
+        over.set()
         asking.join()

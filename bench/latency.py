@@ -21,10 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from alertd.model import US_PER_S
 from bench.client import LoadGenerator
 from bench.daemon import Daemon
 from bench.events import Form
-from bench.ingest import CONNECTIONS, SERIES, US_PER_S, WORKLOADS, introduce
+from bench.ingest import CONNECTIONS, SERIES, WORKLOADS, introduce
 from bench.processes import GIVE_UP_S
 from bench.results import LatencyFigures, percentiles
 from bench.rounds import run_round, send
@@ -115,7 +116,7 @@ def measure(folder: Path, *, alerts: int) -> Iterator[LatencyFigures]:
         Receiver() as receiver,
         Daemon(folder, _CONFIG.format(url=receiver.url) + WORKLOADS[0].rules()) as daemon,
         LoadGenerator() as client,
-        closing(HTTPConnection(daemon.host, daemon.port, timeout=GIVE_UP_S)) as connection,
+        closing(daemon.connect()) as connection,
     ):
         hosts = (f"peak-{number:04d}" for number in count())
         waits_s = [

@@ -12,7 +12,6 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.client import HTTPConnection
 from itertools import islice
 from pathlib import Path
 from urllib.parse import urlencode
@@ -31,7 +30,6 @@ from alertd.store.snapshots import snapshots_folder, write_snapshot
 from alertd.store.store import Store, open_store
 from alertd.upkeep.snapshotter import pack_state
 from bench.daemon import Daemon
-from bench.processes import GIVE_UP_S
 from bench.results import ReadFigures, percentiles
 from bench.traffic import BEGIN_US, DAY_US, SEED, Traffic, walks
 
@@ -63,7 +61,7 @@ def measure(folder: Path, tell: Callable[[str], None], *, events: int) -> list[R
 
 
 def _measure(daemon: Daemon, traffic: Traffic) -> Iterator[ReadFigures]:
-    connection = HTTPConnection(daemon.host, daemon.port, timeout=GIVE_UP_S)
+    connection = daemon.connect()
     choose = random.Random(SEED)  # noqa: S311 - not a secret
     names = [(series.metric_name, dict(series.labels)) for series in traffic.all_series()]
 

@@ -53,7 +53,7 @@ class _Sender(threading.Thread):
         """When each was sent, and how long it took to be answered."""
 
     def run(self) -> None:
-        connection = HTTPConnection(self._daemon.host, self._daemon.port, timeout=GIVE_UP_S)
+        connection = self._daemon.connect()
         while not self.over.wait(SEND_EVERY_S):
             began_s = time.perf_counter()
             _post(connection, [{"metricName": "probe"}])
@@ -66,7 +66,7 @@ def measure(folder: Path, tell: Callable[[str], None]) -> list[StormFigures]:
     tell("storm …")
     before, during, told, messages = list[float](), list[float](), Counter[str](), 0
     with Receiver() as receiver, Daemon(folder, _CONFIG.format(url=receiver.url)) as daemon:
-        connection = HTTPConnection(daemon.host, daemon.port, timeout=GIVE_UP_S)
+        connection = daemon.connect()
         sender = _Sender(daemon)
         sender.start()
         rss_bytes = daemon.facts.resident_bytes()
