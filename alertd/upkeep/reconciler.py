@@ -17,6 +17,7 @@ from typing import Protocol
 import structlog
 import trio
 
+from alertd.engine.engine import Engine
 from alertd.engine.inputs import Overdue, Reconsider, Stretch
 from alertd.engine.window import NEVER_US
 from alertd.errors import StoreUnavailable
@@ -30,6 +31,9 @@ from alertd.store.protocols import EventStore
 
 log = structlog.get_logger(__name__)
 
+_GroupKey = tuple[str, Labels]
+"""A rule's id and the labels of one of its groups."""
+
 
 class ToldIncidents(Protocol):
     """Where incidents are remembered."""
@@ -37,6 +41,34 @@ class ToldIncidents(Protocol):
     async def of_group(self, rule_id: str, group: Labels, since_us: int) -> Sequence[Incident]:
         """Return a group's incidents that were still on at ``since_us`` or began later."""
         ...
+
+
+class _Members:
+    """Which series lead to each group that is to be judged again: one walk over all series.
+
+    Its groups are judged one after the other, and events of new series come in between.
+    """
+
+    def __init__(
+        self, engine: Engine, registry: SeriesRegistry, wanted: Collection[_GroupKey]
+    ) -> None:
+        self._engine = engine
+        self._registry = registry
+        self._found: dict[_GroupKey, list[int]] = {key: [] for key in wanted}
+        self._walked = 0
+
+    async def of(self, overdue: Overdue) -> Sequence[int]:
+        """Return the group's series, of all whose events the engine has; nothing steps meanwhile.
+
+        Groups of a rule whose matchers are others than at the first call must not be asked for.
+        """
+        while (first := self._walked) < (end := len(self._registry)):
+            part = range(first, min(first + SLICE_SERIES, end))
+            for key, series_ids in self._engine.members(self._found.keys(), part).items():
+                self._found[key] += series_ids
+            self._walked = part.stop
+            await trio.lowlevel.checkpoint()
+        return self._found[_key(overdue)]
 
 
 class Reconciler:
@@ -68,43 +100,32 @@ class Reconciler:
 
         So is a group whose stored events are damaged: it stays overdue, and the others go on.
         """
-        overdue = [stretch.overdue for stretch in self._evaluator.engine.overdue()]
+        overdue = self._evaluator.engine.overdue()
         if not overdue:
             return
-        members = await self._members({(each.rule_id, each.group) for each in overdue})
+        wanted = {_key(stretch.overdue) for stretch in overdue}
+        members = _Members(self._evaluator.engine, self._registry, wanted)
         for each in overdue:
             try:
-                await self._reconsider(each, members[each.rule_id, each.group])
+                await self._reconsider(each, members)
             except StoreUnavailable as error:
                 log.warning("reconciling waits for the store", error=str(error))
                 return
             except StoreCorrupt as error:
                 log.error(
                     "a group cannot be judged again: stored events are damaged",
-                    rule=each.rule_id,
-                    group=dict(each.group),
+                    rule=each.overdue.rule_id,
+                    group=dict(each.overdue.group),
                     error=str(error),
                 )
 
-    async def _members(
-        self, wanted: Collection[tuple[str, Labels]]
-    ) -> dict[tuple[str, Labels], list[int]]:
-        """Return the series of each wanted (rule id, group), while no rule changes."""
-        members: dict[tuple[str, Labels], list[int]] = {key: [] for key in wanted}
-        async with self._evaluator.between_steps:
-            for first in range(0, len(self._registry), SLICE_SERIES):
-                part = range(first, min(first + SLICE_SERIES, len(self._registry)))
-                for key, series_ids in self._evaluator.engine.members(wanted, part).items():
-                    members[key] += series_ids
-                await trio.lowlevel.checkpoint()
-        return members
-
-    async def _reconsider(self, overdue: Overdue, series_ids: Sequence[int]) -> None:
-        evaluator = self._evaluator
+    async def _reconsider(self, known: Stretch, members: _Members) -> None:
+        evaluator, overdue = self._evaluator, known.overdue
         async with evaluator.between_steps:
             stretch = evaluator.engine.stretch(overdue.rule_id, overdue.group)
-            if stretch is None:
-                return  # the rule has gone meanwhile
+            if stretch is None or stretch.received_from_us != known.received_from_us:
+                return  # the rule has gone meanwhile, or sees others now: that is for the next time
+            series_ids = await members.of(overdue)
             now_us = await evaluator.tick()  # from here to the judging nobody is told anything
             events, before = await self._read(stretch, series_ids)
             told = await self._incidents.of_group(overdue.rule_id, overdue.group, stretch.from_us)
@@ -144,3 +165,7 @@ class Reconciler:
             for _ in each.sort():
                 await trio.lowlevel.checkpoint()
         return events, before
+
+
+def _key(overdue: Overdue) -> _GroupKey:
+    return overdue.rule_id, overdue.group

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+import trio
 
 from alertd.model import DetectedBy
 from alertd.store.failures import StoreCorrupt
 from alertd.store.protocols import StoredEvents
-from tests.unit.parts import reconciler_of, record_of, running
+from tests.unit.parts import Parts, reconciler_of, record_of, running
 
 pytestmark = pytest.mark.usefixtures("form_of_the_log")
 
@@ -88,6 +90,75 @@ async def test_events_from_before_the_rule_are_not_judged_by_it(tmp_path: Path) 
         await parts.until_judged()
         await reconciler_of(parts).reconcile()
         assert await parts.history() == []
+
+
+async def test_a_series_that_is_new_while_another_group_is_judged_again_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as parts, trio.open_nursery() as nursery:
+        await parts.pipeline.change_rules(put=(record_of("r1"), record_of("r2", group_by=())))
+        await parts.pipeline.append(parts.batch(-HOUR_S, -1, host="a"))
+        await parts.pipeline.append(parts.batch(-HOUR_S + 2, host="a"))
+        await parts.until_judged()
+
+        async def append() -> None:
+            await parts.pipeline.append(parts.batch(-HOUR_S + 1, host="new"))
+
+        judged_between_groups(parts, monkeypatch, nursery, append)
+        await reconciler_of(parts).reconcile()
+        (item,) = await parts.history()
+        assert (item.incident.rule_id, item.incident.value) == ("r2", 3)
+
+
+async def test_a_rule_that_sees_other_series_meanwhile_is_judged_by_those(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as parts, trio.open_nursery() as nursery:
+        narrow = record_of("r2", group_by=(), matchers={"host": "a"})
+        await parts.pipeline.change_rules(put=(record_of("r1"), narrow))
+        for host in ("b", "a"):
+            await parts.pipeline.append(parts.batch(-HOUR_S, -1, host=host))
+            await parts.pipeline.append(parts.batch(-HOUR_S, host=host))
+        await parts.until_judged()
+        stretches = parts.pipeline.engine.overdue()
+        assert [stretch.overdue.rule_id for stretch in stretches] == ["r1", "r1", "r2"]
+
+        async def edit() -> None:
+            await parts.pipeline.change_rules(put=(record_of("r2", group_by=()),))
+
+        async def append() -> None:
+            await parts.pipeline.append(parts.batch(*(-HOUR_S + s for s in range(3)), host="b"))
+
+        judged_between_groups(parts, monkeypatch, nursery, edit, append)
+        reconciler = reconciler_of(parts)
+        await reconciler.reconcile()
+        await reconciler.reconcile()
+        found = [item.incident for item in await parts.history()]
+        assert [incident.value for incident in found if incident.rule_id == "r2"] == [3]
+
+
+def judged_between_groups(
+    parts: Parts,
+    monkeypatch: pytest.MonkeyPatch,
+    nursery: trio.Nursery,
+    *inputs: Callable[[], Awaitable[None]],
+) -> None:
+    """Have an input come while a group's events are read: it is judged before the next group is."""
+    read, to_come = parts.store.events.read, list(inputs)
+
+    async def read_while_it_comes(
+        series_ids: Collection[int], from_us: int, until_us: int, *, through: int
+    ) -> AsyncGenerator[StoredEvents]:
+        if to_come:
+            nursery.start_soon(to_come.pop(0))
+            with trio.fail_after(5):
+                while not parts.pipeline.evaluator.between_steps.statistics().tasks_waiting:
+                    await trio.sleep(0.001)  # nothing tells when it is about to be judged
+        async with aclosing(read(series_ids, from_us, until_us, through=through)) as stored:
+            async for each in stored:
+                yield each
+
+    monkeypatch.setattr(parts.store.events, "read", read_while_it_comes)
 
 
 async def test_damaged_events_leave_their_group_overdue_and_stop_no_other(
