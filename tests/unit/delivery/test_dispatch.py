@@ -27,7 +27,8 @@ from alertd.channels.protocol import (
     SendingLimits,
 )
 from alertd.config.settings import NotifyConfig
-from alertd.delivery.dispatch import MAX_ENDPOINT_ATTEMPTS, Dispatcher
+from alertd.delivery.dispatch import Dispatcher
+from alertd.delivery.places import MAX_ENDPOINT_ATTEMPTS
 from alertd.model import US_PER_S, Target
 from alertd.outbound import DeliveryStatus, Outgoing
 from tests.receivers import Answer, gzip_bomb, http_receiver
