@@ -1,18 +1,22 @@
 """What the store has ever held, also what it has forgotten since.
 
-The checkers judge a world by all that happened in it. A store that forgets is looked at often
-enough that whatever goes was written down before. What a look finds is right where it differs
+The checkers judge a world by all that happened in it. A store that forgets is looked at often,
+and before incidents go, so that whatever goes was written down before. What a look finds is right where it differs
 from an earlier one: a crash may have taken what was never promised.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
+from unittest import mock
 
 import apsw
 import msgspec
 
 from alertd.model import Labels
+from alertd.store import incidents, pruning
 from alertd.store.protocols import LogEntry
 from alertd.store.segments import folded_position
 from alertd.store.store import Store
@@ -85,10 +89,29 @@ class Chronicle:
         if log_seen != self._log_seen:
             await self._read_log(store, held.folded)
             self._log_seen = log_seen
+        self._write_down(held)
+        self.held = held
+
+    @contextmanager
+    def looking_before_pruning(self) -> Iterator[None]:
+        """While the block runs, look whenever incidents are about to be forgotten.
+
+        What is recorded when a full disk has room again may have ended long ago: it is told and
+        forgotten within moments.
+        """
+        prune = pruning.prune_incidents
+
+        def look_and_prune(before_us: int, connection: apsw.Connection) -> int:
+            self._write_down(_read(connection))
+            return prune(before_us, connection)
+
+        with mock.patch.object(incidents, "prune_incidents", look_and_prune):
+            yield
+
+    def _write_down(self, held: Held) -> None:
         self.incidents |= held.incidents
         self.notifications |= held.notifications
         self.collapsed |= held.collapsed
-        self.held = held
 
     async def _read_log(self, store: Store, folded: int) -> None:
         entries = {entry.position: entry async for entry in store.events.replay(0)}
@@ -101,7 +124,7 @@ class Chronicle:
 
 
 def _read(connection: apsw.Connection) -> Held:
-    incidents = [
+    found = [
         IncidentRow(incident_id, rule_id, _labels(group), *rest)
         for incident_id, rule_id, group, *rest in connection.execute(
             "SELECT id, rule_id, group_labels, started_us, fired_us, ended_us, end_reason, "
@@ -118,7 +141,7 @@ def _read(connection: apsw.Connection) -> Held:
     ]
     collapsed = connection.execute("SELECT notification_id FROM timeline WHERE what = 'collapsed'")
     return Held(
-        {row.id: row for row in incidents},
+        {row.id: row for row in found},
         {row.id: row for row in notifications},
         {str(notification_id) for (notification_id,) in collapsed},
         folded_position(connection),

@@ -126,7 +126,7 @@ class World:
         self._scope, is_over = trio.CancelScope(), False
         self.story.note("start")
         try:
-            with self._scope:
+            with self._scope, self.chronicle.looking_before_pruning():
                 is_over = await self._live()
         except BaseException as error:
             if not _is_expected(error, died=self.disk.is_dead):
