@@ -1,8 +1,8 @@
 """What the store has ever held, also what it has forgotten since.
 
 The checkers judge a world by all that happened in it. A store that forgets is looked at often,
-and before incidents go, so that whatever goes was written down before. What a look finds is right where it differs
-from an earlier one: a crash may have taken what was never promised.
+and before incidents go, so that whatever goes was written down before. What a look finds is right
+where it differs from an earlier one: a crash may have taken what was never promised.
 """
 
 from __future__ import annotations
