@@ -4,7 +4,7 @@ Owns: events and series, the rule as the engine judges it, incidents and their t
 telling people of them to ``outbound.py``. Everything here is plain immutable data. Times are
 ``int`` microseconds since the Unix epoch (``_us``), durations are ``int`` microseconds too: no
 float ever decides a window's edge. What a user writes (seconds, camelCase) is translated at the
-borders: ``rules.py``, ``http/wire.py``, ``config/settings.py``.
+borders: ``rules.py``, ``http/*_replies.py``, ``config/settings.py``.
 """
 
 from __future__ import annotations

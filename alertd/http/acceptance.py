@@ -17,9 +17,10 @@ from prometheus_client import Counter
 
 from alertd.http import problem
 from alertd.http.decode import EventDecoder, MediaType
+from alertd.http.event_replies import EventReceipt
 from alertd.http.gate import Caller
 from alertd.http.services import Intake, RequestKeys
-from alertd.http.wire import MAX_ERRORS, EventReceipt, encode, error_items
+from alertd.http.wire import MAX_ERRORS, encode, error_items
 from alertd.ingest.idempotency import MAX_KEY_CHARS, identify
 from alertd.ingest.intake import Answer, Receipt
 

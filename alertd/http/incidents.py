@@ -1,6 +1,7 @@
 """``/api/history`` and ``/api/incidents``: what fired, why, and who was told.
 
-Owns the parameters of the queries. Leaves reading to the store and what is shown to ``wire.py``.
+Owns the parameters of the queries. Leaves reading to the store and what is shown to
+``incident_replies.py``.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from msgspec import Struct
 from quart import Response, request
 
 from alertd.errors import InvalidInput, NotFound, Problem
-from alertd.http import strict, wire
+from alertd.http import strict
 from alertd.http.body import read_body
+from alertd.http.incident_replies import history_list, incident_reply
 from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
+from alertd.http.wire import json_response
 from alertd.outbound import DeliveryStatus
 from alertd.store.history import HistoryQuery, IncidentState
 
@@ -83,14 +86,14 @@ class IncidentRoutes:
         detail = await self._incidents.get(incident_id)
         if detail is None:
             raise NotFound(f"there is no incident with the id {incident_id[:100]!r}")
-        return wire.json_response(wire.incident_reply(detail, self._notifier.is_flapping))
+        return json_response(incident_reply(detail, self._notifier.is_flapping))
 
     async def _page(self, rule_id: str | None) -> Response:
         query = _query(rule_id)
         page = await self._incidents.history(query)
         if rule_id is not None and not page.items:
             self._rules.get(rule_id)  # which raises if there is no such rule either
-        return wire.json_response(wire.history_list(page, self._notifier.is_flapping))
+        return json_response(history_list(page, self._notifier.is_flapping))
 
 
 def _query(rule_id: str | None) -> HistoryQuery:

@@ -10,10 +10,11 @@ from http import HTTPStatus
 
 from quart import Response, request
 
-from alertd.http import wire
+from alertd.http.delivery_replies import RequeueReply, delivery_list
 from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
+from alertd.http.wire import json_response
 from alertd.outbound import DeliveryStatus
 from alertd.store.deliveries import DeliveryQuery
 
@@ -44,11 +45,11 @@ class NotificationRoutes:
         )
         parameters.check()
         page = await self._outbox.page(query)
-        return wire.json_response(wire.delivery_list(page))
+        return json_response(delivery_list(page))
 
     async def requeue(self, message_id: str) -> Response:
         """Send one that has FAILED again, with all the attempts of a new one."""
         Parameters(request.args).check()
         await self._notifier.requeue(message_id)
-        requeued = wire.RequeueReply(message_id, DeliveryStatus.RETRY_PENDING)
-        return wire.json_response(requeued, HTTPStatus.ACCEPTED)
+        requeued = RequeueReply(message_id, DeliveryStatus.RETRY_PENDING)
+        return json_response(requeued, HTTPStatus.ACCEPTED)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from quart import Response, request
 
-from alertd.http import wire
+from alertd.http.event_replies import quarantine_list
 from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
+from alertd.http.wire import json_response
 from alertd.model import RefusalReason
 from alertd.store.quarantine import QuarantineQuery
 
@@ -36,4 +37,4 @@ class QuarantineRoutes:
         )
         parameters.check()
         page = await self._quarantine.page(query)
-        return wire.json_response(wire.quarantine_list(page))
+        return json_response(quarantine_list(page))

@@ -20,8 +20,9 @@ from alertd.http import rule_input
 from alertd.http.body import read_body
 from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
+from alertd.http.rule_replies import RuleList, rule_reply
 from alertd.http.services import Services
-from alertd.http.wire import RuleList, json_response, rule_reply
+from alertd.http.wire import json_response
 from alertd.rules import RuleRecord, RuleSpec
 from alertd.store import cursor
 

@@ -12,10 +12,11 @@ from __future__ import annotations
 from msgspec import Struct, structs
 from quart import Response, request
 
-from alertd.http import stored_items, wire
+from alertd.http import stored_items
 from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
+from alertd.http.wire import json_response
 from alertd.store.event_pages import EventQuery, SeriesQuery
 from alertd.store.rollup_pages import RollupQuery
 
@@ -55,7 +56,7 @@ class StoredEventRoutes:
         else:
             summing = RollupQuery(resolution_us=resolution_us, **structs.asdict(query))
             reply = stored_items.bucket_list(await self._rollups.buckets(summing))
-        return wire.json_response(reply)
+        return json_response(reply)
 
     async def series(self) -> Response:
         """List series, each with the number of its events and the times of the first and last."""
@@ -68,4 +69,4 @@ class StoredEventRoutes:
         )
         parameters.check()
         page = await self._stored.series(query)
-        return wire.json_response(stored_items.series_list(page))
+        return json_response(stored_items.series_list(page))

@@ -7,6 +7,7 @@ from typing import Final
 
 from alertd.http.decode import MediaType
 from alertd.http.event_input import Event
+from alertd.http.event_replies import EventReceipt, QuarantineList, QuarantineReply
 from alertd.http.events import KEY_HEADER
 from alertd.http.msgpack_columns import Columns
 from alertd.http.openapi.operation import (
@@ -32,7 +33,7 @@ from alertd.http.stored_items import (
     SeriesItem,
     SeriesList,
 )
-from alertd.http.wire import ErrorItem, EventReceipt, QuarantineList, QuarantineReply
+from alertd.http.wire import ErrorItem
 from alertd.ingest.idempotency import MAX_KEY_CHARS
 from alertd.model import RefusalReason
 

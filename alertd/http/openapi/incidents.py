@@ -7,6 +7,14 @@ from typing import Final
 
 import msgspec
 
+from alertd.http.incident_replies import (
+    HistoryList,
+    HistoryReply,
+    IncidentDetails,
+    IncidentReply,
+    NotificationReply,
+    TimelineReply,
+)
 from alertd.http.incidents import AckBody, AckMedia
 from alertd.http.openapi.operation import (
     OF_PARAMETERS,
@@ -21,14 +29,6 @@ from alertd.http.openapi.operation import (
     reply,
 )
 from alertd.http.openapi.rules import RULE
-from alertd.http.wire import (
-    HistoryList,
-    HistoryReply,
-    IncidentDetails,
-    IncidentReply,
-    NotificationReply,
-    TimelineReply,
-)
 from alertd.model import DetectedBy, EndReason, Operator, Severity
 from alertd.outbound import DeliveryStatus
 from alertd.store.history import IncidentState

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from alertd.http.delivery_replies import DeliveryList, DeliveryReply, RequeueReply
 from alertd.http.openapi.operation import (
     OF_PARAMETERS,
     PAGE,
@@ -20,7 +21,6 @@ from alertd.http.openapi.operation import (
     text,
 )
 from alertd.http.silences import SilenceBody, SilenceList, SilenceMedia, SilenceReply, SilenceState
-from alertd.http.wire import DeliveryList, DeliveryReply, RequeueReply
 from alertd.outbound import DeliveryStatus
 
 _TAG: Final = "notifications"

@@ -24,8 +24,8 @@ from alertd.http.openapi.operation import (
 )
 from alertd.http.openapi.schemas import field_notes
 from alertd.http.rule_input import READ_ONLY
+from alertd.http.rule_replies import GroupCounts, RuleList, RuleReply
 from alertd.http.rules import PatchMedia, RuleMedia
-from alertd.http.wire import GroupCounts, RuleList, RuleReply
 from alertd.model import Operator, RuleType, Severity, Target
 from alertd.rules import RuleSpec, Source
 

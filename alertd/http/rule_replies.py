@@ -1,0 +1,72 @@
+"""What a rule looks like: what its author wrote, and what is known of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec import Struct
+
+from alertd.clock import Timestamp, format_us
+from alertd.http.wire import shown_endpoint
+from alertd.model import (
+    Target,
+)
+from alertd.rules import TARGET_FIELDS, RuleRecord, RuleSpec, Source
+
+
+class GroupCounts(Struct, frozen=True):
+    """How many groups of a rule are in each state."""
+
+    ok: int
+    """The condition does not hold."""
+    pending: int
+    """It holds, not yet for ``forSecs``."""
+    firing: int
+    """An incident is on."""
+    no_data: int
+    """The window has no value."""
+
+
+class RuleReply(RuleSpec, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=False):
+    """A rule: what its author wrote, and what alertd knows about it."""
+
+    id: str
+    """UUID; of a rule that stands in a file it follows from the name."""
+    version: int
+    """Grows by one with each edit; also in the header ``ETag``."""
+    source: Source
+    """``toml`` for a rule that stands in a file: it is edited there."""
+    created_at: Timestamp
+    """When it was made."""
+    updated_at: Timestamp
+    """When it was edited last."""
+    state: GroupCounts
+    """How its groups are."""
+
+
+class RuleList(Struct, frozen=True, rename="camel"):
+    """A page of rules, by name."""
+
+    items: tuple[RuleReply, ...]
+    """The rules."""
+    next_cursor: str | None
+    """Send it back as ``cursor`` for the next page; null on the last."""
+
+
+def rule_reply(record: RuleRecord, state: Mapping[str, int]) -> RuleReply:
+    """Return a rule as it is shown."""
+    members = msgspec.structs.asdict(record.spec)
+    for name in TARGET_FIELDS:
+        members[name] = tuple(
+            Target(target.channel, shown_endpoint(target)) for target in members[name]
+        )
+    return RuleReply(
+        **members,
+        id=record.id,
+        version=record.version,
+        source=record.source,
+        created_at=format_us(record.created_us),
+        updated_at=format_us(record.updated_us),
+        state=GroupCounts(**state),
+    )
