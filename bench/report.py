@@ -85,7 +85,7 @@ def _tables(results: Results) -> dict[str, list[tuple[str, Table]]]:
     """Return the tables of each part that was run, by its name."""
     http, others = "Events over HTTP, durable and judged", "(VM: VictoriaMetrics)"
     appends = "Appends of 1000 events, 50 a second, until they are durable"
-    recovery = "Recovery from the log alone, 5,000 series with a rule each"
+    recovery = "Recovery from the log alone, a rule for each series"
     parts = {
         "ingest": [
             (http, _ingest(results.ingest)),
@@ -321,9 +321,11 @@ def _reads(found: Sequence[ReadFigures]) -> Table:
 
 
 def _replays(found: Sequence[ReplayFigures]) -> Table:
-    table = _table(("traffic", "events", "events/s", "events per CPU s"))
+    headings = ("series", "events", "incidents", "events/s", "events per CPU s")
+    table = _table(("traffic", *headings))
     for figures in found:
-        numbers = (figures.events, figures.events_per_s, figures.events_per_cpu_s)
+        counts = (figures.series, figures.events, figures.incidents)
+        numbers = (*counts, figures.events_per_s, figures.events_per_cpu_s)
         table.add_row(figures.traffic, *(f"{number:,.0f}" for number in numbers))
     return table
 

@@ -213,12 +213,15 @@ class ReadFigures(Struct, frozen=True):
 
 
 class ReplayFigures(Struct, frozen=True):
-    """How fast a log is recovered from without a snapshot: 5,000 series with a rule each."""
+    """How fast a log is recovered from without a snapshot; its series have a rule each."""
 
     traffic: str
-    """``quiet``, where every group sleeps; ``loud``, where each fires and every event is beyond the
-    threshold; or ``hot``, where values lie about it."""
+    """Real traces; ``quiet``, where every group sleeps; ``loud``, where each fires and every event
+    is beyond the threshold; or ``hot``, where values lie about it."""
+    series: int
     events: int
+    incidents: int
+    """That are found on the way."""
     events_per_s: float
     events_per_cpu_s: float
 
