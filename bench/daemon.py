@@ -79,13 +79,13 @@ class Daemon(Program):
         assert answer.status == 200, body
         return dict(json.loads(body))
 
-    def settle(self) -> None:
+    def settle(self, *, ask_every_s: float = POLL_S) -> None:
         """Return when the rules have judged everything that was accepted."""
         deadline_s = time.monotonic() + GIVE_UP_S
         while self.status()["lagSecs"] > 0:
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"events wait to be judged for more than {GIVE_UP_S:g} s")
-            time.sleep(POLL_S)
+            time.sleep(ask_every_s)
 
     def stored_bytes(self) -> int:
         """Return the size of the database and its write-ahead log; snapshots are apart."""

@@ -11,6 +11,7 @@ that was received before it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -32,9 +33,11 @@ from alertd.rules import RuleChange, compile_rule
 from alertd.store.protocols import EventStore
 
 SMALLEST_PORTION: Final = 10
-"""Transitions that one commit of a storm records: some 3 ms, for which events may have to wait."""
+"""Transitions that one commit of a storm records: some 1 ms, for which events may have to wait."""
 LARGEST_PORTION: Final = 100
-"""When as much waits to be judged as may: a transition costs a third then."""
+"""When as much waits to be judged as may: a transition costs half then."""
+TELL_EVERY_S: Final = 0.1
+"""How often those who send are told of what a storm has brought so far."""
 WORDED_AT_ONCE: Final = 20
 """Incidents and annotations that are put into words between two looks at other tasks."""
 LONGEST_SLEEP_S: Final = 1.0
@@ -48,8 +51,11 @@ log = structlog.get_logger(__name__)
 class IncidentSink(Protocol):
     """Where transitions are recorded."""
 
-    async def record(self, announcements: Sequence[Announcement], *, applied: int) -> None:
-        """Record incidents and notifications in one transaction. Doing it twice is harmless."""
+    async def record(self, announcements: Sequence[Announcement], *, applied: int | None) -> None:
+        """Record incidents and notifications in one transaction. Doing it twice is harmless.
+
+        ``applied`` is None for what is durable only when the next call with a position is.
+        """
         ...
 
 
@@ -201,36 +207,48 @@ class Evaluator:
         """Record what was found, however long the store needs; meanwhile nothing is judged.
 
         A storm is recorded in portions, so that commits of events come in between. Only the
-        last says that ``position`` is applied: a replay repeats the others without effect.
+        last says that ``position`` is applied, and is fsynced: a replay finds the others again.
         Raises ``StoreUnavailable`` after ``hurry``.
         """
-        start = 0
+        start, told_s = 0, -math.inf
         while start < len(transitions):
             end = start + max(SMALLEST_PORTION, round(LARGEST_PORTION * self._backlog.fullness))
-            applied = position if end >= len(transitions) else self.applied
+            applied = position if end >= len(transitions) else None
             log_transitions(transitions[start : min(end, MAX_LOGGED_TRANSITIONS)])
-            await self._record_portion(transitions[start:end], applied)
+            announcements = await self._announced(transitions[start:end])
+            ends_a_storm = applied is not None and told_s > -math.inf
+            if announcements or ends_a_storm:
+                await self._record_portion(announcements, applied)
+                now_s = trio.current_time()
+                if applied is not None or now_s - told_s >= TELL_EVERY_S:
+                    self._on_recorded()
+                    told_s = now_s
             start = end
         if len(transitions) > MAX_LOGGED_TRANSITIONS:
             count = len(transitions) - MAX_LOGGED_TRANSITIONS
             log.info("more changes of state", count=count)
 
-    async def _record_portion(self, transitions: list[Transition], applied: int) -> None:
+    async def _announced(self, transitions: list[Transition]) -> list[Announcement]:
         self.transitions += len(transitions)
         for transition in transitions:
             self._metrics.transitions.labels(transition.kind.value).inc()
-        announcements = await announced(transitions, self._announcer)
-        while announcements:
+        return await announced(transitions, self._announcer)
+
+    async def _record_portion(
+        self, announcements: Sequence[Announcement], applied: int | None
+    ) -> None:
+        while True:
             try:
                 await self._incidents.record(announcements, applied=applied)
             except StoreUnavailable as error:
                 if self._is_ending:
                     raise
-                log.error("incidents wait for the store", error=str(error), count=len(transitions))
+                log.error(
+                    "incidents wait for the store", error=str(error), count=len(announcements)
+                )
                 await trio.sleep(STORE_RETRY_S)
-                continue
-            self._on_recorded()
-            return
+            else:
+                return
 
 
 async def announced(transitions: Sequence[Transition], announcer: Announcer) -> list[Announcement]:

@@ -72,8 +72,11 @@ class IncidentStore:
         self._writer = writer
         self._readers = readers
 
-    async def record(self, announcements: Sequence[Announcement], *, applied: int) -> None:
+    async def record(self, announcements: Sequence[Announcement], *, applied: int | None) -> None:
         """Record ``announcements``, and that the log is applied up to ``applied``, as one.
+
+        ``applied`` is None for a portion behind which more of the same input comes. It has no
+        fsync of its own; nobody is told of it before the power cannot take it any more.
 
         A later call wins over an earlier one for an incident; the applied position never falls.
         An announcement without an incident (pending, cleared) leaves no row: an incident that
@@ -85,6 +88,7 @@ class IncidentStore:
             partial(_record, announcements, applied),
             wal_bytes=wal_bytes,
             must_go_on=True,
+            may_be_redone=applied is None,
         )
 
     async def history(self, query: HistoryQuery) -> Page[HistoryItem]:
@@ -140,7 +144,7 @@ class IncidentStore:
 
 
 def _record(
-    announcements: Sequence[Announcement], applied: int, connection: apsw.Connection
+    announcements: Sequence[Announcement], applied: int | None, connection: apsw.Connection
 ) -> None:
     connection.executemany(_UPSERT, _incident_rows(announcements))
     timeline.write(connection, _lines(announcements))
@@ -152,6 +156,7 @@ def _record(
             for announcement in announcements
             for notification in announcement.notifications
         ],
+        more_follow=applied is None,
     )
     connection.executemany(
         "UPDATE notifications SET look_us = ? "
@@ -163,9 +168,10 @@ def _record(
             and announcement.transition.incident is not None
         ],
     )
-    connection.execute(
-        "UPDATE meta SET value = max(value, ?) WHERE key = 'applied_position'", (applied,)
-    )
+    if applied is not None:
+        connection.execute(
+            "UPDATE meta SET value = max(value, ?) WHERE key = 'applied_position'", (applied,)
+        )
     connection.execute(
         "INSERT INTO meta VALUES ('told_us', ?) "
         "ON CONFLICT (key) DO UPDATE SET value = max(value, excluded.value)",

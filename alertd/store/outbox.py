@@ -14,7 +14,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import Any, Final
+from operator import attrgetter
+from typing import Final
 
 import apsw
 import msgspec
@@ -106,17 +107,17 @@ class Outbox:
         """Return up to ``limit`` messages to send now, the longest due of each receiver first.
 
         Leaves out those whose id is in ``exclude``, whose target is in ``exclude_targets``, or
-        that must wait for an elder one of their group. What is returned is closed. Costs a
-        transaction only where a message has to be closed, or may be collapsed, first; and a look
-        at an index for each receiver for whom anything waits, however much that is.
+        that must wait for an elder one of their group. What is returned is closed, and no loss of
+        power can take it any more. Costs a transaction only where a message has to be closed, or
+        may be collapsed, first; and a look at an index for each receiver for whom anything waits,
+        however much that is. What is in the messages is read beside the writer.
         """
         claim = _Claim(now_us, _json(list(exclude)), frozenset(exclude_targets), limit)
-        found = await self._readers.run("read the outbox", partial(_due, claim))
-        if all(message.is_ready for message in found):
-            return [message.outgoing for message in found]
-        return await self._writer.run(
-            "close messages", partial(_close_and_read, claim), must_go_on=True
-        )
+        ready = await self._readers.run("read the outbox", partial(_ready, claim))
+        if ready is not None:
+            return ready
+        closed = await self._writer.run("close messages", partial(_close, claim), must_go_on=True)
+        return await self._readers.run("read the outbox", partial(_read, closed))
 
     async def take_up(self) -> None:
         """Take up what another process left.
@@ -163,15 +164,22 @@ class Outbox:
 
 
 class _Due(msgspec.Struct, frozen=True):
+    """A message that is due, but for what is in it: its receiver, and the columns of ``DUE``."""
+
+    target: Target
     seq: int
-    is_open: bool
-    collapses: bool
-    outgoing: Outgoing
+    id: str
+    group_key: str
+    is_open: int
+    collapses: int
+    begun_us: int
+    attempts: int
+    next_attempt_us: int
 
     @property
     def may_collapse(self) -> bool:
         """Whether what has ended may leave it: it was refused, so nobody has seen it."""
-        return self.collapses and self.outgoing.attempts > 0
+        return bool(self.collapses) and self.attempts > 0
 
     @property
     def is_ready(self) -> bool:
@@ -185,19 +193,14 @@ def _due(claim: _Claim, connection: apsw.Connection) -> list[_Due]:
         for target, due_us in _receivers(connection)
         if due_us <= claim.now_us and target not in claim.exclude_targets
     )
-    found: list[tuple[Target, tuple[Any, ...]]] = []  # Any: the columns of DUE
+    found: list[_Due] = []
     for _, channel, endpoint, target in receivers:
         bindings = (channel, endpoint, claim.now_us, claim.exclude, claim.limit)
-        found += [(target, row) for row in connection.execute(DUE, bindings)]
+        found += [_Due(target, *row) for row in connection.execute(DUE, bindings)]
         if len(found) >= claim.limit:
             break
-    found.sort(key=_next_attempt_us_and_seq)
-    return [_read(connection, target, *row) for target, row in found[: claim.limit]]
-
-
-def _next_attempt_us_and_seq(found: tuple[Target, tuple[Any, ...]]) -> tuple[int, int]:
-    seq, *_, next_attempt_us = found[1]
-    return next_attempt_us, seq
+    found.sort(key=attrgetter("next_attempt_us", "seq"))
+    return found[: claim.limit]
 
 
 def _receivers(connection: apsw.Connection) -> Iterator[tuple[Target, int]]:
@@ -211,29 +214,28 @@ def _receivers(connection: apsw.Connection) -> Iterator[tuple[Target, int]]:
             yield Target(channel, endpoint), due_us
 
 
-def _read(
-    connection: apsw.Connection,
-    target: Target,
-    seq: int,
-    message_id: str,
-    group_key: str,
-    is_open: int,
-    collapses: int,
-    begun_us: int,
-    attempts: int,
-    next_attempt_us: int,
-) -> _Due:
-    outgoing = Outgoing(
-        id=message_id,
-        target=target,
-        group_key=group_key,
-        parts=_parts(connection, seq),
-        begun_us=begun_us,
-        attempts=attempts,
-        next_attempt_us=next_attempt_us,
-        earlier=None if target.endpoint else read_earlier(connection, seq, target.channel),
-    )
-    return _Due(seq, bool(is_open), bool(collapses), outgoing)
+def _ready(claim: _Claim, connection: apsw.Connection) -> list[Outgoing] | None:
+    """Return what to send; None if something of it has to be closed first."""
+    found = _due(claim, connection)
+    return _read(found, connection) if all(message.is_ready for message in found) else None
+
+
+def _read(found: Sequence[_Due], connection: apsw.Connection) -> list[Outgoing]:
+    return [
+        Outgoing(
+            id=message.id,
+            target=message.target,
+            group_key=message.group_key,
+            parts=_parts(connection, message.seq),
+            begun_us=message.begun_us,
+            attempts=message.attempts,
+            next_attempt_us=message.next_attempt_us,
+            earlier=None
+            if message.target.endpoint
+            else read_earlier(connection, message.seq, message.target.channel),
+        )
+        for message in found
+    ]
 
 
 def _parts(connection: apsw.Connection, seq: int) -> tuple[tuple[str, bytes], ...]:
@@ -243,7 +245,7 @@ def _parts(connection: apsw.Connection, seq: int) -> tuple[tuple[str, bytes], ..
     return tuple((kind, view.encode()) for kind, view in rows)
 
 
-def _close_and_read(claim: _Claim, connection: apsw.Connection) -> list[Outgoing]:
+def _close(claim: _Claim, connection: apsw.Connection) -> list[_Due]:
     found = _due(claim, connection)
     refused = [message for message in found if message.may_collapse]
     for message in refused:
@@ -254,7 +256,7 @@ def _close_and_read(claim: _Claim, connection: apsw.Connection) -> list[Outgoing
         "UPDATE messages SET is_open = 0, is_offered = 1 WHERE seq = ?",
         [(message.seq,) for message in found if not message.is_ready],
     )
-    return [message.outgoing for message in found]
+    return found
 
 
 def _take_up(connection: apsw.Connection) -> None:
@@ -297,16 +299,15 @@ def _collapse(connection: apsw.Connection, message: _Due, now_us: int) -> None:
         line = TimelineEntry(
             at_us=now_us,
             what=TimelineEvent.COLLAPSED,
-            detail=f"{message.outgoing.target.channel}: told together with its end, after "
-            f"{message.outgoing.attempts} attempts",
+            detail=f"{message.target.channel}: told together with its end, after "
+            f"{message.attempts} attempts",
             notification_id=notification_id,
         )
         timeline.write(connection, [(incident_id, line)])
         timeline.keep_attempts(connection, incident_id, notification_id, message.seq)
     if not moved:
         return
-    outgoing = message.outgoing
-    rest_id = str(uuid.uuid5(NAMESPACE, f"rest\x1d{outgoing.id}\x1d{outgoing.attempts}"))
+    rest_id = str(uuid.uuid5(NAMESPACE, f"rest\x1d{message.id}\x1d{message.attempts}"))
     connection.execute(
         "UPDATE messages SET parts = parts - ?, id = ? WHERE seq = ?",
         (len(moved), rest_id, message.seq),

@@ -4,6 +4,8 @@ Owns the rows of new notifications, and of ``messages`` what grouping needs; the
 ``notify/grouping.py``'s. One that is held back has a row and no message: ``release`` gives it one.
 Invariants: a notification is posted once, however often it is recorded. Of an incident whose
 beginning is still held back the end is not told either, unless it was told as flapping.
+What a commit without an fsync of its own begins is an open message, so whoever sends it has to
+close it first, in a commit that has one and is behind that.
 An incident stays in the group in which its target first heard of it, whatever is configured
 meanwhile, so that its end can never overtake its beginning.
 
@@ -28,11 +30,20 @@ from alertd.store.timeline import TimelineEntry, TimelineEvent
 _GroupId = tuple[Target, str]
 
 
-def post(connection: apsw.Connection, notifications: Sequence[Notification]) -> None:
-    """Write those of ``notifications`` that are new, each with the message that will tell it."""
+def post(
+    connection: apsw.Connection,
+    notifications: Sequence[Notification],
+    *,
+    more_follow: bool = False,
+) -> None:
+    """Write those of ``notifications`` that are new, each with the message that will tell it.
+
+    Where ``more_follow`` the messages stay open for them, also those that may leave at once.
+    """
     fresh = _fresh(connection, notifications)
     if fresh:
-        _Post(connection, _told_before(connection, fresh)).take(fresh)
+        told_before = _told_before(connection, fresh)
+        _Post(connection, told_before, more_follow=more_follow).take(fresh)
 
 
 def release(connection: apsw.Connection, released: Sequence[tuple[Notification, str]]) -> None:
@@ -115,9 +126,14 @@ class _Post:
     """The newest message of each group that one transaction touches, and what it writes."""
 
     def __init__(
-        self, connection: apsw.Connection, tellings: dict[tuple[str, Target], _Telling]
+        self,
+        connection: apsw.Connection,
+        tellings: dict[tuple[str, Target], _Telling],
+        *,
+        more_follow: bool = False,
     ) -> None:
         self._connection = connection
+        self._more_follow = more_follow
         self._tellings = tellings
         self._newest: dict[_GroupId, LastMessage] = {}
         self._next_seq: int = connection.execute("SELECT max(seq) FROM messages").get or 0
@@ -208,7 +224,8 @@ class _Post:
         self, notification: Notification, group: _GroupId, placement: Placement
     ) -> LastMessage:
         self._next_seq += 1
-        self._made.append(_message_row(self._next_seq, notification, group, placement))
+        stays_open = placement.stays_open or self._more_follow
+        self._made.append(_message_row(self._next_seq, notification, group, placement, stays_open))
         # What the same commit brings still joins, even where the message is closed afterwards.
         return LastMessage(
             seq=self._next_seq, due_us=placement.due_us, is_open=True, is_pending=True, parts=0
@@ -252,13 +269,13 @@ _INSERT_NOTIFICATION = (
 
 
 def _message_row(
-    seq: int, first: Notification, group: _GroupId, placement: Placement
+    seq: int, first: Notification, group: _GroupId, placement: Placement, stays_open: bool
 ) -> tuple[object, ...]:
     target, group_key = group
     due_us = placement.due_us
     return (
         *(seq, first.id, target.channel, target.endpoint, group_key),
-        *(placement.stays_open, first.timing.collapse, first.created_us, due_us, due_us, due_us),
+        *(stays_open, first.timing.collapse, first.created_us, due_us, due_us, due_us),
     )
 
 

@@ -24,7 +24,7 @@ import pytest
 import trio
 
 from alertd.errors import StoreUnavailable
-from alertd.outbound import DeliveryStatus
+from alertd.outbound import DeliveryStatus, Outgoing
 from alertd.store import store as stores
 from alertd.store.connection import Durability
 from alertd.store.store import Store, open_store
@@ -52,7 +52,7 @@ from tests.faults.life import (
     settle_firing,
 )
 from tests.faults.power import Journal, Platter
-from tests.unit.store.store_samples import START_US
+from tests.unit.store.store_samples import OPS, START_US, firing
 
 SEEDS: Final = int(os.environ.get("ALERTD_POWER_SEEDS", "50"))
 CASES_A_SEED: Final = 200
@@ -118,6 +118,36 @@ def test_without_a_sync_at_each_commit_some_are_lost_or_nothing_is_tested_here(
             assert lived.was_ever(found)
             lost += found not in lived.may_be_found(calls)
     assert lost >= 5
+
+
+def test_what_was_offered_to_a_receiver_no_loss_of_power_takes(memory_folder: Path) -> None:
+    """A portion of a storm has no fsync of its own: its message is offered after one that has."""
+    chance, portion_lost = Random(0), 0  # noqa: S311
+    path = lay_out({"alertd.db": b""}, memory_folder / "life")
+    journal = Journal({str(path): 0})
+    offered_after, offered = 0, list[Outgoing]()
+
+    async def live() -> None:
+        nonlocal offered_after, offered
+        async with open_store(path, blocking=Inline(journal.mark)) as store:
+            for portion in (range(3), range(3, 6)):
+                found = [firing(START_US + number, targets=(OPS,)) for number in portion]
+                await store.incidents.record(found, applied=None)
+            offered = await store.outbox.claim(NEVER, limit=9)
+            offered_after = len(journal.calls)
+            await store.incidents.record([firing(START_US + 7, targets=(OPS,))], applied=None)
+
+    with watched_by(journal):
+        trio.run(live)
+    lived = Lived({"alertd.db": b""}, journal, [])
+    told = {(message.id, len(message.parts)) for message in offered}
+    assert sum(count for _, count in told) == 6
+    for calls, left in losses(lived, chance, 200):
+        found = recover(left, memory_folder)
+        held = {(str(row[1]), row[5]) for row in found["messages"]}
+        assert calls < offered_after or told <= held, f"after {calls} calls"
+        portion_lost += calls < offered_after and not held
+    assert portion_lost, "there is nothing to lose before, or nothing is tested here"
 
 
 # ---- random lives

@@ -223,7 +223,7 @@ class Counting:
         self._incidents = incidents
         self.portions: list[int] = []
 
-    async def record(self, announcements: Sequence[Announcement], *, applied: int) -> None:
+    async def record(self, announcements: Sequence[Announcement], *, applied: int | None) -> None:
         self.portions.append(len(announcements))
         await self._incidents.record(announcements, applied=applied)
 
@@ -251,7 +251,7 @@ class FullOfIncidents:
     def __init__(self) -> None:
         self.asked = trio.Event()
 
-    async def record(self, announcements: Sequence[Announcement], *, applied: int) -> None:
+    async def record(self, announcements: Sequence[Announcement], *, applied: int | None) -> None:
         self.asked.set()
         raise StoreUnavailable("the disk is full")
 

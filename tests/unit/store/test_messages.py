@@ -313,6 +313,40 @@ async def test_a_storm_is_a_handful_of_messages_and_nothing_is_lost(tmp_path: Pa
     assert sum(len(message.parts) for message in sent) == 20_000
 
 
+async def test_a_storm_recorded_in_portions_shares_messages_as_one_commit_does(
+    tmp_path: Path,
+) -> None:
+    storm = [begun(n) for n in range(2 * MAX_PARTS + 5)]
+    async with open_store(tmp_path / "alertd.db") as store:
+        for start in range(0, len(storm), 10):
+            last = start + 10 >= len(storm)
+            await store.incidents.record(storm[start : start + 10], applied=1 if last else None)
+        sent = await deliver(store, 0)
+        while found := await deliver(store, 1):
+            sent += found
+    assert [len(message.parts) for message in sent] == [MAX_PARTS, MAX_PARTS, 5]
+
+
+async def test_a_portion_goes_on_in_the_message_of_the_one_before_until_that_is_offered(
+    tmp_path: Path,
+) -> None:
+    first, second, third = begun(0), begun(1), begun(2)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([first], applied=None)
+        assert await store.incidents.applied() == 0
+        await store.incidents.record([second], applied=None)
+        (message,) = await claim(store, 0)
+        assert [view for _, view in message.parts] == [
+            each.notifications[0].view for each in (first, second)
+        ]
+        await store.incidents.record([third], applied=1)
+        assert await store.incidents.applied() == 1
+        await store.outbox.settle([settled(message, DeliveryStatus.SUCCESS, 0)])
+        assert await claim(store, 9) == []
+        (later,) = await claim(store, 10)
+        assert [view for _, view in later.parts] == [third.notifications[0].view]
+
+
 async def test_recording_again_moves_nothing_between_messages(tmp_path: Path) -> None:
     first, second = begun(0), begun(1, at_s=1)
     async with open_store(tmp_path / "alertd.db") as store:
