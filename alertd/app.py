@@ -286,9 +286,9 @@ class _Daemon:
                 self._recovery_scope.cancel()
 
     def _writer_had_turn(self, turn: Turn) -> None:
-        metrics = self._metrics
-        metrics.writer_wait_seconds.labels(turn.work).observe(turn.began_s - turn.submitted_s)
-        metrics.writer_busy_seconds.labels(turn.work).observe(turn.ended_s - turn.began_s)
+        wait_seconds, busy_seconds = self._metrics.of_writer(turn.work)
+        wait_seconds.observe(turn.began_s - turn.submitted_s)
+        busy_seconds.observe(turn.ended_s - turn.began_s)
 
     def _tell_progress(self, phrase: str) -> None:
         """Tell whoever asks over HTTP, and systemd. In any thread."""

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import trio
 
@@ -33,8 +33,16 @@ class Worker(Protocol):
         work.
         """
 
-    def submit(self, work: Callable[[], None], done: Callable[[], object] | None = None) -> None:
-        """Do ``work``, which must not raise, and then call ``done`` in the event loop."""
+    def submit(
+        self,
+        work: Callable[[], None],
+        done: Callable[[], object] | None = None,
+        afterwards: Callable[[], None] | None = None,
+    ) -> None:
+        """Do ``work``, have ``done`` called in the event loop, and do ``afterwards``.
+
+        Neither ``work`` nor ``afterwards`` may raise.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -74,14 +82,15 @@ class Threads:
         return time.perf_counter()
 
 
+_Job: TypeAlias = tuple[Callable[[], None], Callable[[], object] | None, Callable[[], None] | None]
+
+
 class WorkerThread:
     """A ``Worker`` with a thread of its own. Must be made inside ``trio.run``."""
 
     def __init__(self, name: str) -> None:
         self._token = trio.lowlevel.current_trio_token()
-        self._jobs: queue.SimpleQueue[
-            tuple[Callable[[], None], Callable[[], object] | None] | None
-        ] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._heartbeat_us = time.monotonic_ns() // 1000
         # A daemon thread: one that hangs in an fsync must not keep a dying process alive.
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
@@ -92,9 +101,14 @@ class WorkerThread:
         """See ``Worker.heartbeat_us``."""
         return self._heartbeat_us
 
-    def submit(self, work: Callable[[], None], done: Callable[[], object] | None = None) -> None:
+    def submit(
+        self,
+        work: Callable[[], None],
+        done: Callable[[], object] | None = None,
+        afterwards: Callable[[], None] | None = None,
+    ) -> None:
         """Queue ``work``; never blocks."""
-        self._jobs.put((work, done))
+        self._jobs.put((work, done, afterwards))
 
     async def aclose(self) -> None:
         """Finish what was submitted, and end the thread."""
@@ -111,8 +125,10 @@ class WorkerThread:
                 continue
             if job is None:
                 return
-            work, done = job
+            work, done, afterwards = job
             work()
             if done is not None:
                 self._token.run_sync_soon(done)
-            del job, work, done
+            if afterwards is not None:
+                afterwards()
+            del job, work, done, afterwards

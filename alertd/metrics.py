@@ -43,12 +43,21 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # only this lacks types
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
+        self._of_writer: dict[str, tuple[Histogram, Histogram]] = {}
         self._ingestion()
         self._http()
         self._lines()
         self._storage()
         self._alerting()
         self._state()
+
+    def of_writer(self, work: str) -> tuple[Histogram, Histogram]:
+        """Return how long ``work`` waited for the store's writer, and how long it took."""
+        found = self._of_writer.get(work)
+        if found is None:
+            found = self.writer_wait_seconds.labels(work), self.writer_busy_seconds.labels(work)
+            self._of_writer[work] = found
+        return found
 
     def render(self) -> bytes:
         """Return everything in the Prometheus text format. Cost: some 0.1 ms a hundred series."""

@@ -14,6 +14,7 @@ import uuid
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 from typing import Final
 
 from msgspec import Struct
@@ -154,6 +155,21 @@ class EventBatch(Struct, frozen=True):
             values=array("d", [self.values[place] for place in places]),
             ids=None if self.ids is None else tuple(self.ids[place] for place in places),
         )
+
+    @classmethod
+    def joined(cls, batches: Sequence[EventBatch]) -> EventBatch:
+        """Return the events of ``batches``, at least one, in order, as received with the last."""
+        if len(batches) == 1:
+            return batches[0]
+        series_ids, times_us, values = array("I"), array("q"), array("d")
+        for batch in batches:
+            series_ids.extend(batch.series_ids)
+            times_us.extend(batch.times_us)
+            values.extend(batch.values)
+        ids = None
+        if any(batch.ids is not None for batch in batches):
+            ids = tuple(chain.from_iterable(batch.ids or (None,) * len(batch) for batch in batches))
+        return cls(batches[-1].received_us, series_ids, times_us, values, ids)
 
     def slices(self, size: int) -> Iterator[EventBatch]:
         """Yield the batch in parts of at most ``size`` events, of the same receipt."""

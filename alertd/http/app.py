@@ -90,7 +90,7 @@ def _in_place(handler: Handler, in_flight: InFlight) -> Handler:
     async def handle(**parameters: str) -> Response:
         if request.method in WITH_BODY:
             await request.get_data(cache=True, as_text=False, parse_form_data=False)
-        with in_flight.place():
+        with in_flight:
             return await handler(**parameters)
 
     return handle

@@ -5,7 +5,7 @@ scope has a deadline, so neither an idle client nor one that dribbles its header
 one is handled it has none, so a slow handler is never cut off. A send that is not taken in time
 ends the connection too: half a reply on the wire cannot be taken back.
 
-With TLS the same stands between the socket and the protocol; the handshake has the time of a head.
+With TLS the same; the handshake has the time of a head. Bytes are ``transport.py``'s.
 
 Stands where ``hypercorn.trio.tcp_server`` would, on the same protocol classes. Hypercorn's own
 shields its sends from cancellation without a time limit, and on trio an idle timer of its may
@@ -23,8 +23,7 @@ from __future__ import annotations
 
 import math
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any, Protocol
 
@@ -47,10 +46,9 @@ from alertd.http import problem
 from alertd.http.express import Express, PlainRequest
 from alertd.http.penalty import Penalty
 from alertd.http.site import Site
+from alertd.http.transport import Transport
 from alertd.limits import Limit
-from alertd.tls import CLIENT_NAME, name_in
-
-_RECEIVE_BYTES = 2**18
+from alertd.tls import CLIENT_NAME
 
 LINGER_S = 1.0
 """How long a closed connection still swallows what the client sends.
@@ -100,13 +98,7 @@ class Connection:
     ) -> None:
         self.reached: list[Limit] = []
         """The limits at which the client was let go."""
-        self.failed_handshake = ""
-        """Why the client got no further than TLS."""
-        self._socket = stream
-        self._stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = stream
-        if tls is not None:
-            # HTTP says how long a reply is, so its end needs no announcement of TLS's.
-            self._stream = trio.SSLStream(stream, tls, server_side=True, https_compatible=True)
+        self._transport = Transport(stream, tls)
         self._site = site
         self._penalty = penalty
         self._limits = limits
@@ -124,15 +116,14 @@ class Connection:
         Raises whatever a client's bytes can make the protocol raise, alone or in a group.
         """
         self._await_request()
+        transport, socket = self._transport, self._transport.socket
         try:
-            client = parse_socket_addr(
-                self._socket.socket.family, self._socket.socket.getpeername()
-            )
+            client = parse_socket_addr(socket.family, socket.getpeername())
         except OSError:
             return  # the client has gone before we looked
-        server = parse_socket_addr(self._socket.socket.family, self._socket.socket.getsockname())
+        server = parse_socket_addr(socket.family, socket.getsockname())
         with self._scope:
-            if not await self._shake_hands():
+            if not await transport.shake_hands():
                 return
             async with TaskGroup() as tasks:
                 self._protocol = protocol = _Http1(
@@ -140,8 +131,8 @@ class Connection:
                     self._config,
                     self._context,
                     tasks,
-                    ConnectionState({CLIENT_NAME: self._client_name()}),
-                    isinstance(self._stream, trio.SSLStream),
+                    ConnectionState({CLIENT_NAME: transport.client_name}),
+                    transport.is_tls,
                     client,
                     server,
                     self._on_protocol_event,
@@ -156,21 +147,10 @@ class Connection:
         if not self._requests_in_progress:
             self._scope.cancel()
 
-    async def _shake_hands(self) -> bool:
-        """Agree on TLS, if it is spoken here; the scope's deadline counts. Return whether it is."""
-        if isinstance(self._stream, trio.SSLStream):
-            try:
-                await self._stream.do_handshake()
-            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-                self.failed_handshake = str(error.__cause__ or "the client has gone")
-                return False
-        return True
-
-    def _client_name(self) -> str | None:
-        """Return the name in the client's certificate, None without one."""
-        if isinstance(self._stream, trio.SSLStream):
-            return name_in(self._stream.getpeercert())
-        return None
+    @property
+    def failed_handshake(self) -> str:
+        """Why the client got no further than TLS; empty if it did."""
+        return self._transport.failed_handshake
 
     def _is_slow_head(self) -> bool:
         """Return whether time is up in the middle of a head, or of the handshake before it."""
@@ -181,7 +161,7 @@ class Connection:
 
     async def _receive(self, protocol: _Http1) -> None:
         while True:
-            data = await self._receive_some()
+            data = await self._transport.receive()
             if not self._closing:
                 try:
                     await self._take(protocol, data)
@@ -192,13 +172,6 @@ class Connection:
                 break
         await protocol.handle(Closed())
 
-    async def _receive_some(self) -> bytes:
-        """Return what the client sends next, nothing when it has ended or broken off."""
-        try:
-            return bytes(await self._stream.receive_some(_RECEIVE_BYTES))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return b""
-
     async def _take(self, protocol: _Http1, data: bytes) -> None:
         """Handle ``data``: the plain requests that it begins with here, the rest by hypercorn."""
         while (express := self._site.express) is not None and protocol.is_at_rest:
@@ -208,6 +181,7 @@ class Connection:
             data = await self._handle_plain(express, request, data)
             if self._closing or not data:
                 return
+            await trio.lowlevel.checkpoint()  # it may be one of a thousand that came together
         await protocol.handle(RawData(data))
         if protocol.is_head_too_long and Limit.HEAD not in self.reached:
             self.reached.append(Limit.HEAD)
@@ -215,7 +189,8 @@ class Connection:
     async def _handle_plain(self, express: Express, request: PlainRequest, data: bytes) -> bytes:
         """Answer the plain request that ``data`` begins with; return what follows it."""
         end = request.head_bytes + request.body_bytes
-        with self._request_in_progress():
+        self._begin_request()
+        try:
             if len(data) < end:
                 patience_s = self._limits.keep_alive_timeout_secs
                 with trio.move_on_after(patience_s) as patience:
@@ -227,16 +202,22 @@ class Connection:
                     return b""
             is_last = self._context.terminated.is_set()
             body = data[request.head_bytes : end]
-            await self._send(await express.answer(request, body, close=is_last))
+            reply = await express.answer(request, body, close=is_last)
+            # Nobody else sends while the protocol is at rest.
+            sent = self._transport.send_now(reply)
+            if sent < len(reply):
+                await self._send(reply[sent:])
             if is_last:
                 self._begin_close()
+        finally:
+            self._end_request()
         return data[end:]
 
     async def _receive_up_to(self, size: int, data: bytes) -> bytes:
         """Return ``data`` and what follows it, ``size`` bytes at least unless the client ends."""
         parts, missing = [data], size - len(data)
         while missing > 0:
-            parts.append(await self._receive_some())
+            parts.append(await self._transport.receive())
             if not parts[-1]:
                 break
             missing -= len(parts[-1])
@@ -253,13 +234,9 @@ class Connection:
     async def _send(self, data: bytes) -> None:
         taken = False
         try:
-            with (
-                trio.move_on_after(self._limits.send_timeout_secs) as patience,
-                suppress(trio.BrokenResourceError, trio.ClosedResourceError),
-            ):
+            with trio.move_on_after(self._limits.send_timeout_secs) as patience:
                 async with self._sending:
-                    await self._stream.send_all(data)
-                    taken = True
+                    taken = await self._transport.send(data)
         finally:
             if not taken:
                 self._scope.cancel()
@@ -272,9 +249,7 @@ class Connection:
         self._closing = True
         self._scope.deadline = min(self._scope.deadline, trio.current_time() + LINGER_S)
         if not self._sending.locked():
-            # Not ``send_eof``, which waits, and whoever sends meanwhile fails.
-            with suppress(OSError):
-                self._socket.socket.shutdown(trio.socket.SHUT_WR)
+            self._transport.end()
 
     async def _handle_request(
         self,
@@ -284,23 +259,24 @@ class Connection:
         sync_spawn: Any,  # hypercorn's own type; only its WSGI applications use these two
         call_soon: Any,
     ) -> None:
-        with self._request_in_progress():
+        self._begin_request()
+        try:
             if scope["type"] == "http":
                 await self._site(scope, receive, send)
             else:
                 await send({"type": "websocket.close", "code": 1000, "reason": None})
+        finally:
+            self._end_request()
 
-    @contextmanager
-    def _request_in_progress(self) -> Iterator[None]:
+    def _begin_request(self) -> None:
         self._requests_in_progress += 1
         if not self._closing:
             self._scope.deadline = math.inf
-        try:
-            yield
-        finally:
-            self._requests_in_progress -= 1
-            if not self._requests_in_progress and not self._closing:
-                self._await_request()
+
+    def _end_request(self) -> None:
+        self._requests_in_progress -= 1
+        if not self._requests_in_progress and not self._closing:
+            self._await_request()
 
     def _await_request(self) -> None:
         self._scope.deadline = trio.current_time() + self._limits.keep_alive_timeout_secs

@@ -114,7 +114,7 @@ class Express:
         began_s = time.perf_counter()
         try:
             caller = self._gate.admit(request.ask, PUSH_EVENTS)
-            with self._in_flight.place():
+            with self._in_flight:
                 receipt = await self._acceptance.accept(
                     body, request.media_type, caller, key=request.key
                 )

@@ -8,8 +8,7 @@ be late. Questions after the daemon's health need no place.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Final
 
 from prometheus_client import Gauge
@@ -21,16 +20,16 @@ RETRY_AFTER_S: Final = 1
 
 
 class InFlight:
-    """The places."""
+    """The places; ``with`` holds one for as long as the block runs."""
 
     def __init__(self, max_requests: int, gauge: Gauge) -> None:
+        """``gauge`` is read off when somebody asks for it."""
         self._max_requests = max_requests
-        self._gauge = gauge
         self._taken = 0
+        gauge.set_function(lambda: self._taken)
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Hold a place for as long as the block runs. Raises ``Unavailable`` if there is none."""
+    def __enter__(self) -> None:
+        """Take a place. Raises ``Unavailable`` if there is none."""
         if self._taken >= self._max_requests:
             raise Unavailable(
                 f"{self._max_requests} requests are worked on already "
@@ -39,9 +38,12 @@ class InFlight:
                 Limit.REQUESTS_IN_FLIGHT,
             )
         self._taken += 1
-        self._gauge.set(self._taken)
-        try:
-            yield
-        finally:
-            self._taken -= 1
-            self._gauge.set(self._taken)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Give it back."""
+        self._taken -= 1

@@ -2,13 +2,16 @@
 
 Owns group commit and the dropping of events that were accepted before. Whatever waits is taken
 together, up to ``MAX_GROUP_EVENTS``; after the fsync everyone in the group is answered, and the
-group goes on to the evaluator. While one is fsynced the evaluator works on the one before.
+group goes on to the evaluator. While one is fsynced the evaluator works on the one before. Small
+batches of a group become one entry of the log: it is the entries that cost, here, on disk and in
+the engine. Such an entry was received with the last of them.
 
 Invariants: whoever was answered is durable. Positions follow the order in which work was taken.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import structlog
@@ -27,6 +30,8 @@ from alertd.store.protocols import EventStore, RuleStore
 
 MAX_GROUP_EVENTS: Final = 20_000
 """Events that one commit takes together; a single larger batch is committed alone."""
+MAX_JOINED_EVENTS: Final = 1_000
+"""Events that one entry takes together: a step of the engine of about a millisecond."""
 REFUSAL_FRESH_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
@@ -85,7 +90,7 @@ class Appender:
         body = group[0].body
         try:
             if isinstance(body, RuleChange):
-                entries = [Entry(await self._rules.apply(body), body, group[0])]
+                entries = [Entry(await self._rules.apply(body), body, group)]
             else:
                 entries = await self._commit_events(group)
         except StoreUnavailable as error:
@@ -99,9 +104,9 @@ class Appender:
         return entries
 
     async def _commit_events(self, group: list[Work]) -> list[Entry]:
-        admitted = self._without_duplicates(group)
+        joined = list(_joined(self._without_duplicates(group)))
         new_series = self._registry.take_unsaved()
-        batches = [batch for batch, _ in admitted]
+        batches = [batch for batch, _ in joined]
         answered = _answered(group)
         first = 0
         try:
@@ -110,14 +115,13 @@ class Appender:
         except StoreUnavailable:
             self._registry.give_back(new_series)
             raise
-        for batch in batches:
-            forgotten = self._dedup.remember(batch, self._registry.get)
-            self._metrics.event_ids_forgotten.inc(forgotten)
-            self._metrics.events_accepted.inc(len(batch))
-            self._metrics.commit_events.observe(len(batch))
-        for work in group:
-            self._metrics.events_duplicate.inc(work.duplicates)
-        return [Entry(first + place, batch, work) for place, (batch, work) in enumerate(admitted)]
+        forgotten = sum(self._dedup.remember(batch, self._registry.get) for batch in batches)
+        accepted = sum(map(len, batches))
+        self._metrics.event_ids_forgotten.inc(forgotten)
+        self._metrics.events_accepted.inc(accepted)
+        self._metrics.commit_events.observe(accepted)
+        self._metrics.events_duplicate.inc(sum(work.duplicates for work in group))
+        return [Entry(first + place, batch, works) for place, (batch, works) in enumerate(joined)]
 
     def _without_duplicates(self, group: list[Work]) -> list[tuple[EventBatch, Work]]:
         """Return what is new in the group, batch by batch, and count the rest in each work."""
@@ -166,6 +170,24 @@ def _gather(first: Work, inbox: trio.MemoryReceiveChannel[Work]) -> list[list[Wo
         else:
             groups[-1].append(work)
     return groups
+
+
+def _joined(
+    admitted: Iterable[tuple[EventBatch, Work]],
+) -> Iterator[tuple[EventBatch, list[Work]]]:
+    """Yield the batches, small neighbours as one, each with the work that it came from."""
+    batches: list[EventBatch] = []
+    works: list[Work] = []
+    events = 0
+    for batch, work in admitted:
+        if batches and events + len(batch) > MAX_JOINED_EVENTS:
+            yield EventBatch.joined(batches), works
+            batches, works, events = [], [], 0
+        batches.append(batch)
+        works.append(work)
+        events += len(batch)
+    if batches:
+        yield EventBatch.joined(batches), works
 
 
 def _answered(group: list[Work]) -> list[AnsweredRequest]:

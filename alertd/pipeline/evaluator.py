@@ -169,10 +169,11 @@ class Evaluator:
 
     async def _step(self, event: EventBatch | Tick) -> list[Transition]:
         """Give the engine what may take long, and others a turn whenever it pauses."""
-        transitions = []
-        for found in self.engine.in_slices(event):
-            transitions += found
+        slices = self.engine.in_slices(event)
+        transitions = next(slices)
+        for found in slices:
             await trio.lowlevel.checkpoint()
+            transitions += found
         return transitions
 
     async def reconsider(self, event: Reconsider) -> int:

@@ -9,6 +9,7 @@ but duplicates; so no tick runs ahead of a batch that was received before it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -46,7 +47,12 @@ class Entry:
 
     position: int
     body: EventBatch | RuleChange
-    work: Work
+    works: Sequence[Work]
+
+    @property
+    def size(self) -> int:
+        """How many events it has; a change of rules has none."""
+        return len(self.body) if isinstance(self.body, EventBatch) else 0
 
 
 class Backlog:
@@ -127,14 +133,15 @@ class Backlog:
 
     def to_judge(self, entries: list[Entry]) -> None:
         """Count ``entries`` as waiting for the evaluator."""
-        self._unjudged_events += sum(entry.work.size for entry in entries)
+        self._unjudged_events += sum(entry.size for entry in entries)
 
     def judged(self, entry: Entry) -> None:
         """Note that the effects of ``entry`` are recorded."""
-        self._unjudged_events -= entry.work.size
+        self._unjudged_events -= entry.size
         self._judged.set()
-        del self._received_us[entry.work]
-        entry.work.done.set()
+        for work in entry.works:
+            del self._received_us[work]
+            work.done.set()
 
     async def until_few_wait(self) -> None:
         """Wait until the evaluator has no more than ``MAX_UNJUDGED_EVENTS`` before it."""

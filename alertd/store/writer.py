@@ -73,6 +73,8 @@ class _Job(Generic[T]):
     may_be_redone: bool
     portion: Portion | None
     submitted_s: float
+    began_s: float = 0.0
+    ended_s: float = 0.0
     done: trio.Event = field(default_factory=trio.Event)
     result: list[T] = field(default_factory=list)
     error: BaseException | None = None
@@ -159,8 +161,7 @@ class Writer:
         submitted_s = self._stopwatch_s()
         job = _Job(operation, work, wal_bytes, must_go_on, may_be_redone, portion, submitted_s)
         self._submitted += 1
-        self._worker.submit(partial(self._execute, job), job.done.set)
-        self._worker.submit(self._checkpoint)
+        self._worker.submit(partial(self._execute, job), job.done.set, partial(self._end, job))
         with trio.CancelScope(shield=True):
             await job.done.wait()
         if job.error is not None:
@@ -194,16 +195,20 @@ class Writer:
         await self._worker.aclose()
 
     def _execute(self, job: _Job[T]) -> None:
-        began_s = self._stopwatch_s()
+        job.began_s = self._stopwatch_s()
         try:
             job.result.append(self._transact(job))
         except BaseException as error:  # whatever it is, it belongs to the task that waits
             job.error = error
-        turn = Turn(job.operation, job.submitted_s, began_s, self._stopwatch_s())
+        job.ended_s = self._stopwatch_s()
         if job.portion is not None:
-            job.portion.took(turn.ended_s - turn.began_s)
+            job.portion.took(job.ended_s - job.began_s)
         self._executed += 1
-        self._on_turn(turn)
+
+    def _end(self, job: _Job[T]) -> None:
+        """Do what nobody waits for."""
+        self._on_turn(Turn(job.operation, job.submitted_s, job.began_s, job.ended_s))
+        self._checkpoint()
 
     def _checkpoint(self) -> None:
         if self._failure is not None:

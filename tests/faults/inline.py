@@ -41,12 +41,19 @@ class InlineWorker:
         """It is alive, or nobody could ask."""
         return time.monotonic_ns() // 1000
 
-    def submit(self, work: Callable[[], None], done: Callable[[], object] | None = None) -> None:
+    def submit(
+        self,
+        work: Callable[[], None],
+        done: Callable[[], object] | None = None,
+        afterwards: Callable[[], None] | None = None,
+    ) -> None:
         """Do it now."""
         work()
         if done is not None:
             self._on_done()
             done()
+        if afterwards is not None:
+            afterwards()
 
     async def aclose(self) -> None:
         """There is nothing to end."""

@@ -247,10 +247,18 @@ class DyingWorker(InlineWorker):
         super().__init__(lambda: None)
         self._steps = steps
 
-    def submit(self, work: Callable[[], None], done: Callable[[], object] | None = None) -> None:
-        """Take a step, then do ``work``."""
+    def submit(
+        self,
+        work: Callable[[], None],
+        done: Callable[[], object] | None = None,
+        afterwards: Callable[[], None] | None = None,
+    ) -> None:
+        """Take a step, then do ``work``; take another before what comes ``afterwards``."""
         self._steps.take()
         super().submit(work, done)
+        if afterwards is not None:
+            self._steps.take()
+            afterwards()
 
 
 class DyingFiles(Files):

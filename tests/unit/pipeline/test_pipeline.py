@@ -14,6 +14,7 @@ from alertd.errors import Overloaded, StoreUnavailable
 from alertd.model import DetectedBy, EndReason, EventBatch
 from alertd.outbound import Announcement
 from alertd.pipeline import work
+from alertd.pipeline.appender import MAX_JOINED_EVENTS
 from alertd.pipeline.evaluator import (
     LARGEST_PORTION,
     SMALLEST_PORTION,
@@ -58,6 +59,33 @@ async def test_batches_that_wait_together_share_one_commit(tmp_path: Path) -> No
         commits = parts.pipeline.evaluator._metrics.commits._value.get() - before
         assert stored_events(parts.store.path) == 51
         assert commits <= 5
+
+
+async def test_small_batches_of_a_commit_are_one_entry_and_keep_their_order_and_ids(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as parts:
+        small = [
+            parts.batch(-number, ids=[f"id {number}"] if number % 2 else None)
+            for number in range(50)
+        ]
+        large = [parts.batch(*[-60] * MAX_JOINED_EVENTS) for _ in range(2)]
+        order: list[EventBatch] = []
+
+        async def append(batch: EventBatch) -> None:
+            order.append(batch)
+            await parts.pipeline.append(batch)
+
+        async with trio.open_nursery() as nursery:
+            for batch in [*small, *large]:
+                nursery.start_soon(append, batch)
+        found = [e.body for e in await stored(parts) if isinstance(e.body, EventBatch)]
+        assert len(found) < 10
+        assert max(map(len, found)) == MAX_JOINED_EVENTS
+        assert found[-1].received_us == max(batch.received_us for batch in order)
+        together, in_order = EventBatch.joined(found), EventBatch.joined(order)
+        assert together.times_us == in_order.times_us
+        assert together.ids == in_order.ids
 
 
 async def test_the_log_has_receive_times_that_never_decrease(tmp_path: Path) -> None:
