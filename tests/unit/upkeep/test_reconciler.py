@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -95,7 +94,7 @@ async def test_events_from_before_the_rule_are_not_judged_by_it(tmp_path: Path) 
 async def test_a_series_that_is_new_while_another_group_is_judged_again_is_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(tmp_path) as parts, trio.open_nursery() as nursery:
+    async with running(tmp_path) as parts:
         await parts.pipeline.change_rules(put=(record_of("r1"), record_of("r2", group_by=())))
         await parts.pipeline.append(parts.batch(-HOUR_S, -1, host="a"))
         await parts.pipeline.append(parts.batch(-HOUR_S + 2, host="a"))
@@ -104,7 +103,8 @@ async def test_a_series_that_is_new_while_another_group_is_judged_again_is_seen(
         async def append() -> None:
             await parts.pipeline.append(parts.batch(-HOUR_S + 1, host="new"))
 
-        judged_between_groups(parts, monkeypatch, nursery, append)
+        between = BetweenGroups(parts, append)
+        monkeypatch.setattr(parts.pipeline.evaluator, "between_steps", between)
         await reconciler_of(parts).reconcile()
         (item,) = await parts.history()
         assert (item.incident.rule_id, item.incident.value) == ("r2", 3)
@@ -113,7 +113,7 @@ async def test_a_series_that_is_new_while_another_group_is_judged_again_is_seen(
 async def test_a_rule_that_sees_other_series_meanwhile_is_judged_by_those(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running(tmp_path) as parts, trio.open_nursery() as nursery:
+    async with running(tmp_path) as parts:
         narrow = record_of("r2", group_by=(), matchers={"host": "a"})
         await parts.pipeline.change_rules(put=(record_of("r1"), narrow))
         for host in ("b", "a"):
@@ -129,7 +129,8 @@ async def test_a_rule_that_sees_other_series_meanwhile_is_judged_by_those(
         async def append() -> None:
             await parts.pipeline.append(parts.batch(*(-HOUR_S + s for s in range(3)), host="b"))
 
-        judged_between_groups(parts, monkeypatch, nursery, edit, append)
+        between = BetweenGroups(parts, edit, append)
+        monkeypatch.setattr(parts.pipeline.evaluator, "between_steps", between)
         reconciler = reconciler_of(parts)
         await reconciler.reconcile()
         await reconciler.reconcile()
@@ -137,28 +138,23 @@ async def test_a_rule_that_sees_other_series_meanwhile_is_judged_by_those(
         assert [incident.value for incident in found if incident.rule_id == "r2"] == [3]
 
 
-def judged_between_groups(
-    parts: Parts,
-    monkeypatch: pytest.MonkeyPatch,
-    nursery: trio.Nursery,
-    *inputs: Callable[[], Awaitable[None]],
-) -> None:
-    """Have an input come while a group's events are read: it is judged before the next group is."""
-    read, to_come = parts.store.events.read, list(inputs)
+class BetweenGroups:
+    """A lock that a task takes once for each group, and what comes before all but the first."""
 
-    async def read_while_it_comes(
-        series_ids: Collection[int], from_us: int, until_us: int, *, through: int
-    ) -> AsyncGenerator[StoredEvents]:
-        if to_come:
-            nursery.start_soon(to_come.pop(0))
-            with trio.fail_after(5):
-                while not parts.pipeline.evaluator.between_steps.statistics().tasks_waiting:
-                    await trio.sleep(0.001)  # nothing tells when it is about to be judged
-        async with aclosing(read(series_ids, from_us, until_us, through=through)) as stored:
-            async for each in stored:
-                yield each
+    def __init__(self, parts: Parts, *inputs: Callable[[], Awaitable[None]]) -> None:
+        self._parts = parts
+        self._lock = parts.pipeline.evaluator.between_steps
+        self._to_come = [trio.lowlevel.checkpoint, *inputs]
+        self._task = trio.lowlevel.current_task()
 
-    monkeypatch.setattr(parts.store.events, "read", read_while_it_comes)
+    async def __aenter__(self) -> None:
+        if trio.lowlevel.current_task() is self._task and self._to_come:
+            await self._to_come.pop(0)()
+            await self._parts.until_judged()
+        await self._lock.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 async def test_damaged_events_leave_their_group_overdue_and_stop_no_other(
