@@ -1,9 +1,8 @@
 """When the log is folded, and how much of the machine that may take.
 
-Owns the decision that there is enough to fold, or something old enough, and the pace: after each
-portion of work as long a rest, so that events have the processor and the disk when they need
-them. When the log grows faster than that there is no rest any more. Leaves how to fold to
-``store/folding.py``.
+Owns the decision that there is enough to fold, or something old enough. It rests as ``pace.py``
+says, so that events have the processor and the disk when they need them; when the log grows faster
+than that there is no rest any more. Leaves how to fold to ``store/folding.py``.
 
 What is damaged is not folded: the log stays as it is, and says so, for events must go on.
 """
@@ -20,9 +19,9 @@ from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
 from alertd.store.failures import StoreCorrupt
 from alertd.store.folding import Folding
+from alertd.upkeep.pace import Pace
 
 LOOK_EVERY_S: Final = 5.0
-MAX_REST_S: Final = 0.1
 HURRY_SEGMENTS: Final = 3
 """When so many segments could be folded, there is no rest between two portions."""
 
@@ -47,7 +46,7 @@ class Folder:
         self._metrics = metrics
         self._after_events = after_events
         self._after_us = after_us
-        self._rested_s = 0.0
+        self._pace = Pace()
         self._is_in_hurry = False
 
     async def run(self) -> None:
@@ -65,7 +64,7 @@ class Folder:
 
     async def fold(self) -> None:
         """Fold all that is due. Raises ``StoreUnavailable`` and ``StoreCorrupt``."""
-        self._rested_s = trio.current_time()
+        self._pace.begin()
         await self._folding.settle(self._rest)
         while await self._is_due():
             folded = await self._folding.fold(self._after_events, self._rest)
@@ -81,7 +80,4 @@ class Folder:
         return unfolded.events >= self._after_events or age_us >= self._after_us
 
     async def _rest(self) -> None:
-        """Let others have as much time as was worked since the last rest."""
-        worked_s = trio.current_time() - self._rested_s
-        await trio.sleep(0 if self._is_in_hurry else min(worked_s, MAX_REST_S))
-        self._rested_s = trio.current_time()
+        await (self._pace.hurry() if self._is_in_hurry else self._pace.rest())

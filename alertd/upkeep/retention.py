@@ -1,8 +1,9 @@
-"""When old events become rollups, when those go, and the pace of it.
+"""When old events become rollups, and when those go.
 
-Owns when either goes and the rests in between, so that events have the writer when they need it.
-Leaves the steps to ``store/retention.py`` and ``store/space.py``. What is damaged is not rolled
-up: it stays as it is, and says so, for events must go on.
+Owns when either goes. It rests as ``pace.py`` says, for a moment at least after each transaction,
+so that events have the writer when they need it. Leaves the steps to ``store/retention.py`` and
+``store/space.py``. What is damaged is not rolled up: it stays as it is, and says so, for events
+must go on.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from alertd.store.event_log import LogReader
 from alertd.store.failures import StoreCorrupt
 from alertd.store.retention import EventRetention
 from alertd.store.space import Space, Usage
+from alertd.upkeep.pace import Pace
 
 LOOK_EVERY_S: Final = 10.0
-PAUSE_S: Final = 0.02
+LEAST_REST_S: Final = 0.02
 """Between two transactions."""
 
 log = structlog.get_logger(__name__)
@@ -60,6 +62,7 @@ class Retention:
         self._metrics = metrics
         self._needed_after_us = needed_after_us
         self._rollups_us = rollups_us
+        self._pace = Pace(least_s=LEAST_REST_S)
         self.kept = Kept(None, Usage(0, 0))
 
     async def run(self) -> None:
@@ -79,11 +82,13 @@ class Retention:
 
     async def retain(self) -> None:
         """Do all that is due. Raises ``StoreUnavailable`` and ``StoreCorrupt``."""
-        while events := await self._retention.roll_up(self._needed_after_us(), _rest):
+        rest = self._pace.rest
+        self._pace.begin()
+        while events := await self._retention.roll_up(self._needed_after_us(), rest):
             self._metrics.events_rolled_up.inc(events)
             log.info("old events rolled up", events=events)
             await self._give_back()
-        forgotten = await self._retention.forget_rollups(self._now_us() - self._rollups_us, _rest)
+        forgotten = await self._retention.forget_rollups(self._now_us() - self._rollups_us, rest)
         if forgotten:
             log.info("old rollups forgotten", segments=forgotten)
         await self._give_back()
@@ -98,8 +103,4 @@ class Retention:
 
     async def _give_back(self) -> None:
         while await self._space.give_back():
-            await _rest()
-
-
-async def _rest() -> None:
-    await trio.sleep(PAUSE_S)
+            await self._pace.rest()

@@ -16,7 +16,8 @@ from alertd.store.folding import Folding, Rest, Unfolded
 from alertd.store.readers import Readers
 from alertd.store.store import Store, open_store
 from alertd.store.writer import Writer
-from alertd.upkeep.folder import HURRY_SEGMENTS, LOOK_EVERY_S, MAX_REST_S, Folder
+from alertd.upkeep.folder import HURRY_SEGMENTS, LOOK_EVERY_S, Folder
+from alertd.upkeep.pace import MAX_REST_S
 from tests.unit.store.store_samples import START_US, batch, replayed, seen_by_another, series
 
 SECOND_US = 1_000_000
