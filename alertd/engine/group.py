@@ -40,6 +40,10 @@ class Rest(NamedTuple):
     """Whether each event must be later than the one before."""
     apart_us: int
     """How much later it may be."""
+    times: array[int]
+    """Its events' times, to which those of further ones are to be added."""
+    values: array[float]
+    """The same for the values."""
 
 
 class Group(Protocol):
@@ -79,10 +83,6 @@ class Group(Protocol):
 
     def rest(self) -> Rest | None:
         """Return what lets quiet events be kept for it, None if it has to judge."""
-        ...
-
-    def keep_quiet(self, times: memoryview, values: memoryview) -> None:
-        """Append events that were kept for it, the bytes of two columns."""
         ...
 
     def catch_up(self, clock: QuietClock) -> None:

@@ -101,6 +101,8 @@ class RestingGroup(ContinuousGroup):
             room=self._room - len(self._window.times),
             is_strict=coasts,
             apart_us=self._window.span_us if coasts else NEVER_US,
+            times=self._window.times,
+            values=self._window.values,
         )
 
     def close_instant(self) -> None:

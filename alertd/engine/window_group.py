@@ -91,11 +91,6 @@ class WindowGroup:
         """Return what lets quiet events be kept for it, None if it has to judge."""
         return None
 
-    def keep_quiet(self, times: memoryview, values: memoryview) -> None:
-        """Append events that were kept for it, the bytes of two columns."""
-        self._window.times.frombytes(times)
-        self._window.values.frombytes(values)
-
     def catch_up(self, clock: QuietClock) -> None:
         """Take the clock that these events have moved."""
         self._judged_us, self._newest_us, self._raised_us, self._heard_us = clock

@@ -139,7 +139,9 @@ def lived(seed: int, *, columns_from: int) -> tuple[Engine, list[Transition], li
 def bounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numpy", reason="screening in columns needs NumPy")
     if request.param:
-        monkeypatch.setattr("alertd.engine.sleepers.MAX_WAITING", 50)
+        monkeypatch.setattr("alertd.engine.waiting.MAX_WAITING", 50)
+        monkeypatch.setattr("alertd.engine.waiting.GROUPS_AT_ONCE", 7)
+        monkeypatch.setattr("alertd.engine.sleepers.ROUSED_AT_ONCE", 5)
         monkeypatch.setattr("alertd.engine.sleepers.MAX_GROUPS", 400)
         monkeypatch.setattr("alertd.engine.sleepers._FIRST_SLOTS", 2)
 

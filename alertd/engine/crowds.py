@@ -1,0 +1,68 @@
+"""Events in columns, sorted by the group that is to have them.
+
+Owns this form: each group once, with its events one after the other in their order, so that a
+whole group is looked at by one operation on a stretch of a column (``reduceat``). Groups are
+known by their slots (``sleepers.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Slots = NDArray[np.int32]
+Mask = NDArray[np.bool_]
+
+_SHORT: Final = 0xFFFF
+"""Up to here slots are sorted as numbers of 16 bits: by their digits, whatever their order."""
+
+
+class Crowds(NamedTuple):
+    """Events by group."""
+
+    slots: Slots
+    """The groups' slots, ascending."""
+    starts: Ints
+    """Where the events of each group begin in the columns."""
+    counts: Ints
+    """How many they are."""
+    places: Ints
+    """Where each event stood before."""
+    times: Ints
+    values: Floats
+
+    @classmethod
+    def of(cls, slots: Slots, times: Ints, values: Floats) -> Crowds:
+        """Return events, at least one, each with the slot of its group, by group."""
+        keys = slots.astype(np.uint16) if slots.max() <= _SHORT else slots
+        places = np.argsort(keys, kind="stable")
+        ordered = slots[places]
+        begins = np.ones(len(slots), np.bool_)
+        np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
+        starts = np.flatnonzero(begins)
+        ends = np.append(starts[1:], len(slots))
+        return cls(ordered[starts], starts, ends - starts, places, times[places], values[places])
+
+    @property
+    def first_times(self) -> Ints:
+        """The time of each group's first event."""
+        return self.times.take(self.starts)
+
+    @property
+    def last_times(self) -> Ints:
+        """The time of each group's last event."""
+        return self.times.take(self.starts + self.counts - 1)
+
+    def steps(self, before: Ints) -> Ints:
+        """Return from each event's time to that of the one before it in its group.
+
+        ``before`` are the times before the groups' first ones.
+        """
+        steps = np.empty_like(self.times)
+        np.subtract(self.times[1:], self.times[:-1], out=steps[1:])
+        steps[self.starts] = self.first_times - before
+        return steps
