@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import msgspec
 from msgspec import Struct
 
+from alertd.arrays import bounds
 from alertd.errors import InvalidInput, Overloaded, Problem
 from alertd.http import strict
 from alertd.http.timestamp import instant_us, instants_us
@@ -110,7 +111,8 @@ def to_columns(events: Sequence[EventFields], received_us: int) -> Draft:
     """
     values = array("d", list(map(_value_of, events)))
     # msgspec reads a whole number beyond 64 bits as a float: only the slow way can tell.
-    if max(values) >= strict.FLOAT_FROM or min(values) <= -strict.FLOAT_FROM:
+    least, greatest = bounds(values)
+    if greatest >= strict.FLOAT_FROM or least <= -strict.FLOAT_FROM:
         raise NotPlain
     ids = list(map(_id_of, events))
     has_ids = ids.count(None) < len(ids)

@@ -20,12 +20,14 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Sequence
+from contextlib import suppress
 from math import isfinite
 from typing import Final, Literal
 
 import msgspec
 from msgspec import Struct
 
+from alertd.arrays import are_finite, picked
 from alertd.errors import InvalidInput, Overloaded, Problem
 from alertd.http.event_input import ID_REMEDY, SeriesLookup, TooManyEvents, ids_are_valid
 from alertd.http.strict import Undecodable
@@ -61,8 +63,8 @@ _decode_table = msgspec.msgpack.Decoder(list[tuple[str, dict[str, str]]]).decode
 class _Table(Struct, frozen=True):
     """What the entries of a series table stand for."""
 
-    numbers: tuple[int, ...]
-    """Series numbers; -1 for an entry that is refused."""
+    numbers: array[int]
+    """Series numbers, typecode ``I``; 0 for an entry that is refused."""
     refusals: dict[int, tuple[RefusalReason, list[Problem]]]
 
 
@@ -92,9 +94,10 @@ class ColumnDecoder:
         if len(indexes) > self._max_events:
             raise TooManyEvents(self._max_events)
         table = self._table(bytes(columns.series))
-        if indexes and max(indexes) < len(table.numbers) and not table.refusals:
-            draft.series_ids = array("I", list(map(table.numbers.__getitem__, indexes)))
-            if all(map(isfinite, draft.values)) and (draft.ids is None or ids_are_valid(draft.ids)):
+        has_valid_ids = draft.ids is None or ids_are_valid(draft.ids)
+        if not table.refusals and are_finite(draft.values) and has_valid_ids:
+            with suppress(IndexError):
+                draft.series_ids = picked(table.numbers, indexes)
                 return draft
         return _without_bad_events(draft, indexes, table)
 
@@ -115,9 +118,9 @@ class ColumnDecoder:
             ) from error
         if len(entries) > self._max_events:
             raise TooManyEvents(self._max_events)
-        numbers, refusals = [], {}
+        numbers, refusals = array("I"), {}
         for place, (metric_name, labels) in enumerate(entries):
-            number = -1
+            number = 0
             try:
                 number = self._registry.resolve(metric_name, labels)
             except InvalidInput as error:
@@ -126,10 +129,10 @@ class ColumnDecoder:
                 problem = Problem(f"/series/{place}", str(error), error.limit)
                 refusals[place] = (RefusalReason.SERIES_LIMIT, [problem])
             numbers.append(number)
-        return _Table(tuple(numbers), refusals)
+        return _Table(numbers, refusals)
 
     def _remember(self, raw: bytes, table: _Table) -> None:
-        cost_bytes = len(raw) + 8 * len(table.numbers)
+        cost_bytes = len(raw) + 4 * len(table.numbers)
         if self._remembered_bytes + cost_bytes > _REMEMBERED_BYTES:
             self._tables.clear()
             self._remembered_bytes = 0

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from alertd.arrays import bounds
 from alertd.clock import Clock, format_us
 from alertd.errors import InvalidInput, Problem
 from alertd.ingest.idempotency import KeyedRequest, RequestId
@@ -198,7 +199,8 @@ class Intake:
             return
         latest_us = received_us + self._max_future_skew_us
         earliest_us = received_us - self._retention_us
-        if max(draft.times_us) <= latest_us and min(draft.times_us) >= earliest_us:
+        least_us, greatest_us = bounds(draft.times_us)
+        if earliest_us <= least_us and greatest_us <= latest_us:
             return
         kept = []
         for place, time_us in enumerate(draft.times_us):

@@ -1,0 +1,64 @@
+"""What is asked of a whole column of numbers: by NumPy where it is long.
+
+Owns the choice between the two ways, which answer the same. NumPy is not imported before the
+first long column comes, so that a daemon at rest saves the 16 MB; where it is not installed, and
+for short columns, Python's loops do. Columns are those of ``model.EventBatch``.
+
+Cost: 1 ns a number, where a loop over boxed numbers takes 25.
+"""
+
+from __future__ import annotations
+
+from array import array
+from functools import cache
+from math import isfinite
+from types import ModuleType
+from typing import Final, TypeVar
+
+LONG: Final = 256
+"""Numbers from which on a call into NumPy costs less than the loop."""
+
+_Number = TypeVar("_Number", int, float)
+
+
+def bounds(column: array[_Number]) -> tuple[_Number, _Number]:
+    """Return the least and the greatest of ``column``, at least one number and no NaN."""
+    numpy = _numpy_for(column)
+    if numpy is None:
+        return min(column), max(column)
+    numbers = numpy.frombuffer(column, column.typecode)
+    return numbers.min().item(), numbers.max().item()
+
+
+def are_finite(values: array[float]) -> bool:
+    """Return whether none is NaN or infinite."""
+    numpy = _numpy_for(values)
+    if numpy is None:
+        return all(map(isfinite, values))
+    return bool(numpy.isfinite(numpy.frombuffer(values, values.typecode)).all())
+
+
+def picked(table: array[int], places: array[int]) -> array[int]:
+    """Return what stands in ``table`` at each of ``places``, none of which is negative.
+
+    Raises ``IndexError`` if one of them is beyond its end.
+    """
+    numpy = _numpy_for(places)
+    if numpy is None:
+        return array(table.typecode, list(map(table.__getitem__, places)))
+    rows = numpy.frombuffer(places, places.typecode)
+    return array(table.typecode, numpy.frombuffer(table, table.typecode).take(rows).tobytes())
+
+
+def _numpy_for(column: array[int] | array[float]) -> ModuleType | None:
+    return _numpy() if len(column) >= LONG else None
+
+
+@cache
+def _numpy() -> ModuleType | None:
+    """Return NumPy, or None where it is not installed."""
+    try:
+        import numpy
+    except ImportError:
+        return None
+    return numpy
