@@ -8,9 +8,11 @@ engine, store, recovery, reconciler, snapshots, housekeeping, dispatch. Around i
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
+from unittest import mock
 
 import apsw
 import msgspec
@@ -20,8 +22,10 @@ from alertd.clock import Clock
 from alertd.config.settings import Config, EngineConfig, NotifyConfig, StoreConfig
 from alertd.core import Core, new_state
 from alertd.delivery.notifier import load_policy
+from alertd.engine.engine import Engine
+from alertd.engine.inputs import Backfill, Tick
 from alertd.errors import AlertdError, StoreUnavailable
-from alertd.model import US_PER_S
+from alertd.model import US_PER_S, EventBatch, Transition
 from alertd.notify.announce import Announcer
 from alertd.notify.settings import RouteSpec
 from alertd.store.snapshots import snapshots_folder
@@ -126,7 +130,11 @@ class World:
         self._scope, is_over = trio.CancelScope(), False
         self.story.note("start")
         try:
-            with self._scope, self.chronicle.looking_before_pruning():
+            with (
+                self._scope,
+                self.chronicle.looking_before_pruning(),
+                _time_goes_forward(self.story.findings),
+            ):
                 is_over = await self._live()
         except BaseException as error:
             if not _is_expected(error, died=self.disk.is_dead):
@@ -258,6 +266,23 @@ class World:
             watching.cancel_scope.cancel()
         if core.pipeline.engine.overdue_groups:
             self.story.findings.append("groups are overdue for good")
+
+
+@contextmanager
+def _time_goes_forward(findings: list[str]) -> Iterator[None]:
+    """While the block runs, find events that are from before a tick that an engine had first.
+
+    No replay could repeat that: the log has no ticks in it.
+    """
+    in_slices = Engine.in_slices
+
+    def watched(engine: Engine, event: EventBatch | Tick | Backfill) -> Iterator[list[Transition]]:
+        if isinstance(event, EventBatch) and event.received_us < engine.now_us:
+            findings.append(f"a batch is of {event.received_us}, and it was {engine.now_us}")
+        return in_slices(engine, event)
+
+    with mock.patch.object(Engine, "in_slices", watched):
+        yield
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
