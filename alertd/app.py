@@ -16,7 +16,7 @@ import time
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import structlog
 import trio
@@ -27,7 +27,7 @@ from alertd.config.settings import Config
 from alertd.core import Core, new_state
 from alertd.delivery.live_channels import LiveChannels
 from alertd.delivery.notifier import load_policy
-from alertd.http.app import make_app, make_express, make_recovering_app
+from alertd.http.express import make_express
 from alertd.http.gate import Gate
 from alertd.http.in_flight import InFlight
 from alertd.http.penalty import Penalty
@@ -49,6 +49,9 @@ from alertd.store.writer import Turn
 from alertd.tls import Tls
 from alertd.upkeep.interpreter import Collector, tuned
 from alertd.upkeep.recovery import Recovered, recover
+
+if TYPE_CHECKING:
+    from quart_trio import QuartTrio
 
 START_PATIENCE_US: Final = 30 * US_PER_S
 """For how long systemd is asked to wait when it is told that the start goes on."""
@@ -87,10 +90,7 @@ class _Daemon:
         )
         self._penalty = Penalty()
         self._recovering = Recovering()
-        self._site = Site(
-            server,
-            make_recovering_app(self._recovering, self._gate, self._metrics, self._penalty),
-        )
+        self._site = Site(server, self._make_recovering_app)
         self._shutdown = trio.Event()
         self._http_over = trio.Event()
         self._lines_over = trio.Event()
@@ -209,7 +209,7 @@ class _Daemon:
                     sources.start_soon(HostMetrics(core.intake).run, config.host_metrics)
                 for address in await sources.start(self._run_lines, services, tls):
                     log.info("listening for lines", address=address)
-                self._site.open(make_app(services), make_express(services))
+                self._site.open(partial(_make_app, services), make_express(services))
                 status.ready()
                 log.info("ready")
                 await self._until_clients_are_over(core)
@@ -285,6 +285,11 @@ class _Daemon:
                 self._shutdown.set()
                 self._recovery_scope.cancel()
 
+    def _make_recovering_app(self) -> QuartTrio:
+        from alertd.http.app import make_recovering_app  # see Site
+
+        return make_recovering_app(self._recovering, self._gate, self._metrics, self._penalty)
+
     def _writer_had_turn(self, turn: Turn) -> None:
         wait_seconds, busy_seconds = self._metrics.of_writer(turn.work)
         wait_seconds.observe(turn.began_s - turn.submitted_s)
@@ -294,6 +299,12 @@ class _Daemon:
         """Tell whoever asks over HTTP, and systemd. In any thread."""
         self._recovering.phase = phrase
         self._start.goes_on(self._recovering.readiness(), phase=phrase.partition(":")[0])
+
+
+def _make_app(services: Services) -> QuartTrio:
+    from alertd.http.app import make_app  # see Site
+
+    return make_app(services)
 
 
 def _reachable_at(config: Config) -> str | None:

@@ -13,16 +13,20 @@ remembered, so the key can be used again for a mended one.
 
 from __future__ import annotations
 
+from typing import Final
+
 from prometheus_client import Counter
 
 from alertd.http import problem
 from alertd.http.decode import EventDecoder, MediaType
 from alertd.http.event_replies import EventReceipt
 from alertd.http.gate import Caller
-from alertd.http.services import Intake, RequestKeys
+from alertd.http.services import Intake, RequestKeys, Services
 from alertd.http.wire import MAX_ERRORS, encode, error_items
 from alertd.ingest.idempotency import MAX_KEY_CHARS, identify
 from alertd.ingest.intake import Answer, Receipt
+
+KEY_HEADER: Final = "Idempotency-Key"
 
 
 class Acceptance:
@@ -78,6 +82,17 @@ class Acceptance:
         if receipt.problems:
             problem.count(problem.reached(receipt.problems), self._limits_reached)
         return _encode_receipt(receipt)
+
+
+def acceptance_of(services: Services) -> Acceptance:
+    """Return what takes events in."""
+    max_events = services.limits.max_events_per_request
+    return Acceptance(
+        services.intake,
+        services.requests,
+        services.metrics.limits_reached,
+        max_events=max_events,
+    )
 
 
 def is_key(text: str) -> bool:

@@ -1,8 +1,8 @@
 """The web application: every route of the table, behind one counter and one handler of errors.
 
-``make_app`` is all that the daemon needs, with ``make_express`` for what need not go through it,
-and ``make_recovering_app`` for the time before. ``routes.py`` has the table, one file a resource
-the handlers; this one brings them together.
+``make_app`` is for a daemon that serves, ``make_recovering_app`` for the time before. ``routes.py``
+has the table, one file a resource the handlers; this one brings them together. It is imported with
+the first request that needs it, for nothing that a start loads takes longer (``site.py``).
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from urllib.parse import urlsplit
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
-from alertd.http import compression, problem, routes
+from alertd.http import compression, routes
 from alertd.http.audit import audited
 from alertd.http.docs import DocsRoutes
-from alertd.http.events import EventRoutes, acceptance_of
-from alertd.http.express import Express
+from alertd.http.events import EventRoutes
 from alertd.http.gate import Ask, Denial, Forbidden, Gate
 from alertd.http.hardening import HardenedQuart
 from alertd.http.in_flight import InFlight
 from alertd.http.incidents import IncidentRoutes
 from alertd.http.notifications import NotificationRoutes
-from alertd.http.operations import OperationRoutes
+from alertd.http.operations import HealthRoutes, OperationRoutes
 from alertd.http.penalty import Penalty
 from alertd.http.quarantine import QuarantineRoutes
 from alertd.http.recovering import Recovering
+from alertd.http.responses import register_errors
 from alertd.http.routes import ROUTES, WITH_BODY, Handler, Handlers
 from alertd.http.rules import RuleRoutes
 from alertd.http.services import Metrics, Services
@@ -55,19 +55,13 @@ def make_recovering_app(
     recovering: Recovering, gate: Gate, metrics: Metrics, penalty: Penalty
 ) -> QuartTrio:
     """Return the application that says everywhere that the daemon recovers."""
-    return _make(recovering.handlers(), gate, metrics, penalty)
 
+    async def refuse(**_parameters: str) -> Response:
+        raise recovering.refusal()
 
-def make_express(services: Services) -> Express:
-    """Return what takes plain requests past the application."""
-    return Express(
-        acceptance_of(services),
-        services.gate,
-        services.metrics,
-        services.penalty,
-        services.in_flight,
-        max_body_bytes=services.limits.max_body_bytes,
-    )
+    refusals = {route.operation: refuse for route in ROUTES}
+    health = HealthRoutes(recovering).handlers()
+    return _make({**refusals, **health}, gate, metrics, penalty)
 
 
 def _make(handlers: Handlers, gate: Gate, metrics: Metrics, penalty: Penalty) -> QuartTrio:
@@ -78,7 +72,7 @@ def _make(handlers: Handlers, gate: Gate, metrics: Metrics, penalty: Penalty) ->
         app.add_url_rule(route.path, route.operation, handler, methods=[route.method])
     _count_requests(app, metrics, penalty)
     _guard(app, gate)
-    problem.register(app, metrics.limits_reached)
+    register_errors(app, metrics.limits_reached)
     compression.register(app)
     return app
 

@@ -23,24 +23,11 @@ from __future__ import annotations
 
 import math
 import ssl
-from contextlib import suppress
+from contextlib import AsyncExitStack
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import h11
 import trio
-from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
-from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.trio.task_group import TaskGroup
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import (
-    ASGIReceiveCallable,
-    ASGISendCallable,
-    ConnectionState,
-    Scope,
-)
-from hypercorn.utils import parse_socket_addr
 
 from alertd.http import problem
 from alertd.http.express import Express, PlainRequest
@@ -48,7 +35,11 @@ from alertd.http.penalty import Penalty
 from alertd.http.site import Site
 from alertd.http.transport import Transport
 from alertd.limits import Limit
-from alertd.tls import CLIENT_NAME
+
+if TYPE_CHECKING:
+    from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+
+    from alertd.http.http1 import Http1
 
 LINGER_S = 1.0
 """How long a closed connection still swallows what the client sends.
@@ -56,9 +47,6 @@ LINGER_S = 1.0
 Closing a socket with unread bytes resets it, and the reset can overtake the reply (a 413 to a
 large body) on its way.
 """
-
-_NOTHING_SAID = frozenset({h11.IDLE, h11.SEND_RESPONSE})
-"""States of h11 in which no reply is begun."""
 
 _OTHER_VERSION = problem.render(
     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "alertd speaks HTTP/1.1; with curl: --http1.1"
@@ -93,21 +81,22 @@ class Connection:
         site: Site,
         penalty: Penalty,
         limits: ConnectionLimits,
-        config: Config,
-        context: WorkerContext,
+        terminated: trio.Event,
     ) -> None:
+        """Once ``terminated`` is set, each reply is the last."""
         self.reached: list[Limit] = []
         """The limits at which the client was let go."""
         self._transport = Transport(stream, tls)
         self._site = site
         self._penalty = penalty
         self._limits = limits
-        self._config = config
-        self._context = context
+        self._terminated = terminated
         self._scope = trio.CancelScope()
         self._sending = trio.Lock()
         self._closing = False
-        self._protocol: _Http1 | None = None
+        self._is_secure = False
+        """Whether TLS, if it is spoken here, is agreed on."""
+        self._protocol: Http1 | None = None
         self._requests_in_progress = 0
 
     async def run(self) -> None:
@@ -116,29 +105,14 @@ class Connection:
         Raises whatever a client's bytes can make the protocol raise, alone or in a group.
         """
         self._await_request()
-        transport, socket = self._transport, self._transport.socket
-        try:
-            client = parse_socket_addr(socket.family, socket.getpeername())
-        except OSError:
-            return  # the client has gone before we looked
-        server = parse_socket_addr(socket.family, socket.getsockname())
+        if not self._transport.look():
+            return
         with self._scope:
-            if not await transport.shake_hands():
+            self._is_secure = await self._transport.shake_hands()
+            if not self._is_secure:
                 return
-            async with TaskGroup() as tasks:
-                self._protocol = protocol = _Http1(
-                    self._handle_request,
-                    self._config,
-                    self._context,
-                    tasks,
-                    ConnectionState({CLIENT_NAME: transport.client_name}),
-                    transport.is_tls,
-                    client,
-                    server,
-                    self._on_protocol_event,
-                )
-                protocol.penalty = self._penalty
-                await self._receive(protocol)
+            async with AsyncExitStack() as tasks:
+                await self._receive(tasks)
         if self._scope.cancelled_caught and self._is_slow_head():
             self.reached.append(Limit.HEAD_TIME)
 
@@ -156,25 +130,24 @@ class Connection:
         """Return whether time is up in the middle of a head, or of the handshake before it."""
         is_late = trio.current_time() >= self._scope.deadline
         is_waiting = not self._requests_in_progress and not self._closing
-        has_begun = self._protocol is None or not self._protocol.is_at_rest
+        has_begun = not (self._is_secure and self._is_at_rest)
         return is_late and is_waiting and has_begun
 
-    async def _receive(self, protocol: _Http1) -> None:
-        while True:
-            data = await self._transport.receive()
-            if not self._closing:
-                try:
-                    await self._take(protocol, data)
-                except _UnsupportedVersion:
-                    await self._send(_VERSION_NOT_SUPPORTED)
-                    self._begin_close()
-            if not data:
-                break
-        await protocol.handle(Closed())
+    @property
+    def _is_at_rest(self) -> bool:
+        """Whether no request is begun."""
+        return self._protocol is None or self._protocol.is_at_rest
 
-    async def _take(self, protocol: _Http1, data: bytes) -> None:
+    async def _receive(self, tasks: AsyncExitStack) -> None:
+        while data := await self._transport.receive():
+            if not self._closing:
+                await self._take(data, tasks)
+        if self._protocol is not None:
+            await self._protocol.end(is_closing=self._closing)
+
+    async def _take(self, data: bytes, tasks: AsyncExitStack) -> None:
         """Handle ``data``: the plain requests that it begins with here, the rest by hypercorn."""
-        while (express := self._site.express) is not None and protocol.is_at_rest:
+        while (express := self._site.express) is not None and self._is_at_rest:
             request = express.recognise(data)
             if request is None:
                 break
@@ -182,9 +155,30 @@ class Connection:
             if self._closing or not data:
                 return
             await trio.lowlevel.checkpoint()  # it may be one of a thousand that came together
-        await protocol.handle(RawData(data))
-        if protocol.is_head_too_long and Limit.HEAD not in self.reached:
+        if self._protocol is None:
+            self._protocol = await self._begin_protocol(tasks)
+        if not await self._protocol.take(data):
+            await self._send(_VERSION_NOT_SUPPORTED)
+            self._begin_close()
+        if self._protocol.is_head_too_long and Limit.HEAD not in self.reached:
             self.reached.append(Limit.HEAD)
+
+    async def _begin_protocol(self, tasks: AsyncExitStack) -> Http1:
+        """Return what speaks HTTP here, with ``tasks`` of its own."""
+        self._begin_request()  # it may have to be loaded, which is not the client's fault
+        try:
+            protocol_class = await self._site.protocol()
+        finally:
+            self._end_request()
+        return protocol_class(
+            self._handle_request,
+            await tasks.enter_async_context(protocol_class.tasks()),
+            self._terminated,
+            self._penalty,
+            self._transport,
+            send=self._send,
+            close=self._begin_close,
+        )
 
     async def _handle_plain(self, express: Express, request: PlainRequest, data: bytes) -> bytes:
         """Answer the plain request that ``data`` begins with; return what follows it."""
@@ -200,7 +194,7 @@ class Connection:
                     self._begin_close()
                 if len(data) < end:
                     return b""
-            is_last = self._context.terminated.is_set()
+            is_last = self._terminated.is_set()
             body = data[request.head_bytes : end]
             reply = await express.answer(request, body, close=is_last)
             # Nobody else sends while the protocol is at rest.
@@ -222,14 +216,6 @@ class Connection:
                 break
             missing -= len(parts[-1])
         return b"".join(parts)
-
-    async def _on_protocol_event(self, event: Event) -> None:
-        # The third event, Updated, tells when the protocol is idle. The number of running
-        # handlers says it better: it also covers replies that the protocol sends by itself.
-        if isinstance(event, RawData):
-            await self._send(event.data)
-        elif isinstance(event, Closed):
-            self._begin_close()
 
     async def _send(self, data: bytes) -> None:
         taken = False
@@ -280,59 +266,3 @@ class Connection:
 
     def _await_request(self) -> None:
         self._scope.deadline = trio.current_time() + self._limits.keep_alive_timeout_secs
-
-
-class _UnsupportedVersion(Exception):
-    """The client speaks an HTTP version other than 1.0 and 1.1."""
-
-
-class _Http1(H11Protocol):
-    """HTTP/1 that stays HTTP/1, and says why it refuses what is not."""
-
-    is_head_too_long = False
-    penalty: Penalty
-
-    async def _send_error_response(self, status_code: int) -> None:
-        status = HTTPStatus(status_code)
-        detail = "the request is not HTTP/1.1 (RFC 9112)"
-        if status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
-            self.is_head_too_long = True
-            detail = f"the request's head has more than {self.config.h11_max_incomplete_size} bytes"
-        refusal = problem.render(status, detail)
-        headers = [
-            (b"content-type", problem.CONTENT_TYPE.encode()),
-            (b"content-length", b"%d" % len(refusal.body)),
-            (b"connection", b"close"),
-            *self.config.response_headers("h11"),
-        ]
-        await self.penalty.wait(status_code)
-        if self.connection.our_state not in _NOTHING_SAID:
-            return  # the application has answered meanwhile
-        # All of it is made at once: the application may answer whenever this task waits.
-        parts = (
-            h11.Response(status_code=status_code, headers=headers),
-            h11.Data(data=refusal.body),
-            h11.EndOfMessage(),
-        )
-        reply = b""
-        with suppress(h11.LocalProtocolError):  # to HEAD there is no body
-            for part in parts:
-                reply += self.connection.send(part) or b""
-        await self.send(RawData(reply))
-
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether no request is begun, so that the next byte is the first of one."""
-        connection = self.connection
-        return (
-            self.stream is None
-            and isinstance(connection, h11.Connection)
-            and connection.our_state is h11.IDLE
-            and connection.their_state is h11.IDLE
-            and not connection.trailing_data[0]
-        )
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """Refuse HTTP/2 by prior knowledge, and ignore ``Upgrade: h2c`` (RFC 9110, 7.8)."""
-        if event.http_version not in (b"1.0", b"1.1"):
-            raise _UnsupportedVersion(event.http_version)

@@ -7,20 +7,17 @@ Most requests never come here: ``express.py`` takes those that have nothing spec
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
 
 from quart import Response, g, request
 
 from alertd.errors import InvalidParameters, Problem
-from alertd.http.acceptance import Acceptance, is_key
+from alertd.http.acceptance import KEY_HEADER, acceptance_of, is_key
 from alertd.http.body import read_body
 from alertd.http.decode import MediaType
 from alertd.http.query import Parameters
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.ingest.idempotency import MAX_KEY_CHARS
-
-KEY_HEADER: Final = "Idempotency-Key"
 
 
 class EventRoutes:
@@ -42,17 +39,6 @@ class EventRoutes:
         body, media_type = await read_body(MediaType)
         reply = await self._acceptance.accept(body, media_type, g.caller, atomic=atomic, key=key)
         return Response(reply, HTTPStatus.ACCEPTED.value, content_type="application/json")
-
-
-def acceptance_of(services: Services) -> Acceptance:
-    """Return what takes events in."""
-    max_events = services.limits.max_events_per_request
-    return Acceptance(
-        services.intake,
-        services.requests,
-        services.metrics.limits_reached,
-        max_events=max_events,
-    )
 
 
 def _idempotency_key() -> str | None:

@@ -25,14 +25,13 @@ from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from alertd.http import problem
-from alertd.http.acceptance import Acceptance, is_key
+from alertd.http.acceptance import KEY_HEADER, Acceptance, acceptance_of, is_key
 from alertd.http.decode import MediaType
-from alertd.http.events import KEY_HEADER
 from alertd.http.gate import Ask, Gate
 from alertd.http.in_flight import InFlight
 from alertd.http.penalty import Penalty
 from alertd.http.routes import PUSH_EVENTS
-from alertd.http.services import Metrics
+from alertd.http.services import Metrics, Services
 from alertd.limits import Limit
 
 _METHOD, _PATH = PUSH_EVENTS.method, PUSH_EVENTS.path
@@ -136,6 +135,18 @@ class Express:
         problem.count([Limit.BODY_TIME], self._metrics.limits_reached)
         self._metrics.requests.labels(_METHOD, _PATH, status.value).inc()
         return _refuse(problem.render(status, problem.body_too_slow(timeout_s)), close=True)
+
+
+def make_express(services: Services) -> Express:
+    """Return what takes plain requests past the application."""
+    return Express(
+        acceptance_of(services),
+        services.gate,
+        services.metrics,
+        services.penalty,
+        services.in_flight,
+        max_body_bytes=services.limits.max_body_bytes,
+    )
 
 
 def read_plain(data: bytes) -> PlainRequest | None:

@@ -17,9 +17,9 @@ from alertd.http import strict
 from alertd.http.body import read_body
 from alertd.http.incident_replies import history_list, incident_reply
 from alertd.http.query import Parameters
+from alertd.http.responses import json_response
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
-from alertd.http.wire import json_response
 from alertd.outbound import DeliveryStatus
 from alertd.store.history import HistoryQuery, IncidentState
 

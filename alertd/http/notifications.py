@@ -12,9 +12,9 @@ from quart import Response, request
 
 from alertd.http.delivery_replies import RequeueReply, delivery_list
 from alertd.http.query import Parameters
+from alertd.http.responses import json_response
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
-from alertd.http.wire import json_response
 from alertd.outbound import DeliveryStatus
 from alertd.store.deliveries import DeliveryQuery
 

@@ -13,9 +13,10 @@ from quart import Response, request
 
 from alertd.http import problem
 from alertd.http.query import Parameters
+from alertd.http.responses import json_response, problem_response
 from alertd.http.routes import Handlers
 from alertd.http.services import Readiness, Services
-from alertd.http.wire import HealthReply, json_response
+from alertd.http.wire import HealthReply
 from alertd.metrics import CONTENT_TYPE
 
 # Load balancers and scrapers add parameters of their own, so what they read refuses none.
@@ -39,7 +40,7 @@ class HealthRoutes:
         """Say whether events can be committed, and if not, why."""
         reason = self._status.readiness()
         if reason is not None:
-            return problem.reply(
+            return problem_response(
                 HTTPStatus.SERVICE_UNAVAILABLE, reason, headers=problem.retry_after_store()
             )
         return json_response(HealthReply("ready"))

@@ -1,14 +1,14 @@
 """Errors as replies: RFC 9457, ``application/problem+json``.
 
 Owns which exception is which status. Every error that leaves the daemon over HTTP is made
-here: ours, the framework's, and the unexpected, which is logged with an id and answered with
-that id and nothing else. Never a traceback. ``render`` and ``of_exception`` need no framework.
+here: ours, and the unexpected, which is logged with an id and answered with that id and nothing
+else. Never a traceback. Leaves the web framework's own errors to ``responses.py``.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
@@ -16,15 +16,6 @@ import msgspec
 import structlog
 from msgspec import Struct
 from prometheus_client import Counter
-from quart import Quart, Response, current_app, request
-from werkzeug.exceptions import (
-    HTTPException,
-    MethodNotAllowed,
-    RequestEntityTooLarge,
-    RequestTimeout,
-    UnsupportedMediaType,
-)
-from werkzeug.exceptions import NotFound as NoSuchRoute
 
 from alertd.config.errors import ConfigError, ConfigProblem
 from alertd.errors import (
@@ -42,7 +33,6 @@ from alertd.errors import (
 )
 from alertd.http.event_input import TooManyEvents
 from alertd.http.gate import Denied, Forbidden, Misdirected, Unauthorized
-from alertd.http.inflate import INFLATE
 from alertd.http.strict import Undecodable
 from alertd.http.wire import MAX_ERRORS, ErrorItem, error_items
 from alertd.limits import Limit
@@ -115,11 +105,6 @@ def render(
     return ProblemReply(status, msgspec.json.encode(body), headers or {})
 
 
-def reply(status: HTTPStatus, detail: str, *, headers: dict[str, str] | None = None) -> Response:
-    """Return a problem as the web framework wants it."""
-    return _respond(render(status, detail, headers=headers))
-
-
 def of_exception(error: Exception, method: str, route: str | None) -> ProblemReply:
     """Return what a client is told about ``error``; what is not ours is logged."""
     for error_type, status in _STATUS_OF:
@@ -142,35 +127,11 @@ def limits_of(error: Exception) -> Iterator[Limit]:
         yield from reached(error.problems)
     elif isinstance(error, AlertdError) and error.limit is not None:
         yield error.limit
-    elif isinstance(error, HTTPException) and error.code in _LIMIT_OF:
-        yield _LIMIT_OF[error.code]
 
 
 def reached(problems: Iterable[Problem]) -> Iterator[Limit]:
     """Yield the limits that ``problems`` are about."""
     return (problem.limit for problem in problems if problem.limit is not None)
-
-
-_LIMIT_OF: Final[Mapping[int | None, Limit]] = {
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: Limit.BODY,
-    HTTPStatus.REQUEST_TIMEOUT: Limit.BODY_TIME,
-}
-
-
-def register(app: Quart, limits_reached: Counter) -> None:
-    """Make ``app`` answer every exception with a problem, and count the limits it is about."""
-
-    async def from_framework(error: HTTPException) -> Response:
-        count(limits_of(error), limits_reached)
-        return await _from_framework(error)
-
-    async def from_exception(error: Exception) -> Response:
-        count(limits_of(error), limits_reached)
-        route = request.url_rule.rule if request.url_rule is not None else None
-        return _respond(of_exception(error, request.method, route))
-
-    app.register_error_handler(HTTPException, from_framework)
-    app.register_error_handler(Exception, from_exception)
 
 
 def count(limits: Iterable[Limit], limits_reached: Counter) -> None:
@@ -214,37 +175,9 @@ def _headers(error: AlertdError) -> dict[str, str]:
     return retry_after_store() if isinstance(error, StoreUnavailable) else {}
 
 
-async def _from_framework(error: HTTPException) -> Response:
-    status = HTTPStatus(error.code or HTTPStatus.INTERNAL_SERVER_ERROR)
-    headers = {}
-    detail = error.description or status.description
-    if isinstance(error, MethodNotAllowed) and error.valid_methods:
-        headers["Allow"] = allowed = ", ".join(sorted(error.valid_methods))
-        detail = f"this resource takes {allowed}"
-    elif isinstance(error, NoSuchRoute):
-        detail = "there is no such resource; /docs lists those that there are"
-    elif isinstance(error, RequestEntityTooLarge) and detail == RequestEntityTooLarge.description:
-        limit = current_app.config["MAX_CONTENT_LENGTH"]
-        detail = (
-            f"the body has more than {limit} bytes; send less at once or raise "
-            "server.max_body_bytes"
-        )
-    elif isinstance(error, RequestTimeout):
-        detail = body_too_slow(current_app.config["BODY_TIMEOUT"])
-    elif isinstance(error, UnsupportedMediaType):
-        headers["Accept-Encoding"] = ", ".join(INFLATE)
-    return reply(status, detail, headers=headers)
-
-
 def body_too_slow(timeout_s: float) -> str:
     """Return what a client is told whose body does not come."""
     return (
         f"the body did not come within {timeout_s:g} s (server.keep_alive_timeout_secs); "
         "send it at once, or less of it"
-    )
-
-
-def _respond(problem: ProblemReply) -> Response:
-    return Response(
-        problem.body, problem.status.value, headers=problem.headers, content_type=CONTENT_TYPE
     )

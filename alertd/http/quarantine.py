@@ -10,9 +10,9 @@ from quart import Response, request
 
 from alertd.http.event_replies import quarantine_list
 from alertd.http.query import Parameters
+from alertd.http.responses import json_response
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
-from alertd.http.wire import json_response
 from alertd.model import RefusalReason
 from alertd.store.quarantine import QuarantineQuery
 

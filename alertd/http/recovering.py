@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from quart import Response
-
 from alertd.errors import Unavailable
-from alertd.http.operations import HealthRoutes
-from alertd.http.routes import ROUTES, Handlers
 
 RETRY_AFTER_S: Final = 1
 """Most recoveries are over by then."""
@@ -29,10 +25,6 @@ class Recovering:
         """Return why no event can be taken."""
         return f"recovering: {self.phase}"
 
-    def handlers(self) -> Handlers:
-        """Return what answers each operation meanwhile."""
-        refusals = {route.operation: self._refuse for route in ROUTES}
-        return {**refusals, **HealthRoutes(self).handlers()}
-
-    async def _refuse(self, **_parameters: str) -> Response:
-        raise Unavailable(f"alertd is {self.readiness()}; send the request again", RETRY_AFTER_S)
+    def refusal(self) -> Unavailable:
+        """Return what whoever asks for anything else is told."""
+        return Unavailable(f"alertd is {self.readiness()}; send the request again", RETRY_AFTER_S)

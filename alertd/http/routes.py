@@ -11,13 +11,14 @@ Invariant: a request whose route is not in the table is denied.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, NamedTuple, TypeAlias
-
-from quart import Response
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from alertd.access import Scope
 
-Handler: TypeAlias = Callable[..., Awaitable[Response]]
+if TYPE_CHECKING:
+    from quart import Response
+
+Handler: TypeAlias = "Callable[..., Awaitable[Response]]"
 Handlers: TypeAlias = Mapping[str, Handler]
 """What answers each operation, by its name; it is called with the parameters in the path."""
 

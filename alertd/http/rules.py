@@ -19,10 +19,10 @@ from alertd.errors import Conflict, VersionMismatch
 from alertd.http import rule_input
 from alertd.http.body import read_body
 from alertd.http.query import Parameters
+from alertd.http.responses import json_response
 from alertd.http.routes import Handlers
 from alertd.http.rule_replies import RuleList, rule_reply
 from alertd.http.services import Services
-from alertd.http.wire import json_response
 from alertd.rules import RuleRecord, RuleSpec
 from alertd.store import cursor
 

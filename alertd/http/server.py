@@ -15,21 +15,16 @@ nurseries, not in the web framework's.
 
 from __future__ import annotations
 
-import logging
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 import trio
-from hypercorn.config import Config
-from hypercorn.logging import Logger
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ResponseSummary, WWWScope
 from prometheus_client import Counter, Gauge
 
 from alertd.http.connection import Connection, ConnectionLimits
 from alertd.http.penalty import Penalty
 from alertd.http.site import Site
-from alertd.limits import MAX_HEAD_BYTES, Limit
+from alertd.limits import Limit
 from alertd.sockets import accept, open_tcp
 from alertd.tls import Tls
 
@@ -44,7 +39,6 @@ _REFUSAL = (
     b"\r\n"
     b"server.max_connections are open; try again\n"
 )
-_KEEP_ALIVE_MAX_REQUESTS = 1_000_000
 
 
 class ServerLimits(ConnectionLimits, Protocol):
@@ -130,8 +124,7 @@ class _Clients:
         self._penalty = penalty
         self._limits = limits
         self._metrics = metrics
-        self._config = _hypercorn_config()
-        self._context = WorkerContext(max_requests=None)
+        self._terminated = trio.Event()
         self._open: set[Connection] = set()
         self._full = False
 
@@ -147,11 +140,10 @@ class _Clients:
             self._site,
             self._penalty,
             self._limits,
-            self._config,
-            self._context,
+            self._terminated,
         )
         self._add(connection)
-        if self._context.terminated.is_set():  # it was accepted a moment before
+        if self._terminated.is_set():  # it was accepted a moment before
             connection.close_if_idle()
         try:
             await connection.run()
@@ -164,7 +156,7 @@ class _Clients:
 
     async def drain(self) -> None:
         """Close idle connections, and the others after their reply."""
-        await self._context.terminated.set()
+        self._terminated.set()
         for connection in self._open:
             connection.close_if_idle()
 
@@ -196,33 +188,6 @@ class _Clients:
                 await stream.send_all(_REFUSAL)
             except trio.BrokenResourceError:
                 return
-
-
-class _HypercornLog(Logger):
-    """Hypercorn's messages, through structlog; no access log."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config)
-        self._log = structlog.get_logger("hypercorn")
-
-    async def access(
-        self, request: WWWScope, response: ResponseSummary, request_time: float
-    ) -> None:
-        """Write nothing: requests are counted, not logged."""
-
-    async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
-        """Log ``message`` with the exception being handled."""
-        self._log.error(message % args if args else message, exc_info=True)
-
-
-def _hypercorn_config() -> Config:
-    config = Config()
-    config.logger_class = _HypercornLog
-    config.errorlog = logging.getLogger("hypercorn")
-    config.include_server_header = False
-    config.h11_max_incomplete_size = MAX_HEAD_BYTES
-    config.keep_alive_max_requests = _KEEP_ALIVE_MAX_REQUESTS
-    return config
 
 
 def _first(error: BaseException) -> BaseException:

@@ -17,10 +17,10 @@ from alertd.errors import InvalidInput, NotFound, Problem
 from alertd.http import strict
 from alertd.http.body import read_body
 from alertd.http.query import Parameters
+from alertd.http.responses import json_response
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.http.timestamp import instant_us
-from alertd.http.wire import json_response
 from alertd.model import MatchOperator
 from alertd.notify.silence import Silence
 from alertd.rules import parse_matcher

@@ -14,9 +14,9 @@ from quart import Response, request
 
 from alertd.http import stored_items
 from alertd.http.query import Parameters
+from alertd.http.responses import json_response
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
-from alertd.http.wire import json_response
 from alertd.store.event_pages import EventQuery, SeriesQuery
 from alertd.store.rollup_pages import RollupQuery
 

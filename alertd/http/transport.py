@@ -27,7 +27,11 @@ class Transport:
     def __init__(self, stream: trio.SocketStream, tls: ssl.SSLContext | None) -> None:
         self.failed_handshake = ""
         """Why the client got no further than TLS."""
-        self.socket = stream.socket
+        self.client: tuple[str, int] | None = None
+        """Who speaks to us, address and port; None before ``look``."""
+        self.server: tuple[str, int] | None = None
+        """What he speaks to."""
+        self._socket = stream.socket
         self._stream = stream
         self._tls: trio.SSLStream[trio.SocketStream] | None = None
         if tls is not None:
@@ -43,6 +47,15 @@ class Transport:
     def client_name(self) -> str | None:
         """The name in the client's certificate, None without one."""
         return None if self._tls is None else name_in(self._tls.getpeercert())
+
+    def look(self) -> bool:
+        """Note who speaks to whom. Return False if the client has gone already."""
+        try:
+            self.client = self._socket.getpeername()[:2]
+            self.server = self._socket.getsockname()[:2]
+        except OSError:
+            return False
+        return True
 
     async def shake_hands(self) -> bool:
         """Agree on TLS, if it is spoken here. Return whether it is."""
@@ -64,7 +77,7 @@ class Transport:
             return b""
 
     async def _read(self) -> bytes:
-        descriptor = self.socket.fileno()
+        descriptor = self._socket.fileno()
         while True:
             await trio.lowlevel.wait_readable(descriptor)
             with suppress(BlockingIOError):
@@ -75,7 +88,7 @@ class Transport:
         if self._tls is not None:
             return 0
         try:
-            return os.write(self.socket.fileno(), data)
+            return os.write(self._socket.fileno(), data)
         except OSError:  # there is no room, or no client: who waits for room is told
             return 0
 
@@ -90,4 +103,4 @@ class Transport:
     def end(self) -> None:
         """Say that nothing more will come. Not trio's ``send_eof``, which waits."""
         with suppress(OSError):
-            self.socket.shutdown(trio.socket.SHUT_WR)
+            self._socket.shutdown(trio.socket.SHUT_WR)

@@ -8,12 +8,10 @@ redacted: only their owner knows the rest of a webhook's address, because that i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Final
 
 import msgspec
 from msgspec import Struct
-from quart import Response
 
 from alertd.channels.redact import redact_target
 from alertd.clock import Timestamp, format_us
@@ -45,13 +43,6 @@ class HealthReply(Struct, frozen=True):
 
     status: str
     """``ok`` or ``ready``."""
-
-
-def json_response(
-    body: object, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
-) -> Response:
-    """Return ``body``, a struct or plain data, as a JSON response."""
-    return Response(encode(body), status.value, headers=headers, content_type="application/json")
 
 
 def error_items(problems: Sequence[Problem]) -> tuple[ErrorItem, ...]:

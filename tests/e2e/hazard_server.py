@@ -32,8 +32,8 @@ class Limits:
 
 def open_site(limits: Limits, app: QuartTrio, express: Express | None = None) -> Site:
     """Return a site that is answered by ``app`` from the beginning."""
-    site = Site(limits, app)
-    site.open(app, express)
+    site = Site(limits, lambda: app)
+    site.open(lambda: app, express)
     return site
 
 

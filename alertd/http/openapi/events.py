@@ -5,10 +5,10 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
+from alertd.http.acceptance import KEY_HEADER
 from alertd.http.decode import MediaType
 from alertd.http.event_input import Event
 from alertd.http.event_replies import EventReceipt, QuarantineList, QuarantineReply
-from alertd.http.events import KEY_HEADER
 from alertd.http.msgpack_columns import Columns
 from alertd.http.openapi.operation import (
     OF_PARAMETERS,

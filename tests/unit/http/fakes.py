@@ -16,7 +16,8 @@ from werkzeug.datastructures import Headers
 from alertd.access import Token
 from alertd.clock import Clock
 from alertd.errors import AlertdError, InvalidInput
-from alertd.http.app import make_app, make_express, make_recovering_app
+from alertd.http.app import make_app, make_recovering_app
+from alertd.http.express import make_express
 from alertd.http.gate import Gate
 from alertd.http.in_flight import InFlight
 from alertd.http.openapi.operations import STATUS

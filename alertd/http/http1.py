@@ -1,0 +1,191 @@
+"""Hypercorn's protocol for a connection: HTTP/1.0 and 1.1, and nothing else.
+
+Owns how the library is set up, and corrections to it: it says why it refuses what is not HTTP/1,
+and tells whether it is at rest. Imported with the first bytes that need it (``site.py``).
+
+Leaves the bytes on the wire, and time, to ``connection.py``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
+from http import HTTPStatus
+from typing import Any, Final
+
+import h11
+import structlog
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.logging import Logger
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import EventWrapper, WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState, ResponseSummary, WWWScope
+
+from alertd.http import problem
+from alertd.http.penalty import Penalty
+from alertd.http.transport import Transport
+from alertd.limits import MAX_HEAD_BYTES
+from alertd.tls import CLIENT_NAME
+
+_KEEP_ALIVE_MAX_REQUESTS: Final = 1_000_000
+
+_NOTHING_SAID = frozenset({h11.IDLE, h11.SEND_RESPONSE})
+"""States of h11 in which no reply is begun."""
+
+
+class Context(WorkerContext):
+    """What hypercorn knows of the server: whether it is ending."""
+
+    def __init__(self, terminated: trio.Event) -> None:
+        super().__init__(max_requests=None)
+        self.terminated = _Shared(terminated)
+
+
+class _Shared(EventWrapper):
+    """An event of ours, as hypercorn has its own."""
+
+    def __init__(self, event: trio.Event) -> None:
+        self._event = event
+
+
+class _UnsupportedVersion(Exception):
+    """The client speaks an HTTP version other than 1.0 and 1.1."""
+
+
+class Http1(H11Protocol):
+    """HTTP/1 that stays HTTP/1, and says why it refuses what is not."""
+
+    def __init__(
+        self,
+        app: AppWrapper,
+        tasks: TaskGroup,
+        terminated: trio.Event,
+        penalty: Penalty,
+        transport: Transport,
+        *,
+        send: Callable[[bytes], Awaitable[None]],
+        close: Callable[[], None],
+    ) -> None:
+        """``send`` and ``close`` do so with the connection of ``transport``."""
+        super().__init__(
+            app,
+            _hypercorn_config(),
+            Context(terminated),
+            tasks,
+            ConnectionState({CLIENT_NAME: transport.client_name}),
+            transport.is_tls,
+            transport.client,
+            transport.server,
+            self._on_event,
+        )
+        self.is_head_too_long = False
+        self._penalty = penalty
+        self._send_bytes = send
+        self._close = close
+
+    @staticmethod
+    @asynccontextmanager
+    async def tasks() -> AsyncIterator[TaskGroup]:
+        """Run the tasks of one for as long as the block runs, and then until they have ended."""
+        async with TaskGroup() as tasks:
+            yield tasks
+
+    async def take(self, data: bytes) -> bool:
+        """Handle what the client has sent. Return False if that is of another version of HTTP."""
+        try:
+            await self.handle(RawData(data))
+        except _UnsupportedVersion:
+            return False
+        return True
+
+    async def end(self, *, is_closing: bool) -> None:
+        """Handle the end of what the client sends; when we are closing we know of it already."""
+        if not is_closing:
+            await self.take(b"")
+        await self.handle(Closed())
+
+    async def _on_event(self, event: Event) -> None:
+        # The third event, Updated, tells when the protocol is idle. The number of running
+        # handlers says it better: it also covers replies that the protocol sends by itself.
+        if isinstance(event, RawData):
+            await self._send_bytes(event.data)
+        elif isinstance(event, Closed):
+            self._close()
+
+    async def _send_error_response(self, status_code: int) -> None:
+        status = HTTPStatus(status_code)
+        detail = "the request is not HTTP/1.1 (RFC 9112)"
+        if status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
+            self.is_head_too_long = True
+            detail = f"the request's head has more than {self.config.h11_max_incomplete_size} bytes"
+        refusal = problem.render(status, detail)
+        headers = [
+            (b"content-type", problem.CONTENT_TYPE.encode()),
+            (b"content-length", b"%d" % len(refusal.body)),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
+        ]
+        await self._penalty.wait(status_code)
+        if self.connection.our_state not in _NOTHING_SAID:
+            return  # the application has answered meanwhile
+        # All of it is made at once: the application may answer whenever this task waits.
+        parts = (
+            h11.Response(status_code=status_code, headers=headers),
+            h11.Data(data=refusal.body),
+            h11.EndOfMessage(),
+        )
+        reply = b""
+        with suppress(h11.LocalProtocolError):  # to HEAD there is no body
+            for part in parts:
+                reply += self.connection.send(part) or b""
+        await self.send(RawData(reply))
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether no request is begun, so that the next byte is the first of one."""
+        connection = self.connection
+        return (
+            self.stream is None
+            and isinstance(connection, h11.Connection)
+            and connection.our_state is h11.IDLE
+            and connection.their_state is h11.IDLE
+            and not connection.trailing_data[0]
+        )
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Refuse HTTP/2 by prior knowledge, and ignore ``Upgrade: h2c`` (RFC 9110, 7.8)."""
+        if event.http_version not in (b"1.0", b"1.1"):
+            raise _UnsupportedVersion(event.http_version)
+
+
+class _HypercornLog(Logger):
+    """Hypercorn's messages, through structlog; no access log."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._log = structlog.get_logger("hypercorn")
+
+    async def access(
+        self, request: WWWScope, response: ResponseSummary, request_time: float
+    ) -> None:
+        """Write nothing: requests are counted, not logged."""
+
+    async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
+        """Log ``message`` with the exception being handled."""
+        self._log.error(message % args if args else message, exc_info=True)
+
+
+@lru_cache(1)
+def _hypercorn_config() -> Config:
+    config = Config()
+    config.logger_class = _HypercornLog
+    config.errorlog = logging.getLogger("hypercorn")
+    config.include_server_header = False
+    config.h11_max_incomplete_size = MAX_HEAD_BYTES
+    config.keep_alive_max_requests = _KEEP_ALIVE_MAX_REQUESTS
+    return config
