@@ -6,18 +6,12 @@ its own kind; ``configuration.py`` finds and loads the configuration for all of 
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Final
 
 import click
 
 from alertd import __version__
-from alertd.cli.daemon import check, run, version
-from alertd.cli.db import db
-from alertd.cli.events import events
-from alertd.cli.notify import notify
-from alertd.cli.route import route
-from alertd.cli.silence import silence
-from alertd.cli.token import token
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -29,11 +23,41 @@ Exit codes:
 """
 
 
-@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+_MODULES: Final = {
+    **dict.fromkeys(("run", "check", "version"), "daemon"),
+    **{name: name for name in ("db", "events", "notify", "route", "silence", "token")},
+}
+"""Where each command stands."""
+
+
+class _Commands(click.Group):
+    """Imports the command that was named, and no other: the daemon needs nothing of the rest."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return their names, for ``--help`` and for who mistypes one."""
+        return sorted(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, None if there is none of that name."""
+        module = _MODULES.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(import_module(f"alertd.cli.{module}"), cmd_name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Do as any group, and know which command may have been meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            raise click.NoSuchCommand(error.command_name, possibilities=_MODULES, ctx=ctx) from None
+
+
+@click.group(
+    cls=_Commands, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, message="alertd %(version)s")
 def main() -> None:
     """Watch pushed events and tell people when something is wrong."""
-
-
-for command in (run, check, db, events, notify, route, silence, token, version):
-    main.add_command(command)

@@ -1,0 +1,51 @@
+"""What a start loads, each in a process of its own: what is not needed is not paid for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.unit.cli.test_cli import invoked
+
+NEVER_AT_A_START = frozenset({"numpy", "apprise", "requests", "psutil"})
+NOT_BEFORE_SOMEBODY_ASKS = frozenset({"quart", "werkzeug", "flask", "hypercorn"})
+
+
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that a new interpreter has after ``code``."""
+    tell = f"import sys\n{code}\nprint(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", tell], text=True).split())
+
+
+def test_the_daemon_starts_without_the_web_framework_and_without_what_few_need() -> None:
+    loaded = loaded_by("import alertd.cli.daemon, alertd.app")
+    assert {"trio", "apsw", "alertd.http.express"} <= loaded
+    assert not loaded & (NEVER_AT_A_START | NOT_BEFORE_SOMEBODY_ASKS)
+
+
+@pytest.mark.parametrize("command", ["run", "check", "db", "token"])
+def test_a_command_loads_no_other(command: str) -> None:
+    loaded = loaded_by(
+        f"from alertd import cli; cli.main(['{command}', '--help'], 'x', None, False)"
+    )
+    mine = {"run": "daemon", "check": "daemon"}.get(command, command)
+    commands = {"daemon", "db", "events", "notify", "route", "silence", "token"}
+    others = {f"alertd.cli.{other}" for other in commands - {mine}}
+    assert f"alertd.cli.{mine}" in loaded
+    assert not loaded & others
+
+
+def test_who_mistypes_a_command_is_told_which_may_have_been_meant() -> None:
+    result = invoked("rn")
+    assert result.exit_code == 2
+    assert "Did you mean 'run'?" in result.stderr
+
+
+def test_the_help_names_every_command_and_what_it_is_for() -> None:
+    lines = invoked("--help").stdout.partition("Commands:\n")[2].splitlines()
+    described = dict(line.split(maxsplit=1) for line in lines[:9])
+    assert set(described) == {
+        *("check", "db", "events", "notify", "route", "run", "silence", "token", "version")
+    }
