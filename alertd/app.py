@@ -15,6 +15,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -41,6 +42,7 @@ from alertd.metrics import Metrics
 from alertd.model import US_PER_S
 from alertd.notify.announce import Announcer
 from alertd.reload import Reloader
+from alertd.rules import RuleRecord
 from alertd.status import Status
 from alertd.store.connection import Durability
 from alertd.store.snapshots import snapshots_folder
@@ -170,6 +172,7 @@ class _Daemon:
             config.channels, allow_private_endpoints=config.notify.allow_private_endpoints
         )
         rules = await store.rules.all()
+        await trio.to_thread.run_sync(_load_for, rules)
         core = Core(store, recovered, rules, announcer, channels, clock, config, self._metrics)
         reloader = Reloader(
             self._config_path,
@@ -299,6 +302,14 @@ class _Daemon:
         """Tell whoever asks over HTTP, and systemd. In any thread."""
         self._recovering.phase = phrase
         self._start.goes_on(self._recovering.readiness(), phase=phrase.partition(":")[0])
+
+
+def _load_for(rules: list[RuleRecord]) -> None:
+    """Load what takes long and these rules need: else the first alert would wait for it."""
+    if any(rule.spec.annotations for rule in rules):
+        import_module("alertd.channels.annotation_templates")
+    if any(target.endpoint for rule in rules for target in rule.spec.targets):
+        import_module("alertd.channels.endpoints")
 
 
 def _make_app(services: Services) -> QuartTrio:

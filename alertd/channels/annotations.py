@@ -2,40 +2,27 @@
 
 Owns annotations, as Prometheus has them: by name a template, made into text when an incident is
 told. A template may use all that a channel's may say of one incident (README.md lists it), by its
-bare name: ``{{ labels.host }} is at {{ value }}``. They are rendered where events are judged, so
-they may cost far less than a channel's. Invariant: whatever fails, the incident is told; in the
-place of an annotation then stands what was wrong with it.
+bare name: ``{{ labels.host }} is at {{ value }}``. Leaves the templates to
+``annotation_templates.py``, which is loaded with the first of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cache, lru_cache
-from typing import Final
+from collections.abc import Iterable, Iterator
 
 from msgspec import structs
 
 from alertd.channels.message import IncidentView
-from alertd.channels.sample import sample_incident, sample_messages
-from alertd.channels.templates.filters import plain
-from alertd.channels.templates.meter import TemplateFailed
-from alertd.channels.templates.template import Template
-from alertd.channels.words import OPEN_NAMES, incident_values
 from alertd.errors import InvalidInput, Problem, pointer_token
 from alertd.rule_checks import MAX_ANNOTATION_CHARS, RuleSetting, check_spec
 from alertd.rules import RuleSpec
 
-MAX_STEPS: Final = 2_000
-"""Of one annotation: half a millisecond, in which nothing is judged."""
-MAX_KEPT: Final = 8_192
-"""Templates that stay compiled, some 10 kB each; to compile one takes 2 ms."""
-
 
 def annotate(view: IncidentView, templates: Iterable[tuple[str, str]]) -> IncidentView:
     """Return ``view`` with an annotation for each template, by name."""
-    values = incident_values(view)
-    annotations = {name: _text(source, values) for name, source in templates}
-    return structs.replace(view, annotations=annotations)
+    from alertd.channels.annotation_templates import rendered  # loads Jinja2, which takes long
+
+    return structs.replace(view, annotations=rendered(view, templates))
 
 
 def check_rule(spec: RuleSpec, setting: RuleSetting) -> None:
@@ -45,54 +32,17 @@ def check_rule(spec: RuleSpec, setting: RuleSetting) -> None:
         check_spec(spec, setting)
     except InvalidInput as error:
         problems += error.problems
-    for name, source in spec.annotations.items():
-        is_short = len(source) <= MAX_ANNOTATION_CHARS  # else that is refused already
-        if is_short and (fault := annotation_fault(source, spec.group_by)):
-            path = f"/annotations/{pointer_token(name)}"
-            problems.append(Problem(path, f"the template {fault}"))
+    if spec.annotations:
+        problems += _template_problems(spec)
     if problems:
         raise InvalidInput(problems)
 
 
-@lru_cache(maxsize=MAX_KEPT)
-def annotation_fault(source: str, group_by: tuple[str, ...] = ()) -> str | None:
-    """Return what is wrong with a template, tried on incidents of every kind; else None.
+def _template_problems(spec: RuleSpec) -> Iterator[Problem]:
+    from alertd.channels.annotation_templates import annotation_fault  # as above
 
-    One of them has the labels ``group_by``, as the incidents of such a rule have.
-    """
-    own = sample_incident(group_labels=dict.fromkeys(group_by, "v"))
-    try:
-        template = _template(source)
-        for values in (*_samples(), incident_values(own)):
-            template.render(values)
-    except TemplateFailed as error:
-        return str(error)
-    return None
-
-
-@cache
-def _samples() -> Sequence[Mapping[str, object]]:
-    """Return what templates may say of incidents of every kind."""
-    views = [view for message in sample_messages() for view in message.incidents[-2:]]
-    return [incident_values(view) for view in views]
-
-
-def _text(source: str, values: Mapping[str, object]) -> str:
-    try:
-        return _template(source).render(values).strip()
-    except TemplateFailed as error:
-        return f"(the template failed: {error})"
-
-
-@lru_cache(maxsize=MAX_KEPT)
-def _template(source: str) -> Template:
-    known = incident_values(sample_incident()).keys()
-    return Template(
-        source,
-        show=plain,
-        max_chars=MAX_ANNOTATION_CHARS,
-        max_steps=MAX_STEPS,
-        names=known,
-        attributes=(),
-        open_names=OPEN_NAMES,
-    )
+    for name, source in spec.annotations.items():
+        is_short = len(source) <= MAX_ANNOTATION_CHARS  # else that is refused already
+        if is_short and (fault := annotation_fault(source, spec.group_by)):
+            path = f"/annotations/{pointer_token(name)}"
+            yield Problem(path, f"the template {fault}")

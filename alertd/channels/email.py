@@ -145,6 +145,10 @@ class EmailChannel:
     def __repr__(self) -> str:
         return f"EmailChannel({self._redacted})"
 
+    def to(self, address: str) -> EmailChannel:
+        """Return a channel to ``address`` through the same server, in the default words."""
+        return EmailChannel(self._server, [address])
+
     @property
     def redacted_endpoint(self) -> str:
         """The first recipient's initial and domain, and how many more there are."""

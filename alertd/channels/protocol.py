@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from alertd.channels.message import IncidentView, Message
+from alertd.errors import AlertdError
 from alertd.outbound import Earlier
 
 
@@ -40,6 +41,14 @@ class Permanent:
     """It will not work as it is: the message becomes a dead letter at once."""
 
     reason: str
+
+
+class UnknownChannel(AlertdError):
+    """A target means no channel; the message says what to configure."""
+
+
+class BadEndpoint(UnknownChannel):
+    """A target that no configuration would make a channel of."""
 
 
 Outcome = Delivered | Retryable | Permanent
@@ -81,6 +90,15 @@ ReadPages = Callable[[], AsyncGenerator[Sequence[IncidentView], None]]
 """Begins to read, page by page, what a channel was told of and is on or has ended lately."""
 
 
+@runtime_checkable
+class Addressable(Protocol):
+    """A channel whose way leads to others than its own receivers as well."""
+
+    def to(self, address: str) -> Channel:
+        """Return a channel that tells ``address`` the same way."""
+
+
+@runtime_checkable
 class Forgetful(Protocol):
     """A channel whose receiver forgets: what is on has to be told again and again."""
 

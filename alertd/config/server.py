@@ -11,7 +11,6 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from alertd.channels.check import url_problem
 from alertd.config.section import Bytes, Count, Seconds, SecondsOrZero, Section
 from alertd.errors import Problem
 
@@ -57,7 +56,7 @@ class ServerConfig(Section, frozen=True, kw_only=True):
     def problems(self) -> list[Problem]:
         """Return what is wrong with the addresses, the host names and the set of TLS files."""
         problems = [Problem("/bind", message)] if (message := bind_problem(self.bind)) else []
-        if self.public_url is not None and (message := url_problem(self.public_url)):
+        if self.public_url is not None and (message := _public_url_problem(self.public_url)):
             problems.append(Problem("/public_url", message))
         problems += (
             Problem(f"/allowed_hosts/{index}", _NOT_A_HOST.format(host))
@@ -70,6 +69,12 @@ class ServerConfig(Section, frozen=True, kw_only=True):
             if getattr(self, key) is not None and self.tls_cert is None
         )
         return problems
+
+
+def _public_url_problem(url: str) -> str | None:
+    from alertd.channels.url import url_problem  # loads an HTTP client, which takes long
+
+    return url_problem(url)
 
 
 _NOT_A_HOST: Final = (

@@ -21,8 +21,8 @@ import structlog
 import trio
 
 from alertd.channels.backoff import Backoff
-from alertd.channels.factory import BadEndpoint, UnknownChannel
 from alertd.channels.protocol import (
+    BadEndpoint,
     Channel,
     Delivered,
     FollowsUp,
@@ -30,6 +30,7 @@ from alertd.channels.protocol import (
     Permanent,
     Retryable,
     SendingLimits,
+    UnknownChannel,
 )
 from alertd.clock import format_us
 from alertd.config.settings import NotifyConfig

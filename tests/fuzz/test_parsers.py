@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from werkzeug.datastructures import MultiDict
 
-from alertd.channels.annotations import annotation_fault
+from alertd.channels.annotation_templates import annotation_fault
 from alertd.config.errors import ConfigError
 from alertd.config.settings import load
 from alertd.errors import AlertdError, InvalidParameters

@@ -14,7 +14,6 @@ from typing import Final, NamedTuple
 
 import trio
 
-from alertd.channels.factory import UnknownChannel
 from alertd.channels.message import Message
 from alertd.channels.protocol import (
     Channel,
@@ -24,6 +23,7 @@ from alertd.channels.protocol import (
     Permanent,
     Retryable,
     SendingLimits,
+    UnknownChannel,
 )
 from alertd.model import Target
 

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from alertd.channels import alert, email, slack, wording
-from alertd.channels import annotations as of_rules
-from alertd.channels.annotations import annotate, annotation_fault, check_rule
+from alertd.channels import annotation_templates as of_rules
+from alertd.channels.annotation_templates import annotation_fault
+from alertd.channels.annotations import annotate, check_rule
 from alertd.channels.message import IncidentView, Message
 from alertd.channels.sample import sample_incident, sample_message
 from alertd.channels.templates import template

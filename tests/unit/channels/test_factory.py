@@ -16,8 +16,8 @@ from alertd.channels.config import (
     Tls,
     WebhookConfig,
 )
-from alertd.channels.factory import BadEndpoint, ChannelFactory, UnknownChannel
-from alertd.channels.protocol import Delivered, SendingLimits
+from alertd.channels.factory import ChannelFactory
+from alertd.channels.protocol import BadEndpoint, Delivered, SendingLimits, UnknownChannel
 from alertd.channels.redact import redact_target, redact_url
 from alertd.errors import InvalidInput
 from alertd.model import Target

@@ -10,7 +10,9 @@ import pytest
 from tests.unit.cli.test_cli import invoked
 
 NEVER_AT_A_START = frozenset({"numpy", "apprise", "requests", "psutil"})
-NOT_BEFORE_SOMEBODY_ASKS = frozenset({"quart", "werkzeug", "flask", "hypercorn"})
+NOT_BEFORE_SOMEBODY_ASKS = frozenset(
+    {"quart", "werkzeug", "flask", "hypercorn", "jinja2", "httpx", "httpcore", "smtplib"}
+)
 
 
 def loaded_by(code: str) -> set[str]:
@@ -23,6 +25,26 @@ def test_the_daemon_starts_without_the_web_framework_and_without_what_few_need()
     loaded = loaded_by("import alertd.cli.daemon, alertd.app")
     assert {"trio", "apsw", "alertd.http.express"} <= loaded
     assert not loaded & (NEVER_AT_A_START | NOT_BEFORE_SOMEBODY_ASKS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "needed"),
+    [
+        ("", set()),
+        ("annotations={'impact': '{{ value }}'}", {"jinja2"}),
+        ("notifications=(Target('WEBHOOK', 'http://127.0.0.1:1/'),)", {"httpx", "jinja2"}),
+    ],
+)
+def test_what_the_rules_need_to_be_told_is_loaded_before_they_judge(
+    fields: str, needed: set[str]
+) -> None:
+    loaded = loaded_by(
+        "from alertd.app import _load_for\n"
+        "from alertd.model import Target\n"
+        "from tests.unit.parts import record_of\n"
+        f"_load_for([record_of({fields})])"
+    )
+    assert loaded & {"httpx", "jinja2"} == needed
 
 
 @pytest.mark.parametrize("command", ["run", "check", "db", "token"])

@@ -16,7 +16,7 @@ import trio
 from structlog.testing import CapturingLogger
 
 from alertd.channels.config import WebhookConfig
-from alertd.channels.factory import ChannelFactory, UnknownChannel
+from alertd.channels.factory import ChannelFactory
 from alertd.channels.message import Message, MessageKind
 from alertd.channels.protocol import (
     Channel,
@@ -25,6 +25,7 @@ from alertd.channels.protocol import (
     Permanent,
     Retryable,
     SendingLimits,
+    UnknownChannel,
 )
 from alertd.config.settings import NotifyConfig
 from alertd.delivery.dispatch import Dispatcher
