@@ -110,9 +110,7 @@ def to_columns(events: Sequence[EventFields], received_us: int) -> Draft:
     half a microsecond an event: no Python runs between one and the next.
     """
     values = array("d", list(map(_value_of, events)))
-    # msgspec reads a whole number beyond 64 bits as a float: only the slow way can tell.
-    least, greatest = bounds(values)
-    if greatest >= strict.FLOAT_FROM or least <= -strict.FLOAT_FROM:
+    if not are_plain(values):
         raise NotPlain
     ids = list(map(_id_of, events))
     has_ids = ids.count(None) < len(ids)
@@ -120,6 +118,15 @@ def to_columns(events: Sequence[EventFields], received_us: int) -> Draft:
         raise NotPlain
     times_us = instants_us(list(map(_timestamp_of, events)), received_us)
     return Draft(times_us=times_us, values=values, ids=ids if has_ids else None)
+
+
+def are_plain(values: array[float]) -> bool:
+    """Return whether all are surely numbers that may be sent.
+
+    A whole number beyond 64 bits reads as a float: only the slow way can tell.
+    """
+    least, greatest = bounds(values)
+    return least > -strict.FLOAT_FROM and greatest < strict.FLOAT_FROM
 
 
 def ids_are_valid(ids: Sequence[str | None]) -> bool:

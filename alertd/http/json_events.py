@@ -1,16 +1,17 @@
 """Events in JSON: an object, an array of objects, NDJSON, or lines by themselves.
 
-Owns how they are told apart in the bytes. Two ways lead to a draft. The fast one decodes the
-whole body at once and keeps labels as raw bytes (about 1 us an event); if *anything* is wrong,
-the slow one takes each event alone (about 10 us an event). Leaves what an event may be to
-``event_input.py``.
+Owns how they are told apart in the bytes. Three ways lead to a draft. Many events that are written
+alike are read as columns of bytes (``json_columns.py``, 0.4 us an event). Else the whole body is
+decoded at once, with labels as raw bytes (0.7 us an event); if *anything* is wrong, each event is
+taken alone (about 10 us an event). Leaves what an event may be to ``event_input.py``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from functools import cache
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -19,9 +20,11 @@ from alertd.http import strict
 from alertd.http.event_input import (
     DOUBTS,
     EventFields,
+    NotPlain,
     OneByOne,
     SeriesLookup,
     TooManyEvents,
+    are_plain,
     labels_of,
     name_of,
     to_columns,
@@ -31,7 +34,13 @@ from alertd.ingest.intake import Draft, alone
 from alertd.limits import Limit
 from alertd.model import RefusalReason
 
+if TYPE_CHECKING:
+    from alertd.http.json_columns import AlikeEvents
+
 NDJSON: Final = "application/x-ndjson"
+
+_ALIKE_FROM_BYTES: Final = 1 << 16
+"""Bodies of so many bytes may be read as columns: for smaller ones that costs more."""
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -99,6 +108,9 @@ def _decode_fast(
     """Return the draft if all is well, else None."""
     is_single = False
     try:
+        alike = _read_alike(body, is_lines, received_us)
+        if alike is not None:
+            return _alike_draft(alike, registry, max_events)
         if is_lines:
             events = _decode_lines(body)
             if len(events) != body.rstrip(b"\n").count(b"\n") + 1:
@@ -120,6 +132,35 @@ def _decode_fast(
         return None
     if is_single:
         draft.place = alone
+    return draft
+
+
+def _read_alike(body: bytes, is_lines: bool, received_us: int) -> AlikeEvents | None:
+    """Return the events if they are many, and all written alike."""
+    read = _columns_reader() if len(body) >= _ALIKE_FROM_BYTES else None
+    return None if read is None else read(body, is_lines, received_us)
+
+
+@cache
+def _columns_reader() -> Callable[[bytes, bool, int], AlikeEvents | None] | None:
+    """Return ``json_columns.read_alike``, or None where NumPy is not installed.
+
+    Not imported before it is needed: a daemon that is at rest saves the 16 MB.
+    """
+    try:
+        from alertd.http.json_columns import read_alike
+    except ImportError:
+        return None
+    return read_alike
+
+
+def _alike_draft(alike: AlikeEvents, registry: SeriesLookup, max_events: int) -> Draft:
+    if len(alike.values) > max_events:
+        raise TooManyEvents(max_events)
+    if not are_plain(alike.values):
+        raise NotPlain
+    draft = Draft(times_us=alike.times_us, values=alike.values)
+    draft.series_ids = registry.lookup_all(alike.names, alike.labels)
     return draft
 
 

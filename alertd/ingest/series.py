@@ -14,6 +14,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
+from operator import getitem
 from sys import intern
 
 import msgspec
@@ -83,11 +84,9 @@ class SeriesRegistry:
 
     def lookup_all(self, metric_names: Sequence[str], raw_labels: Sequence[bytes]) -> array[int]:
         """Return ``lookup`` of each event, as a column; raises as it does."""
-        spellings = self._spellings
+        by_labels = map(self._spellings.__getitem__, metric_names)
         try:
-            numbers = [
-                spellings[name][raw] for name, raw in zip(metric_names, raw_labels, strict=True)
-            ]
+            numbers = list(map(getitem, by_labels, raw_labels))
         except KeyError:
             numbers = list(map(self.lookup, metric_names, raw_labels))
         return array("I", numbers)

@@ -39,6 +39,11 @@ BODIES: Final = tuple(
     + [b"\n".join(json.dumps(event).encode() for event in EVENTS)]
     + [msgspec.msgpack.encode(value) for value in (EVENTS, COLUMNS)]
 )
+ALIKE: Final = tuple(
+    begin + between.join(json.dumps(EVENTS[0], separators=how).encode() for _ in range(3)) + end
+    for begin, between, end in ((b"[", b", ", b"]"), (b"", b"\n", b"\n"))
+    for how in ((",", ":"), (", ", ": "))
+)
 COMPRESSED: Final = (
     *(gzip.compress(body) for body in BODIES[:2]),
     *(zstandard.compress(body) for body in BODIES[:2]),

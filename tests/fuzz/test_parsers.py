@@ -33,7 +33,8 @@ from alertd.patterns import BadPattern, compile_pattern
 from alertd.rules import RuleSpec, parse_matcher
 from alertd.store import cursor, event_pages, rollup_pages
 from tests.fuzz.configurations import CONFIGURATIONS
-from tests.fuzz.inputs import BODIES, COMPRESSED, INPUTS, TIMES, mutated
+from tests.fuzz.inputs import ALIKE, BODIES, COMPRESSED, INPUTS, TIMES, mutated
+from tests.unit.http.alike import outcomes_are_the_same
 from tests.unit.http.test_express import request
 
 NOW_US: Final = 1_751_295_600_000_000
@@ -76,6 +77,12 @@ def events(body: bytes) -> None:
         assert len(draft.series_ids) == len(draft.times_us) == len(draft.values)
         assert (draft.rejected > 0) == bool(draft.problems)
         msgspec.json.encode([problem.message for problem in draft.problems])
+
+
+def alike(body: bytes) -> None:
+    pytest.importorskip("numpy", reason="bodies are read as columns with NumPy")
+    for is_lines in (False, True):
+        outcomes_are_the_same(body, is_lines=is_lines)
 
 
 def rules(body: bytes) -> None:
@@ -189,6 +196,7 @@ def patterns(text: bytes) -> None:
 
 PARSERS: Final[dict[str, tuple[Callable[[bytes], None], tuple[bytes, ...]]]] = {
     "events": (events, BODIES),
+    "alike": (alike, ALIKE),
     "rules": (rules, BODIES),
     "compressed": (compressed, COMPRESSED),
     "heads": (heads, HEADS),
