@@ -205,6 +205,10 @@ class Percentile:
     def value(self, window: Window) -> float:
         return self._sorted[self._rank(len(self._sorted)) - 1]
 
+    def ranks(self, low: float, high: float) -> tuple[int, int]:
+        """Return how many values lie up to ``low``, and how many below ``high``. O(log n)."""
+        return self._sorted.bisect_right(low), self._sorted.bisect_left(high)
+
 
 class Distinct:
     """Number of different values; -0.0 is 0.0. O(1)."""

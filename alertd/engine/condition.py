@@ -38,15 +38,18 @@ class Condition:
     """A rule's threshold, operator, hysteresis and minimum of samples, ready to be asked."""
 
     __slots__ = ("_compare", "_resolve_threshold", "_threshold", "breaches_without_value",
-                 "initial_level",
-                 "level_without_value",
-                 "min_samples", "rule", "true_on_empty", "unmoved_by_leaving")  # fmt: skip
+                 "initial_level", "level_without_value", "limits", "min_samples", "rule",
+                 "true_on_empty", "unmoved_by_leaving")  # fmt: skip
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self._compare = COMPARE[rule.operator]
         self._threshold = rule.threshold
         self._resolve_threshold = rule.resolve_threshold
+        self.limits = tuple(
+            limit for limit in (rule.threshold, rule.resolve_threshold) if limit is not None
+        )
+        """Where the level of a value changes: between two of these it is the same."""
         self.min_samples = rule.min_samples
         self.level_without_value = _ON_NO_DATA[rule.on_no_data]
         self.breaches_without_value = self.level_without_value is Level.BREACH

@@ -52,7 +52,7 @@ from alertd.model import (
     TransitionKind,
 )
 
-FORMAT = 6
+FORMAT = 7
 """Version of the plain data that ``dump`` yields."""
 
 COLUMNS_FROM: Final = 64

@@ -25,11 +25,13 @@ class OpenInstant(Protocol):
 class Journal:
     """What one step leaves behind."""
 
-    __slots__ = ("_open", "_transitions", "now_us")
+    __slots__ = ("_open", "_transitions", "now_us", "steps")
 
     def __init__(self) -> None:
         self.now_us = 0
         """The receive time of the batch, or the tick, that is being applied."""
+        self.steps = 0
+        """How many steps are over."""
         self._transitions: list[Transition] = []
         self._open: list[OpenInstant] = []
 
@@ -60,6 +62,7 @@ class Journal:
         """End the step: judge what was left open, and return and forget what was found."""
         for _ in self.settle():
             pass
+        self.steps += 1
         taken, self._transitions = self._transitions, []
         return taken
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from alertd.engine.aggregates import Aggregate, aggregate_factory
+from alertd.engine.band import band_maker
 from alertd.engine.condition import Condition, Level
 from alertd.engine.early import EarlyWindow
 from alertd.engine.journal import Journal
@@ -31,8 +32,9 @@ class Plan:
     """What the groups of one rule have in common."""
 
     __slots__ = ("active_us", "condition", "enough", "forgotten_until_us", "holds", "is_loud",
-                 "is_warm", "journal", "judges_on_close", "lateness_us", "limits", "max_events",
-                 "new_aggregate", "observed", "rule", "screen", "timers", "window_us")  # fmt: skip
+                 "is_warm", "journal", "judges_on_close", "lateness_us", "least_samples", "limits",
+                 "max_events", "new_aggregate", "new_band", "observed", "rule", "screen", "timers",
+                 "window_us")  # fmt: skip
 
     def __init__(self, rule: Rule, active_us: int, journal: Journal, timers: Timers[Group]) -> None:
         self.rule = rule
@@ -44,8 +46,7 @@ class Plan:
         """Up to here, in event time, there may have been events of groups that were dropped."""
         self.heed(Limits())
         self.observed = Observed()
-        self.condition = Condition(rule)
-        self._take_screen(Screen(rule, self.condition))
+        self._take_condition(rule)
         self.window_us = rule.window_us
         is_bucketed = rule.type is RuleType.BUCKETED_WINDOW
         self.judges_on_close = is_bucketed and rule.evaluate is Evaluate.ON_CLOSE
@@ -60,6 +61,8 @@ class Plan:
             rule.aggregate, rule.window_us
         )
         """Makes the aggregate of a window."""
+        self.new_band = band_maker(rule)
+        """Makes the band to which a window's value may keep; None if none can."""
 
     @property
     def look_back_us(self) -> int:
@@ -101,13 +104,15 @@ class Plan:
     def adopt(self, rule: Rule) -> None:
         """Go on under an edited rule whose windows are the same."""
         self.rule = rule
-        self.condition = Condition(rule)
-        self._take_screen(Screen(rule, self.condition))
+        self._take_condition(rule)
 
-    def _take_screen(self, screen: Screen) -> None:
-        self.screen = screen
+    def _take_condition(self, rule: Rule) -> None:
+        self.condition = Condition(rule)
+        self.screen = screen = Screen(rule, self.condition)
         self.is_loud, self.holds, self.enough = screen.is_loud, screen.holds, screen.enough
         """One step nearer for the hot path."""
+        self.least_samples = max(1, rule.min_samples)
+        """The fewest events of which a window has a value that is not that of an empty one."""
 
     def forget(self, group: Group, now_us: int) -> None:
         """Know that ``group`` is dropped at ``now_us``, and its events with it."""

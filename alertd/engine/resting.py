@@ -1,6 +1,6 @@
 """Groups that need not judge what cannot matter: they sleep while quiet, and coast while firing.
 
-Owns when a group of ``continuous.py`` may only keep an event. As long as the rule's screen says
+Owns when a group of ``cruising.py`` may only keep an event. As long as the rule's screen says
 that no window can be in breach, it sleeps: nothing is judged. While it is firing and its screen
 says that no window can be out of breach, it coasts: what the events make of the incident's peak is
 found out later (``peaks.py``). Nobody can tell the difference but by the time that it takes, and
@@ -19,7 +19,9 @@ from typing import ClassVar, Final
 
 import msgspec
 
-from alertd.engine.continuous import LEAST_ROOM, ContinuousGroup
+from alertd.engine.band import BandDump
+from alertd.engine.continuous import LEAST_ROOM
+from alertd.engine.cruising import CruisingGroup
 from alertd.engine.group import QuietClock, Rest
 from alertd.engine.inputs import StoredGroup
 from alertd.engine.past import Interval
@@ -35,10 +37,10 @@ _MOST_COASTED = 4096
 TRY_AFTER: Final = 8
 """Events after which a group that is awake, with few inside, looks again whether it may coast."""
 
-_Stillness = tuple[bool, bool, int, int]
+_Stillness = tuple[bool, bool, int, int, BandDump | None]
 
 
-class RestingGroup(ContinuousGroup):
+class RestingGroup(CruisingGroup):
     """A continuous group that judges only what may matter."""
 
     __slots__ = ("_asleep", "_coasts", "_loud_until_us", "_peak_until_us", "_slept_until_us")
@@ -85,7 +87,20 @@ class RestingGroup(ContinuousGroup):
             if self._coasts_through(time_us, value, now_us):
                 return True
             self._stop_coasting()
+        return self._observe_awake(time_us, value, now_us)
+
+    def _observe_awake(self, time_us: int, value: float, now_us: int) -> bool:
+        if self._is_open and time_us != self._judged_us:
+            self.close_instant()
+            if self._asleep:
+                return self.observe(time_us, value, now_us)
         self._listen(time_us, value)
+        if self._band is not None:
+            if not self._is_quiet_at(time_us) and self._cruises_through(time_us, value, now_us):
+                return True
+            self._stop_cruising()
+            if time_us == self._judged_us:
+                self._reopen_instant()
         return self._apply(time_us, value, now_us)
 
     def rest(self) -> Rest | None:
@@ -115,6 +130,9 @@ class RestingGroup(ContinuousGroup):
     def advance(self, now_us: int) -> None:
         """Move the horizon as far as the clock allows at ``now_us``."""
         if self._asleep:
+            return
+        if self._band is not None:
+            super().advance(now_us)
             return
         if not (self._coasts and self._clock_us(now_us) < self._next_change_us()):
             self._stop_coasting()
@@ -163,17 +181,12 @@ class RestingGroup(ContinuousGroup):
         elif self._coasts:
             self._pass_over(self.horizon_us(now_us))
             self._stop_coasting()
+        else:
+            super()._wake_up(now_us)
 
     def _take_up_window(self) -> None:
         self._window.stand_at(self._judged_us)
         self._window.rebuild()
-
-    def _is_ahead_after_gap(self, time_us: int, now_us: int) -> bool:
-        """Return whether an event that came after a pause is one that the clock has not passed."""
-        if self._clock_us(now_us) >= time_us:
-            return False
-        self.note_gap(self._raised_us, now_us)
-        return True
 
     def _next_change_us(self) -> int:
         if self._asleep:
@@ -192,8 +205,10 @@ class RestingGroup(ContinuousGroup):
             self._window.stand_at(self._judged_us)
         super()._make_room()
         if not self._coasts:
+            if self._band is not None:
+                self._try_to_sleep()
             self._try_to_coast()
-            if not self._coasts:
+            if not (self._asleep or self._coasts):
                 self._look_after(TRY_AFTER)
         elif self._window.count > _MOST_COASTED:
             self._stop_coasting()
@@ -204,6 +219,14 @@ class RestingGroup(ContinuousGroup):
         """Remember until when an event keeps the group awake."""
         if self._plan.is_loud(value):
             self._loud_until_us = max(self._loud_until_us, time_us + self._window.span_us)
+
+    def _is_quiet_at(self, time_us: int) -> bool:
+        """Return whether the group would sleep by now, if what has come were judged."""
+        return (
+            self._loud_until_us <= time_us
+            and self._plan.screen.is_by_value
+            and self.lifecycle.is_idle
+        )
 
     def _sleeps_through(self, time_us: int, value: float, now_us: int) -> bool:
         """Keep a late event, without judging it, if no window that it belongs to can breach."""
@@ -237,6 +260,7 @@ class RestingGroup(ContinuousGroup):
             return
         self._settle()
         if self._asleep:
+            self._band = None
             window.rest()
             self.lifecycle.rest()
 
@@ -278,6 +302,10 @@ class RestingGroup(ContinuousGroup):
         else:
             super()._come_to(until_us)
 
+    def _try_to_cruise(self) -> None:
+        if not self._asleep:
+            super()._try_to_cruise()
+
     # ---- in breach, whatever comes of the kind that came
 
     def _try_to_coast(self) -> None:
@@ -296,6 +324,7 @@ class RestingGroup(ContinuousGroup):
             and all(map(plan.holds, window.values[window.low : window.high]))
         ):
             self._coasts = True
+            self._band = None
             self._peak_until_us = self._judged_us - self._is_open
             window.rest()
 
@@ -358,15 +387,15 @@ class RestingGroup(ContinuousGroup):
         """Return the state as plain data for a snapshot."""
         self._learn_peak_until(self._judged_us)
         still = self._asleep, self._coasts, self._loud_until_us, self._slept_until_us
-        return (*super().dump(), still)
+        return (*super().dump(), (*still, self._dump_band()))
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
         *common, still = state
         super().load(tuple(common))
-        self._asleep, self._coasts, self._loud_until_us, self._slept_until_us = msgspec.convert(
-            still, _Stillness
-        )
+        *still, band = msgspec.convert(still, _Stillness)
+        self._asleep, self._coasts, self._loud_until_us, self._slept_until_us = still
+        self._load_band(band)
         self._peak_until_us = self._judged_us
         if self._asleep or self._coasts:
             self._window.rest()

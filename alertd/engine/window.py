@@ -187,6 +187,11 @@ class Window:
         """Free what ``rebuild`` computes: nobody looks before that is called."""
         self.aggregate = _AT_REST
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the aggregate is to be rebuilt before anybody looks."""
+        return self.aggregate is _AT_REST
+
     def share(self, events: Window, position_us: int) -> None:
         """Take the events of another window for its own, at ``position_us``. O(events inside).
 

@@ -195,6 +195,7 @@ def test_a_late_event_looks_at_the_events_of_its_windows_alone(
             for time in range(2 * lateness):
                 driver.send(time, time % 3)
             judged = lateness if judges_on_close(rule) else 2 * lateness
+            driver.send(judged - 0.9 * lateness, 1, at=2 * lateness - 1)  # nothing is put off now
             before = CountedSum.told
             driver.send(judged - 0.3 * lateness, 1, at=2 * lateness - 1)
             costs.append(CountedSum.told - before)

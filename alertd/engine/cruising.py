@@ -1,0 +1,186 @@
+"""Groups that are awake and let events pass, because the window's value keeps to a band.
+
+Owns when a group of ``continuous.py`` need not judge although any single event could matter: as
+long as it *cruises*, its band (``band.py``) says of each change point that neither the level nor
+the incident's peak changes there. So an event that comes in order costs a few additions, and the
+window's edges and aggregate follow when something has to be judged again. Leaves to ``resting.py``
+groups of which it is known beforehand what kind of event changes nothing.
+
+Invariant: a group that cruises has judged everything up to its newest event, and nothing waits.
+``_left`` is where its window begins; the window's own edges, and its aggregate, are behind.
+"""
+
+from __future__ import annotations
+
+from alertd.engine.band import Band, BandDump, limits
+from alertd.engine.continuous import ContinuousGroup
+from alertd.engine.inputs import StoredGroup
+from alertd.engine.plan import Plan
+from alertd.engine.window import NEVER_US
+from alertd.model import Labels
+
+_NO_STEP = -1
+
+
+class CruisingGroup(ContinuousGroup):
+    """A continuous group that keeps to a band where it can."""
+
+    __slots__ = ("_band", "_cruised_in", "_left", "_until_us")
+
+    def __init__(self, plan: Plan, labels: Labels) -> None:
+        self._band: Band | None = None  # what it keeps to while it cruises
+        self._left = 0  # the place of the oldest event inside
+        self._until_us = NEVER_US  # when something is due whatever the value is
+        self._cruised_in = _NO_STEP  # the step in which its newest event came
+        super().__init__(plan, labels)
+
+    def close_instant(self) -> None:
+        """No more events of the instant at the horizon come in this step: judge it."""
+        if self._is_open:
+            lifecycle = self.lifecycle
+            level, peak = lifecycle.level, lifecycle.peak
+            super().close_instant()
+            # After a change the next may be near: a value that goes up and down is not followed.
+            if lifecycle.level is level and lifecycle.peak == peak:
+                self._try_to_cruise()
+
+    def advance(self, now_us: int) -> None:
+        """Move the horizon as far as the clock allows at ``now_us``."""
+        if self._band is None or self._clock_us(now_us) > self._judged_us:
+            self._advance(now_us)
+        self._ask()
+
+    def _advance(self, now_us: int) -> None:
+        self._stop_cruising()
+        super()._advance(now_us)
+
+    def _try_to_cruise(self) -> None:
+        """Cruise if the value may change, from what was judged last, without anything else."""
+        plan, window, lifecycle = self._plan, self._window, self.lifecycle
+        if plan.new_band is None or self._warm_us != NEVER_US or window.high < len(window.times):
+            return
+        level, value = plan.look(window)
+        between = None if value is None else limits(plan.condition, level, value, lifecycle.peak)
+        if between is not None:
+            self._band = plan.new_band(*between)
+            self._until_us = lifecycle.deadline_us
+            self._cruised_in = _NO_STEP
+            self._renew_band()
+
+    def _renew_band(self) -> None:
+        """Have the band begin where the window stands, which is at the horizon."""
+        assert self._band is not None
+        self._left = self._window.low
+        if not self._band.renew(self._window, self._room - len(self._window.times)):
+            self._stop_cruising()
+
+    def _cruises_through(self, time_us: int, value: float, now_us: int) -> bool:
+        """Keep an event in order, without judging it, if nothing comes of it or of what it passes.
+
+        Events that leave are looked at one by one, also those that leave just as it enters.
+        """
+        plan, window, band = self._plan, self._window, self._band
+        assert band is not None
+        if not (
+            self._judged_us <= time_us <= now_us
+            and time_us < self._until_us
+            and (
+                now_us - self._raised_us < plan.lateness_us
+                or self._is_ahead_after_gap(time_us, now_us)
+            )
+        ):
+            return False
+        times, left, span_us = window.times, self._left, window.span_us
+        while times[left] + span_us <= time_us:
+            if len(times) - left <= plan.least_samples or not band.leave(window.values[left]):
+                return False
+            left += 1
+        if not band.enter(value):
+            return False
+        times.append(time_us)
+        window.values.append(value)
+        self._left = left
+        if time_us != self._newest_us:
+            self._newest_us, self._raised_us = time_us, now_us
+            self._judged_us = time_us
+        else:
+            self._heard_us = now_us
+        self._cruised_in = plan.journal.steps
+        due_us = min(times[left] + span_us, self._until_us)
+        wake_us = due_us - time_us + self._raised_us + plan.lateness_us
+        if wake_us < self.wake_us:
+            plan.timers.ask(self, wake_us)
+        return True
+
+    def _is_ahead_after_gap(self, time_us: int, now_us: int) -> bool:
+        """Return whether an event that came after a pause is one that the clock has not passed."""
+        if self._clock_us(now_us) >= time_us:
+            return False
+        self.note_gap(self._raised_us, now_us)
+        return True
+
+    def _reopen_instant(self) -> None:
+        """Judge the instant at the horizon when the step is over, if its event came in this one."""
+        if self._cruised_in == self._plan.journal.steps:
+            self._is_open = True
+            self._plan.journal.leave_open(self)
+
+    def _stop_cruising(self) -> None:
+        """Take up the window again where it stands."""
+        if self._band is not None:
+            self._band = None
+            if self._window.is_at_rest:
+                self._window.stand_at(self._judged_us)
+                self._window.rebuild()
+            else:
+                self._window.move_to(self._judged_us)
+
+    def _wake_up(self, now_us: int) -> None:
+        """Be where the clock at ``now_us`` is, with the window there, if this was at rest."""
+        self._stop_cruising()
+
+    def _take_clock(self, stored: StoredGroup) -> None:
+        self._stop_cruising()
+        super()._take_clock(stored)
+
+    def _next_change_us(self) -> int:
+        if self._band is not None:
+            return self._window.times[self._left] + self._window.span_us
+        return super()._next_change_us()
+
+    def _make_room(self) -> None:
+        """Forget what is no longer needed, and say when this is to be done again."""
+        if self._band is not None:
+            self._let_window_follow()
+        super()._make_room()
+
+    def _look_after(self, least_events: int) -> None:
+        super()._look_after(least_events)
+        if self._band is not None:
+            self._renew_band()
+
+    def _let_window_follow(self) -> None:
+        """Move the window to the horizon, without its aggregate if that is far behind.
+
+        To rebuild it costs no more than to have had it follow.
+        """
+        window = self._window
+        behind, inside = len(window.times) - window.high, len(window.times) - self._left
+        if window.is_at_rest or 2 * behind >= inside:
+            window.stand_at(self._judged_us)
+            window.rest()
+        else:
+            window.move_to(self._judged_us)
+
+    # ---- snapshots
+
+    def _dump_band(self) -> BandDump | None:
+        return None if self._band is None else self._band.dump()
+
+    def _load_band(self, state: BandDump | None) -> None:
+        """Take what ``_dump_band`` returned, when all else is there."""
+        if state is not None and self._plan.new_band is not None:
+            self._band = self._plan.new_band(0.0, 0.0)
+            self._band.load(state)
+            self._left = self._window.low
+            self._until_us = self.lifecycle.deadline_us
