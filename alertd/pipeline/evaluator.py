@@ -32,8 +32,8 @@ from alertd.pipeline.work import Backlog, Entry
 from alertd.rules import RuleChange, compile_rule
 from alertd.store.protocols import EventStore
 
-SMALLEST_PORTION: Final = 10
-"""Transitions that one commit of a storm records: some 1 ms, for which events may have to wait."""
+SMALLEST_PORTION: Final = 20
+"""Transitions that one commit of a storm records: 1.5 ms, for which events may have to wait."""
 LARGEST_PORTION: Final = 100
 """When as much waits to be judged as may: a transition costs half then."""
 TELL_EVERY_S: Final = 0.1

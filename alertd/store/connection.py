@@ -136,6 +136,22 @@ def open_readonly(path: Path) -> apsw.Connection:
     return connection
 
 
+def open_for_checkpoints(path: Path) -> apsw.Connection:
+    """Open one more connection to copy the WAL by; it writes nothing else. Raises ``apsw.Error``.
+
+    The writer opened the database first, so that it is ours and in WAL mode is certain.
+    """
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        _set_common(connection, READER_CACHE_KIB)
+        connection.pragma("wal_autocheckpoint", 0)
+        connection.pragma("journal_mode")  # reads the file: before, there is no WAL to copy
+    except BaseException:
+        connection.close(True)
+        raise
+    return connection
+
+
 def abandon(connection: apsw.Connection) -> None:
     """Close a connection of which an operation failed, leaving the files as they are.
 

@@ -16,6 +16,7 @@ import structlog
 from alertd.blocking import Blocking, Threads
 from alertd.errors import StoreUnavailable
 from alertd.store.carried import set_down
+from alertd.store.checkpointer import Checkpointer
 from alertd.store.connection import (
     Durability,
     abandon,
@@ -114,7 +115,11 @@ async def open_store(
         finish_restore(path)
         connection, wal = await blocking.run(partial(_open, path, durability, on_progress))
         worker = blocking.worker("alertd-store-writer")
-        writer = Writer(connection, wal, str(path), worker, blocking.stopwatch_s, on_turn)
+        copier = blocking.worker("alertd-store-checkpoints")
+        checkpointer = Checkpointer(path, copier, wal.checkpoints)
+        writer = Writer(
+            connection, wal, str(path), worker, checkpointer, blocking.stopwatch_s, on_turn
+        )
         readers = Readers(path, blocking)
         _log.info("store opened", path=str(path), durability=durability.value)
         events = EventLog(writer, readers, str(path))

@@ -4,9 +4,10 @@ Owns four decisions. *Room*: space is allocated ahead of each transaction, so th
 is found before anything is written, where it is certain that nothing was; found in COMMIT it
 would be ambiguous. *Reserve*: what must go on gets its room from ``reserve.py`` when there is no
 other, and so do checkpoints; while that is not whole, everything else is refused. *Checkpoints*:
-explicit and PASSIVE, between transactions; SQLite's own fail silently. *Bound*: a reader that
-stays open (someone's ``sqlite3`` in a transaction) keeps the file from being reused; at the bound
-transactions are refused until that reader has gone.
+explicit and PASSIVE; SQLite's own fail silently. They are made beside the writer
+(``checkpointer.py``), and between transactions when the WAL has not come to its end for long.
+*Bound*: a reader that stays open (someone's ``sqlite3`` in a transaction) keeps the file from
+being reused; at the bound transactions are refused until that reader has gone.
 
 Invariant: only the writer thread calls this, between transactions; ``size_bytes`` and
 ``has_room`` alone may be read from elsewhere. File format:
@@ -16,6 +17,7 @@ https://sqlite.org/fileformat.html, section 4.
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -29,10 +31,12 @@ from alertd.store.reserve import CANNOT_ALLOCATE, Reserve
 _log = structlog.get_logger()
 
 CHECKPOINT_BYTES: Final = 1 << 20
-"""Two fsyncs and the copying of so much, for which the next append may have to wait: 3 ms on a
-disk where 4 MiB take 6 to 35."""
+"""When the WAL has grown by so much, that is copied, beside the writer."""
+END_BYTES: Final = 16 << 20
+"""Grown by so much without having been begun again, it is copied to its end, by the writer: two
+fsyncs and what little is left, for which the next append may have to wait, 3 ms."""
 PATIENCE: Final = 2
-"""Times as much may wait to be copied while a transaction waits for its turn."""
+"""Times as much before that is done while a transaction waits for its turn."""
 LIMIT_BYTES: Final = 1 << 30
 ROOM_STEP_BYTES: Final = 4 << 20
 
@@ -48,11 +52,14 @@ class Wal:
 
         Raises ``apsw.IOError`` when an fsync failed.
         """
+        self.checkpoints = threading.Lock()
+        """Held while one is made."""
         self._connection = connection
         self._path = path.with_name(path.name + "-wal")
         self._frame_bytes: int = connection.pragma("page_size") + _FRAME_HEADER_BYTES
         self._frames = 0
-        self._frames_at_checkpoint = 0
+        self._frames_at_copy = 0
+        self._frames_at_end = 0
         self._can_allocate = True
         self._reserve = reserve
         connection.set_wal_hook(self._committed)
@@ -99,24 +106,34 @@ class Wal:
                 f"({error.strerror}); free some space on that disk"
             ) from error
 
-    def checkpoint_if_due(self, *, is_awaited: bool = False) -> bool:
-        """Copy the WAL into the database if it has grown by a step since that was last done.
-
-        Where a transaction ``is_awaited`` it goes first, up to ``PATIENCE`` steps. Returns whether
-        it was done. What is committed is safe whatever happens here; a failure is logged and tried
-        again a step later, but for one: raises ``apsw.IOError`` when an fsync failed. Another try
-        could find the disk willing and copy pages of which the WAL has been lost.
-        """
-        step = CHECKPOINT_BYTES // self._frame_bytes
-        last = self._frames_at_checkpoint
-        grown = self._frames - last if last <= self._frames else self._frames
-        if grown < (PATIENCE * step if is_awaited else step):
+    def is_to_be_copied(self) -> bool:
+        """Return whether it has grown by a step since this was last true."""
+        if self._frames - self._frames_at_copy < CHECKPOINT_BYTES // self._frame_bytes:
             return False
-        self._frames_at_checkpoint = self._frames
-        self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+        self._frames_at_copy = self._frames
         return True
 
+    def is_to_be_ended(self, *, is_awaited: bool) -> bool:
+        """Return whether it has grown so far that ``checkpoint`` should come to its end.
+
+        Where a transaction ``is_awaited`` it goes first, up to ``PATIENCE`` times as far.
+        """
+        step = END_BYTES // self._frame_bytes
+        return self._frames - self._frames_at_end >= (PATIENCE * step if is_awaited else step)
+
+    def checkpoint(self) -> None:
+        """Copy the WAL into the database, to its end unless a reader is in the way.
+
+        What is committed is safe whatever happens here; a failure is logged and tried again a
+        step later, but for one: raises ``apsw.IOError`` when an fsync failed. Another try could
+        find the disk willing and copy pages of which the WAL has been lost.
+        """
+        self._frames_at_copy = self._frames_at_end = self._frames
+        self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
+
     def _committed(self, _connection: apsw.Connection, _database: str, frames: int) -> int:
+        if frames < self._frames:  # it has been begun again
+            self._frames_at_copy = self._frames_at_end = 0
         self._frames = frames
         return apsw.SQLITE_OK
 
@@ -126,14 +143,15 @@ class Wal:
         self._connection.set_busy_timeout(0)
         try:
             if self._checkpoint(apsw.SQLITE_CHECKPOINT_TRUNCATE):
-                self._frames = self._frames_at_checkpoint = 0
+                self._frames = self._frames_at_copy = self._frames_at_end = 0
         finally:
             self._connection.set_busy_timeout(busy_ms)
 
     def _checkpoint(self, mode: int) -> bool:
         """Return whether it was done. Raises ``apsw.IOError`` when an fsync failed."""
         try:
-            frames, copied = self._connection.wal_checkpoint(mode=mode)
+            with self.checkpoints:
+                frames, copied = self._connection.wal_checkpoint(mode=mode)
         except apsw.Error as error:
             if is_sync_failure(error):
                 raise

@@ -22,6 +22,7 @@ import trio
 
 from alertd.blocking import Worker
 from alertd.errors import AlertdError, StoreUnavailable
+from alertd.store.checkpointer import Checkpointer
 from alertd.store.failures import is_sync_failure, translate
 from alertd.store.portion import Portion
 from alertd.store.wal import Wal
@@ -89,6 +90,7 @@ class Writer:
         wal: Wal,
         path: str,
         worker: Worker,
+        checkpointer: Checkpointer,
         stopwatch_s: Callable[[], float],
         on_turn: Callable[[Turn], None],
     ) -> None:
@@ -100,6 +102,7 @@ class Writer:
         self._wal = wal
         self._path = path
         self._worker = worker
+        self._checkpointer = checkpointer
         self._stopwatch_s = stopwatch_s
         self._on_turn = on_turn
         self._opened_synchronous: int | None = None
@@ -148,12 +151,15 @@ class Writer:
         ``operation`` completes "cannot …" in error messages; ``wal_bytes`` is about what it
         writes. On a full disk only what ``must_go_on`` has room. What ``may_be_redone`` is not
         fsynced for itself: after a loss of power it is there as a whole with everything before
-        it, or nobody has seen it. ``portion`` learns for how long the writer was held. A caller
-        that is cancelled already submits nothing; afterwards the wait is shielded. Raises
-        ``StoreUnavailable`` when nothing was written and it may be tried again,
-        ``CommitUncertain`` when the process must end, and whatever ``work`` raises.
+        it, or nobody has seen it; and it waits for a checkpoint that is under way. ``portion``
+        learns for how long the writer was held. A caller that is cancelled already submits
+        nothing; once submitted, the wait is shielded. Raises ``StoreUnavailable`` when nothing
+        was written and it may be tried again, ``CommitUncertain`` when the process must end, and
+        whatever ``work`` raises.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
+        if may_be_redone:
+            await self._checkpointer.until_over()
         if self.pending >= MAX_PENDING:
             raise StoreUnavailable(
                 f"cannot {operation}: {MAX_PENDING} transactions wait for the disk already"
@@ -190,7 +196,12 @@ class Writer:
             await rest()
 
     async def aclose(self) -> None:
-        """Finish what was submitted, close the connection and end the thread."""
+        """Finish what was submitted, close the connections and end the threads."""
+        drained = trio.Event()
+        self._worker.submit(_do_nothing, drained.set)
+        with trio.CancelScope(shield=True):
+            await drained.wait()
+        await self._checkpointer.aclose()
         self._worker.submit(self._close)
         await self._worker.aclose()
 
@@ -211,18 +222,31 @@ class Writer:
         self._checkpoint()
 
     def _checkpoint(self) -> None:
+        """Have the WAL copied beside this thread if it has grown, and here where it must be."""
         if self._failure is not None:
             return
         began_s = self._stopwatch_s()
         try:
-            if self._wal.checkpoint_if_due(is_awaited=self.pending > 0):
+            if self._is_checkpoint_due():
+                self._wal.checkpoint()
                 self._on_turn(Turn(CHECKPOINT, began_s, began_s, self._stopwatch_s()))
         except apsw.Error as error:
             _log.critical("checkpoint failed", error=str(self._uncertain("checkpoint", error)))
 
+    def _is_checkpoint_due(self) -> bool:
+        if self._checkpointer.failure is not None:
+            raise self._checkpointer.failure
+        if self._wal.is_to_be_ended(is_awaited=self.pending > 0 or self._checkpointer.is_at_work):
+            return True
+        if self._wal.is_to_be_ended(is_awaited=False):
+            return False  # soon, and then nothing else may be copying
+        return self._wal.is_to_be_copied() and not self._checkpointer.start()
+
     def _transact(self, job: _Job[T]) -> T:
         if self._failure is not None:
             raise self._failure
+        if self._checkpointer.failure is not None:
+            raise self._uncertain("checkpoint", self._checkpointer.failure)
         try:
             self._wal.make_room(job.wal_bytes, must_go_on=job.must_go_on)
         except apsw.Error as error:
@@ -266,8 +290,6 @@ class Writer:
             raise self._uncertain(operation, error) from error
 
     def _uncertain(self, operation: str, error: BaseException) -> CommitUncertain:
-        # What is in the WAL is in doubt: closing must not copy it into the database.
-        self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self._failure = CommitUncertain(
             f"could not {operation} in {self._path}, and whether it was written is uncertain "
             f"({error}); the process must end and read the file again"
@@ -276,6 +298,13 @@ class Writer:
 
     def _close(self) -> None:
         try:
+            if self._failure is not None or self._checkpointer.failure is not None:
+                # What is in the WAL is in doubt: closing must not copy it into the database.
+                self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._connection.close()
         except apsw.Error as error:
             _log.warning("closing the database failed", path=self._path, error=str(error))
+
+
+def _do_nothing() -> None:
+    pass

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import apsw
@@ -17,10 +18,12 @@ import trio.testing
 from alertd import blocking
 from alertd.errors import StoreUnavailable
 from alertd.store import wal, writer
+from alertd.store.checkpointer import Checkpointer
 from alertd.store.connection import Durability
 from alertd.store.failures import StoreCorrupt
 from alertd.store.store import Store, open_store
-from alertd.store.writer import CommitUncertain
+from alertd.store.writer import CHECKPOINT, CommitUncertain, Turn
+from tests.faults.disk import Fault, FaultAt, Kind, watched_by
 from tests.unit.store.store_samples import batch, replayed, seen_by_another, series
 
 
@@ -52,22 +55,123 @@ async def test_a_database_that_is_full_refuses_and_recovers(tmp_path: Path) -> N
 async def test_a_checkpoint_lets_a_transaction_that_waits_go_first_but_not_for_ever(
     tmp_path: Path,
 ) -> None:
-    """A step of the WAL may be copied at once, two must be."""
-    step_bytes = wal.CHECKPOINT_BYTES
+    """A step of the WAL may be copied to its end at once, two must be."""
+    step_bytes = wal.END_BYTES
     async with open_store(tmp_path / "alertd.db") as store:
         log = store.writer._wal
 
         def grow(size_bytes: int, *, is_awaited: bool) -> bool:
             log._frames += size_bytes // log._frame_bytes
-            return log.checkpoint_if_due(is_awaited=is_awaited)
+            return log.is_to_be_ended(is_awaited=is_awaited)
 
-        log.checkpoint_if_due()
-        log._frames = log._frames_at_checkpoint = 0
+        log._frames = log._frames_at_end = 0
         assert not grow(step_bytes // 2, is_awaited=False)
         assert not grow(step_bytes, is_awaited=True)
         assert grow(step_bytes, is_awaited=True)
+        log.checkpoint()
         assert not grow(step_bytes, is_awaited=True)
         assert grow(0, is_awaited=False)
+
+
+async def test_the_log_file_is_copied_beside_the_writer_and_begun_again(tmp_path: Path) -> None:
+    turns: list[Turn] = []
+    path = tmp_path / "alertd.db"
+    async with open_store(path, on_turn=turns.append) as store:
+        await store.events.append([batch()], series(3))
+        sizes_bytes = []
+        for _ in range(4 * wal.CHECKPOINT_BYTES // 20_000):
+            await store.events.append([batch(1000)], [])
+            await store.writer.run("let it begin", lambda _: None)
+            await store.writer._checkpointer.until_over()
+            sizes_bytes.append(store.writer.wal_bytes)
+        assert max(sizes_bytes) < 1.2 * wal.CHECKPOINT_BYTES
+        assert any(after < before for before, after in pairwise(sizes_bytes))
+        assert path.stat().st_size > 2 * wal.CHECKPOINT_BYTES
+    assert CHECKPOINT not in {turn.work for turn in turns}, "the writer copies nothing itself"
+
+
+async def test_where_events_come_without_a_pause_the_writer_ends_the_log_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal, "END_BYTES", 2 * wal.CHECKPOINT_BYTES)
+    monkeypatch.setattr(Checkpointer, "_copy", leave_it)
+    turns: list[Turn] = []
+    async with open_store(tmp_path / "alertd.db", on_turn=turns.append) as store:
+        await store.events.append([batch()], series(3))
+        largest_bytes = 0
+        for _ in range(6 * wal.CHECKPOINT_BYTES // 20_000):
+            await store.events.append([batch(1000)], [])
+            largest_bytes = max(largest_bytes, store.writer.wal_bytes)
+    assert largest_bytes < 1.1 * wal.PATIENCE * wal.END_BYTES
+    assert sum(turn.work == CHECKPOINT for turn in turns) >= 2
+
+
+def leave_it(checkpointer: Checkpointer) -> None:
+    """Copy nothing: as far as the end goes, that is what comes of it while others write."""
+    checkpointer.is_at_work = False
+
+
+async def test_what_may_be_redone_waits_for_a_checkpoint_and_events_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proceed, copy = threading.Event(), Checkpointer._copy
+
+    def copy_slowly(checkpointer: Checkpointer) -> None:
+        proceed.wait(5)
+        copy(checkpointer)
+
+    monkeypatch.setattr(Checkpointer, "_copy", copy_slowly)
+    monkeypatch.setattr(wal, "CHECKPOINT_BYTES", 1 << 15)
+    async with open_store(tmp_path / "alertd.db") as store, trio.open_nursery() as nursery:
+        await store.events.append([batch(4000)], series(3))
+        await store.events.append([batch()], [])  # by now the checkpoint is under way
+        done = trio.Event()
+
+        async def redo() -> None:
+            await store.writer.run("redo", lambda _: None, may_be_redone=True)
+            done.set()
+
+        nursery.start_soon(redo)
+        await trio.testing.wait_all_tasks_blocked()
+        assert await store.events.append([batch()], []) == 3
+        assert not done.is_set()
+        proceed.set()
+        await done.wait()
+
+
+async def test_a_checkpoint_beside_the_writer_whose_fsync_fails_ends_all_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal, "CHECKPOINT_BYTES", 1 << 15)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.events.append([batch()], series(3))
+        # Its connection is opened when it is first needed; the writer's is not watched.
+        with watched_by(FaultAt(Kind.SYNC, 1, Fault(apsw.SQLITE_IOERR_FSYNC))):
+            await store.events.append([batch(4000)], [])
+            while store.writer._checkpointer.failure is None:
+                await trio.sleep(0.001)  # nothing tells of a checkpoint
+        for _ in range(2):
+            with pytest.raises(CommitUncertain, match="checkpoint"):
+                await store.events.append([batch()], [])
+    async with open_store(tmp_path / "alertd.db") as store:
+        assert await replayed(store) == [(1, batch()), (2, batch(4000))]
+
+
+async def test_a_checkpoint_that_fails_beside_the_writer_is_made_by_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wal, "CHECKPOINT_BYTES", 1 << 15)
+    turns: list[Turn] = []
+    async with open_store(tmp_path / "alertd.db", on_turn=turns.append) as store:
+        await store.events.append([batch()], series(3))
+        with watched_by(FaultAt(Kind.WRITE, 1, Fault(apsw.SQLITE_FULL))):
+            for _ in range(2):
+                await store.events.append([batch(4000)], [])
+                await store.writer.run("let it begin", lambda _: None)
+                await store.writer._checkpointer.until_over()
+        await store.events.append([batch(4000)], [])
+        assert [turn.work for turn in turns].count(CHECKPOINT) == 1
+        assert len(await replayed(store)) == 4
 
 
 async def limit_pages(store: Store, pages: int) -> None:
@@ -224,6 +328,7 @@ async def test_checkpoints_keep_the_log_file_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(wal, "CHECKPOINT_BYTES", 1 << 18)
+    monkeypatch.setattr(wal, "END_BYTES", 1 << 18)
     async with open_store(tmp_path / "alertd.db", durability=Durability.RELAXED) as store:
         largest = 0
         for _ in range(100):
