@@ -70,10 +70,12 @@ class Announcer:
         now_us = transition.detected_us
         flaps = self.policy.flapping.note(transition)
         hold = self.policy.hold(incident.id, labels, now_us)
-        view = self._view(rule, incident, transition.value)
-        encoded = msgspec.json.encode(view)
         own = Own(rule.targets, rule.repeat_interval_us, rule.escalation)
         told = destinations(self._routes, labels, own, self._defaults)
+        if not told:
+            return Announcement(transition=transition, summary=summary, flapping=flaps)
+        view = self._view(rule, incident, transition.value, summary)
+        encoded = msgspec.json.encode(view)
         notifications: Iterable[Notification] = [
             Notification(
                 id=notification_id(incident.id, kind, destination.target),
@@ -148,9 +150,10 @@ class Announcer:
         else:
             self.policy.sources.end(incident.id)
 
-    def _view(self, rule: Rule, incident: Incident, value: float | None) -> IncidentView:
+    def _view(
+        self, rule: Rule, incident: Incident, value: float | None, summary: str
+    ) -> IncidentView:
         ended_us = incident.ended_us
-        summary = summarise(rule, incident)
         if ended_us is not None:
             lasted = duration_text((ended_us - incident.started_us) / US_PER_S)
             summary = f"{summary}; over after {lasted}"
