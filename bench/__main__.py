@@ -27,6 +27,7 @@ from bench import (
     reads,
     recovery,
     rivals,
+    startup,
     storage,
     storm,
     waits,
@@ -38,7 +39,7 @@ from bench.results import IngestFigures, Results
 T = TypeVar("T")
 
 PARTS = (
-    *("ingest", "lines", "rivals", "latency", "engine", "waits", "storm", "reads"),
+    *("ingest", "lines", "rivals", "latency", "startup", "engine", "waits", "storm", "reads"),
     *("recovery", "hostile", "memory", "curves", "storage"),
 )
 """In this order: what matters most comes first, for ``--minutes`` may leave out the rest."""
@@ -148,6 +149,7 @@ def main(
         lines=when("lines", lambda: lines.measure(folder, tell, rounds=rounds, seconds=seconds)),
         rivals=when("rivals", lambda: rivals.measure(folder, tell, rounds=rounds, seconds=seconds)),
         latency=when("latency", lambda: latency.measure(folder, alerts=alerts)),
+        starts=when("startup", lambda: startup.measure(folder)),
         engine=when("engine", engine.measure),
         waits=when("waits", lambda: waits.measure(folder, tell)),
         storms=when("storm", lambda: storm.measure(folder, tell)),

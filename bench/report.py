@@ -26,6 +26,7 @@ from bench.results import (
     RivalFigures,
     Round,
     StallFigures,
+    StartFigures,
     StorageFigures,
     StormFigures,
     WaitFigures,
@@ -98,6 +99,7 @@ def _tables(results: Results) -> dict[str, list[tuple[str, Table]]]:
         ],
         "latency": [("From the POST to the webhook's arrival", _latency(results.latency))],
         "hostile": [("Single events while others do their worst", _hostile(results.hostile))],
+        "startup": [("From the start of the process to ready", _starts(results.starts))],
         "engine": [("The engine alone, in process", _engine(results.engine))],
         "curves": [("How the engine's cost grows", _curves(results.curves))],
         "memory": [("What the engine's state takes", _states(results.memory))],
@@ -285,6 +287,23 @@ def _waits(found: Sequence[WaitFigures]) -> Table:
         waits = (append.p50_ms, append.p99_ms, append.max_ms, behind.p99_ms, behind.max_ms)
         milliseconds = (f"{ms:.1f}" for ms in (*waits, figures.longest_other_ms))
         table.add_row(figures.beside, f"{figures.appends}", *milliseconds, figures.longest_other)
+    return table
+
+
+def _starts(found: Sequence[StartFigures]) -> Table:
+    headings = ("p50 ms", "p99 ms", "CPU s", "idle MiB", "1st answer ms", "then MiB")
+    table = _table(("configuration", "starts", *headings))
+    for figures in found:
+        table.add_row(
+            figures.case,
+            f"{figures.starts}",
+            f"{figures.ready.p50_ms:.0f}",
+            f"{figures.ready.p99_ms:.0f}",
+            f"{figures.cpu_s:.2f}",
+            f"{figures.idle_bytes / _MIB:.0f}",
+            f"{figures.first_answer.p50_ms:.0f}",
+            f"{figures.asked_bytes / _MIB:.0f}",
+        )
     return table
 
 

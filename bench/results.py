@@ -265,6 +265,23 @@ class Machine(Struct, frozen=True):
     """Of the minute before the run: what else was going on."""
 
 
+class StartFigures(Struct, frozen=True):
+    """How a daemon starts, and how large it is before anything is asked of it."""
+
+    case: str
+    starts: int
+    ready: Percentiles
+    """From the start of the process until it takes events."""
+    cpu_s: float
+    """What it has used by then; the median."""
+    idle_bytes: int
+    """Resident memory a second later; the greatest."""
+    first_answer: Percentiles
+    """Of the first request that needs the web framework."""
+    asked_bytes: int
+    """Resident memory after it; the greatest."""
+
+
 class Results(Struct, frozen=True):
     """A whole run."""
 
@@ -276,6 +293,7 @@ class Results(Struct, frozen=True):
     rivals: tuple[RivalFigures, ...]
     latency: tuple[LatencyFigures, ...]
     hostile: tuple[HostileFigures, ...]
+    starts: tuple[StartFigures, ...]
     engine: tuple[EngineFigures, ...]
     curves: tuple[Curve, ...]
     memory: tuple[MemoryFigures, ...]

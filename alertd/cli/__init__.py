@@ -6,12 +6,12 @@ its own kind; ``configuration.py`` finds and loads the configuration for all of 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Final
 
 import click
 
 from alertd import __version__
+from alertd.cli.loading import load
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -42,7 +42,7 @@ class _Commands(click.Group):
         module = _MODULES.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = getattr(import_module(f"alertd.cli.{module}"), cmd_name)
+        command: click.Command = getattr(load(f"alertd.cli.{module}"), cmd_name)
         return command
 
     def resolve_command(

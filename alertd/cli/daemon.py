@@ -17,6 +17,7 @@ from click.core import ParameterSource
 
 from alertd import __version__, logs
 from alertd.cli.configuration import config_option, load_configuration
+from alertd.cli.loading import load
 from alertd.errors import AlertdError
 
 EXIT_FAILED: Final = 3
@@ -31,8 +32,7 @@ def run(config_path: Path | None) -> None:
     """
     path, config = load_configuration(config_path)
     logs.configure(config.logging)
-    from alertd import app
-
+    app = load("alertd.app")
     try:
         app.run(path, config)
     except AlertdError as error:
