@@ -137,6 +137,8 @@ class _Reader:
         count, rest = divmod(np.count_nonzero(is_brace), width)
         if rest or not 2 <= count <= len(body) // _SHORTEST_EVENT or b"\0" in body:
             raise _Strange
+        if is_lines and body.rstrip(b"\n").count(b"\n") != count - 1:
+            raise _Strange  # an event that is not one line
         braces = np.flatnonzero(is_brace)
         self._starts, self._labels = braces[::width], braces[width - 1 :: width]
         between = body[self._shape.end : self._starts[1]]
