@@ -7,7 +7,7 @@ window's edges and aggregate follow when something has to be judged again. Leave
 groups of which it is known beforehand what kind of event changes nothing.
 
 Invariant: a group that cruises has judged everything up to its newest event, and nothing waits.
-``_left`` is where its window begins; the window's own edges, and its aggregate, are behind.
+The window's own edges, and its aggregate, are behind.
 """
 
 from __future__ import annotations
@@ -22,16 +22,28 @@ from alertd.model import Labels
 _NO_STEP = -1
 
 
+class _Cruise:
+    """Where a group is that cruises. Nearly all groups do not, so it is not in their own slots."""
+
+    __slots__ = ("band", "left", "step", "until_us")
+
+    def __init__(self, band: Band, until_us: int) -> None:
+        self.band = band
+        self.left = 0
+        """The place of the oldest event inside the window."""
+        self.until_us = until_us
+        """When something is due whatever the value is."""
+        self.step = _NO_STEP
+        """The step in which the newest event came."""
+
+
 class CruisingGroup(ContinuousGroup):
     """A continuous group that keeps to a band where it can."""
 
-    __slots__ = ("_band", "_cruised_in", "_left", "_until_us")
+    __slots__ = ("_cruise",)
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
-        self._band: Band | None = None  # what it keeps to while it cruises
-        self._left = 0  # the place of the oldest event inside
-        self._until_us = NEVER_US  # when something is due whatever the value is
-        self._cruised_in = _NO_STEP  # the step in which its newest event came
+        self._cruise: _Cruise | None = None
         super().__init__(plan, labels)
 
     def close_instant(self) -> None:
@@ -46,7 +58,7 @@ class CruisingGroup(ContinuousGroup):
 
     def advance(self, now_us: int) -> None:
         """Move the horizon as far as the clock allows at ``now_us``."""
-        if self._band is None or self._clock_us(now_us) > self._judged_us:
+        if self._cruise is None or self._clock_us(now_us) > self._judged_us:
             self._advance(now_us)
         self._ask()
 
@@ -62,35 +74,31 @@ class CruisingGroup(ContinuousGroup):
         level, value = plan.look(window)
         between = None if value is None else limits(plan.condition, level, value, lifecycle.peak)
         if between is not None:
-            self._band = plan.new_band(*between)
-            self._until_us = lifecycle.deadline_us
-            self._cruised_in = _NO_STEP
-            self._renew_band()
+            self._cruise = _Cruise(plan.new_band(*between), lifecycle.deadline_us)
+            self._renew_band(self._cruise)
 
-    def _renew_band(self) -> None:
+    def _renew_band(self, cruise: _Cruise) -> None:
         """Have the band begin where the window stands, which is at the horizon."""
-        assert self._band is not None
-        self._left = self._window.low
-        if not self._band.renew(self._window, self._room - len(self._window.times)):
+        cruise.left = self._window.low
+        if not cruise.band.renew(self._window, self._room - len(self._window.times)):
             self._stop_cruising()
 
-    def _cruises_through(self, time_us: int, value: float, now_us: int) -> bool:
+    def _cruises_through(self, cruise: _Cruise, time_us: int, value: float, now_us: int) -> bool:
         """Keep an event in order, without judging it, if nothing comes of it or of what it passes.
 
         Events that leave are looked at one by one, also those that leave just as it enters.
         """
-        plan, window, band = self._plan, self._window, self._band
-        assert band is not None
+        plan, window, band = self._plan, self._window, cruise.band
         if not (
             self._judged_us <= time_us <= now_us
-            and time_us < self._until_us
+            and time_us < cruise.until_us
             and (
                 now_us - self._raised_us < plan.lateness_us
                 or self._is_ahead_after_gap(time_us, now_us)
             )
         ):
             return False
-        times, left, span_us = window.times, self._left, window.span_us
+        times, left, span_us = window.times, cruise.left, window.span_us
         while times[left] + span_us <= time_us:
             if len(times) - left <= plan.least_samples or not band.leave(window.values[left]):
                 return False
@@ -99,14 +107,14 @@ class CruisingGroup(ContinuousGroup):
             return False
         times.append(time_us)
         window.values.append(value)
-        self._left = left
+        cruise.left = left
         if time_us != self._newest_us:
             self._newest_us, self._raised_us = time_us, now_us
             self._judged_us = time_us
         else:
             self._heard_us = now_us
-        self._cruised_in = plan.journal.steps
-        due_us = min(times[left] + span_us, self._until_us)
+        cruise.step = plan.journal.steps
+        due_us = min(times[left] + span_us, cruise.until_us)
         wake_us = due_us - time_us + self._raised_us + plan.lateness_us
         if wake_us < self.wake_us:
             plan.timers.ask(self, wake_us)
@@ -119,16 +127,16 @@ class CruisingGroup(ContinuousGroup):
         self.note_gap(self._raised_us, now_us)
         return True
 
-    def _reopen_instant(self) -> None:
+    def _reopen_instant(self, cruise: _Cruise) -> None:
         """Judge the instant at the horizon when the step is over, if its event came in this one."""
-        if self._cruised_in == self._plan.journal.steps:
+        if cruise.step == self._plan.journal.steps:
             self._is_open = True
             self._plan.journal.leave_open(self)
 
     def _stop_cruising(self) -> None:
         """Take up the window again where it stands."""
-        if self._band is not None:
-            self._band = None
+        if self._cruise is not None:
+            self._cruise = None
             if self._window.is_at_rest:
                 self._window.stand_at(self._judged_us)
                 self._window.rebuild()
@@ -144,28 +152,28 @@ class CruisingGroup(ContinuousGroup):
         super()._take_clock(stored)
 
     def _next_change_us(self) -> int:
-        if self._band is not None:
-            return self._window.times[self._left] + self._window.span_us
+        if self._cruise is not None:
+            return self._window.times[self._cruise.left] + self._window.span_us
         return super()._next_change_us()
 
     def _make_room(self) -> None:
         """Forget what is no longer needed, and say when this is to be done again."""
-        if self._band is not None:
-            self._let_window_follow()
+        if self._cruise is not None:
+            self._let_window_follow(self._cruise.left)
         super()._make_room()
 
     def _look_after(self, least_events: int) -> None:
         super()._look_after(least_events)
-        if self._band is not None:
-            self._renew_band()
+        if self._cruise is not None:
+            self._renew_band(self._cruise)
 
-    def _let_window_follow(self) -> None:
+    def _let_window_follow(self, left: int) -> None:
         """Move the window to the horizon, without its aggregate if that is far behind.
 
         To rebuild it costs no more than to have had it follow.
         """
         window = self._window
-        behind, inside = len(window.times) - window.high, len(window.times) - self._left
+        behind, inside = len(window.times) - window.high, len(window.times) - left
         if window.is_at_rest or 2 * behind >= inside:
             window.stand_at(self._judged_us)
             window.rest()
@@ -175,12 +183,12 @@ class CruisingGroup(ContinuousGroup):
     # ---- snapshots
 
     def _dump_band(self) -> BandDump | None:
-        return None if self._band is None else self._band.dump()
+        return None if self._cruise is None else self._cruise.band.dump()
 
     def _load_band(self, state: BandDump | None) -> None:
         """Take what ``_dump_band`` returned, when all else is there."""
         if state is not None and self._plan.new_band is not None:
-            self._band = self._plan.new_band(0.0, 0.0)
-            self._band.load(state)
-            self._left = self._window.low
-            self._until_us = self.lifecycle.deadline_us
+            band = self._plan.new_band(0.0, 0.0)
+            band.load(state)
+            self._cruise = _Cruise(band, self.lifecycle.deadline_us)
+            self._cruise.left = self._window.low

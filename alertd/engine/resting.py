@@ -95,12 +95,14 @@ class RestingGroup(CruisingGroup):
             if self._asleep:
                 return self.observe(time_us, value, now_us)
         self._listen(time_us, value)
-        if self._band is not None:
-            if not self._is_quiet_at(time_us) and self._cruises_through(time_us, value, now_us):
+        if (cruise := self._cruise) is not None:
+            if not self._is_quiet_at(time_us) and self._cruises_through(
+                cruise, time_us, value, now_us
+            ):
                 return True
             self._stop_cruising()
             if time_us == self._judged_us:
-                self._reopen_instant()
+                self._reopen_instant(cruise)
         return self._apply(time_us, value, now_us)
 
     def rest(self) -> Rest | None:
@@ -131,7 +133,7 @@ class RestingGroup(CruisingGroup):
         """Move the horizon as far as the clock allows at ``now_us``."""
         if self._asleep:
             return
-        if self._band is not None:
+        if self._cruise is not None:
             super().advance(now_us)
             return
         if not (self._coasts and self._clock_us(now_us) < self._next_change_us()):
@@ -205,7 +207,7 @@ class RestingGroup(CruisingGroup):
             self._window.stand_at(self._judged_us)
         super()._make_room()
         if not self._coasts:
-            if self._band is not None:
+            if self._cruise is not None:
                 self._try_to_sleep()
             self._try_to_coast()
             if not (self._asleep or self._coasts):
@@ -260,7 +262,7 @@ class RestingGroup(CruisingGroup):
             return
         self._settle()
         if self._asleep:
-            self._band = None
+            self._cruise = None
             window.rest()
             self.lifecycle.rest()
 
@@ -324,7 +326,7 @@ class RestingGroup(CruisingGroup):
             and all(map(plan.holds, window.values[window.low : window.high]))
         ):
             self._coasts = True
-            self._band = None
+            self._cruise = None
             self._peak_until_us = self._judged_us - self._is_open
             window.rest()
 
