@@ -50,6 +50,9 @@ def register_errors(app: Quart, limits_reached: Counter) -> None:
     """Make ``app`` answer every exception with a problem, and count the limits it is about."""
 
     async def from_framework(error: HTTPException) -> Response:
+        if request.routing_exception is error:
+            # Its traceback leads back to the request: only a search for garbage would free them.
+            request.routing_exception = None
         if error.code in _LIMIT_OF:
             problem.count([_LIMIT_OF[error.code]], limits_reached)
         return await _from_framework(error)
