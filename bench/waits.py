@@ -123,7 +123,7 @@ _BESIDE: dict[str, Beside] = {
 def _figures(beside: str, turns: Sequence[Turn]) -> WaitFigures:
     appends = [turn for turn in turns if turn.work == _APPEND]
     others = sorted((turn for turn in turns if turn.work != _APPEND), key=attrgetter("began_s"))
-    longest = max(others, key=lambda turn: turn.ended_s - turn.began_s)
+    longest = max(others, key=lambda turn: turn.ended_s - turn.began_s, default=Turn("", 0, 0, 0))
     return WaitFigures(
         beside,
         len(appends),
