@@ -11,8 +11,9 @@ length.
 What is wrong with one event is said at ``/value/17``, with one series at ``/series/3`` for the
 first of its events; the others go on. Columns that do not fit each other are no events at all.
 
-Cost: about 0.1 us an event. A sender's table of series is the same in request after request, so
-its bytes are remembered with what they stand for, at most ``_REMEMBERED_BYTES`` of them.
+Cost: about 0.02 us an event of 5,000, three times that of 1,000. A sender's table of series is the
+same in request after request, so its bytes are remembered with what they stand for, at most
+``_REMEMBERED_BYTES`` of them.
 """
 
 from __future__ import annotations
