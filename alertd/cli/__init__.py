@@ -25,6 +25,7 @@ Exit codes:
 
 _MODULES: Final = {
     **dict.fromkeys(("run", "check", "version"), "daemon"),
+    **dict.fromkeys(("incidents", "ack"), "incidents"),
     **{name: name for name in ("db", "events", "notify", "route", "silence", "token")},
 }
 """Where each command stands."""

@@ -14,6 +14,7 @@ import pytest
 
 from tests.e2e.daemon import Daemon
 from tests.receivers import Answer, HttpReceiver, Received, http_receiver
+from tests.unit.cli.terminals import at_a_terminal
 
 RULE = {
     "type": "SIMPLE_COUNT",
@@ -124,6 +125,32 @@ def test_an_incident_is_repeated_until_somebody_acknowledges_it(
     hook.wait_for(told + 2)
     services = [json.loads(r.body)["incidents"][0]["groupLabels"] for r in hook.received[told:]]
     assert {"service": "payment"} not in services
+
+
+def test_incidents_are_listed_and_acknowledged_from_the_command_line(daemon: Daemon) -> None:
+    assert alertd(daemon, "incidents") == []
+    rule = daemon.post_rule(name="Logins", **RULE)
+    fire(daemon)
+    fire(daemon, "search")
+    newest, oldest = alertd(daemon, "incidents")
+    assert [one["groupLabels"]["service"] for one in (newest, oldest)] == ["search", "payment"]
+    assert [one["id"] for one in alertd(daemon, "incidents", "--limit", "1")] == [newest["id"]]
+    seen = alertd(daemon, "ack", oldest["id"], "--by", "ann")
+    assert (seen["id"], seen["acknowledgedBy"]) == (oldest["id"], "ann")
+    code, shown = at_a_terminal("incidents", "--url", daemon.url)
+    assert code == 0
+    assert newest["id"] in shown
+    assert "service=payment" in shown
+    code, shown = at_a_terminal("ack", newest["id"], "--by", "bob", "--url", daemon.url)
+    assert code == 0
+    assert "acknowledged by bob" in shown
+    assert "no incident with the id" in alertd(daemon, "ack", "nothing", exit_code=3)
+    assert daemon.client.delete(f"/api/alerts/{rule['id']}").status_code == 204
+    daemon.wait_until_judged()
+    assert alertd(daemon, "incidents") == []
+    assert "nothing is on" in at_a_terminal("incidents", "--url", daemon.url)[1]
+    over = alertd(daemon, "incidents", "--all")
+    assert [one["state"] for one in over] == ["resolved", "resolved"]
 
 
 def test_what_nobody_acknowledges_in_time_is_told_to_whom_channel_and_rule_name(

@@ -53,7 +53,7 @@ def test_a_command_loads_no_other(command: str) -> None:
         f"from alertd import cli; cli.main(['{command}', '--help'], 'x', None, False)"
     )
     mine = {"run": "daemon", "check": "daemon"}.get(command, command)
-    commands = {"daemon", "db", "events", "notify", "route", "silence", "token"}
+    commands = {"daemon", "db", "events", "incidents", "notify", "route", "silence", "token"}
     others = {f"alertd.cli.{other}" for other in commands - {mine}}
     assert f"alertd.cli.{mine}" in loaded
     assert not loaded & others
@@ -67,7 +67,19 @@ def test_who_mistypes_a_command_is_told_which_may_have_been_meant() -> None:
 
 def test_the_help_names_every_command_and_what_it_is_for() -> None:
     lines = invoked("--help").stdout.partition("Commands:\n")[2].splitlines()
-    described = dict(line.split(maxsplit=1) for line in lines[:9])
+    described = dict(line.split(maxsplit=1) for line in lines[:11])
     assert set(described) == {
-        *("check", "db", "events", "notify", "route", "run", "silence", "token", "version")
+        *(
+            "ack",
+            "check",
+            "db",
+            "events",
+            "incidents",
+            "notify",
+            "route",
+            "run",
+            "silence",
+            "token",
+            "version",
+        )
     }

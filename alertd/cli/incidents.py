@@ -1,0 +1,124 @@
+"""``alertd incidents`` and ``alertd ack``: what is on, and that somebody has seen it.
+
+Owns the words of the commands and what they print. A running daemon does the work.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+from typing import Any, Final
+from urllib.parse import quote
+
+import click
+import msgspec
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alertd.channels.wording import number_text, time_text
+from alertd.cli.daemon_api import ask, daemon_options
+from alertd.cli.terminal import is_terminal
+
+EPILOG: Final = """\b
+Examples:
+  alertd incidents
+  alertd incidents --all --limit 50
+  alertd ack 6f1c2d4e-0000-5000-8000-000000000001
+
+\b
+Exit codes:
+  0  done
+  2  the command was not understood
+  3  the daemon could not be reached, or refused; standard error says why
+"""
+
+_PAGE: Final = 1000
+_STYLES: Final = {"firing": "red", "resolved": "green"}
+
+
+@click.command(epilog=EPILOG)
+@click.option("--all", "with_resolved", is_flag=True, help="Those that are over, too.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    metavar="COUNT",
+    help="How many to list at most.",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON at a terminal, too.")
+@daemon_options
+def incidents(with_resolved: bool, limit: int, as_json: bool, url: str) -> None:
+    """List the incidents that are on, the newest first.
+
+    With --all those that are over come behind them.
+    """
+    found = _read(url, "firing", limit)
+    if with_resolved:
+        found += _read(url, "resolved", limit - len(found))
+    _show(found, as_json=as_json)
+
+
+@click.command(epilog=EPILOG)
+@click.argument("incident_id", metavar="INCIDENT")
+@click.option("--by", metavar="NAME", help="Who has seen it. Default: you.")
+@daemon_options
+def ack(incident_id: str, by: str | None, url: str) -> None:
+    """Say that somebody has seen INCIDENT, by its id.
+
+    It is not repeated any more, and nobody else is told because nobody reacted.
+    """
+    body = {"by": getpass.getuser() if by is None else by}
+    incident = ask(url, "POST", f"/api/incidents/{quote(incident_id, safe='')}/ack", body)
+    if not is_terminal():
+        click.echo(msgspec.json.format(msgspec.json.encode(incident), indent=2))
+        return
+    known = incident["acknowledgedBy"]
+    if incident["acknowledgedAt"] is None:
+        click.secho(f"it was over before anybody acknowledged it: {incident['message']}")
+        return
+    when = time_text(incident["acknowledgedAt"])
+    click.secho(f"acknowledged{f' by {known}' if known else ''}, {when}", fg="green")
+    click.echo(incident["message"])
+
+
+# Any: items as the API answers them.
+def _read(url: str, state: str, limit: int) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    cursor = ""
+    while len(found) < limit:
+        size = min(_PAGE, limit - len(found))
+        page = ask(url, "GET", f"/api/incidents?state={state}&limit={size}{cursor}")
+        found += page["items"]
+        if page["nextCursor"] is None:
+            break
+        cursor = f"&cursor={page['nextCursor']}"
+    return found
+
+
+def _show(found: list[Mapping[str, Any]], *, as_json: bool) -> None:
+    if as_json or not is_terminal():
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        return
+    if not found:
+        click.secho("nothing is on", fg="green")
+        return
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
+    table.add_column("id", no_wrap=True)  # to be copied
+    for title in ("state", "severity", "rule", "labels", "value", "since"):
+        table.add_column(title, overflow="fold", min_width=len(title))
+    for one in found:
+        labels = "\n".join(f"{name}={value}" for name, value in one["groupLabels"].items())
+        value = one["currentValue"]
+        table.add_row(
+            Text(one["id"]),
+            Text(one["state"], style=_STYLES.get(one["state"], "")),
+            Text(one["severity"]),
+            Text(one["ruleName"]),
+            Text(labels),
+            Text("no data" if value is None else number_text(value)),
+            Text(time_text(one["startedAt"])),
+        )
+    Console().print(table)
