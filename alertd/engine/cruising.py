@@ -63,6 +63,7 @@ class CruisingGroup(ContinuousGroup):
         self._ask()
 
     def _advance(self, now_us: int) -> None:
+        self.close_instant()  # which may have it cruise
         self._stop_cruising()
         super()._advance(now_us)
 
@@ -148,6 +149,7 @@ class CruisingGroup(ContinuousGroup):
         self._stop_cruising()
 
     def _take_clock(self, stored: StoredGroup) -> None:
+        self.close_instant()  # which may have it cruise
         self._stop_cruising()
         super()._take_clock(stored)
 
