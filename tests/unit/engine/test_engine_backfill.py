@@ -277,3 +277,13 @@ def test_progress_is_that_of_a_group_that_was_there(
         progress.see(time_us, received_us)
     progress.close(20)
     assert (progress.newest_us, progress.raised_us, progress.clock_us) == (newest, raised, clock)
+
+
+def test_nobody_is_woken_for_what_the_clock_of_the_stored_events_has_passed() -> None:
+    for oldest, second, third, last in ((3, 3, -3, -3), (-2, -1, -3, 2), (3, 1, 3, -3)):
+        driver = Driver()
+        rule = make_rule(aggregate="avg", threshold=0.0, window=5, lateness=0)
+        stored = ((89.999999, oldest), (94.999999, second), (98, third), (99, last))
+        driver.warm_start(rule, *stored, at=100)
+        next_us = driver.engine.next_wake_us()
+        assert next_us is None or next_us > us(100), "the second event has left by then"
