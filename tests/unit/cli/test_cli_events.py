@@ -88,7 +88,7 @@ def test_what_is_left_out_is_told(path: Path) -> None:
 
 
 def test_a_terminal_gets_a_table(path: Path) -> None:
-    code, text = at_a_terminal("events", "--store", path, "--from", "1h")
+    code, text = at_a_terminal("events", "--store", path, "--from", "90m")
     assert code == 0
     assert "host=a[b]" in text
     assert "id-0" in text
