@@ -21,8 +21,10 @@ import trio
 from alertd.channels.protocol import Channel, Forgetful, SendingLimits
 from alertd.clock import Clock
 from alertd.config.settings import Config
+from alertd.delivery.attempt import Attempts
 from alertd.delivery.dispatch import Dispatcher
 from alertd.delivery.notifier import Notifier
+from alertd.delivery.places import Places
 from alertd.delivery.reminders import Reminders
 from alertd.delivery.resender import Resender
 from alertd.ingest.dedup import DedupIndex
@@ -100,15 +102,21 @@ class Core:
         self._announcer = announcer
         self._shutdown_deadline_s = config.notify.shutdown_deadline_secs
         self.clock = clock
+        dispatch_log = structlog.get_logger(Dispatcher.__module__)
         self.dispatcher = Dispatcher(
             store.outbox,
-            channels,
+            Attempts(
+                channels,
+                clock.now_us,
+                config.notify,
+                metrics,
+                dispatch_log,
+                list_url=f"{config.server.base_url}/api/incidents?state=firing",
+                random=chance.random,
+            ),
+            Places(channels.limits, clock.now_us, config.notify.concurrency_per_channel),
             clock.now_us,
-            config.notify,
-            metrics,
-            structlog.get_logger(Dispatcher.__module__),
-            list_url=f"{config.server.base_url}/api/incidents?state=firing",
-            random=chance.random,
+            dispatch_log,
         )
         self.reminders = Reminders(
             store.waiting,

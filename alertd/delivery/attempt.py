@@ -11,7 +11,6 @@ another attempt of that channel, and never in an exception.
 from __future__ import annotations
 
 import math
-import random as random_module
 from collections.abc import Callable
 from typing import Final, Protocol
 
@@ -85,7 +84,7 @@ class Attempts:
         log: structlog.typing.FilteringBoundLogger,
         *,
         list_url: str = "",
-        random: Callable[[], float] = random_module.random,
+        random: Callable[[], float],
     ) -> None:
         self._channels = channels
         self._now_us = now_us

@@ -15,7 +15,6 @@ Invariants:
 
 from __future__ import annotations
 
-import random as random_module
 from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
@@ -23,7 +22,7 @@ import structlog
 import trio
 
 from alertd.config.settings import NotifyConfig
-from alertd.delivery.attempt import Attempts, Channels, DeliveryMetrics
+from alertd.delivery.attempt import Attempts
 from alertd.delivery.places import Places
 from alertd.errors import StoreUnavailable
 from alertd.model import US_PER_S, Target
@@ -80,30 +79,22 @@ class Outbox(Protocol):
 class Dispatcher:
     """Sends what the outbox holds. ``run`` it once; ``wake`` it when there is more.
 
-    ``now_us`` is the daemon's clock, ``random`` a source of numbers in [0, 1) for the jitter,
-    ``list_url`` where messages say that all incidents are.
+    ``now_us`` is the daemon's clock.
     """
 
     def __init__(
         self,
         outbox: Outbox,
-        channels: Channels,
+        attempts: Attempts,
+        places: Places,
         now_us: Callable[[], int],
-        config: NotifyConfig,
-        metrics: DeliveryMetrics,
         log: structlog.typing.FilteringBoundLogger,
-        *,
-        list_url: str = "",
-        random: Callable[[], float] = random_module.random,
     ) -> None:
         self._outbox = outbox
-        self._attempts = Attempts(
-            channels, now_us, config, metrics, log, list_url=list_url, random=random
-        )
-        self._places = Places(channels.limits, now_us)
+        self._attempts = attempts
+        self._places = places
         self._now_us = now_us
         self._log = log
-        self.use(config)
         self._outcomes: list[Settlement] = []
         self._woken = trio.Event()
         self._outcome_came = trio.Event()

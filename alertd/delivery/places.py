@@ -27,9 +27,12 @@ class Places:
     """
 
     def __init__(
-        self, limits: Callable[[Target], SendingLimits], now_us: Callable[[], int]
+        self,
+        limits: Callable[[Target], SendingLimits],
+        now_us: Callable[[], int],
+        concurrency: int,
     ) -> None:
-        self.concurrency = 1
+        self.concurrency = concurrency
         """Attempts at a time at a receiver for which nothing else is configured."""
         self._limits = limits
         self._now_us = now_us

@@ -19,7 +19,9 @@ import trio.testing
 from alertd.channels.message import Message
 from alertd.channels.protocol import Delivered, Outcome, Retryable
 from alertd.config.settings import NotifyConfig
+from alertd.delivery.attempt import Attempts
 from alertd.delivery.dispatch import Dispatcher
+from alertd.delivery.places import Places
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, Target, Transition
 from alertd.notify.announce import Announcer
@@ -109,14 +111,14 @@ async def test_each_is_told_in_order_and_none_twice(
     async with open_store(
         tmp_path / "alertd.db", durability=Durability.RELAXED, blocking=Inline()
     ) as store:
+        receivers, log = Receivers(down=down, aside=aside), structlog.get_logger()
+        jitter = random.Random(seed).random  # noqa: S311  # a test
         dispatcher = Dispatcher(
             store.outbox,
-            Receivers(down=down, aside=aside),
+            Attempts(receivers, now_us, config, Metrics(), log, random=jitter),
+            Places(receivers.limits, now_us, config.concurrency_per_channel),
             now_us,
-            config,
-            Metrics(),
-            structlog.get_logger(),
-            random=random.Random(seed).random,  # noqa: S311  # a test
+            log,
         )
         async with trio.open_nursery() as nursery:
             await nursery.start(dispatcher.run)

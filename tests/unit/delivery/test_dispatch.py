@@ -28,8 +28,9 @@ from alertd.channels.protocol import (
     UnknownChannel,
 )
 from alertd.config.settings import NotifyConfig
+from alertd.delivery.attempt import Attempts
 from alertd.delivery.dispatch import Dispatcher
-from alertd.delivery.places import MAX_ENDPOINT_ATTEMPTS
+from alertd.delivery.places import MAX_ENDPOINT_ATTEMPTS, Places
 from alertd.model import US_PER_S, Target
 from alertd.outbound import DeliveryStatus, Outgoing
 from tests.receivers import Answer, gzip_bomb, http_receiver
@@ -175,8 +176,13 @@ def make_bench(
         processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
         wrapper_class=structlog.make_filtering_bound_logger(0),
     )
+    config = config or NotifyConfig()
     dispatcher = Dispatcher(
-        outbox, channels, now_us, config or NotifyConfig(), metrics, bound, random=jitter
+        outbox,
+        Attempts(channels, now_us, config, metrics, bound, random=jitter),
+        Places(channels.limits, now_us, config.concurrency_per_channel),
+        now_us,
+        bound,
     )
     return Bench(outbox, dispatcher, log, metrics)
 
