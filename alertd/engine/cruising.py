@@ -63,8 +63,7 @@ class CruisingGroup(ContinuousGroup):
         self._ask()
 
     def _advance(self, now_us: int) -> None:
-        self.close_instant()  # which may have it cruise
-        self._stop_cruising()
+        self._judge_all_that_came()
         super()._advance(now_us)
 
     def _try_to_cruise(self) -> None:
@@ -139,19 +138,27 @@ class CruisingGroup(ContinuousGroup):
         if self._cruise is not None:
             self._cruise = None
             if self._window.is_at_rest:
-                self._window.stand_at(self._judged_us)
-                self._window.rebuild()
+                self._take_up_window()
             else:
                 self._window.move_to(self._judged_us)
+
+    def _take_up_window(self) -> None:
+        """Put the window, which was at rest, to the horizon."""
+        self._window.stand_at(self._judged_us)
+        self._window.rebuild()
 
     def _wake_up(self, now_us: int) -> None:
         """Be where the clock at ``now_us`` is, with the window there, if this was at rest."""
         self._stop_cruising()
 
     def _take_clock(self, stored: StoredGroup) -> None:
+        self._judge_all_that_came()
+        super()._take_clock(stored)
+
+    def _judge_all_that_came(self) -> None:
+        """Close the instant at the horizon, with the window there."""
         self.close_instant()  # which may have it cruise
         self._stop_cruising()
-        super()._take_clock(stored)
 
     def _next_change_us(self) -> int:
         if self._cruise is not None:

@@ -186,10 +186,6 @@ class RestingGroup(CruisingGroup):
         else:
             super()._wake_up(now_us)
 
-    def _take_up_window(self) -> None:
-        self._window.stand_at(self._judged_us)
-        self._window.rebuild()
-
     def _next_change_us(self) -> int:
         if self._asleep:
             return NEVER_US
