@@ -2,7 +2,8 @@
 
 Owns the choice between the two ways, which answer the same. NumPy is not imported before the
 first long column comes, so that a daemon at rest saves the 16 MB; where it is not installed, and
-for short columns, Python's loops do. Columns are those of ``model.EventBatch``.
+for short columns, Python's loops do. Columns are those of ``model.EventBatch``. Whoever has such
+a choice of his own asks ``has_numpy``, and imports what needs it only then.
 
 Cost: 1 ns a number, where a loop over boxed numbers takes 25.
 """
@@ -19,6 +20,11 @@ LONG: Final = 256
 """Numbers from which on a call into NumPy costs less than the loop."""
 
 _Number = TypeVar("_Number", int, float)
+
+
+def has_numpy() -> bool:
+    """Return whether NumPy is installed; if it is, it is imported, so ask where it is needed."""
+    return _numpy() is not None
 
 
 def bounds(column: array[_Number]) -> tuple[_Number, _Number]:

@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from alertd.arrays import has_numpy
 from alertd.engine.arrivals import Arrivals, OneByOne
 from alertd.engine.dump import Dump
 from alertd.engine.group import Group
@@ -517,12 +518,9 @@ def _expired(incident: Incident, rule: Rule, now_us: int) -> Transition:
 
 
 def _in_columns(router: Router, columns_from: int) -> Arrivals | None:
-    """Return what screens whole batches, or None where NumPy is not installed.
-
-    Not imported before there is anything to screen: a daemon that is at rest saves the 16 MB.
-    """
-    try:
-        from alertd.engine.sleepers import Sleepers
-    except ImportError:
+    """Return what screens whole batches, or None where NumPy is not installed."""
+    if not has_numpy():
         return None
+    from alertd.engine.sleepers import Sleepers  # needs NumPy
+
     return Sleepers(router, columns_from)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from alertd.arrays import has_numpy
 from alertd.errors import InvalidInput, Problem
 from alertd.http import strict
 from alertd.http.event_input import (
@@ -137,21 +137,11 @@ def _decode_fast(
 
 def _read_alike(body: bytes, is_lines: bool, received_us: int) -> AlikeEvents | None:
     """Return the events if they are many, and all written alike."""
-    read = _columns_reader() if len(body) >= _ALIKE_FROM_BYTES else None
-    return None if read is None else read(body, is_lines, received_us)
-
-
-@cache
-def _columns_reader() -> Callable[[bytes, bool, int], AlikeEvents | None] | None:
-    """Return ``json_columns.read_alike``, or None where NumPy is not installed.
-
-    Not imported before it is needed: a daemon that is at rest saves the 16 MB.
-    """
-    try:
-        from alertd.http.json_columns import read_alike
-    except ImportError:
+    if len(body) < _ALIKE_FROM_BYTES or not has_numpy():
         return None
-    return read_alike
+    from alertd.http.json_columns import read_alike  # needs NumPy
+
+    return read_alike(body, is_lines, received_us)
 
 
 def _alike_draft(alike: AlikeEvents, registry: SeriesLookup, max_events: int) -> Draft:

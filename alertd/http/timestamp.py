@@ -15,11 +15,12 @@ from __future__ import annotations
 import math
 import re
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Final, cast
 
+from alertd.arrays import has_numpy
 from alertd.model import US_PER_S
 
 MAX_EPOCH_S: Final = 1e11
@@ -77,25 +78,13 @@ def instants_us(timestamps: Sequence[str | int | float | None], default_us: int)
     """
     if len(timestamps) >= _COLUMNS_FROM and set(map(type, timestamps)) == {str}:
         texts = cast("Sequence[str]", timestamps)
-        columns = _columns()
-        if columns is not None and set(map(len, texts)) == {_MICROS_CHARS}:
-            times_us = columns(texts, _head_us(f"{texts[0][:_DATE_CHARS]}T00:00:00"))
+        if set(map(len, texts)) == {_MICROS_CHARS} and has_numpy():
+            from alertd.http.timestamp_columns import alike_us  # needs NumPy
+
+            times_us = alike_us(texts, _head_us(f"{texts[0][:_DATE_CHARS]}T00:00:00"))
             if times_us is not None:
                 return times_us
     return array("q", [default_us if each is None else instant_us(each) for each in timestamps])
-
-
-@cache
-def _columns() -> Callable[[Sequence[str], int], array[int] | None] | None:
-    """Return ``timestamp_columns.alike_us``, or None where NumPy is not installed.
-
-    Not imported before it is needed: a daemon that is at rest saves the 16 MB.
-    """
-    try:
-        from alertd.http.timestamp_columns import alike_us
-    except ImportError:
-        return None
-    return alike_us
 
 
 def text_us(text: str) -> int:

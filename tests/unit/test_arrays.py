@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from alertd import arrays
-from alertd.arrays import LONG, are_finite, bounds, picked
+from alertd.arrays import LONG, are_finite, bounds, has_numpy, picked
 
 LENGTHS = (1, 2, LONG - 1, LONG, LONG + 1, 5_000)
 
@@ -28,6 +28,10 @@ def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 pytestmark = pytest.mark.usefixtures("_either_way")
+
+
+def test_whether_there_is_numpy_is_known() -> None:
+    assert has_numpy() == (sys.modules["numpy"] is not None)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
