@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
@@ -96,6 +96,20 @@ def ask(url: str, method: str, path: str, body: object = None) -> Any:
             lines.append(f"set {TOKEN_VARIABLE}, or name the token's file with --token-file")
         _fail(lines)
     return document
+
+
+def items(url: str, path: str) -> Iterator[Mapping[str, Any]]:
+    """Yield what ``path``, which has a query, lists; each page is asked for when it is needed.
+
+    Any: items as the API answers them.
+    """
+    cursor = ""
+    while True:
+        page = ask(url, "GET", f"{path}{cursor}")
+        yield from page["items"]
+        if page["nextCursor"] is None:
+            return
+        cursor = f"&cursor={page['nextCursor']}"
 
 
 def _kept(name: str, place: str, **attributes: Any) -> Callable[[F], F]:

@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote
 
 import click
-import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from alertd.channels.wording import number_text, time_text
-from alertd.cli.daemon_api import ask, daemon_options
-from alertd.cli.terminal import is_terminal
+from alertd.cli.daemon_api import ask, daemon_options, items
+from alertd.cli.terminal import is_terminal, print_json
+from alertd.limits import MAX_PAGE_ITEMS
 
 EPILOG: Final = """\b
 Examples:
@@ -34,7 +35,6 @@ Exit codes:
   3  the daemon could not be reached, or refused; standard error says why
 """
 
-_PAGE: Final = 1000
 _STYLES: Final = {"firing": "red", "resolved": "green"}
 
 
@@ -73,7 +73,7 @@ def ack(incident_id: str, by: str | None, url: str) -> None:
     body = {"by": getpass.getuser() if by is None else by}
     incident = ask(url, "POST", f"/api/incidents/{quote(incident_id, safe='')}/ack", body)
     if not is_terminal():
-        click.echo(msgspec.json.format(msgspec.json.encode(incident), indent=2))
+        print_json(incident)
         return
     known = incident["acknowledgedBy"]
     if incident["acknowledgedAt"] is None:
@@ -86,21 +86,13 @@ def ack(incident_id: str, by: str | None, url: str) -> None:
 
 # Any: items as the API answers them.
 def _read(url: str, state: str, limit: int) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = []
-    cursor = ""
-    while len(found) < limit:
-        size = min(_PAGE, limit - len(found))
-        page = ask(url, "GET", f"/api/incidents?state={state}&limit={size}{cursor}")
-        found += page["items"]
-        if page["nextCursor"] is None:
-            break
-        cursor = f"&cursor={page['nextCursor']}"
-    return found
+    page = min(MAX_PAGE_ITEMS, limit)
+    return list(islice(items(url, f"/api/incidents?state={state}&limit={page}"), limit))
 
 
 def _show(found: list[Mapping[str, Any]], *, as_json: bool) -> None:
     if as_json or not is_terminal():
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
+        print_json(found)
         return
     if not found:
         click.secho("nothing is on", fg="green")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-import msgspec
 from msgspec import Struct
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -20,7 +19,7 @@ from rich.text import Text
 
 from alertd.channels.wording import duration_text
 from alertd.cli.configuration import config_option, load_configuration
-from alertd.cli.terminal import is_terminal
+from alertd.cli.terminal import is_terminal, print_json
 from alertd.config.settings import Config
 from alertd.model import US_PER_S, Severity
 from alertd.notify.route import Destination, Own, destinations
@@ -111,8 +110,7 @@ def route(
         _print_table(told)
         _note("mutes, inhibitions and silences are not considered")
     else:
-        lines = [_line(one) for one in told]
-        click.echo(msgspec.json.format(msgspec.json.encode(lines), indent=2))
+        print_json([_line(one) for one in told])
 
 
 def _note(text: str) -> None:

@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import click
-import msgspec
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from alertd.channels.wording import time_text
-from alertd.cli.daemon_api import ask, daemon_options
+from alertd.cli.daemon_api import ask, daemon_options, items
 from alertd.cli.lengths import length_s
-from alertd.cli.terminal import is_terminal
+from alertd.cli.terminal import is_terminal, print_json
 from alertd.clock import format_us
+from alertd.limits import MAX_PAGE_ITEMS
 from alertd.model import US_PER_S
 from alertd.rules import parse_matcher
 
@@ -39,7 +39,6 @@ Exit codes:
   3  the daemon could not be reached, or refused; standard error says why
 """
 
-_PAGE: Final = 1000
 _MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
 
 
@@ -109,14 +108,8 @@ def add(
 @daemon_options
 def list_(with_expired: bool, url: str) -> None:
     """List silences, those that end last first."""
-    found: list[Mapping[str, Any]] = []  # Any: as the API answers
-    path: str | None = f"/api/silences?limit={_PAGE}"
-    while path is not None:
-        page = ask(url, "GET", path)
-        found += [one for one in page["items"] if with_expired or one["state"] != "expired"]
-        cursor = page["nextCursor"]
-        path = f"/api/silences?limit={_PAGE}&cursor={cursor}" if cursor else None
-    _show(found)
+    found = items(url, f"/api/silences?limit={MAX_PAGE_ITEMS}")
+    _show([one for one in found if with_expired or one["state"] != "expired"])
 
 
 @silence.command()
@@ -130,7 +123,7 @@ def expire(silence_id: str, url: str) -> None:
 # Any: items as the API answers them.
 def _show(silences: list[Mapping[str, Any]]) -> None:
     if not is_terminal():
-        click.echo(msgspec.json.format(msgspec.json.encode(silences), indent=2))
+        print_json(silences)
         return
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
     table.add_column("id", no_wrap=True)  # to be copied

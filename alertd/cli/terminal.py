@@ -24,7 +24,7 @@ def is_terminal() -> bool:
     return sys.stdout.isatty()
 
 
-def print_json(document: msgspec.Struct) -> None:
+def print_json(document: object) -> None:
     """Print ``document`` as JSON, with all that belongs to it."""
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
 
