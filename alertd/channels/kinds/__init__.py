@@ -1,35 +1,21 @@
 """The types of channels, a module each: what makes one wrong, and what it is made of.
 
-A type is imported with the first channel of it. What some of them stand on (an HTTP client, mail,
-templates) takes longer to load than a daemon to start that is without.
+A module has the name of the type, as ``config.py`` tags it, and is imported with the first channel
+of it. What some of them stand on (an HTTP client, mail, templates) takes longer to load than a
+daemon to start that is without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Final, Protocol, TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
-from alertd.channels.config import (
-    AlertmanagerConfig,
-    AppriseConfig,
-    ChannelConfig,
-    EmailConfig,
-    SlackConfig,
-    WebhookConfig,
-)
+from alertd.channels.config import ChannelConfig
 from alertd.channels.protocol import Channel
 from alertd.errors import Problem
 
 C = TypeVar("C", contravariant=True)
-
-_MODULES: Final[Mapping[type[ChannelConfig], str]] = {
-    WebhookConfig: "webhook",
-    AlertmanagerConfig: "alertmanager",
-    SlackConfig: "slack",
-    AppriseConfig: "apprise",
-    EmailConfig: "email",
-}
 
 
 class Kind(Protocol[C]):
@@ -46,5 +32,5 @@ class Kind(Protocol[C]):
 
 def kind_of(config: ChannelConfig) -> Kind[ChannelConfig]:
     """Return the type of the channel that ``config`` describes."""
-    module = import_module(f"{__name__}.{_MODULES[type(config)]}")
+    module = import_module(f"{__name__}.{config.__struct_config__.tag}")
     return cast("Kind[ChannelConfig]", module)  # typing knows a module only by its name
