@@ -223,7 +223,7 @@ class Writer:
 
     def _checkpoint(self) -> None:
         """Have the WAL copied beside this thread if it has grown, and here where it must be."""
-        if self._failure is not None:
+        if self._known_failure() is not None:
             return
         began_s = self._stopwatch_s()
         try:
@@ -234,8 +234,6 @@ class Writer:
             _log.critical("checkpoint failed", error=str(self._uncertain("checkpoint", error)))
 
     def _is_checkpoint_due(self) -> bool:
-        if self._checkpointer.failure is not None:
-            raise self._checkpointer.failure
         if self._wal.is_to_be_ended(is_awaited=self.pending > 0 or self._checkpointer.is_at_work):
             return True
         if self._wal.is_to_be_ended(is_awaited=False):
@@ -243,10 +241,8 @@ class Writer:
         return self._wal.is_to_be_copied() and not self._checkpointer.start()
 
     def _transact(self, job: _Job[T]) -> T:
-        if self._failure is not None:
-            raise self._failure
-        if self._checkpointer.failure is not None:
-            raise self._uncertain("checkpoint", self._checkpointer.failure)
+        if (failure := self._known_failure()) is not None:
+            raise failure
         try:
             self._wal.make_room(job.wal_bytes, must_go_on=job.must_go_on)
         except apsw.Error as error:
@@ -289,6 +285,12 @@ class Writer:
         except apsw.Error as error:
             raise self._uncertain(operation, error) from error
 
+    def _known_failure(self) -> CommitUncertain | None:
+        """Return ``failure``, after a look at whether a checkpoint beside this thread was one."""
+        if self._failure is None and self._checkpointer.failure is not None:
+            self._uncertain("checkpoint", self._checkpointer.failure)
+        return self._failure
+
     def _uncertain(self, operation: str, error: BaseException) -> CommitUncertain:
         self._failure = CommitUncertain(
             f"could not {operation} in {self._path}, and whether it was written is uncertain "
@@ -298,7 +300,7 @@ class Writer:
 
     def _close(self) -> None:
         try:
-            if self._failure is not None or self._checkpointer.failure is not None:
+            if self._known_failure() is not None:
                 # What is in the WAL is in doubt: closing must not copy it into the database.
                 self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
             self._connection.close()
