@@ -8,9 +8,7 @@ from alertd.clock import Timestamp, format_us
 from alertd.http.wire import optional_time, shown_endpoint
 from alertd.outbound import DeliveryStatus
 from alertd.store.deliveries import Delivery
-from alertd.store.history import (
-    Page,
-)
+from alertd.store.history import Page
 
 
 class DeliveryReply(Struct, frozen=True, kw_only=True, rename="camel"):

@@ -6,12 +6,8 @@ from msgspec import Struct
 
 from alertd.clock import Timestamp, format_us
 from alertd.http.wire import ErrorItem
-from alertd.model import (
-    RefusalReason,
-)
-from alertd.store.history import (
-    Page,
-)
+from alertd.model import RefusalReason
+from alertd.store.history import Page
 from alertd.store.quarantine import QuarantinedEvent
 
 

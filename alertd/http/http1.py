@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import lru_cache
+from functools import cache
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -38,7 +38,7 @@ _NOTHING_SAID = frozenset({h11.IDLE, h11.SEND_RESPONSE})
 """States of h11 in which no reply is begun."""
 
 
-class Context(WorkerContext):
+class _Context(WorkerContext):
     """What hypercorn knows of the server: whether it is ending."""
 
     def __init__(self, terminated: trio.Event) -> None:
@@ -75,7 +75,7 @@ class Http1(H11Protocol):
         super().__init__(
             app,
             _hypercorn_config(),
-            Context(terminated),
+            _Context(terminated),
             tasks,
             ConnectionState({CLIENT_NAME: transport.client_name}),
             transport.is_tls,
@@ -180,7 +180,7 @@ class _HypercornLog(Logger):
         self._log.error(message % args if args else message, exc_info=True)
 
 
-@lru_cache(1)
+@cache
 def _hypercorn_config() -> Config:
     config = Config()
     config.logger_class = _HypercornLog

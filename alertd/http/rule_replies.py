@@ -9,9 +9,7 @@ from msgspec import Struct
 
 from alertd.clock import Timestamp, format_us
 from alertd.http.wire import shown_endpoint
-from alertd.model import (
-    Target,
-)
+from alertd.model import Target
 from alertd.rules import TARGET_FIELDS, RuleRecord, RuleSpec, Source
 
 
