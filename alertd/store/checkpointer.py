@@ -6,14 +6,12 @@ cannot do is to come to the end of a WAL to which somebody writes all the time. 
 does so while one is under way; and where events come without a pause the writer makes one itself,
 rarely (``wal.py``), and has little left to copy then.
 
-Invariant: one checkpoint at a time, here or in the writer. Nothing depends on one but the size of
-the WAL, so one that fails is left to the writer; but an fsync that failed is ``failure``, after
-which nothing may be copied any more.
+Nothing depends on a checkpoint but the size of the WAL, so one that fails is left to the writer.
+After an fsync that failed nothing is copied any more, by either (``wal.py``).
 """
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import apsw
@@ -23,6 +21,7 @@ import trio
 from alertd.blocking import Worker
 from alertd.store.connection import open_for_checkpoints
 from alertd.store.failures import is_sync_failure
+from alertd.store.wal import Checkpoints
 
 _log = structlog.get_logger()
 
@@ -30,15 +29,12 @@ _log = structlog.get_logger()
 class Checkpointer:
     """Copies when it is asked to. Only the writer's thread asks, and reads what is here."""
 
-    def __init__(self, path: Path, worker: Worker, lock: threading.Lock) -> None:
-        """Whoever makes a checkpoint holds ``lock`` meanwhile."""
+    def __init__(self, path: Path, worker: Worker, checkpoints: Checkpoints) -> None:
         self.is_at_work = False
         """Whether a checkpoint is under way."""
-        self.failure: apsw.Error | None = None
-        """The fsync that failed, if one did: nobody knows what is in the database."""
         self._path = path
         self._worker = worker
-        self._lock = lock
+        self._checkpoints = checkpoints
         self._connection: apsw.Connection | None = None
         self._has_failed = False
         self._over = trio.Event()
@@ -69,14 +65,13 @@ class Checkpointer:
 
     def _copy(self) -> None:
         try:
-            with self._lock:
+            with self._checkpoints.one():
                 if self._connection is None:
                     self._connection = open_for_checkpoints(self._path)
                 self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.Error as error:
             self._has_failed = True
             if is_sync_failure(error):
-                self.failure = error
                 _log.critical("checkpoint failed", error=repr(error))
             else:
                 _log.debug("checkpoint beside the writer failed", error=repr(error))

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +46,31 @@ _HEADER_BYTES: Final = 32
 _FRAME_HEADER_BYTES: Final = 24
 
 
+class Checkpoints:
+    """One at a time, whoever makes it, and none any more after one whose fsync failed.
+
+    Another try could find the disk willing and copy pages of which the WAL has been lost.
+    """
+
+    def __init__(self) -> None:
+        self.failure: apsw.Error | None = None
+        """The fsync that failed, if one did: nobody knows what is in the database."""
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Make one within the block. Raises ``failure`` where there is one."""
+        with self._lock:
+            if self.failure is not None:
+                raise self.failure
+            try:
+                yield
+            except apsw.Error as error:
+                if is_sync_failure(error):
+                    self.failure = error
+                raise
+
+
 class Wal:
     """The write-ahead log of the writer's connection."""
 
@@ -52,8 +79,7 @@ class Wal:
 
         Raises ``apsw.IOError`` when an fsync failed.
         """
-        self.checkpoints = threading.Lock()
-        """Held while one is made."""
+        self.checkpoints = Checkpoints()
         self._connection = connection
         self._path = path.with_name(path.name + "-wal")
         self._frame_bytes: int = connection.pragma("page_size") + _FRAME_HEADER_BYTES
@@ -125,8 +151,7 @@ class Wal:
         """Copy the WAL into the database, to its end unless a reader is in the way.
 
         What is committed is safe whatever happens here; a failure is logged and tried again a
-        step later, but for one: raises ``apsw.IOError`` when an fsync failed. Another try could
-        find the disk willing and copy pages of which the WAL has been lost.
+        step later, but for one: raises ``apsw.IOError`` when an fsync failed.
         """
         self._frames_at_copy = self._frames_at_end = self._frames
         self._checkpoint(apsw.SQLITE_CHECKPOINT_PASSIVE)
@@ -150,7 +175,7 @@ class Wal:
     def _checkpoint(self, mode: int) -> bool:
         """Return whether it was done. Raises ``apsw.IOError`` when an fsync failed."""
         try:
-            with self.checkpoints:
+            with self.checkpoints.one():
                 frames, copied = self._connection.wal_checkpoint(mode=mode)
         except apsw.Error as error:
             if is_sync_failure(error):

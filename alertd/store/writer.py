@@ -286,9 +286,9 @@ class Writer:
             raise self._uncertain(operation, error) from error
 
     def _known_failure(self) -> CommitUncertain | None:
-        """Return ``failure``, after a look at whether a checkpoint beside this thread was one."""
-        if self._failure is None and self._checkpointer.failure is not None:
-            self._uncertain("checkpoint", self._checkpointer.failure)
+        """Return ``failure``, after a look at the checkpoints beside this thread."""
+        if self._failure is None and self._wal.checkpoints.failure is not None:
+            self._uncertain("checkpoint", self._wal.checkpoints.failure)
         return self._failure
 
     def _uncertain(self, operation: str, error: BaseException) -> CommitUncertain:

@@ -148,8 +148,10 @@ async def test_a_checkpoint_beside_the_writer_whose_fsync_fails_ends_all_writing
         # Its connection is opened when it is first needed; the writer's is not watched.
         with watched_by(FaultAt(Kind.SYNC, 1, Fault(apsw.SQLITE_IOERR_FSYNC))):
             await store.events.append([batch(4000)], [])
-            while store.writer._checkpointer.failure is None:
+            while store.writer._wal.checkpoints.failure is None:
                 await trio.sleep(0.001)  # nothing tells of a checkpoint
+            with pytest.raises(apsw.IOError):
+                store.writer._wal.checkpoint()  # as if it had waited for that one to be over
         for _ in range(2):
             with pytest.raises(CommitUncertain, match="checkpoint"):
                 await store.events.append([batch()], [])
