@@ -66,6 +66,11 @@ def format_us(instant_us: int) -> Timestamp:
     return moment.isoformat(timespec="microseconds") + "Z"
 
 
+def optional_time(instant_us: int | None) -> Timestamp | None:
+    """Return ``format_us`` of an instant, None for None."""
+    return None if instant_us is None else format_us(instant_us)
+
+
 def from_datetime(moment: datetime) -> int:
     """Return an aware ``moment`` in microseconds since the Unix epoch, exactly."""
     delta = moment - _EPOCH

@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from alertd import __version__, sdnotify
-from alertd.clock import Clock, format_us
+from alertd.clock import Clock, format_us, optional_time
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S
@@ -190,14 +190,12 @@ class Status:
                 path=str(path),
                 size_bytes=path.stat().st_size,
                 free_bytes=kept.usage.free_bytes,
-                oldest_event=None
-                if kept.oldest_event_us is None
-                else format_us(kept.oldest_event_us),
+                oldest_event=optional_time(kept.oldest_event_us),
                 wal_bytes=self._store.writer.wal_bytes,
                 unfolded_events=self._store.folding.unfolded_events,
             ),
             snapshot_position=snapshotter.position,
-            snapshot_at=None if snapshotter.taken_us is None else format_us(snapshotter.taken_us),
+            snapshot_at=optional_time(snapshotter.taken_us),
             recovery=RecoveryStatus(
                 snapshot_position=recovered.snapshot_position,
                 rejected_snapshots=tuple(recovered.rejected),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from alertd.clock import Timestamp, format_us
-from alertd.http.wire import optional_time, shown_endpoint
+from alertd.clock import Timestamp, format_us, optional_time
+from alertd.http.wire import shown_endpoint
 from alertd.outbound import DeliveryStatus
 from alertd.store.deliveries import Delivery
 from alertd.store.history import Page

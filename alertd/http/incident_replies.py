@@ -7,8 +7,8 @@ from collections.abc import Callable
 import msgspec
 from msgspec import Struct
 
-from alertd.clock import Timestamp, format_us
-from alertd.http.wire import optional_time, shown_endpoint
+from alertd.clock import Timestamp, format_us, optional_time
+from alertd.http.wire import shown_endpoint
 from alertd.model import (
     US_PER_S,
     DetectedBy,

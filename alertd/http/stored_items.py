@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from alertd.clock import Timestamp, format_us
+from alertd.clock import Timestamp, format_us, optional_time
 from alertd.store.event_pages import SeriesTotals, StoredEvent
 from alertd.store.history import Page
 from alertd.store.rollup_pages import Bucket
@@ -137,7 +137,7 @@ def _series_item(item: SeriesTotals) -> SeriesItem:
     return SeriesItem(
         metric_name=item.series.metric_name,
         labels=dict(item.series.labels),
-        first_seen=None if totals.first_us is None else format_us(totals.first_us),
-        last_seen=None if totals.last_us is None else format_us(totals.last_us),
+        first_seen=optional_time(totals.first_us),
+        last_seen=optional_time(totals.last_us),
         count=totals.count,
     )

@@ -1,4 +1,4 @@
-"""What all replies have in common: how they are encoded, and how times and endpoints are shown.
+"""What all replies have in common: how they are encoded, and how endpoints are shown.
 
 Replies have API.md's field names over the nouns of the model; what each resource looks like is in
 the ``…_replies.py`` beside its routes. Times are RFC 3339 in UTC, durations seconds, endpoints
@@ -14,7 +14,6 @@ import msgspec
 from msgspec import Struct
 
 from alertd.channels.redact import redact_target
-from alertd.clock import Timestamp, format_us
 from alertd.errors import Problem
 from alertd.model import Target
 
@@ -56,8 +55,3 @@ def shown_endpoint(target: Target) -> str | None:
     if shown is None or ELLIPSIS in shown or shown == target.endpoint:
         return shown
     return f"{shown}/{ELLIPSIS}"
-
-
-def optional_time(instant_us: int | None) -> Timestamp | None:
-    """Return an instant as it is shown, None for None."""
-    return None if instant_us is None else format_us(instant_us)

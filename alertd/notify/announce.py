@@ -18,7 +18,7 @@ from msgspec import structs
 from alertd.channels.annotations import annotate
 from alertd.channels.message import IncidentView, MessageKind
 from alertd.channels.wording import duration_text, number_text
-from alertd.clock import format_us
+from alertd.clock import format_us, optional_time
 from alertd.model import (
     NAMESPACE,
     US_PER_S,
@@ -170,7 +170,7 @@ class Announcer:
             operator=rule.operator.value,
             started_at=format_us(incident.started_us),
             fired_at=format_us(incident.fired_us),
-            ended_at=None if ended_us is None else format_us(ended_us),
+            ended_at=optional_time(ended_us),
             window_start=format_us(incident.window_start_us),
             window_end=format_us(incident.window_end_us),
             event_time=format_us(incident.event_time_us),

@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 from msgspec import Struct
 
-from alertd.clock import format_us
+from alertd.clock import optional_time
 from alertd.store.existing import Progress, WalGuard, guarded, opened, refuse_other_schema, silent
 from alertd.store.segments import folded_position
 from alertd.store.snapshots import SnapshotFile, snapshot_files, snapshots_folder
@@ -78,8 +78,8 @@ def read_figures(path: Path, on_progress: Progress = silent) -> StoreFigures:
         log_position=position or 0,
         events=events or 0,
         bytes_per_event=(size_bytes - free_bytes) / events if events else None,
-        oldest_event=_time(oldest_us),
-        newest_event=_time(newest_us),
+        oldest_event=optional_time(oldest_us),
+        newest_event=optional_time(newest_us),
         tables=tables,
         snapshots=tuple(snapshot_files(snapshots_folder(path))),
     )
@@ -104,7 +104,3 @@ def _tables(connection: apsw.Connection) -> tuple[TableFigures, ...]:
         )
     ]
     return tuple(sorted(figures, key=lambda table: -table.size_bytes))
-
-
-def _time(instant_us: int | None) -> str | None:
-    return None if instant_us is None else format_us(instant_us)
