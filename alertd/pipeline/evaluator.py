@@ -12,8 +12,9 @@ that was received before it.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 import structlog
 import trio
@@ -44,6 +45,8 @@ LONGEST_SLEEP_S: Final = 1.0
 STORE_RETRY_S: Final = 1.0
 MAX_LOGGED_TRANSITIONS: Final = 100
 """Changes of state that one step logs in full; a storm's others are counted in one line."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -143,20 +146,15 @@ class Evaluator:
 
         Going on without would make the incidents depend on what the store could do just then.
         """
-        while True:
-            try:
-                return await start_warm(
-                    self.engine,
-                    self._events,
-                    series_count=len(self._registry),
-                    at_us=change.at_us,
-                    position=position,
-                )
-            except StoreUnavailable as error:
-                if self._is_ending:
-                    raise
-                log.error("new rules wait for the store", error=str(error))
-                await trio.sleep(STORE_RETRY_S)
+        start = partial(
+            start_warm,
+            self.engine,
+            self._events,
+            series_count=len(self._registry),
+            at_us=change.at_us,
+            position=position,
+        )
+        return await self._insist(start, "new rules wait for the store")
 
     async def tick(self) -> int:
         """Judge what the clock has made due; return how far it has gone.
@@ -219,7 +217,9 @@ class Evaluator:
             announcements = await self._announced(transitions[start:end])
             ends_a_storm = applied is not None and told_s > -math.inf
             if announcements or ends_a_storm:
-                await self._record_portion(announcements, applied)
+                record = partial(self._incidents.record, announcements, applied=applied)
+                count = len(announcements)
+                await self._insist(record, "incidents wait for the store", count=count)
                 now_s = trio.current_time()
                 if applied is not None or now_s - told_s >= TELL_EVERY_S:
                     self._on_recorded()
@@ -235,21 +235,19 @@ class Evaluator:
             self._metrics.transitions.labels(transition.kind.value).inc()
         return await announced(transitions, self._announcer)
 
-    async def _record_portion(
-        self, announcements: Sequence[Announcement], applied: int | None
-    ) -> None:
+    async def _insist(self, do: Callable[[], Awaitable[T]], waiting: str, **details: int) -> T:
+        """Do it again until the store can; log what is ``waiting`` each time that it cannot.
+
+        Raises ``StoreUnavailable`` after ``hurry``.
+        """
         while True:
             try:
-                await self._incidents.record(announcements, applied=applied)
+                return await do()
             except StoreUnavailable as error:
                 if self._is_ending:
                     raise
-                log.error(
-                    "incidents wait for the store", error=str(error), count=len(announcements)
-                )
+                log.error(waiting, error=str(error), **details)
                 await trio.sleep(STORE_RETRY_S)
-            else:
-                return
 
 
 async def announced(transitions: Sequence[Transition], announcer: Announcer) -> list[Announcement]:
