@@ -31,10 +31,18 @@ class Inline:
 
 
 class InlineWorker:
-    """A ``Worker`` that has always done what it was asked."""
+    """A ``Worker`` that has always done what it was asked.
 
-    def __init__(self, on_done: Callable[[], None]) -> None:
+    ``on_done`` is called before each ``done``, and ``before_work`` before all else that it does.
+    """
+
+    def __init__(
+        self,
+        on_done: Callable[[], None] = lambda: None,
+        before_work: Callable[[], None] = lambda: None,
+    ) -> None:
         self._on_done = on_done
+        self._before_work = before_work
 
     @property
     def heartbeat_us(self) -> int:
@@ -48,11 +56,13 @@ class InlineWorker:
         afterwards: Callable[[], None] | None = None,
     ) -> None:
         """Do it now."""
+        self._before_work()
         work()
         if done is not None:
             self._on_done()
             done()
         if afterwards is not None:
+            self._before_work()
             afterwards()
 
     async def aclose(self) -> None:

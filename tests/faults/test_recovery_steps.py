@@ -235,30 +235,9 @@ class DyingInline(Inline):
         self._steps.take()
         return await super().run(work, limiter=limiter)
 
-    def worker(self, name: str) -> DyingWorker:
+    def worker(self, name: str) -> InlineWorker:
         """Return a worker whose every piece of work is a step."""
-        return DyingWorker(self._steps)
-
-
-class DyingWorker(InlineWorker):
-    """A worker whose every piece of work is a step."""
-
-    def __init__(self, steps: Steps) -> None:
-        super().__init__(lambda: None)
-        self._steps = steps
-
-    def submit(
-        self,
-        work: Callable[[], None],
-        done: Callable[[], object] | None = None,
-        afterwards: Callable[[], None] | None = None,
-    ) -> None:
-        """Take a step, then do ``work``; take another before what comes ``afterwards``."""
-        self._steps.take()
-        super().submit(work, done)
-        if afterwards is not None:
-            self._steps.take()
-            afterwards()
+        return InlineWorker(before_work=self._steps.take)
 
 
 class DyingFiles(Files):
