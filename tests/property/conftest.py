@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+pytest.register_assert_rewrite("tests.property.engine_laws")
 settings.register_profile(
     "alertd",
     max_examples=int(os.environ.get("ALERTD_HYPOTHESIS_EXAMPLES", "300")),

@@ -21,6 +21,7 @@ from alertd.engine.plan import Plan
 from alertd.engine.rescan import Arrival, Episode, Segment
 from alertd.engine.timers import Timers
 from alertd.model import DetectedBy, Labels, Rule, Transition
+from tests.property.engine_laws import by_group, frozen, thawed, undated
 from tests.property.engine_worlds import (
     World,
     empty_engine,
@@ -34,12 +35,6 @@ from tests.property.engine_worlds import (
     warm_start,
     without_rest,
     worlds,
-)
-from tests.property.test_engine_in_order import (
-    by_group,
-    frozen,
-    thawed,
-    undated,
 )
 
 

@@ -6,17 +6,23 @@ try to coast at every other event, which they else do after 64.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from unittest.mock import patch
 
-import msgspec
-from hypothesis import event, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.engine.inputs import Input, RulesChanged, Tick
 from alertd.engine.resting import RestingGroup
-from alertd.model import EndReason, EventBatch, OnNoData, Operator, Rule, RuleType, Transition
+from alertd.model import OnNoData, Operator, Rule, RuleType
+from tests.property.engine_laws import (
+    by_group,
+    check_snapshot,
+    edited_retellings,
+    frozen,
+    rest_soon,
+    tell_and_wake,
+    undated,
+)
 from tests.property.engine_worlds import (
     World,
     episodes,
@@ -30,12 +36,6 @@ from tests.property.engine_worlds import (
     retellings,
     tell,
     worlds,
-)
-from tests.property.test_engine_in_order import (
-    by_group,
-    frozen,
-    thawed,
-    undated,
 )
 from tests.property.test_engine_late import late_worlds
 
@@ -68,37 +68,14 @@ def hot_rules(draw: st.DrawFn) -> Rule:
     )
 
 
-@contextmanager
-def coasting_soon() -> Iterator[None]:
+def coasting_soon() -> AbstractContextManager[None]:
     """Have groups try to coast at every other event; note in the statistics whether any did."""
-    coasted = 0
-    coasts_through = RestingGroup._coasts_through
-
-    def count(self: RestingGroup, time_us: int, value: float, now_us: int) -> bool:
-        nonlocal coasted
-        does = coasts_through(self, time_us, value, now_us)
-        coasted += does
-        return does
-
-    with (
-        patch("alertd.engine.continuous.LEAST_ROOM", 2),
-        patch("alertd.engine.resting.LEAST_ROOM", 2),
-        patch("alertd.engine.resting.TRY_AFTER", 2),
-        patch.object(RestingGroup, "_coasts_through", count),
-    ):
-        yield
-    event(f"{min(3, coasted)} coasted through")
+    return rest_soon("_coasts_through", "coasted through")
 
 
 def nobody_coasting() -> AbstractContextManager[object]:
     """Let groups sleep, which may have what is overdue found early, but not coast."""
     return patch.object(RestingGroup, "_try_to_coast", lambda self: None)
-
-
-def now_of(entry: Input) -> int:
-    """Return the wall time of a batch or a tick."""
-    assert isinstance(entry, EventBatch | Tick)
-    return entry.received_us if isinstance(entry, EventBatch) else entry.now_us
 
 
 @given(worlds(hot_rules()))
@@ -127,27 +104,7 @@ def test_coasting_is_invisible(world: World, data: st.DataObject) -> None:
 def test_an_edit_finds_a_group_that_coasts_where_it_would_be_anyway(
     world: World, data: st.DataObject
 ) -> None:
-    inputs = data.draw(retellings(world))
-    cut = data.draw(st.integers(1, len(inputs)))
-    at_us = now_of(inputs[cut - 1])
-    like = data.draw(hot_rules())
-    edited = msgspec.structs.replace(
-        world.rule,
-        version=2,
-        operator=like.operator,
-        threshold=like.threshold,
-        resolve_threshold=like.resolve_threshold,
-        for_us=like.for_us,
-        keep_firing_us=like.keep_firing_us,
-        min_samples=like.min_samples or world.rule.min_samples,
-    )
-    dropped = ((world.rule.id, EndReason.RULE_DELETED),)
-    change = data.draw(
-        st.sampled_from(
-            [RulesChanged(at_us=at_us, put=(edited,)), RulesChanged(at_us=at_us, dropped=dropped)]
-        )
-    )
-    changed: list[Input] = [*inputs[:cut], change, *inputs[cut:]]
+    changed = data.draw(edited_retellings(world, hot_rules()))
     with coasting_soon():
         coasted = tell(new_engine(world.rule, world.active_us), changed)
     with nobody_coasting():
@@ -159,30 +116,15 @@ def test_an_edit_finds_a_group_that_coasts_where_it_would_be_anyway(
 def test_a_snapshot_of_a_group_that_coasts_changes_nothing(
     world: World, data: st.DataObject
 ) -> None:
-    inputs = data.draw(retellings(world))
-    cut = data.draw(st.integers(0, len(inputs)))
-    whole, untouched = (new_engine(world.rule, world.active_us) for _ in range(2))
     with coasting_soon():
-        plain = tell(untouched, inputs)
-        before = tell(whole, inputs[:cut])
-        restored = thawed(frozen(whole))
-        assert frozen(restored) == frozen(whole)
-        assert before + tell(restored, inputs[cut:]) == plain
-    assert frozen(restored) == frozen(untouched)
+        check_snapshot(world, data)
 
 
 @given(worlds(hot_rules()))
 def test_one_that_coasts_asks_to_be_woken_in_time(world: World) -> None:
     engine = new_engine(world.rule, world.active_us)
-    transitions: list[Transition] = []
     with coasting_soon():
-        for entry in (*one_by_one(world)[:-1], Tick(world.end_us)):
-            now_us = now_of(entry)
-            while (wake_us := engine.next_wake_us()) is not None and wake_us <= now_us:
-                transitions += engine.step(Tick(wake_us))
-                asked_us = engine.next_wake_us()
-                assert asked_us is None or asked_us > wake_us
-            transitions += engine.step(entry)
+        transitions = tell_and_wake(engine, one_by_one(world))
     assert episodes(incidents(transitions, engine).values()) == expected(world)
 
 

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 from unittest.mock import patch
 
-import msgspec
-from hypothesis import event, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from alertd.engine.inputs import Input, RulesChanged, Tick
 from alertd.engine.resting import RestingGroup
-from alertd.model import EndReason, OnNoData, Operator, Rule, RuleType, Transition
+from alertd.model import OnNoData, Operator, Rule, RuleType
+from tests.property.engine_laws import (
+    by_group,
+    check_snapshot,
+    edited_retellings,
+    rest_soon,
+    tell_and_wake,
+    without_peaks,
+)
 from tests.property.engine_worlds import (
     NUMBERS,
     Receipt,
@@ -34,8 +39,6 @@ from tests.property.engine_worlds import (
     tell,
     worlds,
 )
-from tests.property.test_engine_coasting import now_of
-from tests.property.test_engine_in_order import by_group, frozen, thawed
 from tests.property.test_engine_late import late_worlds
 
 
@@ -64,24 +67,11 @@ def even_rules(draw: st.DrawFn) -> Rule:
 @contextmanager
 def cruising_soon() -> Iterator[None]:
     """Have groups look after their columns often; note in the statistics whether any cruised."""
-    cruised = 0
-    cruises_through = RestingGroup._cruises_through
-
-    def count(self: RestingGroup, *arrival: Any) -> bool:  # as the group itself calls it
-        nonlocal cruised
-        does = cruises_through(self, *arrival)
-        cruised += does
-        return does
-
     with (
-        patch("alertd.engine.continuous.LEAST_ROOM", 2),
-        patch("alertd.engine.resting.LEAST_ROOM", 2),
-        patch("alertd.engine.resting.TRY_AFTER", 2),
         patch("alertd.engine.window._TRIM_AT_LEAST", 2),
-        patch.object(RestingGroup, "_cruises_through", count),
+        rest_soon("_cruises_through", "cruised through"),
     ):
         yield
-    event(f"{min(3, cruised)} cruised through")
 
 
 def nobody_cruising() -> AbstractContextManager[object]:
@@ -137,27 +127,7 @@ def test_cruising_is_invisible(world: World, data: st.DataObject) -> None:
 def test_an_edit_finds_a_group_that_cruises_where_it_would_be_anyway(
     world: World, data: st.DataObject
 ) -> None:
-    inputs = data.draw(retellings(world))
-    cut = data.draw(st.integers(1, len(inputs)))
-    at_us = now_of(inputs[cut - 1])
-    like = data.draw(even_rules())
-    edited = msgspec.structs.replace(
-        world.rule,
-        version=2,
-        operator=like.operator,
-        threshold=like.threshold,
-        resolve_threshold=like.resolve_threshold,
-        for_us=like.for_us,
-        keep_firing_us=like.keep_firing_us,
-        min_samples=like.min_samples or world.rule.min_samples,
-    )
-    dropped = ((world.rule.id, EndReason.RULE_DELETED),)
-    change = data.draw(
-        st.sampled_from(
-            [RulesChanged(at_us=at_us, put=(edited,)), RulesChanged(at_us=at_us, dropped=dropped)]
-        )
-    )
-    changed: list[Input] = [*inputs[:cut], change, *inputs[cut:]]
+    changed = data.draw(edited_retellings(world, even_rules()))
     with cruising_soon():
         cruised = tell(new_engine(world.rule, world.active_us), changed)
     with nobody_cruising():
@@ -169,31 +139,14 @@ def test_an_edit_finds_a_group_that_cruises_where_it_would_be_anyway(
 def test_a_snapshot_of_a_group_that_cruises_changes_nothing(
     world: World, data: st.DataObject
 ) -> None:
-    inputs = data.draw(retellings(world))
-    cut = data.draw(st.integers(0, len(inputs)))
-    whole, untouched = (new_engine(world.rule, world.active_us) for _ in range(2))
     with cruising_soon():
-        plain = tell(untouched, inputs)
-        before = tell(whole, inputs[:cut])
-        restored = thawed(frozen(whole))
-        assert frozen(restored) == frozen(whole)
-        assert before + tell(restored, inputs[cut:]) == plain
-    assert frozen(restored) == frozen(untouched)
+        check_snapshot(world, data)
 
 
 @given(orderly_world)
 def test_one_that_cruises_asks_to_be_woken_in_time(world: World) -> None:
     engine = new_engine(world.rule, world.active_us)
-    transitions: list[Transition] = []
     with cruising_soon():
-        for entry in (*one_by_one(world)[:-1], Tick(world.end_us)):
-            now_us = now_of(entry)
-            while (wake_us := engine.next_wake_us()) is not None and wake_us <= now_us:
-                transitions += engine.step(Tick(wake_us))
-                asked_us = engine.next_wake_us()
-                assert asked_us is None or asked_us > wake_us
-            transitions += engine.step(entry)
+        transitions = tell_and_wake(engine, one_by_one(world))
     found = episodes(incidents(transitions, engine).values())
-    assert {g: [e._replace(peak_value=None) for e in each] for g, each in found.items()} == {
-        g: [e._replace(peak_value=None) for e in each] for g, each in expected(world).items()
-    }
+    assert without_peaks(found) == without_peaks(expected(world))

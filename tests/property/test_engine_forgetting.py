@@ -17,6 +17,7 @@ from alertd.engine.engine import Engine
 from alertd.engine.rescan import Arrival, Episode, Life, horizon, lives, rescan
 from alertd.model import EndReason, Labels, Rule, TransitionKind
 from tests.intervals import Interval, covered
+from tests.property.engine_laws import frozen, thawed, undated
 from tests.property.engine_worlds import (
     World,
     forgetful,
@@ -29,7 +30,6 @@ from tests.property.engine_worlds import (
     without_rest,
     worlds,
 )
-from tests.property.test_engine_in_order import frozen, thawed, undated
 from tests.property.test_engine_late import (
     contains,
     groups_of,

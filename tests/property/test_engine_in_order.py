@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import msgpack
-import msgspec
 from hypothesis import event, given
 from hypothesis import strategies as st
 
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import Input, Tick
-from alertd.engine.rescan import Episode
-from alertd.model import EventBatch, Labels, Transition
+from alertd.model import Transition
+from tests.property.engine_laws import (
+    by_group,
+    check_snapshot,
+    frozen,
+    tell_and_wake,
+    undated,
+    wake,
+    without_peaks,
+)
 from tests.property.engine_worlds import (
     SEEN_SERIES,
     World,
-    empty_engine,
     episodes,
     expected,
     incidents,
@@ -37,39 +41,6 @@ def told(
 ) -> tuple[list[Transition], Engine]:
     engine = new_engine(world.rule, world.active_us, in_columns=in_columns)
     return tell(engine, inputs), engine
-
-
-def frozen(engine: Engine) -> bytes:
-    return b"".join(msgpack.packb(item) for item in engine.dump())
-
-
-def thawed(state: bytes) -> Engine:
-    unpacker = msgpack.Unpacker(use_list=False)
-    unpacker.feed(state)
-    engine = empty_engine()
-    engine.load(unpacker)
-    return engine
-
-
-def undated(transitions: list[Transition]) -> list[Transition]:
-    """Return transitions without what may depend on when the engine was asked to look."""
-    return [
-        msgspec.structs.replace(
-            transition,
-            detected_us=0,
-            incident=transition.incident
-            and msgspec.structs.replace(transition.incident, detected_us=0),
-        )
-        for transition in transitions
-    ]
-
-
-def by_group(transitions: list[Transition]) -> dict[object, list[Transition]]:
-    """Return the transitions of each group: which of two groups tells first is nobody's promise."""
-    found: dict[object, list[Transition]] = {}
-    for transition in transitions:
-        found.setdefault(transition.group, []).append(transition)
-    return found
 
 
 @given(worlds())
@@ -94,16 +65,8 @@ def test_ticks_and_batch_cuts_change_nothing_but_the_time_of_detection(
 @given(worlds())
 def test_whoever_ticks_when_asked_to_misses_nothing_and_is_never_kept_busy(world: World) -> None:
     engine = new_engine(world.rule, world.active_us)
-    transitions: list[Transition] = []
-    inputs: list[Input] = [*one_by_one(world)[:-1], Tick(world.end_us)]
-    for entry in inputs:
-        now_us = entry.received_us if isinstance(entry, EventBatch) else world.end_us
-        while (wake_us := engine.next_wake_us()) is not None and wake_us <= now_us:
-            transitions += engine.step(Tick(wake_us))
-            asked_us = engine.next_wake_us()
-            assert asked_us is None or asked_us > wake_us
-        if isinstance(entry, EventBatch):
-            transitions += engine.step(entry)
+    transitions = tell_and_wake(engine, one_by_one(world)[:-1])
+    transitions += wake(engine, world.end_us)
     # The clock alone may raise a peak, for which nobody has to be woken: who looks finds it out.
     found = episodes(incidents(transitions, engine).values())
     assert without_peaks(found) == without_peaks(expected(world))
@@ -111,24 +74,9 @@ def test_whoever_ticks_when_asked_to_misses_nothing_and_is_never_kept_busy(world
     assert episodes(incidents(transitions, engine).values()) == expected(world)
 
 
-def without_peaks(found: Mapping[Labels, Sequence[Episode]]) -> dict[Labels, list[Episode]]:
-    return {
-        group: [each._replace(peak_value=None) for each in told] for group, told in found.items()
-    }
-
-
 @given(worlds(), st.data())
 def test_a_snapshot_after_any_prefix_changes_nothing(world: World, data: st.DataObject) -> None:
-    inputs = data.draw(retellings(world))
-    cut = data.draw(st.integers(0, len(inputs)))
-    plain, untouched = told(world, inputs)
-    before, engine = told(world, inputs[:cut])
-    state = frozen(engine)
-    restored = thawed(state)
-    assert frozen(restored) == state
-    assert restored.next_wake_us() == engine.next_wake_us()
-    assert before + tell(restored, inputs[cut:]) == plain
-    assert frozen(restored) == frozen(untouched)
+    check_snapshot(world, data)
 
 
 @given(worlds(st.one_of(rules(), sleepy_rules(), sleepy_rules())), st.data())

@@ -29,6 +29,7 @@ from alertd.model import (
     TransitionKind,
 )
 from tests.intervals import Interval, covered
+from tests.property.engine_laws import frozen, thawed, undated
 from tests.property.engine_worlds import (
     SEEN_SERIES,
     Receipt,
@@ -43,7 +44,6 @@ from tests.property.engine_worlds import (
     tell,
     without_rest,
 )
-from tests.property.test_engine_in_order import frozen, thawed, undated
 
 _STEPS = st.tuples(
     st.sampled_from([0, 0, 0, 0, 1, 2, 3]),  # the series

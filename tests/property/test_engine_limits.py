@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from alertd.engine.engine import Engine
 from alertd.engine.rescan import Arrival, horizon, lives
 from alertd.model import Evaluate, Labels, Limits
+from tests.property.engine_laws import by_group, frozen, thawed, undated
 from tests.property.engine_worlds import (
     SEEN_SERIES,
     Receipt,
@@ -36,7 +37,6 @@ from tests.property.engine_worlds import (
     without_rest,
     worlds,
 )
-from tests.property.test_engine_in_order import by_group, frozen, thawed, undated
 from tests.property.test_engine_late import late_worlds
 
 any_rule = st.one_of(rules(), sleepy_rules())
