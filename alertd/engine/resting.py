@@ -219,11 +219,12 @@ class RestingGroup(CruisingGroup):
             self._loud_until_us = max(self._loud_until_us, time_us + self._window.span_us)
 
     def _is_quiet_at(self, time_us: int) -> bool:
-        """Return whether the group would sleep by now, if what has come were judged."""
+        """Return whether the group, which cruises, would sleep if what has come were judged.
+
+        There is no band for counts: however many events there are, they are quiet by their values.
+        """
         return (
-            self._loud_until_us <= time_us
-            and self._plan.screen.is_by_value
-            and self.lifecycle.is_idle
+            self._loud_until_us <= time_us and self._plan.screen.applies and self.lifecycle.is_idle
         )
 
     def _sleeps_through(self, time_us: int, value: float, now_us: int) -> bool:

@@ -45,14 +45,12 @@ _LOUD: dict[Operator, Callable[[float, float], bool]] = {
 class Screen:
     """What is known about quiet windows of a rule."""
 
-    __slots__ = ("applies", "enough", "holding_values", "holds", "is_by_value", "is_loud",
-                 "max_quiet", "quiet_values")  # fmt: skip
+    __slots__ = ("applies", "enough", "holding_values", "holds", "is_loud", "max_quiet",
+                 "quiet_values")  # fmt: skip
 
     def __init__(self, rule: Rule, condition: Condition) -> None:
         self.applies = False
         """Whether the rule can be screened at all."""
-        self.is_by_value = False
-        """Whether a window is quiet by its values, however many they are."""
         self.is_loud: Callable[[float], bool] = partial(operator.lt, math.inf)
         """Whether one value alone could put its window in breach."""
         self.quiet_values = (-math.inf, math.inf)
@@ -68,7 +66,7 @@ class Screen:
         if condition.true_on_empty or condition.breaches_without_value:
             return
         if rule.operator in _LOUD and (rule.aggregate in _ENVELOPED or rule.aggregate[0] == "p"):
-            self.applies = self.is_by_value = True
+            self.applies = True
             self.is_loud = self.holds = partial(_LOUD[rule.operator], rule.threshold)
             self.enough = max(1, condition.min_samples)
             self.quiet_values, self.holding_values = _sides(rule.operator, rule.threshold)
