@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -132,6 +133,8 @@ def main(
 ) -> None:
     """Measure alertd: PARTS are named above; default: all of them."""
     tell = Console(stderr=True).print
+    if plots_folder is not None and find_spec("matplotlib") is None:
+        raise click.UsageError("--plots needs matplotlib: make bench, or pip install '.[bench]'")
     logs.configure(LoggingConfig(level="warning"))  # of what runs in this process
     run = _Run(parts or PARTS, minutes, tell)
     when = run.part
