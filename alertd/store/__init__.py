@@ -2,7 +2,7 @@
 
 The way in is ``store.py``; ``protocols.py`` names the seams that another store may fill. One
 writer thread (``writer.py``, with ``wal.py``) owns the write connection; ``readers.py`` has the
-others. ``connection.py`` opens, ``migrations.py`` owns the schema, and one file each holds the
+others. ``connection.py`` opens, ``schema.py`` says what there is, and one file each holds the
 event log (bytes in ``entry_codec.py``), the segments that ``folding.py`` makes of it (bytes in
 ``block_codec.py``), the rollups that ``retention.py`` makes of those (in ``rollup_codec.py``), the
 series, the rules, the incidents (read in ``history.py``, with ``timeline.py``, forgotten by

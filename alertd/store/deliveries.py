@@ -20,6 +20,12 @@ MAX_INCIDENTS_LISTED: Final = 100
 """Ids of incidents that one item names; the rest are counted."""
 
 
+_TELLS: Final = (
+    "seq IN (SELECT message_seq FROM notifications "
+    "WHERE incident_seq = (SELECT seq FROM incidents WHERE id = ?))"
+)
+
+
 class DeliveryQuery(Struct, frozen=True, kw_only=True):
     """Which messages to list."""
 
@@ -72,7 +78,7 @@ def read_deliveries(query: DeliveryQuery, connection: apsw.Connection) -> Page[D
         clauses.append("channel = ?")
         bindings.append(query.channel)
     if query.incident_id is not None:
-        clauses.append("seq IN (SELECT message_seq FROM notifications WHERE incident_id = ?)")
+        clauses.append(_TELLS)
         bindings.append(query.incident_id)
     if query.cursor is not None:
         clauses.append("seq < ?")
@@ -106,7 +112,9 @@ def _delivery(
 ) -> Delivery:
     told = list(
         connection.execute(
-            "SELECT kind, incident_id FROM notifications WHERE message_seq = ? ORDER BY seq", (seq,)
+            "SELECT n.kind, i.id FROM notifications n JOIN incidents i ON i.seq = n.incident_seq "
+            "WHERE n.message_seq = ? ORDER BY n.seq",
+            (seq,),
         )
     )
     incidents = tuple(dict.fromkeys(incident_id for _, incident_id in told))

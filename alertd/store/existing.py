@@ -18,7 +18,7 @@ import apsw
 from alertd.errors import AlertdError
 from alertd.store.connection import open_readonly, refuse_foreign
 from alertd.store.failures import StoreOpenError, translate
-from alertd.store.migrations import MIGRATIONS
+from alertd.store.schema import MIGRATIONS
 
 MAX_PINNED_WAL_BYTES: Final = 512 << 20
 """Half of ``wal.LIMIT_BYTES``, at which the daemon would refuse events."""

@@ -21,9 +21,10 @@ MAX_RECENT: Final = 100_000
 """Incidents whose changes are looked at after a restart."""
 
 _UPSERT: Final = """
-    INSERT INTO flapping VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO flapping
+    VALUES (?, ?, ?, (SELECT seq FROM incidents WHERE id = ?), ?, ?, ?, ?)
     ON CONFLICT (rule_id, group_labels) DO UPDATE
-    SET id = excluded.id, incident_id = excluded.incident_id, since_us = excluded.since_us,
+    SET id = excluded.id, incident_seq = excluded.incident_seq, since_us = excluded.since_us,
         changes = excluded.changes, last_us = excluded.last_us, stable_us = excluded.stable_us
     WHERE excluded.stable_us >= stable_us"""
 

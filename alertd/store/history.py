@@ -1,7 +1,7 @@
 """Looking back at incidents: queries, pages, and what an item of them holds.
 
 Owns the reading side of the tables ``incidents`` and ``notifications``. Pages run from the
-newest to the oldest by (detected, id), so that what is detected meanwhile shifts no page.
+newest to the oldest by (detected, seq), so that what is detected meanwhile shifts no page.
 Leaves redaction of endpoints to whoever shows them, and writing to ``incidents.py``.
 """
 
@@ -32,12 +32,15 @@ INCIDENT_COLUMNS: Final = (
 """The engine's columns of an incident, in the order in which they are read and written."""
 
 _NOTIFICATIONS: Final = """
-    SELECT n.incident_id, n.id, n.kind, n.channel, n.endpoint, m.id, m.status, m.attempts,
+    SELECT i.id, n.id, n.kind, n.channel, n.endpoint, m.id, m.status, m.attempts,
            n.created_us, m.next_attempt_us, m.last_error, m.settled_us
-    FROM notifications n JOIN messages m ON m.seq = n.message_seq
-    WHERE n.incident_id IN (SELECT value FROM json_each(?)) ORDER BY n.seq"""
+    FROM incidents i
+    JOIN notifications n INDEXED BY notifications_of_incident ON n.incident_seq = i.seq
+    JOIN messages m ON m.seq = n.message_seq
+    WHERE i.id IN (SELECT value FROM json_each(?)) ORDER BY n.seq"""
 
-_SELECT: Final = f"SELECT {', '.join(INCIDENT_COLUMNS)} FROM incidents"  # noqa: S608  # constants
+_COLUMNS: Final = ", ".join(INCIDENT_COLUMNS)
+_SELECT: Final = f"SELECT {_COLUMNS} FROM incidents"  # noqa: S608  # constants
 
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -117,21 +120,22 @@ def check_query(query: HistoryQuery) -> None:
     """Raise ``InvalidParameters`` for a limit out of range or a cursor that is not one of ours."""
     cursor.check_limit(query.limit)
     if query.cursor is not None:
-        cursor.time_and_id(query.cursor)
+        cursor.integers(query.cursor, 2)
 
 
 def read_page(query: HistoryQuery, connection: apsw.Connection) -> Page[HistoryItem]:
     """Return the page that ``query``, which ``check_query`` passed, asks for: two SQL queries."""
     where, bindings = _conditions(query)
     rows = connection.execute(
-        f"{_SELECT} WHERE {where} ORDER BY detected_us DESC, id DESC LIMIT ?",
+        f"SELECT seq, {_COLUMNS} FROM incidents WHERE {where} "  # noqa: S608  # constants
+        "ORDER BY detected_us DESC, seq DESC LIMIT ?",
         (*bindings, query.limit + 1),
     ).fetchall()
-    items = _items(connection, rows[: query.limit])
+    items = _items(connection, [row[1:] for row in rows[: query.limit]])
     if len(rows) <= query.limit:
         return Page(items, None)
-    last = items[-1].incident
-    return Page(items, cursor.encode(last.detected_us, last.id))
+    last_seq: int = rows[query.limit - 1][0]  # type: ignore[assignment]
+    return Page(items, cursor.encode(items[-1].incident.detected_us, last_seq))
 
 
 def read_incident(incident_id: str, connection: apsw.Connection) -> IncidentDetail | None:
@@ -185,8 +189,8 @@ def read_recent(within_us: int, limit: int, connection: apsw.Connection) -> list
     told_us: int = connection.execute("SELECT value FROM meta WHERE key = 'told_us'").get or 0
     since_us = told_us - within_us
     rows = connection.execute(
-        f"{_SELECT} WHERE id IN (SELECT id FROM incidents WHERE detected_us >= ? "  # noqa: S608  # constants
-        "UNION SELECT id FROM incidents WHERE ended_us >= ?) "
+        f"{_SELECT} WHERE seq IN (SELECT seq FROM incidents WHERE detected_us >= ? "  # noqa: S608  # constants
+        "UNION SELECT seq FROM incidents WHERE ended_us >= ?) "
         "ORDER BY detected_us DESC LIMIT ?",
         (since_us, since_us, limit),
     ).fetchall()
@@ -195,7 +199,7 @@ def read_recent(within_us: int, limit: int, connection: apsw.Connection) -> list
 
 _HAS: Final = (
     "EXISTS (SELECT 1 FROM notifications n JOIN messages m ON m.seq = n.message_seq "
-    "WHERE n.incident_id = incidents.id AND m.status = '{}')"
+    "WHERE n.incident_seq = incidents.seq AND m.status = '{}')"
 )
 _OF_STATUS: Final = {
     DeliveryStatus.FAILED: _HAS.format("FAILED"),
@@ -223,8 +227,8 @@ def _conditions(query: HistoryQuery) -> tuple[str, list[str | int]]:
             clauses.append(clause)
             bindings.append(value)
     if query.cursor is not None:
-        clauses.append("(detected_us, id) < (?, ?)")
-        bindings.extend(cursor.time_and_id(query.cursor))
+        clauses.append("(detected_us, seq) < (?, ?)")
+        bindings.extend(cursor.integers(query.cursor, 2))
     if query.status is not None:
         clauses.append(_OF_STATUS[query.status])
     if query.state is not None:

@@ -277,7 +277,8 @@ def _acknowledge(
             (now_us, by, incident_id),
         )
         connection.execute(
-            "UPDATE notifications SET look_us = ? WHERE incident_id = ? AND look_us IS NOT NULL",
+            "UPDATE notifications SET look_us = ? WHERE look_us IS NOT NULL "
+            "AND incident_seq = (SELECT seq FROM incidents WHERE id = ?)",
             (now_us, incident_id),
         )
         line = TimelineEntry(now_us, TimelineEvent.ACKNOWLEDGED, by)

@@ -46,7 +46,7 @@ _TURN: Final = """
           AND (elder.attempts < 8 OR EXISTS (
               SELECT 1 FROM notifications mine
               JOIN notifications theirs INDEXED BY notifications_of_incident
-                ON theirs.incident_id = mine.incident_id AND theirs.message_seq = elder.seq
+                ON theirs.incident_seq = mine.incident_seq AND theirs.message_seq = elder.seq
               WHERE mine.message_seq = m.seq
           ))
     )"""
@@ -268,10 +268,11 @@ def _take_up(connection: apsw.Connection) -> None:
 
 
 _ENDS_OF: Final = """
-    SELECT begun.seq, begun.id, begun.incident_id, ended.message_seq
+    SELECT begun.seq, begun.id, i.id, ended.message_seq
     FROM notifications begun
+    JOIN incidents i ON i.seq = begun.incident_seq
     JOIN notifications ended INDEXED BY notifications_of_incident
-      ON ended.incident_id = begun.incident_id AND ended.seq > begun.seq
+      ON ended.incident_seq = begun.incident_seq AND ended.seq > begun.seq
      AND ended.kind = 'resolved' AND ended.channel = begun.channel
      AND ended.endpoint IS begun.endpoint
     JOIN messages later ON later.seq = ended.message_seq
@@ -363,7 +364,9 @@ def _requeue(message_id: str, now_us: int, connection: apsw.Connection) -> Deliv
         )
         told = list(
             connection.execute(
-                "SELECT incident_id, id FROM notifications WHERE message_seq = ?", (seq,)
+                "SELECT i.id, n.id FROM notifications n JOIN incidents i ON i.seq = n.incident_seq "
+                "WHERE n.message_seq = ?",
+                (seq,),
             )
         )
         timeline.write(

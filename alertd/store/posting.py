@@ -105,9 +105,10 @@ def _told_before(
     found: dict[tuple[str, Target], _Telling] = {}
     for incident_id, channel, endpoint, group_key, seq, own_id, held_by, look_us in list(
         connection.execute(
-            "SELECT incident_id, channel, endpoint, group_key, message_seq, id, held_by, look_us "
-            "FROM notifications WHERE incident_id IN (SELECT value FROM json_each(?)) "
-            "ORDER BY seq",
+            "SELECT i.id, n.channel, n.endpoint, n.group_key, n.message_seq, n.id, n.held_by, "
+            "n.look_us FROM incidents i "
+            "JOIN notifications n INDEXED BY notifications_of_incident ON n.incident_seq = i.seq "
+            "WHERE i.id IN (SELECT value FROM json_each(?)) ORDER BY n.seq",
             (_json_array(incidents),),
         )
     ):
@@ -262,9 +263,9 @@ _INSERT_MESSAGE = (
     "VALUES (?, ?, ?, ?, ?, 0, ?, ?, 'RETRY_PENDING', 0, ?, ?, ?, ?)"
 )
 _INSERT_NOTIFICATION = (
-    "INSERT INTO notifications (id, incident_id, rule_id, kind, channel, endpoint, group_key, "
+    "INSERT INTO notifications (id, incident_seq, rule_id, kind, channel, endpoint, group_key, "
     "created_us, message_seq, held_by, held_ref, look_us, repeat_us, view, after_us) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "VALUES (?, (SELECT seq FROM incidents WHERE id = ?), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
 

@@ -17,18 +17,18 @@ STEP_INCIDENTS: Final = 50
 """So many go in one transaction, a few milliseconds of the writer."""
 
 _OLD: Final = """
-    SELECT id FROM incidents INDEXED BY incidents_ended
+    SELECT seq FROM incidents INDEXED BY incidents_ended
     WHERE ended_us < ?1 AND detected_us < ?1
       AND NOT EXISTS (
           SELECT 1 FROM notifications n LEFT JOIN messages m ON m.seq = n.message_seq
-          WHERE n.incident_id = incidents.id
+          WHERE n.incident_seq = incidents.seq
             AND (m.status = 'RETRY_PENDING' OR (m.seq IS NULL AND n.look_us IS NOT NULL))
       )
     ORDER BY ended_us LIMIT ?2"""
 
 _MESSAGES: Final = """
     SELECT DISTINCT message_seq FROM notifications
-    WHERE incident_id IN (SELECT value FROM json_each(?)) AND message_seq IS NOT NULL"""
+    WHERE incident_seq IN (SELECT value FROM json_each(?)) AND message_seq IS NOT NULL"""
 
 
 def prune_incidents(before_us: int, connection: apsw.Connection) -> int:
@@ -38,7 +38,9 @@ def prune_incidents(before_us: int, connection: apsw.Connection) -> int:
     """
     old = json.dumps(_column(connection.execute(_OLD, (before_us, STEP_INCIDENTS))))
     messages = json.dumps(_column(connection.execute(_MESSAGES, (old,))))
-    connection.execute("DELETE FROM incidents WHERE id IN (SELECT value FROM json_each(?))", (old,))
+    connection.execute(
+        "DELETE FROM incidents WHERE seq IN (SELECT value FROM json_each(?))", (old,)
+    )
     pruned = connection.changes()
     connection.execute(
         "DELETE FROM messages WHERE seq IN (SELECT value FROM json_each(?)) "

@@ -14,13 +14,13 @@ import apsw
 from alertd.outbound import Earlier
 
 _NOTE: Final = """
-    INSERT OR IGNORE INTO receipts (incident_id, channel, receipt)
-    SELECT n.incident_id, n.channel, ?2 FROM notifications n
+    INSERT OR IGNORE INTO receipts (incident_seq, channel, receipt)
+    SELECT n.incident_seq, n.channel, ?2 FROM notifications n
     WHERE n.message_seq = ?1 AND n.endpoint IS NULL"""
 
 _OF_MESSAGE: Final = """
-    SELECT r.receipt, count(DISTINCT n.incident_id) FROM notifications n
-    LEFT JOIN receipts r ON r.incident_id = n.incident_id AND r.channel = n.channel
+    SELECT r.receipt, count(DISTINCT n.incident_seq) FROM notifications n
+    LEFT JOIN receipts r ON r.incident_seq = n.incident_seq AND r.channel = n.channel
     WHERE n.message_seq = ? GROUP BY r.receipt LIMIT 2"""
 
 

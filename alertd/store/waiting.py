@@ -24,11 +24,11 @@ from alertd.store.timeline import TimelineEntry, TimelineEvent
 from alertd.store.writer import Writer
 
 _DUE: Final = """
-    SELECT n.seq, n.id, n.incident_id, n.rule_id, n.kind, n.channel, n.endpoint, n.group_key,
+    SELECT n.seq, n.id, i.id, n.rule_id, n.kind, n.channel, n.endpoint, n.group_key,
            n.view, n.repeat_us, n.after_us, m.status, n.held_by, n.held_ref,
            i.rule_name, i.severity, i.group_labels, i.ended_us, i.acked_us
     FROM notifications n
-    JOIN incidents i ON i.id = n.incident_id
+    JOIN incidents i ON i.seq = n.incident_seq
     LEFT JOIN messages m ON m.seq = n.message_seq
     WHERE n.look_us <= ? ORDER BY n.look_us, n.seq LIMIT ?"""
 

@@ -340,7 +340,9 @@ def found_in(path: Path) -> Content:
         del held[table]
     held["timeline"] = [line for line in held["timeline"] if "queued" not in line]
     held["notifications"] = seen_by_another(
-        path, "SELECT id, incident_id, kind, channel, view FROM notifications ORDER BY seq"
+        path,
+        "SELECT n.id, i.id, n.kind, n.channel, n.view "
+        "FROM notifications n JOIN incidents i ON i.seq = n.incident_seq ORDER BY n.seq",
     )
     return held
 

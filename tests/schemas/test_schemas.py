@@ -15,7 +15,7 @@ import trio
 from alertd.cli import main
 from alertd.model import EventBatch
 from alertd.store.check import check_store
-from alertd.store.migrations import MIGRATIONS
+from alertd.store.schema import MIGRATIONS
 from alertd.store.store import open_store
 from tests.e2e.daemon import Daemon
 from tests.receivers import HttpReceiver, http_receiver

@@ -134,9 +134,10 @@ def _read(connection: apsw.Connection) -> Held:
     notifications = [
         NotificationRow(*row)
         for row in connection.execute(
-            "SELECT n.seq, n.id, m.id, n.incident_id, n.kind, n.channel, m.status, m.attempts, "
+            "SELECT n.seq, n.id, m.id, i.id, n.kind, n.channel, m.status, m.attempts, "
             "n.created_us, n.held_by, n.look_us "
-            "FROM notifications n LEFT JOIN messages m ON m.seq = n.message_seq ORDER BY n.seq"
+            "FROM notifications n JOIN incidents i ON i.seq = n.incident_seq "
+            "LEFT JOIN messages m ON m.seq = n.message_seq ORDER BY n.seq"
         )
     ]
     collapsed = connection.execute("SELECT notification_id FROM timeline WHERE what = 'collapsed'")

@@ -12,7 +12,7 @@ from alertd.store import check, existing
 from alertd.store.check import check_store
 from alertd.store.existing import TookTooLong
 from alertd.store.failures import StoreOpenError
-from alertd.store.migrations import MIGRATIONS
+from alertd.store.schema import MIGRATIONS
 from tests.unit.store.store_samples import (
     change_directly,
     make_store,

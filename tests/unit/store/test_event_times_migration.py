@@ -13,7 +13,7 @@ from alertd.rules import RuleChange
 from alertd.store.connection import APPLICATION_ID
 from alertd.store.entry_codec import encode_batch, encode_change
 from alertd.store.failures import StoreCorrupt
-from alertd.store.migrations import MIGRATIONS
+from alertd.store.schema import MIGRATIONS
 from alertd.store.store import open_store
 from tests.unit.store.store_samples import (
     START_US,

@@ -170,10 +170,7 @@ async def test_pages_hold_every_incident_once_the_newest_first(tmp_path: Path, l
     found = [firing(START_US + n, detected_us=START_US + n // 4) for n in range(17)]
     async with open_store(tmp_path / "alertd.db") as store:
         await store.incidents.record(found, applied=1)
-        expected = sorted(
-            map(incident_of, found), key=lambda one: (one.detected_us, one.id), reverse=True
-        )
-        assert await listed(store, HistoryQuery(limit=limit)) == [one.id for one in expected]
+        assert await listed(store, HistoryQuery(limit=limit)) == ids(found)[::-1]
 
 
 async def test_what_is_detected_meanwhile_shifts_no_page(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from alertd.notify.grouping import MAX_PARTS
 from alertd.outbound import Announcement, DeliveryStatus, Outgoing, Settlement, Timing
 from alertd.store.connection import APPLICATION_ID
 from alertd.store.deliveries import DeliveryQuery
-from alertd.store.migrations import MIGRATIONS
+from alertd.store.schema import MIGRATIONS
 from alertd.store.store import Store, open_store
 from alertd.store.timeline import TimelineEvent
 from tests.unit.store.store_samples import OPS, SLACK, START_US, firing, resolved

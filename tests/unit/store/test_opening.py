@@ -13,7 +13,8 @@ from structlog.testing import capture_logs
 from alertd.store import migrations, quick_check
 from alertd.store.connection import Durability, check_sqlite
 from alertd.store.failures import StoreCorrupt, StoreOpenError
-from alertd.store.migrations import MIGRATIONS, migrate
+from alertd.store.migrations import migrate
+from alertd.store.schema import MIGRATIONS
 from alertd.store.store import Store, open_store
 from tests.unit.store.store_samples import batch, change, record, replayed, seen_by_another, series
 

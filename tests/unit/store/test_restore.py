@@ -13,8 +13,8 @@ from alertd.store import restore as restore_module
 from alertd.store.backup import back_up
 from alertd.store.check import check_store
 from alertd.store.failures import StoreCorrupt, StoreOpenError
-from alertd.store.migrations import MIGRATIONS
 from alertd.store.restore import finish_restore, restore
+from alertd.store.schema import MIGRATIONS
 from alertd.store.snapshots import newest_snapshot, snapshots_folder, write_snapshot
 from alertd.store.store import open_store
 from tests.unit.store.store_samples import (

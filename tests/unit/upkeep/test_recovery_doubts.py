@@ -204,9 +204,11 @@ def note_told(connection: apsw.Connection) -> None:
 def be_as_noted(connection: apsw.Connection) -> None:
     """Undo what was recorded since: the process was killed before that was committed."""
     connection.execute("PRAGMA defer_foreign_keys = ON")
-    connection.execute("DELETE FROM notifications WHERE incident_id NOT IN (SELECT id FROM noted)")
-    connection.execute("DELETE FROM timeline WHERE incident_id NOT IN (SELECT id FROM noted)")
-    connection.execute("DELETE FROM incidents WHERE id NOT IN (SELECT id FROM noted)")
+    for table in ("notifications", "timeline"):
+        connection.execute(
+            f"DELETE FROM {table} WHERE incident_seq NOT IN (SELECT seq FROM noted)"  # noqa: S608  # constants
+        )
+    connection.execute("DELETE FROM incidents WHERE seq NOT IN (SELECT seq FROM noted)")
     connection.execute("UPDATE incidents SET ended_us = NULL, end_reason = NULL")
     connection.execute(
         "UPDATE meta SET value = (SELECT value FROM meta WHERE key = 'noted') "
