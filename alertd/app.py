@@ -28,7 +28,7 @@ from alertd.config.settings import Config
 from alertd.core import Core, new_state
 from alertd.delivery.live_channels import LiveChannels
 from alertd.delivery.notifier import load_policy
-from alertd.http.express import make_express
+from alertd.http.express import make_express, make_recovering_express
 from alertd.http.gate import Gate
 from alertd.http.in_flight import InFlight
 from alertd.http.penalty import Penalty
@@ -92,7 +92,11 @@ class _Daemon:
         )
         self._penalty = Penalty()
         self._recovering = Recovering()
-        self._site = Site(server, self._make_recovering_app)
+        self._site = Site(
+            server,
+            self._make_recovering_app,
+            make_recovering_express(self._recovering, self._gate, self._metrics, self._penalty),
+        )
         self._shutdown = trio.Event()
         self._http_over = trio.Event()
         self._lines_over = trio.Event()

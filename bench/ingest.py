@@ -66,6 +66,7 @@ class Workload:
     threshold: float = _QUIET
     """Quiet: no average is above it. Hot: every event is, and every rule is firing."""
     series: int = SERIES
+    connections: int = CONNECTIONS
     window_s: int = 10
     other_rules: int = 0
     """Of the same metric, with matchers that fail."""
@@ -93,6 +94,7 @@ class Workload:
 
 WORKLOADS: Final = (
     Workload("1 a request", 1, 5_000),
+    Workload("1 a request, 64 connections", 1, 10_000, connections=64),
     Workload("100 a request", 100, 200_000),
     Workload("1000 a request", 1_000, 500_000),
     Workload("5000 a request", 5_000, 600_000),
@@ -120,7 +122,7 @@ def measure(workload: Workload, folder: Path, *, rounds: int, seconds: float) ->
                 spec = LoadSpec(
                     address=daemon.address,
                     form=workload.form,
-                    connections=CONNECTIONS,
+                    connections=workload.connections,
                     series=workload.series,
                     batch_events=workload.batch_events,
                     events=round(workload.max_rate * seconds),

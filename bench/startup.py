@@ -62,10 +62,10 @@ def measure(folder: Path) -> Iterator[StartFigures]:
 
 
 def _ask(daemon: Daemon) -> float:
-    """Return how long ``/healthz`` takes that is asked first."""
+    """Return how long the first request takes that needs the web framework."""
     with closing(daemon.connect()) as connection:
         began_s = time.perf_counter()
-        connection.request("GET", "/healthz")
+        connection.request("GET", "/api/status")
         answer = connection.getresponse()
         answer.read()
         assert answer.status == 200

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from quart import Response, g, request
 from quart_trio import QuartTrio
 
-from alertd.http import compression, routes
+from alertd.http import routes
 from alertd.http.audit import audited
 from alertd.http.docs import DocsRoutes
 from alertd.http.events import EventRoutes
@@ -23,30 +23,30 @@ from alertd.http.gate import Ask, Denial, Forbidden, Gate
 from alertd.http.hardening import HardenedQuart
 from alertd.http.in_flight import InFlight
 from alertd.http.incidents import IncidentRoutes
+from alertd.http.monitoring import Answers, health_answers, monitoring_answers
 from alertd.http.notifications import NotificationRoutes
-from alertd.http.operations import HealthRoutes, OperationRoutes
+from alertd.http.operations import OperationRoutes
 from alertd.http.penalty import Penalty
 from alertd.http.quarantine import QuarantineRoutes
 from alertd.http.recovering import Recovering
-from alertd.http.responses import register_errors
+from alertd.http.responses import register_compression, register_errors, telling
 from alertd.http.routes import ROUTES, WITH_BODY, Handler, Handlers
 from alertd.http.rules import RuleRoutes
 from alertd.http.services import Metrics, Services
 from alertd.http.silences import SilenceRoutes
 from alertd.http.stored_events import StoredEventRoutes
 
-_ALWAYS: Final = frozenset({"getHealth", "getReadiness", "getMetrics"})
-"""Operations that are answered however many requests there are: who watches must see why."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def make_app(services: Services) -> QuartTrio:
     """Return the application that serves ``services``."""
     handlers = {
-        operation: handler if operation in _ALWAYS else _in_place(handler, services.in_flight)
+        operation: _in_place(handler, services.in_flight)
         for operation, handler in _handlers(services).items()
     }
-    app = _make(handlers, services.gate, services.metrics, services.penalty)
+    answers = _telling(monitoring_answers(services.status, services.metrics))
+    app = _make({**handlers, **answers}, services.gate, services.metrics, services.penalty)
     app.config["MAX_CONTENT_LENGTH"] = services.limits.max_body_bytes
     return app
 
@@ -60,8 +60,8 @@ def make_recovering_app(
         raise recovering.refusal()
 
     refusals = {route.operation: refuse for route in ROUTES}
-    health = HealthRoutes(recovering).handlers()
-    return _make({**refusals, **health}, gate, metrics, penalty)
+    answers = _telling(health_answers(recovering))
+    return _make({**refusals, **answers}, gate, metrics, penalty)
 
 
 def _make(handlers: Handlers, gate: Gate, metrics: Metrics, penalty: Penalty) -> QuartTrio:
@@ -73,8 +73,13 @@ def _make(handlers: Handlers, gate: Gate, metrics: Metrics, penalty: Penalty) ->
     _count_requests(app, metrics, penalty)
     _guard(app, gate)
     register_errors(app, metrics.limits_reached)
-    compression.register(app)
+    register_compression(app)
     return app
+
+
+def _telling(answers: Answers) -> Handlers:
+    """Return what answers each operation, however many requests there are (``monitoring.py``)."""
+    return {route.operation: telling(answer) for route, answer in answers.items()}
 
 
 def _in_place(handler: Handler, in_flight: InFlight) -> Handler:

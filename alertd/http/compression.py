@@ -1,24 +1,29 @@
 """Compressed replies, for clients that ask for them with ``Accept-Encoding``.
 
-Owns which replies are worth it and which encoding a client likes best (RFC 9110, 12.5.3). Blocks
-for some 10 ms a megabyte, so larger replies are done beside the loop. The express lane's receipts
+Owns which replies are worth it, and which encoding is better than another (RFC 9110, 12.5.3).
+Blocks for some 10 ms a megabyte, so larger replies are done beside the loop. Receipts of events
 are too short to gain anything.
 """
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from http import HTTPStatus
 from typing import Final
 
 import trio
 import zstandard
-from quart import Quart, Response, request
+
+from alertd.http.reply import Reply
 
 MIN_BYTES: Final = 1_000
 """A shorter reply fits a packet as it is."""
+VARIES_BY: Final = "Accept-Encoding"
+AS_IT_IS: Final = "identity"
+"""The encoding that is none."""
+
 _BESIDE_THE_LOOP_BYTES: Final = 64 << 10
-_AS_IT_IS: Final = "identity"
 _ZSTD_LEVEL: Final = 3
 _GZIP_LEVEL: Final = 5
 
@@ -31,34 +36,32 @@ def _zstd(data: bytes) -> bytes:
     return zstandard.compress(data, _ZSTD_LEVEL)
 
 
-DEFLATE: Final[Mapping[str, Callable[[bytes], bytes]]] = {"zstd": _zstd, "gzip": _gzip}
-"""What makes each ``Content-Encoding``, the better first."""
+_DEFLATE: Final[Mapping[str, Callable[[bytes], bytes]]] = {"zstd": _zstd, "gzip": _gzip}
+ENCODINGS: Final = (*_DEFLATE, AS_IT_IS)
+"""Every ``Content-Encoding`` that there is, the better first."""
 
 
-def register(app: Quart) -> None:
-    """Make ``app`` compress what it answers."""
-    app.after_request(_compress)
+def best_of(codings: Collection[str]) -> str:
+    """Return the best encoding for a client that likes all of ``codings`` alike."""
+    return next((encoding for encoding in _DEFLATE if encoding in codings), AS_IT_IS)
 
 
-async def _compress(response: Response) -> Response:
-    if request.method not in ("GET", "HEAD") or response.status_code != 200:
-        return response
-    response.vary.add("Accept-Encoding")
-    deflate = DEFLATE.get(encoding := _best_encoding())
-    body = await response.get_data(as_text=False)
+async def deflated(body: bytes, encoding: str) -> bytes | None:
+    """Return ``body`` in one of ``ENCODINGS``, None if it is to stay as it is."""
+    deflate = _DEFLATE.get(encoding)
     if deflate is None or len(body) < MIN_BYTES:
-        return response
+        return None
     if len(body) < _BESIDE_THE_LOOP_BYTES:
-        compressed = deflate(body)
-    else:
-        compressed = await trio.to_thread.run_sync(deflate, body)
-    response.set_data(compressed)
-    response.headers["Content-Encoding"] = encoding
-    if "ETag" in response.headers:  # a strong one stands for these very bytes
-        response.headers["ETag"] = f"W/{response.headers['ETag']}"
-    return response
+        return deflate(body)
+    return await trio.to_thread.run_sync(deflate, body)
 
 
-def _best_encoding() -> str:
-    """Return the encoding that the client likes best; one that it does not name is not liked."""
-    return request.accept_encodings.best_match([*DEFLATE, _AS_IT_IS], default=_AS_IT_IS)
+async def compressed(reply: Reply, encoding: str) -> Reply:
+    """Return ``reply`` to GET or HEAD for a client that likes ``encoding`` best."""
+    if reply.status is not HTTPStatus.OK:
+        return reply
+    headers = {**reply.headers, "Vary": VARIES_BY}
+    body = await deflated(reply.body, encoding)
+    if body is None:
+        return reply._replace(headers=headers)
+    return reply._replace(body=body, headers={**headers, "Content-Encoding": encoding})

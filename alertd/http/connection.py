@@ -30,8 +30,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import trio
 
 from alertd.http import problem
-from alertd.http.express import Express, PlainRequest
+from alertd.http.express import Express
 from alertd.http.penalty import Penalty
+from alertd.http.plain import PlainRequest
 from alertd.http.site import Site
 from alertd.http.transport import Transport
 from alertd.limits import Limit
@@ -50,12 +51,6 @@ large body) on its way.
 
 _OTHER_VERSION = problem.render(
     HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "alertd speaks HTTP/1.1; with curl: --http1.1"
-)
-_VERSION_NOT_SUPPORTED = b"HTTP/1.1 505 %b\r\nconnection: close\r\n%b\r\n\r\n%b" % (
-    _OTHER_VERSION.status.phrase.encode(),
-    b"content-type: %b\r\ncontent-length: %d"
-    % (problem.CONTENT_TYPE.encode(), len(_OTHER_VERSION.body)),
-    _OTHER_VERSION.body,
 )
 
 
@@ -158,7 +153,7 @@ class Connection:
         if self._protocol is None:
             self._protocol = await self._begin_protocol(tasks)
         if not await self._protocol.take(data):
-            await self._send(_VERSION_NOT_SUPPORTED)
+            await self._send(_OTHER_VERSION.written(is_last=True))
             self._begin_close()
         if self._protocol.is_head_too_long and Limit.HEAD not in self.reached:
             self.reached.append(Limit.HEAD)
@@ -190,13 +185,13 @@ class Connection:
                 with trio.move_on_after(patience_s) as patience:
                     data = await self._receive_up_to(end, data)
                 if patience.cancelled_caught:
-                    await self._send(express.too_slow(patience_s))
+                    await self._send(express.too_slow(request, patience_s))
                     self._begin_close()
                 if len(data) < end:
                     return b""
-            is_last = self._terminated.is_set()
+            is_last = request.is_last or self._terminated.is_set()
             body = data[request.head_bytes : end]
-            reply = await express.answer(request, body, close=is_last)
+            reply = await express.answer(request, body, is_last=is_last)
             # Nobody else sends while the protocol is at rest.
             sent = self._transport.send_now(reply)
             if sent < len(reply):

@@ -1,15 +1,14 @@
-"""The express lane: plain ``POST /api/events`` requests, in front of the web framework.
+"""The express lane: plain requests, answered in front of the web framework.
 
-Nearly all requests that alertd ever gets are alike: HTTP/1.1, this one path, a body of known
+Nearly all requests that alertd ever gets are alike: HTTP/1.1, ``POST /api/events``, a body of known
 length in JSON. Through h11, hypercorn, ASGI and Quart such a request costs 1.6 ms before its
-first event is looked at; here it costs a tenth of that.
+first event is looked at; here it costs a tenth of that. And who only watches the daemon need not
+have a web framework loaded.
 
-Owns which requests are plain and the form of their replies. Plain is what leaves nothing to
-interpret: the head has come in one piece, every header line is well-formed ASCII, and none of
-them asks for anything (no ``Transfer-Encoding``, ``Expect``, ``Upgrade``, ``Content-Encoding``,
-no ``Connection`` but keep-alive), and the gate knows who sends it. Whatever is not plain,
-malformed requests and strangers' included, is left to the HTTP library, untouched; so nothing
-is refused here for its form or its sender.
+Owns what is answered here, one handler a route. A request is taken if it is plain (``plain.py``),
+there is a handler for it, and the gate knows who sends it. All others, malformed requests and
+strangers' included, are left to the HTTP library, untouched; so nothing is refused here for its
+form or its sender.
 
 Invariant: a plain request gets the status, the body and the headers that it would get from the
 web framework. What a body means is ``acceptance.py``'s, reading and sending ``connection.py``'s.
@@ -17,66 +16,32 @@ web framework. What a body means is ``acceptance.py``'s, reading and sending ``c
 
 from __future__ import annotations
 
-import re
 import time
-from email.utils import formatdate
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Protocol
 
 from alertd.http import problem
-from alertd.http.acceptance import KEY_HEADER, Acceptance, acceptance_of, is_key
-from alertd.http.decode import MediaType
-from alertd.http.gate import Ask, Gate
+from alertd.http.acceptance import Acceptance, acceptance_of
+from alertd.http.compression import compressed
+from alertd.http.gate import Caller, Gate
 from alertd.http.in_flight import InFlight
+from alertd.http.monitoring import Answers, health_answers, monitoring_answers
 from alertd.http.penalty import Penalty
-from alertd.http.routes import PUSH_EVENTS
-from alertd.http.services import Metrics, Services
+from alertd.http.plain import PlainRequest, read_plain
+from alertd.http.reply import JSON, Reply
+from alertd.http.routes import PUSH_EVENTS, Route
+from alertd.http.services import Metrics, Readiness, Services
 from alertd.limits import Limit
 
-_METHOD, _PATH = PUSH_EVENTS.method, PUSH_EVENTS.path
-_REQUEST_LINE: Final = f"{_METHOD} {_PATH} HTTP/1.1\r\n".encode()
-_MAX_HEAD_BYTES: Final = 4_096
-_REMEMBERED_HEADS: Final = 512
-_MAX_LENGTH_DIGITS: Final = 12
-_HEADER_LINE = re.compile(
-    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~](?:[ -~\t]*[!-~])?)?)[ \t]*"
-)
-_OBSERVED: Final = frozenset(
-    {"host", "content-length", "content-type", "authorization", KEY_HEADER.lower()}
-)
-"""Headers that mean something here, so that being there twice means something too."""
-_NOT_PLAIN: Final = frozenset(
-    {
-        "transfer-encoding",
-        "expect",
-        "upgrade",
-        "content-encoding",
-        "te",
-        "trailer",
-        "http2-settings",
-        "origin",
-        "sec-fetch-site",
-    }
-)
-_MEDIA_TYPES: Final = {
-    media_type.value + parameter: media_type
-    for media_type in MediaType
-    for parameter in ("", ";charset=utf-8", "; charset=utf-8")
-}
 
+class PlainHandler(Protocol):
+    """What answers the plain requests of one route."""
 
-class PlainRequest(NamedTuple):
-    """The head of a plain request."""
-
-    head_bytes: int
-    """Up to and with the empty line."""
-    body_bytes: int
-    media_type: MediaType
-    key: str | None
-    """Its Idempotency-Key."""
-    ask: Ask
-    """What the gate wants to know."""
+    async def __call__(self, request: PlainRequest, body: bytes, caller: Caller) -> Reply:
+        """Return the reply. What it raises is told as a problem."""
+        ...
 
 
 class Express:
@@ -84,127 +49,93 @@ class Express:
 
     def __init__(
         self,
-        acceptance: Acceptance,
+        handlers: Mapping[Route, PlainHandler],
         gate: Gate,
         metrics: Metrics,
         penalty: Penalty,
-        in_flight: InFlight,
         *,
-        max_body_bytes: int,
+        max_body_bytes: int = 0,
     ) -> None:
-        self._acceptance = acceptance
+        self._handlers = handlers
         self._gate = gate
-        self._metrics = metrics
+        self._limits_reached = metrics.limits_reached
+        self._requests = cache(metrics.requests.labels)
+        self._seconds = cache(metrics.request_seconds.labels)
         self._penalty = penalty
-        self._in_flight = in_flight
         self._max_body_bytes = max_body_bytes
-        self._seconds = metrics.request_seconds.labels(_PATH)
-        self._accepted = metrics.requests.labels(_METHOD, _PATH, HTTPStatus.ACCEPTED.value)
 
     def recognise(self, data: bytes) -> PlainRequest | None:
         """Return the head of the request that ``data`` begins with, None unless it is plain."""
         request = read_plain(data)
-        if request is None or request.body_bytes > self._max_body_bytes:
+        if request is None or request.route not in self._handlers:
             return None
-        return request if self._gate.would_admit(request.ask, PUSH_EVENTS) else None
+        if request.body_bytes > self._max_body_bytes:
+            return None
+        return request if self._gate.would_admit(request.ask, request.route) else None
 
-    async def answer(self, request: PlainRequest, body: bytes, *, close: bool) -> bytes:
-        """Take the events in ``body`` and return the reply; with ``close`` it announces the end."""
+    async def answer(self, request: PlainRequest, body: bytes, *, is_last: bool) -> bytes:
+        """Return the reply; if it ``is_last`` on its connection it says so."""
         began_s = time.perf_counter()
+        method, route = request.ask.method, request.route
         try:
-            caller = self._gate.admit(request.ask, PUSH_EVENTS)
-            with self._in_flight:
-                receipt = await self._acceptance.accept(
-                    body, request.media_type, caller, key=request.key
-                )
+            caller = self._gate.admit(request.ask, route)
+            reply = await self._handlers[route](request, body, caller)
         except Exception as error:
-            problem.count(problem.limits_of(error), self._metrics.limits_reached)
-            refusal = problem.of_exception(error, _METHOD, _PATH)
-            self._metrics.requests.labels(_METHOD, _PATH, refusal.status.value).inc()
-            reply = _refuse(refusal, close=close)
-            await self._penalty.wait(refusal.status)
-        else:
-            self._accepted.inc()
-            reply = _reply(HTTPStatus.ACCEPTED, "application/json", receipt, {}, close=close)
-        self._seconds.observe(time.perf_counter() - began_s)
-        return reply
+            problem.count(problem.limits_of(error), self._limits_reached)
+            reply = problem.of_exception(error, method, route.path)
+        self._requests(method, route.path, reply.status.value).inc()
+        await self._penalty.wait(reply.status)
+        self._seconds(route.path).observe(time.perf_counter() - began_s)
+        return reply.written(is_last=is_last, has_body=method != "HEAD")
 
-    def too_slow(self, timeout_s: float) -> bytes:
+    def too_slow(self, request: PlainRequest, timeout_s: float) -> bytes:
         """Return the reply to a request whose body did not come within ``timeout_s``."""
         status = HTTPStatus.REQUEST_TIMEOUT
-        problem.count([Limit.BODY_TIME], self._metrics.limits_reached)
-        self._metrics.requests.labels(_METHOD, _PATH, status.value).inc()
-        return _refuse(problem.render(status, problem.body_too_slow(timeout_s)), close=True)
+        problem.count([Limit.BODY_TIME], self._limits_reached)
+        self._requests(request.ask.method, request.route.path, status.value).inc()
+        return problem.render(status, problem.body_too_slow(timeout_s)).written(is_last=True)
 
 
 def make_express(services: Services) -> Express:
     """Return what takes plain requests past the application."""
+    push = partial(_push, acceptance_of(services), services.in_flight)
+    answers = monitoring_answers(services.status, services.metrics)
     return Express(
-        acceptance_of(services),
+        {PUSH_EVENTS: push, **_handlers(answers)},
         services.gate,
         services.metrics,
         services.penalty,
-        services.in_flight,
         max_body_bytes=services.limits.max_body_bytes,
     )
 
 
-def read_plain(data: bytes) -> PlainRequest | None:
-    """Return the head that ``data`` begins with if it is all there and plain, else None."""
-    if not data.startswith(_REQUEST_LINE):
-        return None
-    end = data.find(b"\r\n\r\n", 0, _MAX_HEAD_BYTES)
-    return _read_head(data[: end + 4]) if end != -1 else None
+def make_recovering_express(
+    recovering: Readiness, gate: Gate, metrics: Metrics, penalty: Penalty
+) -> Express:
+    """Return what says how the daemon is while it recovers, and takes nothing else."""
+    return Express(_handlers(health_answers(recovering)), gate, metrics, penalty)
 
 
-@lru_cache(_REMEMBERED_HEADS)
-def _read_head(head: bytes) -> PlainRequest | None:
-    """Return what a head says; a client repeats itself, so heads are remembered."""
-    fields: dict[str, str] = {}
-    for line in head[len(_REQUEST_LINE) : -4].split(b"\r\n"):
-        match = _HEADER_LINE.fullmatch(line)
-        if match is None:
-            return None
-        name, value = match[1].decode().lower(), match[2].decode()
-        if name in _NOT_PLAIN or (name == "connection" and value.lower() != "keep-alive"):
-            return None
-        if name in _OBSERVED:
-            if name in fields:
-                return None
-            fields[name] = value
-    length, key = fields.get("content-length", ""), fields.get(KEY_HEADER.lower())
-    media_type = _MEDIA_TYPES.get(fields.get("content-type", "").lower())
-    is_plain = (
-        "host" in fields
-        and media_type is not None
-        and length.isdecimal()
-        and len(length) <= _MAX_LENGTH_DIGITS
-        and (key is None or is_key(key))
-    )
-    if not is_plain or media_type is None:
-        return None
-    ask = Ask(_METHOD, fields["host"], fields.get("authorization"))
-    return PlainRequest(len(head), int(length), media_type, key, ask)
+def _handlers(answers: Answers) -> dict[Route, PlainHandler]:
+    return {route: partial(_tell, answer) for route, answer in answers.items()}
 
 
-def _refuse(refusal: problem.ProblemReply, *, close: bool) -> bytes:
-    return _reply(refusal.status, problem.CONTENT_TYPE, refusal.body, refusal.headers, close=close)
+async def _tell(
+    answer: Callable[[], Reply], request: PlainRequest, _body: bytes, _caller: Caller
+) -> Reply:
+    """Give an answer that is there."""
+    return await compressed(answer(), request.encoding)
 
 
-def _reply(
-    status: HTTPStatus, content_type: str, body: bytes, headers: dict[str, str], *, close: bool
-) -> bytes:
-    """Return a whole reply: one piece, so that one packet can carry it."""
-    others = "".join(f"{name.lower()}: {value}\r\n" for name, value in headers.items())
-    ending = "connection: close\r\n" if close else ""
-    head = (
-        f"HTTP/1.1 {status.value} {status.phrase}\r\ncontent-type: {content_type}\r\n"
-        f"content-length: {len(body)}\r\n{others}date: {_date(int(time.time()))}\r\n{ending}\r\n"
-    )
-    return head.encode() + body
-
-
-@lru_cache(1)
-def _date(now_s: int) -> str:
-    """Return the time as HTTP's ``Date`` header has it (RFC 9110, 5.6.7)."""
-    return formatdate(now_s, usegmt=True)
+async def _push(
+    acceptance: Acceptance,
+    in_flight: InFlight,
+    request: PlainRequest,
+    body: bytes,
+    caller: Caller,
+) -> Reply:
+    """Take the events in ``body``."""
+    assert request.media_type is not None
+    with in_flight:
+        receipt = await acceptance.accept(body, request.media_type, caller, key=request.key)
+    return Reply(HTTPStatus.ACCEPTED, JSON, receipt)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 import structlog
@@ -33,6 +33,7 @@ from alertd.errors import (
 )
 from alertd.http.event_input import TooManyEvents
 from alertd.http.gate import Denied, Forbidden, Misdirected, Unauthorized
+from alertd.http.reply import Reply
 from alertd.http.strict import Undecodable
 from alertd.http.wire import MAX_ERRORS, ErrorItem, error_items
 from alertd.limits import Limit
@@ -79,21 +80,13 @@ _STATUS_OF: Final[Sequence[tuple[type[AlertdError], HTTPStatus]]] = (
 )
 
 
-class ProblemReply(NamedTuple):
-    """A problem, ready to be sent as ``CONTENT_TYPE``."""
-
-    status: HTTPStatus
-    body: bytes
-    headers: dict[str, str]
-
-
 def render(
     status: HTTPStatus,
     detail: str,
     *,
     problems: Sequence[Problem] = (),
     headers: dict[str, str] | None = None,
-) -> ProblemReply:
+) -> Reply:
     """Return a problem."""
     body = ProblemBody(
         title=status.phrase,
@@ -102,10 +95,10 @@ def render(
         errors=error_items(problems),
         errors_truncated=len(problems) > MAX_ERRORS,
     )
-    return ProblemReply(status, msgspec.json.encode(body), headers or {})
+    return Reply(status, CONTENT_TYPE, msgspec.json.encode(body), headers or {})
 
 
-def of_exception(error: Exception, method: str, route: str | None) -> ProblemReply:
+def of_exception(error: Exception, method: str, route: str | None) -> Reply:
     """Return what a client is told about ``error``; what is not ours is logged."""
     for error_type, status in _STATUS_OF:
         if isinstance(error, error_type):

@@ -1,11 +1,12 @@
 """What is answered, as the web framework wants it: replies, problems, and its own errors as such.
 
-What a problem says is ``problem.py``'s, which needs no framework.
+What a problem says is ``problem.py``'s, and which encoding of a reply is worth it
+``compression.py``'s; they need no framework.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Final
 
@@ -21,7 +22,10 @@ from werkzeug.exceptions import (
 from werkzeug.exceptions import NotFound as NoSuchRoute
 
 from alertd.http import problem
+from alertd.http.compression import AS_IT_IS, ENCODINGS, VARIES_BY, deflated
 from alertd.http.inflate import INFLATE
+from alertd.http.reply import JSON, Reply
+from alertd.http.routes import Handler
 from alertd.http.wire import encode
 from alertd.limits import Limit
 
@@ -30,14 +34,16 @@ def json_response(
     body: object, status: HTTPStatus = HTTPStatus.OK, headers: dict[str, str] | None = None
 ) -> Response:
     """Return ``body``, a struct or plain data, as a JSON response."""
-    return Response(encode(body), status.value, headers=headers, content_type="application/json")
+    return Response(encode(body), status.value, headers=headers, content_type=JSON)
 
 
-def problem_response(
-    status: HTTPStatus, detail: str, *, headers: dict[str, str] | None = None
-) -> Response:
-    """Return a problem."""
-    return _respond(problem.render(status, detail, headers=headers))
+def telling(answer: Callable[[], Reply]) -> Handler:
+    """Return a handler that gives ``answer``, which needs nothing of the request."""
+
+    async def tell() -> Response:
+        return _respond(answer())
+
+    return tell
 
 
 _LIMIT_OF: Final[Mapping[int | None, Limit]] = {
@@ -85,10 +91,34 @@ async def _from_framework(error: HTTPException) -> Response:
         detail = problem.body_too_slow(current_app.config["BODY_TIMEOUT"])
     elif isinstance(error, UnsupportedMediaType):
         headers["Accept-Encoding"] = ", ".join(INFLATE)
-    return problem_response(status, detail, headers=headers)
+    return _respond(problem.render(status, detail, headers=headers))
 
 
-def _respond(reply: problem.ProblemReply) -> Response:
+def register_compression(app: Quart) -> None:
+    """Make ``app`` compress what it answers for those who ask for that."""
+    app.after_request(_compress)
+
+
+async def _compress(response: Response) -> Response:
+    if request.method not in ("GET", "HEAD") or response.status_code != HTTPStatus.OK:
+        return response
+    response.vary.add(VARIES_BY)
+    # An encoding that the client does not name is not liked.
+    encoding = request.accept_encodings.best_match(ENCODINGS, default=AS_IT_IS)
+    body = await deflated(await response.get_data(as_text=False), encoding)
+    if body is None:
+        return response
+    response.set_data(body)
+    response.headers["Content-Encoding"] = encoding
+    if "ETag" in response.headers:  # a strong one stands for these very bytes
+        response.headers["ETag"] = f"W/{response.headers['ETag']}"
+    return response
+
+
+def _respond(reply: Reply) -> Response:
     return Response(
-        reply.body, reply.status.value, headers=reply.headers, content_type=problem.CONTENT_TYPE
+        reply.body,
+        reply.status.value,
+        headers=dict(reply.headers),
+        content_type=reply.content_type,
     )

@@ -40,6 +40,12 @@ class Route(NamedTuple):
 
 
 PUSH_EVENTS: Final = Route("POST", "/api/events", "pushEvents", Scope.INGEST)
+GET_METRICS: Final = Route("GET", "/metrics", "getMetrics", Scope.READ)
+GET_HEALTH: Final = Route("GET", "/healthz", "getHealth", None)
+GET_READINESS: Final = Route("GET", "/readyz", "getReadiness", None)
+
+PLAIN: Final = (PUSH_EVENTS, GET_METRICS, GET_HEALTH, GET_READINESS)
+"""What is asked all the time; the express lane has them, where a request is plain."""
 
 ROUTES: Final = (
     PUSH_EVENTS,
@@ -65,11 +71,11 @@ ROUTES: Final = (
     Route("POST", "/api/notifications/<message_id>/requeue", "requeueNotification", Scope.WRITE),
     Route("GET", "/api/status", "getStatus", Scope.READ),
     Route("POST", "/api/reload", "reload", Scope.ADMIN),
-    Route("GET", "/metrics", "getMetrics", Scope.READ),
+    GET_METRICS,
     Route("GET", "/openapi.json", "getOpenapi", None),
     Route("GET", "/docs", "getDocs", None),
-    Route("GET", "/healthz", "getHealth", None),
-    Route("GET", "/readyz", "getReadiness", None),
+    GET_HEALTH,
+    GET_READINESS,
 )
 
 _BY_OPERATION: Final = {route.operation: route for route in ROUTES}

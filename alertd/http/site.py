@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 import trio
 
 from alertd.http.express import Express
+from alertd.http.routes import GET_HEALTH, GET_READINESS
 
 if TYPE_CHECKING:
     from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
@@ -25,7 +26,7 @@ T = TypeVar("T")
 
 PATIENCE_S: Final = 1.0
 """How long a request waits for the daemon to recover before it is told that it does."""
-_NEVER_WAIT: Final = frozenset({"/healthz", "/readyz"})
+_NEVER_WAIT: Final = frozenset({GET_HEALTH.path, GET_READINESS.path})
 
 
 class BodyLimits(Protocol):
@@ -44,16 +45,24 @@ class Site:
     """The application that answers now, and the express lane in front of it.
 
     What takes long to load is loaded when somebody asks for it, in a thread: hypercorn and Quart
-    are half of a start, and a daemon to which nothing but plain events is sent needs neither.
+    are half of a start, and a daemon to which nothing but plain requests is sent needs neither.
     """
 
-    def __init__(self, limits: BodyLimits, make_meanwhile: Callable[[], QuartTrio]) -> None:
-        """What ``make_meanwhile`` makes answers until ``open``; it is called in a thread."""
+    def __init__(
+        self,
+        limits: BodyLimits,
+        make_meanwhile: Callable[[], QuartTrio],
+        express: Express | None = None,
+    ) -> None:
+        """Until ``open``, plain requests are answered by ``express``, which may know few of them.
+
+        Others are by what ``make_meanwhile`` makes; it is called in a thread.
+        """
         self._limits = limits
         self._opened = trio.Event()
         self._app = _Loaded(partial(self._bounded, make_meanwhile))
         self._protocol = _Loaded(_load_protocol)
-        self.express: Express | None = None
+        self.express = express
         """What takes plain requests; None while there is no such thing."""
 
     def open(self, make_app: Callable[[], QuartTrio], express: Express | None = None) -> None:

@@ -5,6 +5,7 @@ For tests that must look at the server from within their own process.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from quart import Response, request
@@ -30,10 +31,12 @@ class Limits:
     shutdown_grace_secs: float = 5.0
 
 
-def open_site(limits: Limits, app: QuartTrio, express: Express | None = None) -> Site:
-    """Return a site that is answered by ``app`` from the beginning."""
-    site = Site(limits, lambda: app)
-    site.open(lambda: app, express)
+def open_site(
+    limits: Limits, make_app: Callable[[], QuartTrio], express: Express | None = None
+) -> Site:
+    """Return a site that is answered by what ``make_app`` makes from the beginning."""
+    site = Site(limits, make_app)
+    site.open(make_app, express)
     return site
 
 

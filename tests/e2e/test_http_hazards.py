@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,10 @@ class Server:
     def fds(self) -> int:
         return psutil.Process(self.daemon.pid).num_fds()
 
+    def clients(self) -> int:
+        sockets = psutil.Process(self.daemon.pid).net_connections("tcp")
+        return sum(bool(each.raddr) for each in sockets)
+
     def is_at_rest(self) -> bool:
         return self.fds() <= self.fds_at_rest
 
@@ -112,6 +117,7 @@ def start_server(directory: Path, **limits: float) -> Iterator[Server]:
         with server.connect() as client:
             client.sendall(HEALTH)
             assert read_status(client) == 200
+            assert eventually(lambda: server.clients() == 1), "those before it have gone"
             server.fds_at_rest = server.fds() - 1
         yield server
 
@@ -479,7 +485,7 @@ async def start_here(nursery: trio.Nursery, limits: Limits, metrics: Metrics) ->
     """Serve in this process, in ``nursery``; return the port."""
 
     async def run(task_status: trio.TaskStatus[list[str]]) -> None:
-        site, never = open_site(limits, make_app(metrics)), trio.Event()
+        site, never = open_site(limits, partial(make_app, metrics)), trio.Event()
         await serve(site, limits, metrics=metrics, shutdown=never, task_status=task_status)
 
     bound: list[str] = await nursery.start(run)
@@ -521,7 +527,9 @@ async def test_what_clients_do_is_counted_and_logged() -> None:
 
 async def test_a_connection_accepted_at_the_last_moment_is_closed_at_once() -> None:
     limits, metrics = Limits(), Metrics()
-    clients = _Clients(open_site(limits, make_app(metrics)), None, Penalty(), limits, metrics)
+    clients = _Clients(
+        open_site(limits, partial(make_app, metrics)), None, Penalty(), limits, metrics
+    )
     ours, theirs = trio.socket.socketpair()
     await clients.drain()
     async with trio.SocketStream(ours), trio.SocketStream(theirs) as stream:
@@ -590,7 +598,7 @@ async def listen(bind: str) -> None:
     shutdown = trio.Event()
     shutdown.set()
     limits = Limits(bind=bind)
-    site = open_site(limits, make_app(metrics))
+    site = open_site(limits, partial(make_app, metrics))
     await serve(site, limits, metrics=metrics, shutdown=shutdown)
 
 

@@ -19,9 +19,9 @@ from alertd.config.settings import load
 from alertd.errors import AlertdError, InvalidParameters
 from alertd.http import inflate, strict
 from alertd.http.decode import EventDecoder, MediaType
-from alertd.http.express import read_plain
 from alertd.http.gate import Ask, Denied, Gate
 from alertd.http.json_events import decode_each_line
+from alertd.http.plain import read_plain
 from alertd.http.query import Parameters
 from alertd.http.routes import ROUTES
 from alertd.http.timestamp import instant_us, written_us
@@ -41,7 +41,11 @@ NOW_US: Final = 1_751_295_600_000_000
 METRICS: Final = Metrics()
 ENVIRON: Final = {"PATH": "/usr/bin"}
 MAX_INFLATED: Final = 1 << 20
-HEADS: Final = (request(), request(more=b"Idempotency-Key: k\r\nAuthorization: Bearer t\r\n"))
+HEADS: Final = (
+    request(),
+    request(more=b"Idempotency-Key: k\r\nAuthorization: Bearer t\r\n"),
+    b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip, br\r\nConnection: close\r\n\r\n",
+)
 QUERIES: Final = (
     b"metricName",
     b"labels.a",

@@ -27,6 +27,22 @@ def test_the_daemon_starts_without_the_web_framework_and_without_what_few_need()
     assert not loaded & (NEVER_AT_A_START | NOT_BEFORE_SOMEBODY_ASKS)
 
 
+def test_what_answers_probes_needs_no_web_framework() -> None:
+    loaded = loaded_by(
+        "import trio\n"
+        "from functools import partial\n"
+        "from alertd.app import _Daemon\n"
+        "from alertd.config.settings import Config\n"
+        "async def ask():\n"
+        "    lane = _Daemon(None, Config())._site.express\n"
+        "    for path in (b'healthz', b'readyz'):\n"
+        "        data = b'GET /%b HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n' % path\n"
+        "        await lane.answer(lane.recognise(data), b'', is_last=False)\n"
+        "trio.run(ask)"
+    )
+    assert not loaded & (NEVER_AT_A_START | NOT_BEFORE_SOMEBODY_ASKS)
+
+
 @pytest.mark.parametrize(
     ("fields", "needed"),
     [

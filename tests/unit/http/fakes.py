@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -336,6 +336,7 @@ class Site:
         )
         self.penalty = self.services.penalty
         self.app: QuartTrio = make_app(self.services)
+        self.load: Callable[[], QuartTrio] = lambda: self.app
         self.express = make_express(self.services)
 
     def recovering_app(self) -> QuartTrio:

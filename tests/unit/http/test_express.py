@@ -11,19 +11,24 @@ import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from quart_trio import QuartTrio
 
 from alertd.errors import Overloaded, StoreUnavailable
 from alertd.http.connection import LINGER_S
-from alertd.http.express import read_plain
+from alertd.http.plain import read_plain
+from alertd.http.routes import GET_READINESS, Route
+from alertd.http.routes import PLAIN as PLAIN_ROUTES
 from alertd.http.server import serve
 from tests.e2e.hazard_server import Limits, open_site
 from tests.unit.http.fakes import MAX_BYTES, Site
+from tests.unit.http.test_compression import INFLATE
 
 EVENT = b'{"metricName":"m","value":1}'
 PLAIN = b"POST /api/events HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
 LIBRARY = b"TE: trailers\r\n"
 """A header that means nothing here, and keeps a request off the express lane."""
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+WATCHED = [route for route in PLAIN_ROUTES if route.method == "GET"]
 SOON_S = 10.0
 
 
@@ -31,8 +36,12 @@ def request(body: bytes = EVENT, *, head: bytes = PLAIN, more: bytes = b"") -> b
     return head + more + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 
+def watching(route: Route, method: str = "GET", more: bytes = b"") -> bytes:
+    return f"{method} {route.path} HTTP/1.1\r\nHost: a\r\n".encode() + more + b"\r\n"
+
+
 class Running:
-    """A site behind the real server, and how many requests took the express lane."""
+    """A site behind the real server."""
 
     def __init__(self, site: Site, port: int, shutdown: trio.Event) -> None:
         self.port = port
@@ -42,13 +51,15 @@ class Running:
     async def connect(self) -> trio.SocketStream:
         return await trio.open_tcp_stream("127.0.0.1", self.port)
 
-    async def ask(self, *pieces: bytes, replies: int = 1) -> list[tuple[h11.Response, bytes]]:
+    async def ask(
+        self, *pieces: bytes, replies: int = 1, method: str = "POST"
+    ) -> list[tuple[h11.Response, bytes]]:
         """Send ``pieces`` on a connection of their own and return what is answered."""
         async with await self.connect() as stream:
             for piece in pieces:
                 await stream.send_all(piece)
                 await trio.testing.wait_all_tasks_blocked(0.01)
-            return [await read_reply(stream) for _ in range(replies)]
+            return [await read_reply(stream, method) for _ in range(replies)]
 
     @property
     def batches(self) -> int:
@@ -62,7 +73,7 @@ async def running(site: Site, **limits: float) -> AsyncIterator[Running]:
     async def run(task_status: trio.TaskStatus[list[str]]) -> None:
         bounds = Limits(max_body_bytes=MAX_BYTES, **limits)  # type: ignore[arg-type]
         await serve(
-            open_site(bounds, site.app, site.express),
+            open_site(bounds, site.load, site.express),
             bounds,
             metrics=site.metrics,
             shutdown=shutdown,
@@ -76,9 +87,9 @@ async def running(site: Site, **limits: float) -> AsyncIterator[Running]:
             nursery.cancel_scope.cancel()
 
 
-async def read_reply(stream: trio.SocketStream) -> tuple[h11.Response, bytes]:
+async def read_reply(stream: trio.SocketStream, method: str = "POST") -> tuple[h11.Response, bytes]:
     client = h11.Connection(h11.CLIENT)
-    client.send(h11.Request(method="POST", target="/", headers=[("host", "a")]))
+    client.send(h11.Request(method=method, target="/", headers=[("host", "a")]))
     client.send(h11.EndOfMessage())
     response, body = None, b""
     while True:
@@ -101,6 +112,17 @@ def as_told(reply: tuple[h11.Response, bytes]) -> tuple[int, dict[bytes, bytes],
     headers = {name: value for name, value in response.headers if name != b"date"}
     assert re.search(rb"^\w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT$", dict(response.headers)[b"date"])
     return response.status_code, headers, re.sub(rb"[0-9a-f]{8}-[0-9a-f-]{27}", b"ID", body)
+
+
+def without_counts(told: tuple[int, dict[bytes, bytes], bytes]) -> object:
+    """Return all that is told; of metrics which there are, for what they count goes on."""
+    status, headers, body = told
+    if not headers[b"content-type"].startswith(b"text/plain; version="):
+        return told
+    size, encoding = headers.pop(b"content-length"), headers.get(b"content-encoding", b"")
+    assert len(body) in (0, int(size))
+    inflate = INFLATE.get(encoding.decode(), bytes)
+    return status, headers, re.findall(rb"# HELP .*", inflate(body) if body else b"")
 
 
 BODIES = (
@@ -144,6 +166,66 @@ async def test_an_error_is_the_same_problem_on_both_ways(error: Exception) -> No
     assert as_told(plain) == as_told(usual)
     assert plain[0].status_code in (429, 500, 503)
     assert b"secret" not in plain[1]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    "encoding", [b"", b"gzip", b"GZIP", b"gzip, deflate,br, zstd", b"br", b"identity, gzip"]
+)
+@pytest.mark.parametrize("route", WATCHED, ids=[route.path for route in WATCHED])
+async def test_who_watches_is_told_the_same_on_both_ways(
+    route: Route, encoding: bytes, method: str
+) -> None:
+    plain = watching(route, method, b"Accept-Encoding: %b\r\n" % encoding)
+    assert read_plain(plain) is not None
+    async with running(Site()) as server:
+        (told,) = await server.ask(plain, method=method)
+        (usual,) = await server.ask(plain[:-2] + LIBRARY + b"\r\n", method=method)
+    assert without_counts(as_told(told)) == without_counts(as_told(usual))
+
+
+async def test_readiness_says_why_not_on_both_ways() -> None:
+    site = Site()
+    site.status.reason = "the disk is full"
+    async with running(site) as server:
+        (plain,) = await server.ask(watching(GET_READINESS))
+        (usual,) = await server.ask(watching(GET_READINESS, more=LIBRARY))
+    assert as_told(plain) == as_told(usual)
+    assert plain[0].status_code == 503
+
+
+async def test_what_is_plain_needs_no_web_framework() -> None:
+    def load() -> QuartTrio:
+        raise AssertionError("the web framework was loaded")
+
+    site = Site()
+    site.load = load
+    async with running(site) as server:
+        for data in (request(), *map(watching, WATCHED)):
+            ((response, _),) = await server.ask(data)
+            assert response.status_code in (200, 202)
+
+
+async def test_every_route_that_may_be_plain_has_a_handler() -> None:
+    for route in PLAIN_ROUTES:
+        data = request() if route.method == "POST" else watching(route)
+        plain = Site().express.recognise(data)
+        assert plain is not None
+        assert plain.route is route
+
+
+@pytest.mark.parametrize("more", [b"", LIBRARY], ids=["express", "framework"])
+async def test_a_request_that_is_to_be_the_last_is_answered_so_and_is(more: bytes) -> None:
+    async with running(Site()) as server:
+        for data in (request(more=b"Connection: close\r\n" + more),
+                     watching(WATCHED[0], more=b"Connection: Close\r\n" + more)):  # fmt: skip
+            async with await server.connect() as stream:
+                await stream.send_all(data)
+                response, _ = await read_reply(stream)
+                assert response.status_code in (200, 202)
+                assert (b"connection", b"close") in list(response.headers)
+                with trio.fail_after(LINGER_S + 2):
+                    assert await stream.receive_some() == b""
 
 
 async def test_both_ways_count_a_request_alike() -> None:
@@ -226,7 +308,17 @@ async def test_the_reply_to_a_request_in_progress_at_shutdown_announces_the_end(
 
 
 NOT_PLAIN = (
-    HEALTH,
+    HEALTH.replace(b"GET", b"POST"),
+    HEALTH.replace(b"GET", b"OPTIONS"),
+    HEALTH.replace(b"/healthz", b"/healthz?a"),
+    HEALTH.replace(b"/healthz", b"/healthz/"),
+    HEALTH.replace(b"/healthz", b"/api/status"),
+    HEALTH.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    HEALTH.replace(b"Host: a\r\n", b""),
+    watching(WATCHED[0], more=b"Content-Length: 1\r\n"),
+    watching(WATCHED[0], more=b"Accept-Encoding: gzip;q=0.5\r\n"),
+    watching(WATCHED[0], more=b"Accept-Encoding: *\r\n"),
+    watching(WATCHED[0], more=b"Accept-Encoding: gzip\r\nAccept-Encoding: zstd\r\n"),
     request().replace(b"POST", b"PUT"),
     request().replace(b"/api/events", b"/api/events?atomic=true"),
     request().replace(b"HTTP/1.1", b"HTTP/1.0"),
@@ -235,7 +327,7 @@ NOT_PLAIN = (
     request(more=b"Content-Length: 28\r\n"),
     request(more=b"Transfer-Encoding: chunked\r\n"),
     request(more=b"Expect: 100-continue\r\n"),
-    request(more=b"Connection: close\r\n"),
+    request(more=b"Connection: close\r\nConnection: close\r\n"),
     request(more=b"Connection: keep-alive, upgrade\r\n"),
     request(more=b"Content-Encoding: gzip\r\n"),
     request(more=b"Upgrade: h2c\r\n"),
@@ -270,6 +362,9 @@ LINES = st.lists(
                 b"Content-Length: 028",
                 b"Content-Type: application/json",
                 b"Connection: Keep-Alive",
+                b"Connection: CLOSE",
+                b"Content-Length: 0",
+                b"Accept-Encoding: gzip, br",
                 b"Accept: */*",
                 b"X:",
                 b"X:\t v \t",
@@ -310,3 +405,22 @@ def test_what_is_taken_is_what_the_library_would_have_read(
     assert isinstance(body, h11.Data)
     assert (parsed.method, parsed.target) == (b"POST", b"/api/events")
     assert body.data == data[plain.head_bytes : plain.head_bytes + plain.body_bytes]
+    assert plain.is_last == (b"close" in dict(parsed.headers).get(b"connection", b"").lower())
+
+
+@given(before=LINES, after=LINES)
+def test_a_question_that_is_taken_is_what_the_library_would_have_read(
+    before: list[bytes], after: list[bytes]
+) -> None:
+    data = b"\r\n".join([b"GET /metrics HTTP/1.1", *before, b"Host: a", *after, b"", b""])
+    plain = read_plain(data)
+    if plain is None:
+        return
+    library = h11.Connection(h11.SERVER)
+    library.receive_data(data)
+    parsed = library.next_event()
+    assert isinstance(parsed, h11.Request)
+    assert (parsed.method, parsed.target) == (b"GET", b"/metrics")
+    assert isinstance(library.next_event(), h11.EndOfMessage)
+    assert plain.body_bytes == 0
+    assert library.trailing_data[0] == data[plain.head_bytes :]

@@ -167,7 +167,7 @@ async def test_the_lane_refuses_what_was_let_in_when_its_token_has_gone_meanwhil
     plain = site.express.recognise(pushed(f"Bearer {SECRETS[Scope.INGEST]}"))
     assert plain is not None
     site.gate.replace((TOKENS[1],))
-    assert (await site.express.answer(plain, EVENT, close=False)).startswith(b"HTTP/1.1 401 ")
+    assert (await site.express.answer(plain, EVENT, is_last=False)).startswith(b"HTTP/1.1 401 ")
     assert not site.log.batches
 
 

@@ -202,7 +202,8 @@ async def test_a_request_too_many_is_503_and_others_are_answered(lane: bytes) ->
         assert b"server.max_requests_in_flight" in text
         assert reached(site, Limit.REQUESTS_IN_FLIGHT) == 1
         for path in (b"healthz", b"readyz", b"metrics"):
-            ((response, _),) = await server.ask(b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+            watching = b"GET /%b HTTP/1.1\r\nHost: a\r\n%b\r\n" % (path, lane)
+            ((response, _),) = await server.ask(watching)
             assert response.status_code == 200
         site.log.gate.set()
     assert len(site.log.batches) == MAX_IN_FLIGHT

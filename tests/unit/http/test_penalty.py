@@ -68,5 +68,5 @@ async def test_both_lanes_and_what_is_not_http_wait(
         b"Content-Length: 1\r\n\r\n["
     )
     assert plain is not None
-    assert (await site.express.answer(plain, b"[", close=False)).startswith(b"HTTP/1.1 400 ")
+    assert (await site.express.answer(plain, b"[", is_last=False)).startswith(b"HTTP/1.1 400 ")
     assert trio.current_time() > after_one_s

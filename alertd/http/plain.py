@@ -1,0 +1,152 @@
+"""Plain requests: those whose heads leave nothing to interpret.
+
+A head is plain if it has come in one piece, asks for one of the few routes that are asked all the
+time (``routes.PLAIN``), without parameters, and every line of it is well-formed ASCII that asks for
+nothing else: no ``Transfer-Encoding``, ``Expect``, ``Upgrade``, ``Content-Encoding``, of encodings
+of the reply only names, no ``Connection`` but keep-alive and close. What such a head says is what
+any HTTP library would read in it; a property test holds h11 against it.
+
+Owns which requests are plain. What is not is no mistake, but the library's.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from alertd.http.acceptance import KEY_HEADER, is_key
+from alertd.http.compression import best_of
+from alertd.http.decode import MediaType
+from alertd.http.gate import Ask
+from alertd.http.routes import PLAIN, WITH_BODY, Route
+
+_MAX_HEAD_BYTES: Final = 4_096
+_REMEMBERED_HEADS: Final = 512
+_MAX_LENGTH_DIGITS: Final = 12
+
+_ASKED: Final = {
+    f"{method} {route.path} HTTP/1.1".encode(): (method, route)
+    for route in PLAIN
+    for method in ((route.method, "HEAD") if route.method == "GET" else (route.method,))
+}
+"""What each request line asks for."""
+_LONGEST_LINE_BYTES: Final = max(map(len, _ASKED)) + len(b"\r\n")
+
+_HEADER_LINE = re.compile(
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~](?:[ -~\t]*[!-~])?)?)[ \t]*"
+)
+_NAMES = re.compile(r"(?:[a-z-]+(?:, *[a-z-]+)*)?")
+_OBSERVED: Final = frozenset(
+    {
+        "host",
+        "content-length",
+        "content-type",
+        "authorization",
+        "accept-encoding",
+        "connection",
+        KEY_HEADER.lower(),
+    }
+)
+"""Headers that mean something here, so that being there twice means something too."""
+_NOT_PLAIN: Final = frozenset(
+    {
+        "transfer-encoding",
+        "expect",
+        "upgrade",
+        "content-encoding",
+        "te",
+        "trailer",
+        "http2-settings",
+        "origin",
+        "sec-fetch-site",
+    }
+)
+_MEDIA_TYPES: Final = {
+    media_type.value + parameter: media_type
+    for media_type in MediaType
+    for parameter in ("", ";charset=utf-8", "; charset=utf-8")
+}
+
+
+class PlainRequest(NamedTuple):
+    """The head of a plain request."""
+
+    route: Route
+    ask: Ask
+    """What the gate wants to know."""
+    head_bytes: int
+    """Up to and with the empty line."""
+    body_bytes: int
+    media_type: MediaType | None
+    """Of the body; None where the method has none."""
+    key: str | None
+    """Its Idempotency-Key."""
+    encoding: str
+    """The ``Content-Encoding`` that it likes best."""
+    is_last: bool
+    """Whether it is to be the last on its connection."""
+
+
+def read_plain(data: bytes) -> PlainRequest | None:
+    """Return the head that ``data`` begins with if it is all there and plain, else None."""
+    if data[:_LONGEST_LINE_BYTES].partition(b"\r\n")[0] not in _ASKED:
+        return None
+    end = data.find(b"\r\n\r\n", 0, _MAX_HEAD_BYTES)
+    return _read_head(data[: end + 4]) if end != -1 else None
+
+
+@lru_cache(_REMEMBERED_HEADS)
+def _read_head(head: bytes) -> PlainRequest | None:
+    """Return what a head says; a client repeats itself, so heads are remembered."""
+    line, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
+    method, route = _ASKED[line]
+    fields = _observed(lines)
+    if fields is None or "host" not in fields:
+        return None
+    body = _read_body_fields(fields, has_body=method in WITH_BODY)
+    codings = fields.get("accept-encoding", "").lower()
+    if body is None or (method not in WITH_BODY and _NAMES.fullmatch(codings) is None):
+        return None
+    connection = fields.get("connection", "keep-alive").lower()
+    key = fields.get(KEY_HEADER.lower())
+    if connection not in ("keep-alive", "close") or not (key is None or is_key(key)):
+        return None
+    return PlainRequest(
+        route,
+        Ask(method, fields["host"], fields.get("authorization")),
+        head_bytes=len(head),
+        body_bytes=body[0],
+        media_type=body[1],
+        key=key,
+        encoding=best_of(codings.replace(" ", "").split(",")),
+        is_last=connection == "close",
+    )
+
+
+def _observed(lines: list[bytes]) -> dict[str, str] | None:
+    """Return the headers that mean something; None if one is odd, or asks for anything else."""
+    fields: dict[str, str] = {}
+    for line in lines:
+        match = _HEADER_LINE.fullmatch(line)
+        if match is None:
+            return None
+        name = match[1].decode().lower()
+        if name in _NOT_PLAIN or name in fields:
+            return None
+        if name in _OBSERVED:
+            fields[name] = match[2].decode()
+    return fields
+
+
+def _read_body_fields(
+    fields: dict[str, str], *, has_body: bool
+) -> tuple[int, MediaType | None] | None:
+    """Return the length and the media type of the body; None if they are not plain."""
+    length = fields.get("content-length", "" if has_body else "0")
+    if not length.isdecimal() or len(length) > _MAX_LENGTH_DIGITS:
+        return None
+    if not has_body:
+        return None if int(length) else (0, None)
+    media_type = _MEDIA_TYPES.get(fields.get("content-type", "").lower())
+    return None if media_type is None else (int(length), media_type)
