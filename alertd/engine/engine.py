@@ -59,7 +59,7 @@ FORMAT = 7
 COLUMNS_FROM: Final = 64
 """From so many events on, a batch is screened in columns: of fewer, each is observed for less."""
 
-PORTIONS_BETWEEN_PAUSES: Final = 8
+PORTIONS_BETWEEN_PAUSES: Final = 32
 """So many times ``GROUPS_BETWEEN_PAUSES`` events are observed at most between two pauses."""
 
 

@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 from alertd.model import Transition, TransitionKind
 
-GROUPS_BETWEEN_PAUSES: Final = 20
-"""Groups that are judged, or transitions found, between two pauses of a step: some 2 ms."""
+GROUPS_BETWEEN_PAUSES: Final = 5
+"""Groups that are judged, or transitions found, between two pauses of a step: some 0.5 ms."""
 
 
 class OpenInstant(Protocol):

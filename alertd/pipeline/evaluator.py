@@ -39,7 +39,7 @@ LARGEST_PORTION: Final = 100
 """When as much waits to be judged as may: a transition costs half then."""
 TELL_EVERY_S: Final = 0.1
 """How often those who send are told of what a storm has brought so far."""
-WORDED_AT_ONCE: Final = 20
+WORDED_AT_ONCE: Final = 5
 """Incidents and annotations that are put into words between two looks at other tasks."""
 LONGEST_SLEEP_S: Final = 1.0
 STORE_RETRY_S: Final = 1.0
