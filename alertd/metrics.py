@@ -281,6 +281,10 @@ class Metrics:
             "rules_cold",
             "Active rules that began without the events stored before (bound: 5,000,000 events).",
         )
+        self.rules_left_out = self._gauge(
+            "rules_left_out",
+            "Rules of files that are not judged: a rule made over HTTP has their name.",
+        )
         self.series = self._gauge("series", "Series known (bound: engine.max_series).")
         self.groups = self._gauge(
             "groups", "Groups of rules held in memory (bound: engine.max_groups_per_rule)."

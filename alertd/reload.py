@@ -21,7 +21,7 @@ import trio
 
 from alertd import sdnotify
 from alertd.access import Token
-from alertd.config.errors import ConfigError
+from alertd.config.errors import ConfigConflict, ConfigError
 from alertd.config.files import ConfigFiles, Stamps
 from alertd.config.settings import Config, load
 from alertd.delivery.live_channels import LiveChannels
@@ -86,9 +86,9 @@ class Reloader:
         """Take over the rules of the configuration that the daemon starts with.
 
         That was read before recovery, which may have taken long: if it is another one on disk by
-        now, it is reloaded. Raises ``AlertdError`` if the rules do not fit those that are there.
+        now, it is reloaded. A rule of a file that has the name of one made over HTTP is left out.
         """
-        await self._take_rules(self._config)
+        await self._take_rules(self._config, leave_out=True)
         self._tried = self._seen = await trio.to_thread.run_sync(self._files.look)
         if await self._is_outdated():
             with contextlib.suppress(AlertdError):
@@ -98,8 +98,8 @@ class Reloader:
         """Read the files again, apply them, and return what changed.
 
         What is wrong is logged too. Raises ``ConfigError`` with every mistake in the files,
-        ``Conflict`` where they do not fit the rules made over HTTP, ``Overloaded`` and
-        ``StoreUnavailable``; nothing is changed then.
+        ``ConfigConflict`` where they do not fit the rules made over HTTP, ``Conflict``,
+        ``Overloaded`` and ``StoreUnavailable``; nothing is changed then.
         """
         async with self._reloading:
             sdnotify.reloading()
@@ -145,7 +145,7 @@ class Reloader:
             # Nothing is wrong with the files, so the next look on the disk tries them again.
             log.error("configuration not reloaded yet", problem=str(error))
             raise
-        except ConfigError as error:
+        except (ConfigError, ConfigConflict) as error:
             self._tried = found
             for problem in error.problems:
                 log.error("configuration not reloaded: nothing was changed", problem=str(problem))
@@ -205,8 +205,8 @@ class Reloader:
         )
         self._use_policies(config)
 
-    async def _take_rules(self, config: Config) -> None:
-        changed, gone = await self._rulebook.take_files(config.rules)
+    async def _take_rules(self, config: Config, *, leave_out: bool = False) -> None:
+        changed, gone = await self._rulebook.take_files(config.rules, leave_out=leave_out)
         log.info(
             "configuration applied",
             rules=len(config.rules),

@@ -118,7 +118,8 @@ class StatusReport(Struct, rename="camel"):
     overdue_groups: int
     """Groups whose past waits to be judged again because of them."""
     rule_errors: list[RuleError]
-    """Rules that name a channel which is not configured; at most 100."""
+    """Rules of files that are left out because a rule made over HTTP has their name, and rules
+    that name a channel which is not configured; at most 100."""
     refusals: list[Refusal]
     """Limits that are reached, and whom they keep out."""
     observed_gaps: list[ObservedGap]

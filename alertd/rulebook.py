@@ -4,6 +4,10 @@ Owns the current set of rules in memory, the uniqueness of names, versions, and 
 what: a rule that stands in a file is changed there. Each change goes through the pipeline, so
 it has its place in the log among the events. Leaves the form of a rule to ``rules.py``.
 
+A name belongs to who had it first. A file that takes the name of a rule made over HTTP is refused
+by a reload. At a start there is nobody to refuse it to, and all other rules have to be judged: so
+that one rule of the file is left out, loudly, and comes in as soon as the name is free.
+
 Invariant: what ``all`` returns is what the engine judges by, up to a change on its way.
 """
 
@@ -11,7 +15,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -19,6 +22,9 @@ import structlog
 import trio
 
 from alertd.channels.annotations import check_rule
+from alertd.config.clashes import clash_problem, clashes
+from alertd.config.errors import ConfigConflict, ConfigProblem
+from alertd.config.rules import TomlRule
 from alertd.errors import Conflict, InvalidInput, NotFound, Problem, VersionMismatch
 from alertd.limits import MAX_RULES, Limit
 from alertd.rule_checks import RuleSetting, is_known
@@ -35,26 +41,6 @@ class RuleRoad(Protocol):
     ) -> None:
         """Make the change durable and judge by it."""
         ...
-
-
-class FileRule(Protocol):
-    """A rule as a file has it."""
-
-    @property
-    def id(self) -> str:
-        """The rule's id, which follows its name."""
-
-    @property
-    def spec(self) -> RuleSpec:
-        """What the file says."""
-
-    @property
-    def file(self) -> Path:
-        """The file that it stands in."""
-
-    @property
-    def line(self) -> int:
-        """The line at which it begins."""
 
 
 class RuleBook:
@@ -76,6 +62,8 @@ class RuleBook:
         self._states = states
         self._new_id = new_id
         self._places: dict[str, str] = {}
+        self._left_out: dict[str, TomlRule] = {}
+        """Rules of files that wait for their name, by the id of the rule that has it."""
         self._changing = trio.Lock()
 
     def __len__(self) -> int:
@@ -126,14 +114,17 @@ class RuleBook:
             edited = msgspec.structs.replace(
                 record, version=record.version + 1, updated_us=self._now_us(), spec=spec
             )
-            await self._apply(put=(edited,))
+            if spec.name == record.spec.name:
+                await self._apply(put=(edited,))
+            else:
+                await self._free_name(rule_id, put=(edited,))
             return edited
 
     async def delete(self, rule_id: str, *, if_version: int | None) -> None:
         """Delete a rule. Raises ``NotFound``, ``Conflict`` and ``VersionMismatch``."""
         async with self._changing:
             self._require_editable(rule_id, if_version)
-            await self._apply(deleted=(rule_id,))
+            await self._free_name(rule_id, deleted=(rule_id,))
 
     def name_of(self, rule_id: str) -> str | None:
         """Return the name of a rule, None if there is no such rule any more."""
@@ -148,20 +139,30 @@ class RuleBook:
                 if not is_known(target, known):
                     yield record, target.channel
 
-    def check_files(self, file_rules: Iterable[FileRule]) -> None:
-        """Raise ``Conflict`` if a file takes the name of a rule that was made over HTTP."""
-        for rule in file_rules:
-            self._require_free_name(rule.spec.name, but=rule.id, place=_place(rule))
+    def left_out(self) -> list[tuple[TomlRule, ConfigProblem]]:
+        """Return each rule of a file that waits for its name, and why, with its place."""
+        return [(rule, clash_problem(rule, owner)) for owner, rule in self._left_out.items()]
 
-    async def take_files(self, file_rules: Iterable[FileRule]) -> tuple[int, int]:
+    def check_files(self, file_rules: Iterable[TomlRule]) -> None:
+        """Raise ``ConfigConflict`` if files take names of rules that were made over HTTP."""
+        found = clashes(file_rules, self._records.values())
+        if found:
+            raise ConfigConflict([clash_problem(rule, owner) for owner, rule in found.items()])
+
+    async def take_files(
+        self, file_rules: Iterable[TomlRule], *, leave_out: bool = False
+    ) -> tuple[int, int]:
         """Make the rules from files those of ``file_rules``; return how many changed and went.
 
         A rule that no edit touched is left alone; a rule made over HTTP that has lost its channel
-        is named in the log. Raises ``Conflict`` as ``check_files`` does;
-        nothing is changed then.
+        is named in the log. Raises ``ConfigConflict`` as ``check_files`` does, with nothing
+        changed, unless those rules are to be left out.
         """
         async with self._changing:
             wanted = {rule.id: rule for rule in file_rules}
+            left_out = clashes(wanted.values(), self._records.values()) if leave_out else {}
+            for rule in left_out.values():
+                del wanted[rule.id]
             self.check_files(wanted.values())
             put = tuple(
                 self._from_file(rule)
@@ -176,8 +177,14 @@ class RuleBook:
             if put or deleted:
                 await self._apply(put=put, deleted=deleted)
             self._places = {rule.id: _place(rule) for rule in wanted.values()}
+            self._left_out = left_out
+            self._tell_of_left_out()
             self._warn_of_missing_channels()
             return len(put), len(deleted)
+
+    def _tell_of_left_out(self) -> None:
+        for _, problem in self.left_out():
+            log.error("a rule of a file is left out: it is not judged", problem=str(problem))
 
     def _warn_of_missing_channels(self) -> None:
         """Name the rules made over HTTP whose channel the configuration no longer has."""
@@ -188,7 +195,7 @@ class RuleBook:
                 channel=channel,
             )
 
-    def _from_file(self, rule: FileRule) -> RuleRecord:
+    def _from_file(self, rule: TomlRule) -> RuleRecord:
         now_us, known = self._now_us(), self._records.get(rule.id)
         return RuleRecord(
             id=rule.id,
@@ -213,17 +220,25 @@ class RuleBook:
             )
         return record
 
-    def _require_free_name(self, name: str, *, but: str | None, place: str = "") -> None:
+    def _require_free_name(self, name: str, *, but: str | None) -> None:
         for record in self._records.values():
             if record.spec.name == name and record.id != but:
-                if place:
-                    raise Conflict(
-                        f"{place}: the name {name!r} belongs to a rule that was made over HTTP "
-                        f"({record.id}); rename one or delete that"
-                    )
                 raise InvalidInput(
                     [Problem("/name", f"{name!r} is the name of the rule {record.id} already")]
                 )
+
+    async def _free_name(
+        self, rule_id: str, *, put: tuple[RuleRecord, ...] = (), deleted: tuple[str, ...] = ()
+    ) -> None:
+        """Apply a change after which ``rule_id`` has its name no more, with the rule that waits."""
+        heir = self._left_out.get(rule_id)
+        if heir is None:
+            await self._apply(put=put, deleted=deleted)
+            return
+        await self._apply(put=(*put, self._from_file(heir)), deleted=deleted)
+        del self._left_out[rule_id]
+        self._places[heir.id] = _place(heir)
+        log.info("a rule of a file has its name, and is judged", rule=heir.spec.name)
 
     async def _apply(
         self, *, put: tuple[RuleRecord, ...] = (), deleted: tuple[str, ...] = ()
@@ -236,5 +251,5 @@ class RuleBook:
             self._records[record.id] = record
 
 
-def _place(rule: FileRule) -> str:
+def _place(rule: TomlRule) -> str:
     return f"{rule.file}:{rule.line}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 import msgspec
@@ -140,6 +140,7 @@ class Status:
         metrics.outbox_pending.set(self._pending_notifications)
         metrics.rules.set(len(self._rulebook))
         metrics.rules_cold.set(len(pipeline.engine.cold_rules()))
+        metrics.rules_left_out.set(len(self._rulebook.left_out()))
         metrics.series.set(len(self._recovered.registry))
         metrics.groups.set(pipeline.engine.group_count())
         metrics.groups_dropped.inc(pipeline.engine.dropped_groups - self._dropped_groups)
@@ -205,16 +206,22 @@ class Status:
         )
 
     def _rule_errors(self) -> list[RuleError]:
-        missing = islice(self._rulebook.missing_channels(), MAX_RULE_ERRORS)
-        return [
+        left_out = (
+            RuleError(
+                rule_id=rule.id, rule_name=rule.spec.name, message=f"it is not judged: {problem}"
+            )
+            for rule, problem in self._rulebook.left_out()
+        )
+        untold = (
             RuleError(
                 rule_id=record.id,
                 rule_name=record.spec.name,
                 message=f"nobody is told over the channel {channel!r}, which is not configured; "
                 "configure it, or edit the rule",
             )
-            for record, channel in missing
-        ]
+            for record, channel in self._rulebook.missing_channels()
+        )
+        return list(islice(chain(left_out, untold), MAX_RULE_ERRORS))
 
     def _flapping_now(self, now_us: int) -> list[FlappingStatus]:
         return [

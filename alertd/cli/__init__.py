@@ -24,9 +24,9 @@ Exit codes:
 
 
 _MODULES: Final = {
-    **dict.fromkeys(("run", "check", "version"), "daemon"),
+    **dict.fromkeys(("run", "version"), "daemon"),
     **dict.fromkeys(("incidents", "ack"), "incidents"),
-    **{name: name for name in ("db", "events", "notify", "route", "silence", "token")},
+    **{name: name for name in ("check", "db", "events", "notify", "route", "silence", "token")},
 }
 """Where each command stands."""
 

@@ -34,14 +34,15 @@ def load_configuration(given: Path | None) -> tuple[Path, Config]:
     path = given or next((default for default in DEFAULT_PATHS if default.exists()), None)
     if path is None:
         tried = " nor ".join(map(str, DEFAULT_PATHS))
-        _refuse([f"no configuration: there is neither {tried}; name one with --config FILE"])
+        refuse([f"no configuration: there is neither {tried}; name one with --config FILE"])
     try:
         return path, load(path)
     except ConfigError as error:
-        _refuse([str(problem) for problem in error.problems])
+        refuse([str(problem) for problem in error.problems])
 
 
-def _refuse(lines: list[str]) -> NoReturn:
+def refuse(lines: list[str]) -> NoReturn:
+    """Print what is wrong with a configuration, and exit."""
     for line in lines:
         click.secho(line, err=True, fg="red")
     sys.exit(EXIT_BAD_CONFIGURATION)

@@ -1,7 +1,6 @@
-"""``alertd run | check | version``.
+"""``alertd run | version``.
 
-Owns how the daemon's end is told. Leaves the daemon to ``app.py``, which is imported only to run
-it, so that ``check`` stays quick.
+Owns how the daemon's end is told. Leaves the daemon to ``app.py``.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from typing import Final, NoReturn
 
 import click
 import structlog
-from click.core import ParameterSource
 
 from alertd import __version__, logs
 from alertd.cli.configuration import config_option, load_configuration
@@ -43,27 +41,6 @@ def run(config_path: Path | None) -> None:
             _fail(reasons)
         structlog.get_logger(__name__).critical("daemon_failed", exc_info=error)
         sys.exit(EXIT_FAILED)
-
-
-@click.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@config_option
-@click.pass_context
-def check(context: click.Context, file: Path | None, config_path: Path | None) -> None:
-    """Say what is wrong with the configuration, FILE or that of --config.
-
-    Every mistake is named with its file and line. Nothing is started.
-    """
-    option = context.get_parameter_source("config_path")
-    if file is not None and option is ParameterSource.COMMANDLINE:
-        raise click.UsageError("name one configuration, as FILE or with --config")
-    path, config = load_configuration(file or config_path)
-    rules, channels = len(config.rules), len(config.channels)
-    click.secho(
-        f"{path}: ok, {rules} {'rule' if rules == 1 else 'rules'}, "
-        f"{channels} {'channel' if channels == 1 else 'channels'}",
-        fg="green",
-    )
 
 
 @click.command()

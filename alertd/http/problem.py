@@ -17,7 +17,7 @@ import structlog
 from msgspec import Struct
 from prometheus_client import Counter
 
-from alertd.config.errors import ConfigError, ConfigProblem
+from alertd.config.errors import ConfigConflict, ConfigError
 from alertd.errors import (
     AlertdError,
     Conflict,
@@ -138,6 +138,8 @@ def _detail(error: AlertdError) -> str:
         count = len(error.problems)
         mistakes = "a mistake" if count == 1 else f"{count} mistakes"
         return f"the configuration has {mistakes}; nothing was changed"
+    if isinstance(error, ConfigConflict):
+        return "the configuration has names of rules that were made over HTTP; nothing was changed"
     if not isinstance(error, InvalidInput):
         return str(error)
     first, *others = error.problems
@@ -147,17 +149,11 @@ def _detail(error: AlertdError) -> str:
 
 def _placed(error: AlertdError) -> tuple[Problem, ...]:
     """Return the problems that say more than the detail does."""
-    if isinstance(error, ConfigError):
-        return tuple(map(_in_file, error.problems))
+    if isinstance(error, (ConfigError, ConfigConflict)):
+        return tuple(Problem(mistake.place, mistake.text) for mistake in error.problems)
     if not isinstance(error, InvalidInput):
         return ()
     return tuple(problem for problem in error.problems if problem.path)
-
-
-def _in_file(mistake: ConfigProblem) -> Problem:
-    """Return a mistake in a file with its place there for a path."""
-    place = f"{mistake.file}" if mistake.line is None else f"{mistake.file}:{mistake.line}"
-    return Problem(place, f"{mistake.key}: {mistake.message}" if mistake.key else mistake.message)
 
 
 def _headers(error: AlertdError) -> dict[str, str]:

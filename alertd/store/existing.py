@@ -42,10 +42,16 @@ def silent(_what: str, _done: int, _total: int) -> None:
 def opened(path: Path, operation: str) -> Iterator[apsw.Connection]:
     """Open the database at ``path`` read-only; ``operation`` completes "cannot …" in messages.
 
-    Raises ``StoreOpenError`` (there is none, it is another program's), ``StoreCorrupt``, and
-    ``StoreUnavailable`` for what fails within the block.
+    Raises ``StoreOpenError`` (there is none, it is another program's, it is not to be looked at),
+    ``StoreCorrupt``, and ``StoreUnavailable`` for what fails within the block.
     """
-    if not path.is_file():
+    try:
+        is_there = path.is_file()
+    except OSError as error:
+        raise StoreOpenError(
+            f"cannot {operation}: {path}: {error.strerror}; be the daemon's user, or root"
+        ) from error
+    if not is_there:
         raise StoreOpenError(f"cannot {operation}: there is no database {path}")
     try:
         connection = open_readonly(path)

@@ -12,7 +12,7 @@ import pytest
 import trio
 from structlog.testing import capture_logs
 
-from alertd.config.errors import ConfigError
+from alertd.config.errors import ConfigConflict, ConfigError
 from alertd.config.files import ConfigFiles
 from alertd.config.settings import Config, load
 from alertd.delivery.live_channels import LiveChannels
@@ -189,6 +189,73 @@ async def test_a_name_that_belongs_to_a_rule_over_http_changes_nothing(tmp_path:
             await w.reloader.reload()
         assert set(w.thresholds()) == {"a", "taken"}
         assert w.channels.names() == frozenset()
+
+
+async def test_a_reload_names_every_name_that_belongs_to_a_rule_over_http(tmp_path: Path) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        owners = [(await w.rules.create(record_of(name=name).spec)).id for name in ("b", "c")]
+        w.write(rule("b") + rule("c"))
+        with pytest.raises(ConfigConflict) as caught, capture_logs() as lines:
+            await w.reloader.reload()
+        assert [problem.line for problem in caught.value.problems] == [2, 8]
+        for owner, problem in zip(owners, caught.value.problems, strict=True):
+            assert f"DELETE /api/alerts/{owner}" in problem.message
+        told = [line["problem"] for line in lines if line["log_level"] == "error"]
+        assert told == [str(problem) for problem in caught.value.problems]
+
+
+@asynccontextmanager
+async def started_with_a_clash(folder: Path) -> AsyncIterator[tuple[World, str]]:
+    """Start on a file with the name of a rule made over HTTP; yield that one's id as well."""
+    async with world(folder, rule("a")) as w:
+        made = await w.rules.create(record_of(name="taken").spec)
+    async with world(folder, rule("a", 7) + rule("taken", 8) + rule("b", 9)) as w:
+        yield w, made.id
+
+
+async def test_a_start_leaves_out_a_rule_whose_name_is_taken_and_has_all_others(
+    tmp_path: Path,
+) -> None:
+    with capture_logs() as lines:
+        async with started_with_a_clash(tmp_path) as (w, owner):
+            assert w.thresholds() == {"a": 7, "taken": 2, "b": 9}
+            assert w.rules.get(owner).source is Source.API
+            [(left_out, problem)] = w.rules.left_out()
+            assert (left_out.spec.threshold, problem.line) == (8, 8)
+            with pytest.raises(ConfigConflict):
+                await w.reloader.reload()
+            assert len(w.rules.left_out()) == 1, "a refused reload changes nothing"
+    errors = [line for line in lines if line["log_level"] == "error"]
+    assert errors[0]["event"] == "a rule of a file is left out: it is not judged"
+    assert owner in errors[0]["problem"]
+
+
+@pytest.mark.parametrize("way", ["delete", "rename"])
+async def test_a_rule_that_was_left_out_comes_in_when_its_name_is_free(
+    tmp_path: Path, way: str
+) -> None:
+    async with started_with_a_clash(tmp_path) as (w, owner):
+        if way == "delete":
+            await w.rules.delete(owner, if_version=None)
+        else:
+            await w.rules.replace(owner, record_of(name="other").spec, if_version=None)
+        others = {} if way == "delete" else {"other": 2}
+        assert w.thresholds() == {"a": 7, "taken": 8, "b": 9, **others}
+        stored = await w.parts.store.rules.all()
+        assert {record.spec.name: record.spec.threshold for record in stored} == w.thresholds()
+        assert w.rules.left_out() == []
+        [taken] = [record for record in w.rules.all() if record.spec.name == "taken"]
+        assert taken.source is Source.TOML
+        with pytest.raises(Conflict, match=r"stands in .*alertd\.toml:8"):
+            await w.rules.delete(taken.id, if_version=None)
+        assert (await w.reloader.reload()).rules == NOTHING
+
+
+async def test_an_edit_that_keeps_its_name_leaves_a_rule_of_a_file_out(tmp_path: Path) -> None:
+    async with started_with_a_clash(tmp_path) as (w, owner):
+        await w.rules.replace(owner, record_of(name="taken", threshold=3).spec, if_version=None)
+        assert w.thresholds() == {"a": 7, "taken": 3, "b": 9}
+        assert len(w.rules.left_out()) == 1
 
 
 async def test_a_store_that_cannot_write_changes_nothing(tmp_path: Path) -> None:

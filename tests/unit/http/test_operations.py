@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from werkzeug.exceptions import ImATeapot, RequestTimeout
 
-from alertd.config.errors import ConfigError, ConfigProblem
+from alertd.config.errors import ConfigConflict, ConfigError, ConfigProblem
 from alertd.errors import (
     AlertdError,
     Conflict,
@@ -131,4 +131,18 @@ async def test_a_reload_of_a_bad_file_is_422_with_every_mistake_at_its_place() -
     assert answer.errors == {
         "/etc/alertd.toml:3": "rules[0].threshold: expected a number, got a string",
         "/etc/alertd.toml": "cannot be read",
+    }
+
+
+async def test_a_reload_that_takes_names_is_409_with_each_at_its_place() -> None:
+    site, file = Site(), Path("/etc/alertd.toml")
+    site.reloader.failure = ConfigConflict(
+        [ConfigProblem(file, line, "", f"the name {line} is taken") for line in (3, 9)]
+    )
+    answer = await site.send("POST", "/api/reload")
+    assert (answer.status, answer.headers["Content-Type"]) == (409, "application/problem+json")
+    assert "nothing was changed" in answer.body["detail"]
+    assert answer.errors == {
+        "/etc/alertd.toml:3": "the name 3 is taken",
+        "/etc/alertd.toml:9": "the name 9 is taken",
     }
