@@ -19,6 +19,7 @@ import structlog
 import trio
 
 from alertd.channels.protocol import Channel, Forgetful, SendingLimits
+from alertd.channels.shown_labels import labels_of_channels
 from alertd.clock import Clock
 from alertd.config.settings import Config
 from alertd.delivery.attempt import Attempts
@@ -99,6 +100,7 @@ class Core:
         engine = config.engine
         dedup_horizon_us = seconds_to_us(engine.dedup_horizon_secs)
         self._config = config
+        self._labels_of_channels = labels_of_channels(config.channels)
         self._announcer = announcer
         self._shutdown_deadline_s = config.notify.shutdown_deadline_secs
         self.clock = clock
@@ -155,7 +157,9 @@ class Core:
             rules,
             self.pipeline,
             clock.now_us,
-            lambda: RuleSetting(channels.names(), config.store.event_retention_us),
+            lambda: RuleSetting(
+                channels.names(), config.store.event_retention_us, self._labels_of_channels
+            ),
             self._group_states,
             lambda: uuid.UUID(int=chance.getrandbits(128), version=4),
         )
@@ -260,6 +264,7 @@ class Core:
 
         Nothing in it can fail, so a reload that has to be taken back is taken back by it.
         """
+        self._labels_of_channels = labels_of_channels(config.channels)
         self._announcer.use(config.defaults, config.routes())
         self._announcer.policy.use(*config.policies())
         self.dispatcher.use(config.notify)

@@ -23,13 +23,17 @@ from alertd import sdnotify
 from alertd.access import Token
 from alertd.config.errors import ConfigConflict, ConfigError
 from alertd.config.files import ConfigFiles, Stamps
-from alertd.config.settings import Config, load
+from alertd.config.lint import Examined, examine
+from alertd.config.settings import Config
 from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import AlertdError, Overloaded, StoreUnavailable
-from alertd.reports import Changes, ReloadReport
+from alertd.reports import Changes, ReloadReport, Warned
 from alertd.rulebook import RuleBook
+from alertd.rules import Source
 
 WATCH_EVERY_S: Final = 2.0
+MAX_WARNINGS: Final = 100
+"""That a start or a reload tells; ``alertd check`` tells all."""
 _READ_AT_START: Final = ("server", "lines", "store", "engine", "logging", "host_metrics")
 _POLICIES: Final = ("notify", "route", "mute", "inhibit")
 
@@ -90,9 +94,12 @@ class Reloader:
         """
         await self._take_rules(self._config, leave_out=True)
         self._tried = self._seen = await trio.to_thread.run_sync(self._files.look)
-        if await self._is_outdated():
-            with contextlib.suppress(AlertdError):
-                await self._read_and_apply()
+        examined = await self._unchanged()
+        if examined is not None:
+            await self._warn(examined)
+            return
+        with contextlib.suppress(AlertdError):
+            await self._read_and_apply()
 
     async def reload(self) -> ReloadReport:
         """Read the files again, apply them, and return what changed.
@@ -129,18 +136,19 @@ class Reloader:
             log.info("configuration changed on disk")
             await self.reload_unasked()
 
-    async def _is_outdated(self) -> bool:
+    async def _unchanged(self) -> Examined | None:
+        """Return what is on disk if it is what the daemon runs on, else None."""
         try:
-            config = await trio.to_thread.run_sync(load, self._path)
+            examined = await trio.to_thread.run_sync(examine, self._path)
         except ConfigError:
-            return True
-        return config != self._config
+            return None
+        return examined if examined.config == self._config else None
 
     async def _read_and_apply(self) -> ReloadReport:
         found = await trio.to_thread.run_sync(self._files.look)
         try:
-            config = await trio.to_thread.run_sync(load, self._path)
-            report = await self._apply(config)
+            examined = await trio.to_thread.run_sync(examine, self._path)
+            report = await self._apply(examined)
         except (Overloaded, StoreUnavailable) as error:
             # Nothing is wrong with the files, so the next look on the disk tries them again.
             log.error("configuration not reloaded yet", problem=str(error))
@@ -157,8 +165,8 @@ class Reloader:
         self._tried = found
         return report
 
-    async def _apply(self, config: Config) -> ReloadReport:
-        before = self._config
+    async def _apply(self, examined: Examined) -> ReloadReport:
+        before, config = self._config, examined.config
         self._rulebook.check_files(config.rules)
         await trio.to_thread.run_sync(self._certificates.renew)
         await trio.lowlevel.checkpoint_if_cancelled()
@@ -172,6 +180,8 @@ class Reloader:
             self._tokens.replace(before.auth.tokens)
             raise
         self._config = config
+        with trio.CancelScope(shield=True):  # what is applied must be known as tried, see ``look``
+            warnings = await self._warn(examined)
         report = ReloadReport(
             rules=_changes(
                 {rule.spec.name: rule.spec for rule in before.rules},
@@ -190,10 +200,19 @@ class Reloader:
                 for name in _READ_AT_START
                 if getattr(config, name) != getattr(self._config_at_start, name)
             ),
+            warnings=warnings,
         )
         for name in report.at_next_start:
             log.warning(f"a change of [{name}] takes effect at the next start")
         return report
+
+    async def _warn(self, examined: Examined) -> tuple[Warned, ...]:
+        """Log what is most likely not meant, as far as it is told at all, and return it."""
+        others = [rule.spec for rule in self._rulebook.all() if rule.source is Source.API]
+        found = await trio.to_thread.run_sync(examined.warnings, others)
+        for warning in found[:MAX_WARNINGS]:
+            log.warning("the configuration says what is most likely not meant", at=str(warning))
+        return tuple(Warned(warning.place, warning.text) for warning in found[:MAX_WARNINGS])
 
     def _tell_by(self, config: Config) -> None:
         """Have people be told as ``config`` says, before its rules find anything to tell.

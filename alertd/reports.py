@@ -138,6 +138,15 @@ class StatusReport(Struct, rename="camel"):
     """How the present state was found at start."""
 
 
+class Warned(Struct, frozen=True):
+    """What works, and is most likely not meant."""
+
+    path: str
+    """JSON pointer (RFC 6901) into the rule; of the configuration ``FILE:LINE``."""
+    message: str
+    """Why, and what to do."""
+
+
 class Changes(Struct, frozen=True):
     """What a reload did to rules, or to channels."""
 
@@ -162,3 +171,5 @@ class ReloadReport(Struct, frozen=True, kw_only=True, rename="camel"):
     """Sections about who is told what and when that are others than before, and apply now."""
     at_next_start: tuple[str, ...]
     """Sections that are not as they were at start, and take effect at the next one only."""
+    warnings: tuple[Warned, ...]
+    """What the files say that is most likely not meant; at most 100."""

@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct
 
 from alertd.errors import InvalidInput, Problem, pointer_token
@@ -75,6 +77,8 @@ class RuleSetting(Struct, frozen=True):
     which an e-mail endpoint of a rule is sent by."""
     event_retention_us: int = MAX_WINDOW_US
     """How far back events are stored: a window cannot reach further."""
+    labels_of_channels: Mapping[str, frozenset[str]] = msgspec.field(default_factory=dict)
+    """The labels that channels' templates show; see ``channels/shown_labels.py``."""
 
 
 def check_spec(spec: RuleSpec, setting: RuleSetting) -> None:

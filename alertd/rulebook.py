@@ -22,6 +22,7 @@ import structlog
 import trio
 
 from alertd.channels.annotations import check_rule
+from alertd.channels.shown_labels import rule_warnings
 from alertd.config.clashes import clash_problem, clashes
 from alertd.config.errors import ConfigConflict, ConfigProblem
 from alertd.config.rules import TomlRule
@@ -83,6 +84,10 @@ class RuleBook:
     def state(self, rule_id: str) -> Mapping[str, int]:
         """Return how many groups of a rule are ok, pending, firing and without data."""
         return self._states(rule_id)
+
+    def warnings(self, spec: RuleSpec) -> list[Problem]:
+        """Return what a rule most likely does not mean; of most that is nothing."""
+        return rule_warnings(spec, self._setting())
 
     async def create(self, spec: RuleSpec) -> RuleRecord:
         """Add a rule. Raises ``InvalidInput`` and ``Conflict`` (the name is taken)."""

@@ -26,7 +26,10 @@ Exit codes:
 _MODULES: Final = {
     **dict.fromkeys(("run", "version"), "daemon"),
     **dict.fromkeys(("incidents", "ack"), "incidents"),
-    **{name: name for name in ("check", "db", "events", "notify", "route", "silence", "token")},
+    **{
+        name: name
+        for name in ("check", "db", "events", "notify", "reload", "route", "silence", "token")
+    },
 }
 """Where each command stands."""
 

@@ -7,17 +7,18 @@ runs is not disturbed.
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
-from alertd.cli.configuration import config_option, load_configuration, refuse
+from alertd.cli.configuration import config_option, examine_configuration, refuse
 from alertd.cli.store_file import failing, store_option
 from alertd.config.clashes import clash_problem, clashes
 from alertd.config.settings import Config
 from alertd.errors import AlertdError
-from alertd.rules import RuleRecord
+from alertd.rules import RuleRecord, Source
 
 
 @click.command()
@@ -30,23 +31,30 @@ def check(
 ) -> None:
     """Say what is wrong with the configuration, FILE or that of --config.
 
-    Every mistake is named with its file and line. Nothing is started. A rule must not have the name
-    of one that was made over HTTP: those are read from the database, if there is one.
+    Every mistake is named with its file and line, and so is what works but is most likely not
+    meant: a warning. Nothing is started. Rules made over HTTP are considered too, for they have
+    names and channels as well: they are read from the database, if there is one.
     """
     option = context.get_parameter_source("config_path")
     if file is not None and option is ParameterSource.COMMANDLINE:
         raise click.UsageError("name one configuration, as FILE or with --config")
-    path, config = load_configuration(file or config_path)
+    path, examined = examine_configuration(file or config_path)
+    config = examined.config
     stored = _stored_rules(store_path, config)
+    warnings = examined.warnings(rule.spec for rule in stored if rule.source is Source.API)
+    for warning in warnings:
+        click.secho(f"{warning.place}: warning: {warning.text}", err=True, fg="yellow")
     found = clashes(config.rules, stored)
     if found:
         refuse([str(clash_problem(rule, owner)) for owner, rule in found.items()])
-    rules, channels = len(config.rules), len(config.channels)
-    click.secho(
-        f"{path}: ok, {rules} {'rule' if rules == 1 else 'rules'}, "
-        f"{channels} {'channel' if channels == 1 else 'channels'}",
-        fg="green",
-    )
+    counts = [_counted(config.rules, "rule"), _counted(config.channels, "channel")]
+    if warnings:
+        counts.append(_counted(warnings, "warning"))
+    click.secho(f"{path}: ok, {', '.join(counts)}", fg="green")
+
+
+def _counted(things: Sized, noun: str) -> str:
+    return f"{len(things)} {noun if len(things) == 1 else f'{noun}s'}"
 
 
 def _stored_rules(given: Path | None, config: Config) -> list[RuleRecord]:
@@ -71,8 +79,8 @@ def _may_be_there(path: Path) -> bool:
 
 def _read_rules(path: Path) -> list[RuleRecord]:
     """Return the rules in the database at ``path``. Raises as ``existing.opened`` does."""
-    from alertd.store.existing import opened  # for those who have a database: it takes long to load
-    from alertd.store.rules import read_rules
+    from alertd.store.existing import opened  # only who has a database has to wait for SQLite
+    from alertd.store.rule_reads import read_rules
 
     with opened(path, "read the rules") as connection:
         return read_rules(str(path), connection)

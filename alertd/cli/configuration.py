@@ -13,7 +13,8 @@ from typing import Final, NoReturn
 import click
 
 from alertd.config.errors import ConfigError
-from alertd.config.settings import Config, load
+from alertd.config.lint import Examined, examine
+from alertd.config.settings import Config
 
 EXIT_BAD_CONFIGURATION: Final = 1
 DEFAULT_PATHS: Final = (Path("etc/alertd.toml"), Path("/etc/alertd/alertd.toml"))
@@ -31,12 +32,18 @@ config_option = click.option(
 
 def load_configuration(given: Path | None) -> tuple[Path, Config]:
     """Return the configuration and where it was found, or print what is wrong and exit."""
+    path, examined = examine_configuration(given)
+    return path, examined.config
+
+
+def examine_configuration(given: Path | None) -> tuple[Path, Examined]:
+    """Do as ``load_configuration``; what is returned can be asked for warnings."""
     path = given or next((default for default in DEFAULT_PATHS if default.exists()), None)
     if path is None:
         tried = " nor ".join(map(str, DEFAULT_PATHS))
         refuse([f"no configuration: there is neither {tried}; name one with --config FILE"])
     try:
-        return path, load(path)
+        return path, examine(path)
     except ConfigError as error:
         refuse([str(problem) for problem in error.problems])
 

@@ -91,7 +91,7 @@ def ask(url: str, method: str, path: str, body: object = None) -> Any:
         _fail([f"what answers at {url} is not alertd"])
     if answer.is_error:
         errors = document.get("errors") or [{"path": "", "message": document.get("detail", "")}]
-        lines = [f"{error['path']} {error['message']}".strip() for error in errors]
+        lines = [": ".join(filter(None, (error["path"], error["message"]))) for error in errors]
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             lines.append(f"set {TOKEN_VARIABLE}, or name the token's file with --token-file")
         _fail(lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import re
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -93,6 +94,11 @@ def add(
     LABEL is a label of the incident, ruleName or severity; all must hold. =, !=, =~ and !~ mean
     what they do in a rule.
     """
+    for label, count in Counter(label for label, _ in matchers).items():
+        if count > 1:
+            raise click.UsageError(
+                f"{label!r} is there {count} times; write one =~ for all of them"
+            )
     ends_us = time.time_ns() // 1000 + for_s * US_PER_S
     body = {
         "matchers": dict(matchers),
@@ -100,7 +106,10 @@ def add(
         "createdBy": getpass.getuser() if by is None else by,
         "comment": comment,
     }
-    _show([ask(url, "POST", "/api/silences", body)])
+    added = ask(url, "POST", "/api/silences", body)
+    for warning in added.get("warnings", ()):
+        click.secho(f"warning: {warning['path']} {warning['message']}", err=True, fg="yellow")
+    _show([added])
 
 
 @silence.command("list")

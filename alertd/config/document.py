@@ -81,8 +81,14 @@ class Document:
 
     def refuse_all(self, path: KeyPath, table: TomlTable, problems: Iterable[Problem]) -> None:
         """Note ``problems``, whose JSON pointers start at ``table``, which stands at ``path``."""
+        self._problems += self.placed(path, table, problems)
+
+    def placed(
+        self, path: KeyPath, table: TomlTable, problems: Iterable[Problem]
+    ) -> Iterator[ConfigProblem]:
+        """Yield ``problems``, as ``refuse_all`` takes them, with their places, without noting."""
         for problem in problems:
-            self.refuse((*path, *from_pointer(problem.path, table)), problem.message)
+            yield self.problem((*path, *from_pointer(problem.path, table)), problem.message)
 
     def line_of(self, path: KeyPath) -> int:
         """Return the line of ``path``, else of the nearest thing around it."""

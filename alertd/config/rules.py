@@ -71,19 +71,25 @@ def read_rules(documents: Iterable[Document], setting: RuleSetting) -> tuple[Tom
     """
     rules: list[TomlRule] = []
     taken: dict[str, str] = {}
+    for document, path, table in rule_tables(documents):
+        name = table.get("name")
+        place = f"{document.path}:{document.line_of(path)}"
+        if isinstance(name, str) and taken.setdefault(name, place) != place:
+            document.refuse(
+                (*path, "name"), f"expected another name, {name!r} is taken by {taken[name]}"
+            )
+        rule = _read_rule(document, path, table, setting)
+        if rule is not None:
+            rules.append(rule)
+    return tuple(rules)
+
+
+def rule_tables(documents: Iterable[Document]) -> Iterator[tuple[Document, KeyPath, TomlTable]]:
+    """Yield each ``[[rules]]`` with the way to it; what is no such table is noted."""
     for document in documents:
         entries = document.table.get("rules", [])
         for path, table in document.subtables(("rules",), entries, above="each rule"):
-            name = table.get("name")
-            place = f"{document.path}:{document.line_of(path)}"
-            if isinstance(name, str) and taken.setdefault(name, place) != place:
-                document.refuse(
-                    (*path, "name"), f"expected another name, {name!r} is taken by {taken[name]}"
-                )
-            rule = _read_rule(document, path, table, setting)
-            if rule is not None:
-                rules.append(rule)
-    return tuple(rules)
+            yield document, path, table
 
 
 def _read_rule(
@@ -103,7 +109,7 @@ def _read_rule(
     try:
         check_rule(spec, setting)
     except InvalidInput as error:
-        document.refuse_all(path, table, _in_snake_case(error.problems, wrong))
+        document.refuse_all(path, table, in_snake_case(error.problems, wrong))
     if document.problem_count > problems_before:
         return None
     return TomlRule(
@@ -111,8 +117,13 @@ def _read_rule(
     )
 
 
-def _in_snake_case(problems: Iterable[Problem], wrong: frozenset[str]) -> Iterator[Problem]:
-    """Yield ``problems`` in the file's words, without those that a stand-in may have caused."""
+def in_snake_case(
+    problems: Iterable[Problem], wrong: frozenset[str] = frozenset()
+) -> Iterator[Problem]:
+    """Yield ``problems`` in the file's words, without those that a stand-in may have caused.
+
+    There are stand-ins for the keys in ``wrong``.
+    """
     for problem in problems:
         _, camel, *inner = problem.path.split("/")
         key = _SNAKE_OF_CAMEL[camel]

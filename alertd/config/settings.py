@@ -268,6 +268,11 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     Reads secret and certificate files too, to see that they are there. Raises ``ConfigError``
     with every mistake in every file.
     """
+    return read(path, environ)[0]
+
+
+def read(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, Sequence[Document]]:
+    """Do as ``load``, and return the files with it: the one at ``path`` first."""
     main = Document(path)
     main.refuse_unknown((), main.table, {**SECTIONS, **_INCLUDABLE, **_MAIN_ONLY})
     # Any: each section has its own type; ``Config`` is built from them by name.
@@ -289,7 +294,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
     problems = [problem for document in documents for problem in document.problems]
     if problems:
         raise ConfigError(problems)
-    return Config(
+    config = Config(
         **sections,
         auth=auth,
         channels=channels,
@@ -299,6 +304,7 @@ def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
         inhibit=inhibit,
         include=include,
     )
+    return config, documents
 
 
 def _section(main: Document, name: str) -> Section:

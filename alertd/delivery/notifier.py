@@ -21,7 +21,8 @@ from alertd.errors import Conflict, InvalidInput, NotFound
 from alertd.limits import MAX_SILENCES, Limit
 from alertd.metrics import Metrics
 from alertd.model import IncidentSeries
-from alertd.notify.policy import Policy, subject_labels
+from alertd.notify.matchers import subject_labels
+from alertd.notify.policy import Policy
 from alertd.notify.silence import Silence, silence_problems
 from alertd.outbound import DeliveryStatus
 from alertd.store.incidents import IncidentStore

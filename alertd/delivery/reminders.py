@@ -16,7 +16,8 @@ import trio
 from alertd.channels.message import MessageKind
 from alertd.errors import StoreUnavailable
 from alertd.model import NAMESPACE, US_PER_S, IncidentSeries, Target
-from alertd.notify.policy import Policy, subject_labels
+from alertd.notify.matchers import subject_labels
+from alertd.notify.policy import Policy
 from alertd.notify.review import Action, Verdict, Waiting, review
 from alertd.outbound import Notification, Timing
 from alertd.store.waiting import Place

@@ -64,7 +64,7 @@ class IncidentRoutes:
         by = ""
         if await request.get_data(cache=True):
             body, _ = await read_body(AckMedia, max_bytes=MAX_ACK_BYTES)
-            by = strict.to_struct(strict.parse(strict.to_text(body)), AckBody).by
+            by = strict.to_struct(strict.parse(strict.to_text(body), unique=True), AckBody).by
         if len(by) > MAX_BY_CHARS or (by and not by.isprintable()):
             raise InvalidInput(
                 [Problem("/by", f"must be at most {MAX_BY_CHARS} printable characters")]

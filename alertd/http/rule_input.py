@@ -21,7 +21,9 @@ from alertd.http.wire import ELLIPSIS, shown_endpoint
 from alertd.model import Target
 from alertd.rules import TARGET_FIELDS, RuleRecord, RuleSpec
 
-READ_ONLY: Final = frozenset({"id", "version", "source", "createdAt", "updatedAt", "state"})
+READ_ONLY: Final = frozenset(
+    {"id", "version", "source", "createdAt", "updatedAt", "state", "warnings"}
+)
 """What replies add to a rule; ignored in an edit, so that a reply can be sent back."""
 
 
@@ -51,7 +53,7 @@ def merged_spec(body: bytes, record: RuleRecord) -> RuleSpec:
 
 
 def _parse(body: bytes) -> object:
-    return strict.parse(strict.to_text(body))
+    return strict.parse(strict.to_text(body), unique=True)
 
 
 def _without_read_only(value: object) -> object:

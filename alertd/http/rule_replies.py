@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 from msgspec import Struct
 
 from alertd.clock import Timestamp, format_us
+from alertd.errors import Problem
 from alertd.http.wire import shown_endpoint
 from alertd.model import Target
+from alertd.reports import Warned
 from alertd.rules import TARGET_FIELDS, RuleRecord, RuleSpec, Source
 
 
@@ -41,6 +43,8 @@ class RuleReply(RuleSpec, frozen=True, kw_only=True, rename="camel", forbid_unkn
     """When it was edited last."""
     state: GroupCounts
     """How its groups are."""
+    warnings: tuple[Warned, ...]
+    """What it says that is most likely not meant; nothing in most rules."""
 
 
 class RuleList(Struct, frozen=True, rename="camel"):
@@ -52,7 +56,9 @@ class RuleList(Struct, frozen=True, rename="camel"):
     """Send it back as ``cursor`` for the next page; null on the last."""
 
 
-def rule_reply(record: RuleRecord, state: Mapping[str, int]) -> RuleReply:
+def rule_reply(
+    record: RuleRecord, state: Mapping[str, int], warnings: Iterable[Problem]
+) -> RuleReply:
     """Return a rule as it is shown."""
     members = msgspec.structs.asdict(record.spec)
     for name in TARGET_FIELDS:
@@ -67,4 +73,5 @@ def rule_reply(record: RuleRecord, state: Mapping[str, int]) -> RuleReply:
         created_at=format_us(record.created_us),
         updated_at=format_us(record.updated_us),
         state=GroupCounts(**state),
+        warnings=tuple(Warned(warning.path, warning.message) for warning in warnings),
     )

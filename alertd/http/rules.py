@@ -21,7 +21,7 @@ from alertd.http.body import read_body
 from alertd.http.query import Parameters
 from alertd.http.responses import json_response
 from alertd.http.routes import Handlers
-from alertd.http.rule_replies import RuleList, rule_reply
+from alertd.http.rule_replies import RuleList, RuleReply, rule_reply
 from alertd.http.services import Services
 from alertd.rules import RuleRecord, RuleSpec
 from alertd.store import cursor
@@ -79,7 +79,7 @@ class RuleRoutes:
             start = bisect.bisect_right(records, after, key=lambda record: record.spec.name)
         page = records[start : start + limit]
         is_last = start + limit >= len(records)
-        items = tuple(rule_reply(record, self._rules.state(record.id)) for record in page)
+        items = tuple(map(self._shown, page))
         next_cursor = None if is_last else cursor.encode(page[-1].spec.name)
         return json_response(RuleList(items, next_cursor))
 
@@ -128,8 +128,11 @@ class RuleRoutes:
         headers: dict[str, str] | None = None,
     ) -> Response:
         tag = {"ETag": f'"{record.version}"'}
-        reply = rule_reply(record, self._rules.state(record.id))
-        return json_response(reply, status, tag | (headers or {}))
+        return json_response(self._shown(record), status, tag | (headers or {}))
+
+    def _shown(self, record: RuleRecord) -> RuleReply:
+        state, warnings = self._rules.state(record.id), self._rules.warnings(record.spec)
+        return rule_reply(record, state, warnings)
 
 
 def _wanted_version(record: RuleRecord) -> int | None:

@@ -6,13 +6,14 @@ their fakes. A route takes the one part that it needs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from msgspec import Struct
 from prometheus_client import Counter, Histogram
 
+from alertd.errors import Problem
 from alertd.http.event_input import SeriesLookup
 from alertd.http.gate import Gate
 from alertd.http.in_flight import InFlight
@@ -92,6 +93,10 @@ class RuleBook(Protocol):
 
     def state(self, rule_id: str) -> Mapping[str, int]:
         """Return how many groups of a rule are in each state."""
+        ...
+
+    def warnings(self, spec: RuleSpec) -> Sequence[Problem]:
+        """Return what a rule most likely does not mean."""
         ...
 
     async def create(self, spec: RuleSpec) -> RuleRecord:

@@ -9,11 +9,12 @@ from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 from quart import Response, request
 
 from alertd.clock import Timestamp, format_us
-from alertd.errors import InvalidInput, NotFound, Problem
+from alertd.errors import InvalidInput, NotFound, Problem, pointer_token
 from alertd.http import strict
 from alertd.http.body import read_body
 from alertd.http.query import Parameters
@@ -22,7 +23,9 @@ from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.http.timestamp import instant_us
 from alertd.model import MatchOperator
+from alertd.notify.matchers import Reach
 from alertd.notify.silence import Silence
+from alertd.reports import Warned
 from alertd.rules import parse_matcher
 from alertd.store.silences import SilenceQuery
 
@@ -60,8 +63,8 @@ class SilenceState(StrEnum):
     """No longer."""
 
 
-class SilenceReply(Struct, frozen=True, kw_only=True, rename="camel"):
-    """A silence as it is shown."""
+class SilenceItem(Struct, frozen=True, kw_only=True, rename="camel"):
+    """A silence as it is listed."""
 
     id: str
     """UUID."""
@@ -81,10 +84,17 @@ class SilenceReply(Struct, frozen=True, kw_only=True, rename="camel"):
     """What for."""
 
 
+class SilenceReply(SilenceItem, frozen=True, kw_only=True, rename="camel"):
+    """A silence as it is shown by itself."""
+
+    warnings: tuple[Warned, ...]
+    """Why it is most likely not what was meant: no rule's incidents can match it."""
+
+
 class SilenceList(Struct, frozen=True, rename="camel"):
     """A page of silences, those that end last first."""
 
-    items: tuple[SilenceReply, ...]
+    items: tuple[SilenceItem, ...]
     """The silences."""
     next_cursor: str | None
     """Send it back as ``cursor`` for the next page; null on the last."""
@@ -96,6 +106,7 @@ class SilenceRoutes:
     def __init__(self, services: Services) -> None:
         self._silences = services.silences
         self._notifier = services.notifier
+        self._rules = services.rules
 
     def handlers(self) -> Handlers:
         """Return what answers each operation."""
@@ -112,13 +123,13 @@ class SilenceRoutes:
         query = SilenceQuery(limit=parameters.limit(), cursor=parameters.text("cursor"))
         parameters.check()
         page = await self._silences.page(query)
-        return json_response(SilenceList(tuple(map(self._reply, page.items)), page.next_cursor))
+        return json_response(SilenceList(tuple(map(self._item, page.items)), page.next_cursor))
 
     async def create(self) -> Response:
         """Add a silence; it holds at once if it has begun."""
         Parameters(request.args).check()
         body, _ = await read_body(SilenceMedia, max_bytes=MAX_SILENCE_BYTES)
-        sent = strict.to_struct(strict.parse(strict.to_text(body)), SilenceBody)
+        sent = strict.to_struct(strict.parse(strict.to_text(body), unique=True), SilenceBody)
         added = await self._notifier.silence(_silence(sent, self._notifier.now_us()))
         location = {"Location": f"/api/silences/{added.id}"}
         return json_response(self._reply(added), HTTPStatus.CREATED, location)
@@ -136,12 +147,26 @@ class SilenceRoutes:
         Parameters(request.args).check()
         return json_response(self._reply(await self._notifier.expire_silence(silence_id)))
 
+    def _warnings(self, silence: Silence) -> tuple[Warned, ...]:
+        """Return why nothing matches ``silence``, if there are rules and nothing can."""
+        specs = [record.spec for record in self._rules.all()]
+        problem = Reach(silence.matchers).problem(specs) if specs else None
+        if problem is None:
+            return ()
+        label, message = problem
+        where = "" if label is None else f"/{pointer_token(label)}"
+        return (Warned(f"/matchers{where}", message),)
+
     def _reply(self, silence: Silence) -> SilenceReply:
+        item = msgspec.structs.asdict(self._item(silence))
+        return SilenceReply(**item, warnings=self._warnings(silence))
+
+    def _item(self, silence: Silence) -> SilenceItem:
         now_us = self._notifier.now_us()
         state = SilenceState.ACTIVE if silence.starts_us <= now_us else SilenceState.PENDING
         if silence.ends_us <= now_us:
             state = SilenceState.EXPIRED
-        return SilenceReply(
+        return SilenceItem(
             id=silence.id,
             state=state,
             matchers={

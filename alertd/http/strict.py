@@ -63,6 +63,16 @@ def _parse_integer(literal: str) -> int | float:
     return int(literal) if len(literal) <= _MAX_INTEGER_DIGITS else float(literal)
 
 
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object with these members. Raises ``ValueError`` if two have one name."""
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in members if names.count(name) > 1)
+        raise ValueError(f"{twice[:_MAX_SHOWN_CHARS]!r} is there twice in one object")
+    return members
+
+
 SCANNER: Final = json.JSONDecoder(parse_int=_parse_integer)
 """Lenient: NaN, infinities and lone surrogates get through to be refused where they stand."""
 
@@ -82,10 +92,16 @@ def to_text(body: bytes, errors: str = "strict") -> str:
         raise Undecodable(f"the body is not UTF-8: bad byte at {error.start}") from error
 
 
-def parse(text: str) -> object:
-    """Return the JSON value that ``text`` spells. Raises ``Undecodable``."""
+_STRICT_SCANNER: Final = json.JSONDecoder(parse_int=_parse_integer, object_pairs_hook=_unique)
+
+
+def parse(text: str, *, unique: bool = False) -> object:
+    """Return the JSON value that ``text`` spells. Raises ``Undecodable``.
+
+    Of members of one name the last counts; ``unique`` is for what people write, and refuses them.
+    """
     try:
-        return SCANNER.decode(text)
+        return (_STRICT_SCANNER if unique else SCANNER).decode(text)
     except (ValueError, RecursionError) as error:
         raise Undecodable(why_not_json(error)) from error
 

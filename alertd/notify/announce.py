@@ -29,7 +29,8 @@ from alertd.model import (
     Transition,
     TransitionKind,
 )
-from alertd.notify.policy import Policy, subject_labels
+from alertd.notify.matchers import subject_labels
+from alertd.notify.policy import Policy
 from alertd.notify.review import escalates
 from alertd.notify.route import BY_RULE, Defaults, Own, Route, destinations
 from alertd.outbound import Announcement, FlappingEpisode, Notification, Timing

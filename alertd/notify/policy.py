@@ -18,11 +18,6 @@ from alertd.notify.silence import ActiveSilence, Silence, silenced
 from alertd.outbound import Hold
 
 
-def subject_labels(rule_name: str, severity: str, group: Mapping[str, str]) -> dict[str, str]:
-    """Return what the matchers of silences, mutes and inhibitions see of an incident."""
-    return {**group, "ruleName": rule_name, "severity": severity}
-
-
 class Policy:
     """The silences, mute schedules, inhibitions and flapping series of now."""
 

@@ -16,14 +16,14 @@ from msgspec import Struct
 
 from alertd.errors import Problem, pointer_token
 from alertd.escalation import escalation_problems
-from alertd.matching import Predicate, all_of, predicate
+from alertd.matching import Predicate, all_of
 from alertd.model import Target
 from alertd.names import name_problem
 from alertd.notify.inhibit import Inhibition
+from alertd.notify.matchers import matcher_problem
 from alertd.notify.mute import WEEKDAYS, Mute
 from alertd.notify.route import Defaults, Route
 from alertd.outbound import Timing
-from alertd.patterns import BadPattern
 from alertd.rules import compile_escalation, parse_matcher, seconds_to_us
 
 MAX_SECS: Final = 366 * 86_400
@@ -178,6 +178,12 @@ class InhibitSpec(Struct, frozen=True, kw_only=True):
         for key, matchers in (("source", self.source), ("target", self.target)):
             if not matchers:
                 problems.append(Problem(f"/{key}", "expected at least one matcher"))
+        if self.source and self.source.items() <= self.target.items():
+            message = (
+                "expected others than the sources: what it matches is a source as well, and "
+                "sources are never held back"
+            )
+            problems.append(Problem("/target", message))
         return problems
 
     def compiled(self) -> Inhibition:
@@ -196,13 +202,11 @@ def _predicate(matchers: Mapping[str, str]) -> Predicate:
 
 
 def _matcher_problems(key: str, matchers: Mapping[str, str]) -> list[Problem]:
-    problems = []
-    for label, text in matchers.items():
-        try:
-            predicate(parse_matcher(label, text))
-        except BadPattern as error:
-            problems.append(Problem(f"/{key}/{pointer_token(label)}", str(error)))
-    return problems
+    return [
+        Problem(f"/{key}/{pointer_token(label)}", message)
+        for label, text in matchers.items()
+        if (message := matcher_problem(parse_matcher(label, text)))
+    ]
 
 
 def _minute(text: str) -> int:

@@ -12,12 +12,10 @@ from typing import Final
 from msgspec import Struct
 
 from alertd.errors import Problem, pointer_token
-from alertd.limits import MAX_PATTERN_CHARS
-from alertd.matching import Predicate, all_of, predicate
+from alertd.matching import Predicate, all_of
 from alertd.model import Matcher
-from alertd.names import LABEL_NAME_REMEDY, is_label_name
+from alertd.notify.matchers import matcher_problem
 from alertd.outbound import Hold, HoldReason
-from alertd.patterns import BadPattern
 
 MAX_MATCHERS: Final = 32
 MAX_TEXT_CHARS: Final = 500
@@ -73,7 +71,7 @@ def silence_problems(silence: Silence, now_us: int) -> list[Problem]:
     if len(silence.matchers) > MAX_MATCHERS:
         problems.append(Problem("/matchers", f"has more than {MAX_MATCHERS} entries"))
     for matcher in silence.matchers:
-        if message := _pattern_problem(matcher):
+        if message := matcher_problem(matcher):
             problems.append(Problem(f"/matchers/{pointer_token(matcher.label)}", message))
     if silence.ends_us <= silence.starts_us:
         problems.append(Problem("/endsAt", "must be later than startsAt"))
@@ -85,15 +83,3 @@ def silence_problems(silence: Silence, now_us: int) -> list[Problem]:
                 Problem(f"/{name}", f"must be at most {MAX_TEXT_CHARS} printable characters")
             )
     return problems
-
-
-def _pattern_problem(matcher: Matcher) -> str | None:
-    if not is_label_name(matcher.label):
-        return f"names a label, which {LABEL_NAME_REMEDY}"
-    if len(matcher.pattern) > MAX_PATTERN_CHARS:
-        return f"is longer than {MAX_PATTERN_CHARS} characters"
-    try:
-        predicate(matcher)
-    except BadPattern as error:
-        return str(error)
-    return None

@@ -31,7 +31,7 @@ from alertd.store.protocols import LogEntry
 from alertd.store.readers import Readers
 from alertd.store.rollup_codec import decode_rollups
 from alertd.store.rollups import rollups_of_id_behind
-from alertd.store.rules import read_rules
+from alertd.store.rule_reads import read_rules
 
 MAX_FINDINGS: Final = 20
 

@@ -2,12 +2,12 @@
 
 Owns the tables ``rules`` and ``rule_notifications``. Invariant: they change only together with
 an entry of the log, in one transaction. A rule's spec is stored as JSON but for its
-notifications, which are rows of their own. Leaves checks and versions to ``rulebook.py``.
+notifications, which are rows of their own. Leaves reading them to ``rule_reads.py``, and checks and
+versions to ``rulebook.py``.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from functools import partial
 from typing import Any
 
@@ -15,14 +15,11 @@ import apsw
 import msgspec
 
 from alertd.errors import Conflict
-from alertd.model import Target
-from alertd.rules import RuleChange, RuleRecord, RuleSpec, Source
+from alertd.rules import RuleChange, RuleRecord
 from alertd.store.event_log import append_change
-from alertd.store.failures import corrupt
 from alertd.store.readers import Readers
+from alertd.store.rule_reads import read_rules
 from alertd.store.writer import Writer
-
-_decode_spec = msgspec.json.Decoder(RuleSpec).decode
 
 
 class RuleTable:
@@ -43,35 +40,6 @@ class RuleTable:
         Raises ``Conflict``, with nothing written, if two rules would have one name.
         """
         return await self._writer.run("change the rules", partial(_apply, change))
-
-
-def read_rules(path: str, connection: apsw.Connection) -> list[RuleRecord]:
-    """Return every rule, by name. Raises ``StoreCorrupt`` for one that does not decode."""
-    targets: defaultdict[str, list[Target]] = defaultdict(list)
-    for rule_id, channel, endpoint in connection.execute(
-        "SELECT rule_id, channel, endpoint FROM rule_notifications ORDER BY rule_id, ordinal"
-    ):
-        targets[rule_id].append(Target(channel, endpoint))
-    records = []
-    for rule_id, version, source, created_us, updated_us, spec_json in connection.execute(
-        "SELECT id, version, source, created_us, updated_us, spec FROM rules ORDER BY name"
-    ):
-        try:
-            spec = _decode_spec(spec_json)
-            owner = Source(source)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise corrupt(path, f"rule {rule_id}: {error}") from error
-        records.append(
-            RuleRecord(
-                id=rule_id,
-                version=version,
-                source=owner,
-                created_us=created_us,
-                updated_us=updated_us,
-                spec=msgspec.structs.replace(spec, notifications=tuple(targets[rule_id])),
-            )
-        )
-    return records
 
 
 def _apply(change: RuleChange, connection: apsw.Connection) -> int:

@@ -19,12 +19,22 @@ window_duration_secs = 60
 """
 
 
-def checked(daemon: Daemon) -> subprocess.CompletedProcess[str]:
-    """Return what ``alertd check`` says of the daemon's configuration."""
+def alertd(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a person beside the daemon would, and return what came of it."""
     return subprocess.run(
-        [sys.executable, "-m", "alertd", "check", "--config", str(daemon.config_path)],
+        [sys.executable, "-m", "alertd", *arguments],
         capture_output=True, text=True, env=daemon.environ, cwd=daemon.folder, check=False,
     )  # fmt: skip
+
+
+def checked(daemon: Daemon) -> subprocess.CompletedProcess[str]:
+    """Return what ``alertd check`` says of the daemon's configuration."""
+    return alertd(daemon, "check", "--config", str(daemon.config_path))
+
+
+def reloaded(daemon: Daemon) -> subprocess.CompletedProcess[str]:
+    """Return what ``alertd reload`` says, and does."""
+    return alertd(daemon, "reload", "--url", daemon.url)
 
 
 def test_a_name_that_a_rule_over_http_has_keeps_no_other_rule_from_its_work(
@@ -65,3 +75,50 @@ def test_a_name_that_a_rule_over_http_has_keeps_no_other_rule_from_its_work(
         assert {item["alertId"] == made["id"] for item in fired} == {True, False}
         assert checked(daemon).returncode == 0
         assert json.loads(daemon.client.post("/api/reload").text)["rules"]["added"] == []
+
+
+ROUTE = """
+[channels.ops]
+type = "webhook"
+url = "http://127.0.0.1:9/"
+[[route]]
+matchers = { team = "db" }
+channels = ["ops"]
+"""
+
+
+def test_a_reload_from_the_command_line_tells_what_came_of_it(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        daemon.write_config(RULE.format(name="a", metric="m") + ROUTE)
+        done = reloaded(daemon)
+        assert done.returncode == 0
+        report = json.loads(done.stdout)
+        assert (report["rules"]["added"], report["policies"]) == (["a"], ["route"])
+        assert done.stderr == checked(daemon).stderr, "the warning, with its place"
+        assert "route[0].matchers.team: matches nothing" in done.stderr
+        warned = daemon.wait_for_log("the configuration says what is most likely not meant")
+        assert warned["level"] == "warning"
+
+        broken = RULE.format(name="a", metric="m").replace("threshold = 0", 'threshold = "many"')
+        daemon.write_config(broken + ROUTE.replace("team =", "severity ="))
+        refused = reloaded(daemon)
+        assert (refused.returncode, refused.stdout) == (3, "")
+        assert refused.stderr == checked(daemon).stderr
+        assert len(refused.stderr.splitlines()) == 2
+        assert daemon.get("/api/alerts")["items"][0]["threshold"] == 0
+
+
+def test_a_silence_that_nothing_can_match_is_warned_of(tmp_path: Path) -> None:
+    with Daemon(tmp_path, RULE.format(name="Logins", metric="m")) as daemon:
+        add = ("silence", "add", "--url", daemon.url, "--for", "1h")
+        good = alertd(daemon, *add, "ruleName=Logins")
+        assert (good.returncode, good.stderr) == (0, "")
+        idle = alertd(daemon, *add, "ruleName=Logns")
+        assert idle.returncode == 0
+        assert "no rule has such a name; did you mean 'Logins'?" in idle.stderr
+        wrong = alertd(daemon, *add, "severity=crit")
+        assert wrong.returncode == 3
+        assert "did you mean 'critical'?" in wrong.stderr
+        twice = alertd(daemon, *add, "ruleName=Logins", "ruleName=Logouts")
+        assert twice.returncode == 2
+        assert "'ruleName' is there 2 times" in twice.stderr

@@ -21,7 +21,7 @@ from alertd.http.gate import Gate
 from alertd.metrics import Metrics
 from alertd.model import Target
 from alertd.reload import Reloader
-from alertd.reports import Changes
+from alertd.reports import Changes, Warned
 from alertd.rule_checks import RuleSetting
 from alertd.rulebook import RuleBook
 from alertd.rules import Source
@@ -197,7 +197,7 @@ async def test_a_reload_names_every_name_that_belongs_to_a_rule_over_http(tmp_pa
         w.write(rule("b") + rule("c"))
         with pytest.raises(ConfigConflict) as caught, capture_logs() as lines:
             await w.reloader.reload()
-        assert [problem.line for problem in caught.value.problems] == [2, 8]
+        assert [problem.line for problem in caught.value.problems] == [2, 9]
         for owner, problem in zip(owners, caught.value.problems, strict=True):
             assert f"DELETE /api/alerts/{owner}" in problem.message
         told = [line["problem"] for line in lines if line["log_level"] == "error"]
@@ -221,7 +221,7 @@ async def test_a_start_leaves_out_a_rule_whose_name_is_taken_and_has_all_others(
             assert w.thresholds() == {"a": 7, "taken": 2, "b": 9}
             assert w.rules.get(owner).source is Source.API
             [(left_out, problem)] = w.rules.left_out()
-            assert (left_out.spec.threshold, problem.line) == (8, 8)
+            assert (left_out.spec.threshold, problem.line) == (8, 9)
             with pytest.raises(ConfigConflict):
                 await w.reloader.reload()
             assert len(w.rules.left_out()) == 1, "a refused reload changes nothing"
@@ -246,7 +246,7 @@ async def test_a_rule_that_was_left_out_comes_in_when_its_name_is_free(
         assert w.rules.left_out() == []
         [taken] = [record for record in w.rules.all() if record.spec.name == "taken"]
         assert taken.source is Source.TOML
-        with pytest.raises(Conflict, match=r"stands in .*alertd\.toml:8"):
+        with pytest.raises(Conflict, match=r"stands in .*alertd\.toml:9"):
             await w.rules.delete(taken.id, if_version=None)
         assert (await w.reloader.reload()).rules == NOTHING
 
@@ -469,3 +469,22 @@ async def test_a_store_that_cannot_write_leaves_the_tokens_as_they_were(tmp_path
         with pytest.raises(StoreUnavailable):
             await w.reloader.reload()
         assert w.gate.names() == {"t"}
+
+
+async def test_what_is_most_likely_not_meant_is_told_at_start_and_by_a_reload(
+    tmp_path: Path,
+) -> None:
+    text = rule("a") + channel("idle")
+    with capture_logs() as lines:
+        async with world(tmp_path, text) as w:
+            told = [line["at"] for line in lines if line["log_level"] == "warning"]
+            place = f"{tmp_path}/alertd.toml:9"
+            message = (
+                "channels.idle: no rule, route or channel names it: nobody is told anything over it"
+            )
+            assert told == [f"{place}: {message}"]
+            report = await w.reloader.reload()
+            assert report.warnings == (Warned(place, message),)
+            assert len([line for line in lines if line["log_level"] == "warning"]) == 2
+            await w.rules.create(record_of(notifications=(Target("idle"),)).spec)
+            assert (await w.reloader.reload()).warnings == (), "rules made over HTTP count"

@@ -13,6 +13,7 @@ import pytest
 
 from alertd.config.auth import TokenSpec
 from alertd.config.channels import CHANNEL_TYPES
+from alertd.config.lint import examine
 from alertd.config.settings import SECTIONS, Config, load
 from alertd.host_metrics import read, sample
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
@@ -117,6 +118,10 @@ def test_every_number_says_its_unit(table: str) -> None:
         unit = {"secs": "second", "days": "day", "bytes": "bytes"}.get(key.rpartition("_")[2])
         if unit is not None and table != "rules":
             assert unit in line.comment, f"{table}.{key}"
+
+
+def test_nothing_in_it_is_most_likely_not_meant() -> None:
+    assert examine(SHIPPED, {}).warnings() == []
 
 
 def test_it_can_be_used_as_it_is() -> None:

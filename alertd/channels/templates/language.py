@@ -35,7 +35,7 @@ JOIN_FILTER: Final = "_joined"
 
 def check_language(tree: nodes.Template, filters: Collection[str], tests: Collection[str]) -> None:
     """Raise ``TemplateFailed`` for whatever is not part of the language."""
-    for node in _walk(tree):
+    for node in walk(tree):
         if not isinstance(node, _LANGUAGE):
             kind = type(node).__name__.lower()
             raise TemplateFailed(
@@ -87,7 +87,7 @@ def check_names(
 def charge_loops(tree: nodes.Template) -> None:
     """Have each item of a loop pay for the loop's body, and ``~`` for what it makes."""
     for loop in list(tree.find_all(nodes.For)):
-        cost = sum(1 for part in loop.body for _ in _walk(part)) + 1
+        cost = sum(1 for part in loop.body for _ in walk(part)) + 1
         loop.iter = nodes.Filter(
             loop.iter, LOOP_FILTER, [nodes.Const(cost)], [], None, None, lineno=loop.lineno
         )
@@ -110,10 +110,11 @@ def _without_concat(node: nodes.Node) -> nodes.Node:
     return nodes.Filter(parts, JOIN_FILTER, [], [], None, None, lineno=node.lineno)
 
 
-def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
+def walk(node: nodes.Node) -> Iterator[nodes.Node]:
+    """Yield ``node`` and all that is below it."""
     yield node
     for child in node.iter_child_nodes():
-        yield from _walk(child)
+        yield from walk(child)
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

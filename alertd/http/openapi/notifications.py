@@ -20,8 +20,16 @@ from alertd.http.openapi.operation import (
     reply,
     text,
 )
-from alertd.http.silences import SilenceBody, SilenceList, SilenceMedia, SilenceReply, SilenceState
+from alertd.http.silences import (
+    SilenceBody,
+    SilenceItem,
+    SilenceList,
+    SilenceMedia,
+    SilenceReply,
+    SilenceState,
+)
 from alertd.outbound import DeliveryStatus
+from alertd.reports import Warned
 
 _TAG: Final = "notifications"
 
@@ -41,7 +49,7 @@ _MESSAGE: Final = DeliveryReply(
     incident_count=1,
     incidents=("4a1c7a3e-52a7-5f6f-8f9d-2b1d3c0d6e02",),
 )
-_SILENCE: Final = SilenceReply(
+_LISTED: Final = SilenceItem(
     id="1f0e6c2a-77f1-4f67-9a55-5b0c5a9e7d03",
     state=SilenceState.ACTIVE,
     matchers={"service": "payment", "host": "=~web-.*"},
@@ -50,6 +58,15 @@ _SILENCE: Final = SilenceReply(
     created_at="2025-06-30T14:59:58.500000Z",
     created_by="ann",
     comment="deploy",
+)
+_SILENCE: Final = SilenceReply(
+    **msgspec.structs.asdict(_LISTED),
+    warnings=(
+        Warned(
+            "/matchers/service",
+            "matches nothing: no rule groups by 'service', so no incident has that label",
+        ),
+    ),
 )
 _NEW: Final = {
     "Two hours from now on": {
@@ -112,7 +129,7 @@ OPERATIONS: Final = (
         summary="List silences, over or not",
         note="Those that end last come first; one that is over is listed for 90 days.",
         parameters=PAGE,
-        replies=(reply(SilenceList, SilenceList((_SILENCE,), None), "A page of silences."),),
+        replies=(reply(SilenceList, SilenceList((_LISTED,), None), "A page of silences."),),
         refusals=OF_PARAMETERS,
     ),
     Operation(

@@ -16,6 +16,7 @@ from alertd.reports import (
     ReloadReport,
     StatusReport,
     StoreStatus,
+    Warned,
 )
 from alertd.upkeep.limit_watch import ObservedGap
 
@@ -111,13 +112,21 @@ OPERATIONS: Final = (
                     tokens=Changes((), (), ("web-1",)),
                     policies=("route",),
                     at_next_start=("store",),
+                    warnings=(
+                        Warned(
+                            "/etc/alertd/alertd.toml:12",
+                            "route[0].matchers.team: matches nothing: no rule groups by 'team', "
+                            "so no incident has that label",
+                        ),
+                    ),
                 ),
                 "What changed.",
             ),
         ),
         refusals={
             HTTPStatus.BAD_REQUEST: "",
-            HTTPStatus.CONFLICT: "A file takes the name of a rule that was made over HTTP.",
+            HTTPStatus.CONFLICT: "Files take names of rules that were made over HTTP; nothing is "
+            "changed. `path` is the file and line of each.",
             HTTPStatus.UNPROCESSABLE_ENTITY: "The configuration has mistakes; nothing is changed. "
             "`path` is the file and line of each.",
             HTTPStatus.TOO_MANY_REQUESTS: "",

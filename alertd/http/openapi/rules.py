@@ -38,6 +38,7 @@ RULE: Final = RuleReply(
     created_at="2025-06-30T14:59:00.000000Z",
     updated_at="2025-06-30T14:59:00.000000Z",
     state=GroupCounts(ok=3, pending=0, firing=1, no_data=0),
+    warnings=(),
     name="Payment errors",
     type=RuleType.SIMPLE_COUNT,
     metric_name="error_count",

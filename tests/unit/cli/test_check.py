@@ -90,10 +90,38 @@ def test_a_database_that_was_named_has_to_be_one(there: bool) -> None:
     assert "b.db" in result.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
-def test_a_folder_that_is_not_to_be_looked_into_is_no_reason_to_fail() -> None:
-    Path("data").mkdir(mode=0)
-    write(TAKEN)
+def test_a_file_that_cannot_even_be_looked_at_is_no_reason_to_fail() -> None:
+    write(TAKEN, store="x" * 300)
     result = invoked("check", "a.toml")
     assert result.exit_code == 0
+    assert "rules made over HTTP are not considered: cannot read the rules: " in result.stderr
     assert "be the daemon's user, or root" in result.stderr
+
+
+IDLE = """
+[channels.ops]
+type = "webhook"
+url = "http://127.0.0.1:9/"
+[channels.idle]
+type = "webhook"
+url = "http://127.0.0.1:9/"
+"""
+
+
+def test_check_warns_of_what_is_most_likely_not_meant_and_finds_it_usable() -> None:
+    Path("a.toml").write_text(IDLE + RULE.format(name="a") + 'notifications = ["ops"]\n')
+    result = invoked("check", "a.toml")
+    assert (result.exit_code, result.stdout) == (0, "a.toml: ok, 1 rule, 2 channels, 1 warning\n")
+    assert result.stderr == (
+        "a.toml:5: warning: channels.idle: no rule, route or channel names it: nobody is told "
+        "anything over it\n"
+    )
+
+
+def test_check_considers_what_rules_over_http_use() -> None:
+    make_store(Path("b.db"))  # with a rule that tells "ops"
+    Path("a.toml").write_text(IDLE + RULE.format(name="a") + 'notifications = ["idle"]\n')
+    alone = invoked("check", "a.toml")
+    assert alone.stderr.startswith("a.toml:2: warning: channels.ops: ")
+    with_store = invoked("check", "a.toml", "--store", "b.db")
+    assert (with_store.exit_code, with_store.stderr) == (0, "")

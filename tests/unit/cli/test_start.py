@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.unit.cli.test_cli import invoked
+from tests.unit.store.store_samples import make_store
 
 NEVER_AT_A_START = frozenset({"numpy", "apprise", "requests", "psutil"})
 NOT_BEFORE_SOMEBODY_ASKS = frozenset(
@@ -63,13 +65,34 @@ def test_what_the_rules_need_to_be_told_is_loaded_before_they_judge(
     assert loaded & {"httpx", "jinja2"} == needed
 
 
+def test_a_check_is_quick_with_a_database_too(tmp_path: Path) -> None:
+    make_store(tmp_path / "alertd.db")
+    (tmp_path / "a.toml").write_text(f'[store]\npath = "{tmp_path}/alertd.db"\n')
+    loaded = loaded_by(
+        f"from alertd import cli; cli.main(['check', '{tmp_path}/a.toml'], 'x', None, False)"
+    )
+    assert "apsw" in loaded
+    assert not loaded & (NEVER_AT_A_START | NOT_BEFORE_SOMEBODY_ASKS | {"trio", "structlog"})
+
+
 @pytest.mark.parametrize("command", ["run", "check", "db", "token"])
 def test_a_command_loads_no_other(command: str) -> None:
     loaded = loaded_by(
         f"from alertd import cli; cli.main(['{command}', '--help'], 'x', None, False)"
     )
     mine = {"run": "daemon"}.get(command, command)
-    commands = {"check", "daemon", "db", "events", "incidents", "notify", "route", "silence", "token"}
+    commands = {
+        "check",
+        "daemon",
+        "db",
+        "events",
+        "incidents",
+        "notify",
+        "reload",
+        "route",
+        "silence",
+        "token",
+    }
     others = {f"alertd.cli.{other}" for other in commands - {mine}}
     assert f"alertd.cli.{mine}" in loaded
     assert not loaded & others
@@ -83,7 +106,7 @@ def test_who_mistypes_a_command_is_told_which_may_have_been_meant() -> None:
 
 def test_the_help_names_every_command_and_what_it_is_for() -> None:
     lines = invoked("--help").stdout.partition("Commands:\n")[2].splitlines()
-    described = dict(line.split(maxsplit=1) for line in lines[:11])
+    described = dict(line.split(maxsplit=1) for line in lines[:12])
     assert set(described) == {
         *(
             "ack",
@@ -92,6 +115,7 @@ def test_the_help_names_every_command_and_what_it_is_for() -> None:
             "events",
             "incidents",
             "notify",
+            "reload",
             "route",
             "run",
             "silence",

@@ -189,6 +189,22 @@ MISTAKES = [
         '[[inhibit]]\nsource = {a = "=~("}\ntarget = {a = "b"}',
         "2: inhibit[0].source.a: '(' is not a regular expression for RE2",
     ),
+    (
+        ROUTES.replace("critical", "crit"),
+        "6: route[0].matchers.severity: expected one of critical, error, warning, info, got 'crit'",
+    ),
+    (
+        '[[mute]]\nname = "n"\nstart = "22:00"\nend = "06:00"\nmatchers = {severity = "!=page"}',
+        "5: mute[0].matchers.severity: expected one of critical, error, warning, info, got 'page'",
+    ),
+    (
+        '[[inhibit]]\nsource = {severity = "=~crit"}\ntarget = {a = "b"}',
+        "2: inhibit[0].source.severity: expected one of critical,",
+    ),
+    (
+        '[[inhibit]]\nsource = {a = "b"}\ntarget = {c = "d", a = "b"}\nequal = ["dc"]',
+        "3: inhibit[0].target: expected others than the sources: what it matches is a source",
+    ),
     ('[[inhibit]]\nsource = {}\ntarget = {a = "b"}', "2: inhibit[0].source: expected at least one"),
     ('[notify]\ngroup_by = ["a", "a"]', "2: notify.group_by[1]: expected each name once"),
     (

@@ -31,7 +31,7 @@ from alertd.metrics import Metrics
 from alertd.model import US_PER_S, EventBatch, IncidentSeries
 from alertd.notify.silence import Silence, silence_problems
 from alertd.pipeline.quarantine import Quarantine
-from alertd.reports import Changes, ReloadReport, StatusReport
+from alertd.reports import Changes, ReloadReport, StatusReport, Warned
 from alertd.rule_checks import RuleSetting
 from alertd.rulebook import RuleBook
 from alertd.rules import RuleRecord
@@ -127,6 +127,7 @@ class FixedReloader:
             tokens=nothing,
             policies=("mute",),
             at_next_start=("store",),
+            warnings=(Warned("/etc/alertd.toml:7", "channels.old: nothing names it"),),
         )
 
 

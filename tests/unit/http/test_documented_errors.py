@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from alertd.access import Scope, Token, digest_of
+from alertd.config.rules import TomlRule
 from alertd.errors import Conflict, InvalidInput, NotFound, Problem, StoreUnavailable
 from alertd.http import strict
 from alertd.http.app import make_app
@@ -71,15 +72,6 @@ PARTS = (
 NEEDS_NO_PART = {"getHealth", "getMetrics", "getOpenapi", "getDocs"}
 
 
-class OfAFile(NamedTuple):
-    """A rule as a file has it."""
-
-    id: str
-    spec: RuleSpec
-    file: Path
-    line: int
-
-
 def with_failing_parts(site: Site, error: Exception) -> None:
     """Make every call to a part of the daemon fail."""
     site.log.failure = error
@@ -100,7 +92,9 @@ async def some_rule(site: Site, *, is_of_a_file: bool) -> str:
     spec = strict.to_struct(MINIMAL, RuleSpec)
     if not is_of_a_file:
         return (await site.rules.create(spec)).id
-    await site.rules.take_files([OfAFile("of-a-file", spec, Path("rules.toml"), 7)])
+    await site.rules.take_files(
+        [TomlRule(spec=spec, id="of-a-file", file=Path("rules.toml"), line=7)]
+    )
     return "of-a-file"
 
 

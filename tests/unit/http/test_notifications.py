@@ -124,8 +124,10 @@ async def test_a_silence_is_made_listed_and_ended() -> None:
         "createdAt": "2025-06-30T15:00:00.000000Z",
         **SILENCE,
         "endsAt": "2025-06-30T17:00:00.000000Z",
+        "warnings": [],
     }
     assert (await site.send("GET", "/api/silences/s0")).body == made.body
+    del made.body["warnings"]
     assert (await site.send("GET", "/api/silences")).body["items"] == [made.body]
     ended = await site.send("DELETE", "/api/silences/s0")
     assert (ended.status, ended.body["state"]) == (200, "expired")
@@ -145,3 +147,37 @@ async def test_a_silence_that_is_wrong_says_where(change: dict[str, object], pat
     answer = await Site().send("POST", "/api/silences", SILENCE | change)
     assert answer.status in (400, 422)
     assert list(answer.errors) == [path]
+
+
+RULE = {
+    "name": "High Error Count", "type": "SIMPLE_COUNT", "metricName": "m", "threshold": 1,
+    "windowDurationSecs": 60, "groupBy": ["host", "zone"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("matchers", "path"),
+    [
+        (SILENCE["matchers"], None),
+        ({"ruleName": "High Eror Count"}, "/matchers/ruleName"),
+        ({"rack/row": "7"}, "/matchers/rack~1row"),
+        ({"ruleName": "=~High.*", "zone": "eu"}, None),
+    ],
+)
+async def test_a_silence_that_no_rules_incidents_can_match_is_made_with_a_warning(
+    matchers: object, path: str | None
+) -> None:
+    site = Site()
+    assert (await site.send("POST", "/api/alerts", RULE)).status == 201
+    made = await site.send("POST", "/api/silences", SILENCE | {"matchers": matchers})
+    assert made.status == 201
+    assert [warning["path"] for warning in made.body["warnings"]] == (
+        [] if path is None else [path]
+    )
+
+
+async def test_a_label_that_is_there_twice_is_refused() -> None:
+    body = b'{"matchers": {"a": "x", "b": "y", "a": "z"}, "endsAt": "2025-06-30T17:00:00Z"}'
+    answer = await Site().send("POST", "/api/silences", body)
+    assert answer.status == 400
+    assert "'a' is there twice" in answer.body["detail"]

@@ -111,6 +111,9 @@ async def test_a_reload_says_what_changed() -> None:
             "tokens": nothing,
             "policies": ["mute"],
             "atNextStart": ["store"],
+            "warnings": [
+                {"path": "/etc/alertd.toml:7", "message": "channels.old: nothing names it"}
+            ],
         },
     )
     assert (await Site().send("GET", "/api/reload")).status == 405

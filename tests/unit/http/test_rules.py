@@ -327,3 +327,18 @@ async def test_a_rule_needs_its_content_type() -> None:
     answer = await Site().send("POST", "/api/alerts", MINIMAL, None)
     assert answer.status == 415
     assert "application/json" in answer.body["detail"]
+
+
+async def test_a_rule_is_answered_with_what_it_most_likely_does_not_mean() -> None:
+    site = Site()
+    annotations = {"what": "{{ labels.host }} of {{ labels.service }}"}
+    rule = MINIMAL | {"groupBy": ["service"], "annotations": annotations}
+    made = await site.send("POST", "/api/alerts", rule)
+    assert made.status == 201, "a warning refuses nothing"
+    [warning] = made.body["warnings"]
+    assert warning["path"] == "/annotations/what"
+    assert warning["message"].startswith("shows labels.host; incidents have the labels in groupBy")
+    path = f"/api/alerts/{made.body['id']}"
+    assert (await site.send("GET", "/api/alerts")).body["items"][0]["warnings"] == [warning]
+    mended = await site.send("PUT", path, made.body | {"groupBy": ["service", "host"]})
+    assert (mended.status, mended.body["warnings"]) == (200, []), "a reply can be sent back"

@@ -9,7 +9,8 @@ import pytest
 
 from alertd.model import US_PER_S
 from alertd.notify.flapping import FlappingLimits
-from alertd.notify.policy import Policy, subject_labels
+from alertd.notify.matchers import subject_labels
+from alertd.notify.policy import Policy
 from alertd.notify.settings import InhibitSpec, MuteSpec
 from alertd.notify.silence import ActiveSilence, Silence, silence_problems, silenced
 from alertd.outbound import HoldReason

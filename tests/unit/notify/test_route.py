@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from alertd.model import US_PER_S, Escalation, Target
-from alertd.notify.policy import subject_labels
+from alertd.notify.matchers import subject_labels
 from alertd.notify.route import DEFAULT_GROUP_BY, Defaults, Own, Route, destinations
 from alertd.notify.settings import RouteSpec, route_problems
 from alertd.outbound import Timing

@@ -1,0 +1,138 @@
+"""What a configuration says that works, and is most likely not meant.
+
+Owns *warnings*: they are told, with their place, by ``alertd check``, at a start and by a reload,
+and refuse nothing. What they go by are all rules, those made over HTTP too: so they are made when
+somebody asks, not while the files are read. As long as there is no rule at all nothing is said of
+what has to do with rules. Leaves to ``shown_labels.py`` what one rule can have of them, and to
+``notify/matchers.py`` what matchers can match.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from alertd.channels.config import EmailConfig
+from alertd.channels.shown_labels import labels_of_channels, listed, rule_warnings
+from alertd.config.document import Document
+from alertd.config.errors import ConfigProblem
+from alertd.config.places import KeyPath
+from alertd.config.rules import in_snake_case, rule_tables
+from alertd.config.settings import Config, read
+from alertd.notify.matchers import Reach
+from alertd.rule_checks import EMAIL, RuleSetting
+from alertd.rules import RuleSpec, parse_matcher
+
+_SUBJECTS: Final = frozenset({"ruleName", "severity"})
+"""What every incident has beside the labels of its group."""
+
+
+class Examined(Struct, frozen=True):
+    """A configuration without mistakes, and the files that it was read from."""
+
+    config: Config
+    documents: Sequence[Document]
+
+    def warnings(self, others: Iterable[RuleSpec] = ()) -> list[ConfigProblem]:
+        """Return what is most likely not meant, by file and line.
+
+        ``others`` are the rules made over HTTP. Cost: a look at each rule for each matcher that
+        few rules meet.
+        """
+        specs = [*(rule.spec for rule in self.config.rules), *others]
+        found = [*self._in_rules()]
+        if specs:
+            found += self._of_matchers(specs)
+            found += self._on_routes(specs)
+            found += self._of_equal_labels(specs)
+            found += self._idle_channels(specs)
+        order = {document.path: place for place, document in enumerate(self.documents)}
+        return sorted(found, key=lambda warning: (order[warning.file], warning.line or 0))
+
+    def _in_rules(self) -> Iterator[ConfigProblem]:
+        setting = RuleSetting(labels_of_channels=labels_of_channels(self.config.channels))
+        tables = rule_tables(self.documents)
+        for rule, (document, path, table) in zip(self.config.rules, tables, strict=True):
+            found = in_snake_case(rule_warnings(rule.spec, setting))
+            yield from document.placed(path, table, found)
+
+    def _of_matchers(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:
+        for path, matchers in self._all_matchers():
+            problem = _reach(matchers).problem(specs)
+            if problem is not None:
+                label, message = problem
+                where = path if label is None else (*path, label)
+                yield self.documents[0].problem(where, message)
+
+    def _all_matchers(self) -> Iterator[tuple[KeyPath, Mapping[str, str]]]:
+        """Yield whatever chooses incidents, and where it stands."""
+        for index, route in enumerate(self.config.route):
+            yield ("route", index, "matchers"), route.matchers
+        for index, mute in enumerate(self.config.mute):
+            yield ("mute", index, "matchers"), mute.matchers
+        for index, inhibit in enumerate(self.config.inhibit):
+            yield ("inhibit", index, "source"), inhibit.source
+            yield ("inhibit", index, "target"), inhibit.target
+
+    def _on_routes(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:
+        """Yield labels that a route's channels show in templates and that nothing there has."""
+        shown = labels_of_channels(self.config.channels)
+        for index, route in enumerate(self.config.route):
+            taking = [spec.group_by for spec in filter(_reach(route.matchers).includes, specs)]
+            for key, names in (("channels", route.channels), ("escalate_to", route.escalate_to)):
+                for place, name in enumerate(names):
+                    missing = shown.get(name, frozenset()).difference(*taking)
+                    if taking and missing:
+                        message = f"the templates of {name!r} show {listed(missing)}, and no rule "
+                        message += "whose incidents come here groups by that: it is always empty"
+                        yield self.documents[0].problem(("route", index, key, place), message)
+
+    def _of_equal_labels(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:
+        """Yield labels by which an inhibition tells nothing apart, or all."""
+        for index, inhibit in enumerate(self.config.inhibit):
+            sides = [
+                [spec.group_by for spec in filter(_reach(side).includes, specs)]
+                for side in (inhibit.source, inhibit.target)
+            ]
+            for place, label in enumerate(inhibit.equal):
+                message = _of_equal(label, sides)
+                if message is not None:
+                    yield self.documents[0].problem(("inhibit", index, "equal", place), message)
+
+    def _idle_channels(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:
+        config = self.config
+        named = {target.channel for spec in specs for target in spec.targets}
+        for route in config.route:
+            named.update(route.channels, route.escalate_to)
+        for channel in config.channels.values():
+            named.update(channel.escalate_to)
+        if EMAIL in named:  # sent by the first that has a mail server
+            mail = (name for name, c in config.channels.items() if isinstance(c, EmailConfig))
+            named.update(list(mail)[:1])
+        for document in self.documents:
+            for name in document.table.get("channels", {}).keys() - named:
+                message = "no rule, route or channel names it: nobody is told anything over it"
+                yield document.problem(("channels", name), message)
+
+
+def _of_equal(label: str, sides: Sequence[Sequence[Collection[str]]]) -> str | None:
+    """Return what is odd about ``label``; ``sides`` are what the rules of either side group by."""
+    with_it = sum(any(label in group_by for group_by in side) for side in sides)
+    if label in _SUBJECTS or with_it == len(sides) or not all(sides):
+        return None
+    if with_it:
+        return f"only the rules of one side group by {label!r}: it is not equal"
+    return f"no rule that it is about groups by {label!r}: it tells nothing apart"
+
+
+def _reach(matchers: Mapping[str, str]) -> Reach:
+    return Reach(parse_matcher(label, text) for label, text in matchers.items())
+
+
+def examine(path: Path, environ: Mapping[str, str] = os.environ) -> Examined:
+    """Return the configuration at ``path``, to be asked for warnings. Raises as ``load`` does."""
+    return Examined(*read(path, environ))

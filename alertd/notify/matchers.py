@@ -1,0 +1,89 @@
+"""Matchers on incidents: what makes one wrong, and whose incidents they can match at all.
+
+Routes, mutes, inhibitions and silences choose by the same: ``ruleName``, ``severity`` and the
+labels of the group. Of an incident of a rule, name and severity are known before there is one, and
+that it has no other labels than the rule groups by; the values of those may be any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from alertd.limits import MAX_PATTERN_CHARS
+from alertd.matching import predicate
+from alertd.model import Matcher, MatchOperator, Severity
+from alertd.names import LABEL_NAME_REMEDY, did_you_mean, is_label_name
+from alertd.patterns import BadPattern
+from alertd.rules import RuleSpec
+
+_SEVERITIES: Final = tuple(severity.value for severity in Severity)
+_MAX_NAMES_COMPARED: Final = 1000
+"""With one that no rule has: each takes some 20 us."""
+_EXACT: Final = frozenset({MatchOperator.EQUAL, MatchOperator.NOT_EQUAL})
+
+
+def subject_labels(rule_name: str, severity: str, group: Mapping[str, str]) -> dict[str, str]:
+    """Return what matchers see of an incident."""
+    return {**group, "ruleName": rule_name, "severity": severity}
+
+
+def matcher_problem(matcher: Matcher) -> str | None:
+    """Return what is wrong with one matcher on incidents, None if nothing is."""
+    if not is_label_name(matcher.label):
+        return f"names a label, which {LABEL_NAME_REMEDY}"
+    if len(matcher.pattern) > MAX_PATTERN_CHARS:
+        return f"is longer than {MAX_PATTERN_CHARS} characters"
+    try:
+        holds = predicate(matcher)
+    except BadPattern as error:
+        return str(error)
+    if matcher.label != "severity":
+        return None
+    if matcher.operator in _EXACT:
+        is_about_one = matcher.pattern in _SEVERITIES
+    else:
+        is_about_one = any(holds({"severity": severity}) for severity in _SEVERITIES)
+    if is_about_one:
+        return None
+    hint = did_you_mean(matcher.pattern, _SEVERITIES)
+    known = f"expected one of {', '.join(_SEVERITIES)}, got {matcher.pattern!r}"
+    return f"{known}; {hint}" if hint else known
+
+
+class Reach:
+    """Whose incidents matchers, with which nothing is wrong, can match."""
+
+    def __init__(self, matchers: Iterable[Matcher]) -> None:
+        self._matchers = tuple(matchers)
+        self._predicates = [(matcher.label, predicate(matcher)) for matcher in self._matchers]
+
+    def includes(self, spec: RuleSpec) -> bool:
+        """Return whether an incident of the rule ``spec`` can match all of them."""
+        known = subject_labels(spec.name, spec.severity.value, {})
+        return all(
+            holds(known)
+            for label, holds in self._predicates
+            if label in known or label not in spec.group_by
+        )
+
+    def problem(self, specs: Sequence[RuleSpec]) -> tuple[str | None, str] | None:
+        """Return why no incident of any of ``specs`` can match, None if one can.
+
+        With it comes the label whose matcher alone is the reason, None if only all together are.
+        """
+        if any(map(self.includes, specs)):
+            return None
+        for matcher in self._matchers:
+            if not any(map(Reach([matcher]).includes, specs)):
+                return matcher.label, f"matches nothing: {_reason(matcher, specs)}"
+        return None, "matches nothing: no rule's incidents match all of these"
+
+
+def _reason(matcher: Matcher, specs: Sequence[RuleSpec]) -> str:
+    if matcher.label == "severity":
+        return "no rule is of such a severity"
+    if matcher.label != "ruleName":
+        return f"no rule groups by {matcher.label!r}, so no incident has that label"
+    hint = did_you_mean(matcher.pattern, (spec.name for spec in specs[:_MAX_NAMES_COMPARED]))
+    return f"no rule has such a name; {hint}" if hint else "no rule has such a name"

@@ -1,0 +1,191 @@
+"""Warnings: what a configuration says that works and is most likely not meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from alertd.config.lint import examine
+from alertd.model import Severity, Target
+from alertd.rules import RuleSpec
+from tests.unit.config.test_config import written
+from tests.unit.parts import record_of
+
+RULE = """
+[[rules]]
+name = "Host down"
+type = "SIMPLE_COUNT"
+metric_name = "m"
+threshold = 1
+window_duration_secs = 60
+group_by = ["host", "dc"]
+notifications = ["ops"]
+[channels.ops]
+type = "webhook"
+url = "http://127.0.0.1:9/"
+"""
+NIGHTS = '[[mute]]\nname = "n"\nstart = "22:00"\nend = "06:00"\n'
+OLD = '[channels.old]\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\n'
+LINES = RULE.count("\n")
+MAIL = """
+[channels.mail]
+type = "email"
+host = "localhost"
+from = "a@example.org"
+to = ["b@example.org"]
+tls = "none"
+"""
+
+
+def warnings_of(folder: Path, text: str, others: Sequence[RuleSpec] = ()) -> list[str]:
+    """Return the warnings about ``text`` behind ``RULE``, without the folder; lines from there."""
+    path = written(folder, RULE + text)
+    found = examine(path, {}).warnings(others)
+    assert all(warning.file == path for warning in found)
+    return [f"{(warning.line or 0) - LINES}: {warning.text}" for warning in found]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        '[[route]]\nmatchers = {host = "a", ruleName = "Host down"}\nchannels = ["ops"]\n',
+        NIGHTS,
+        '[[inhibit]]\nsource = {host = "a"}\ntarget = {ruleName = "=~Host.*"}\nequal = ["dc"]\n',
+    ],
+)
+def test_what_is_meant_gives_no_warning(tmp_path: Path, text: str) -> None:
+    assert warnings_of(tmp_path, text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            '[[route]]\nchannels = ["ops"]\nmatchers.host = "a"\nmatchers.team = "db"\n',
+            "4: route[0].matchers.team: matches nothing: no rule groups by 'team'",
+        ),
+        (
+            NIGHTS + 'matchers = {severity = "info"}\n',
+            "5: mute[0].matchers.severity: matches nothing: no rule is of such a severity",
+        ),
+        (
+            '[[inhibit]]\nsource = {ruleName = "Host dwn"}\ntarget = {host = "a"}\nequal=["dc"]\n',
+            "2: inhibit[0].source.ruleName: matches nothing: no rule has such a name; did you mean",
+        ),
+        (
+            '[[inhibit]]\nsource = {host = "a"}\ntarget = {rack = "a"}\n',
+            "3: inhibit[0].target.rack: matches nothing: no rule groups by 'rack'",
+        ),
+        (
+            '[[inhibit]]\nsource = {host = "a"}\ntarget = {dc = "b"}\nequal = ["dc", "city"]\n',
+            "4: inhibit[0].equal[1]: no rule that it is about groups by 'city'",
+        ),
+        (
+            OLD,
+            "1: channels.old: no rule, route or channel names it",
+        ),
+        (MAIL, "2: channels.mail: no rule, route or channel names it"),
+    ],
+)
+def test_what_does_nothing_is_told_with_its_place(tmp_path: Path, text: str, says: str) -> None:
+    [warning] = warnings_of(tmp_path, text)
+    assert warning.startswith(says)
+
+
+CHAT = """
+[channels.chat]
+type = "webhook"
+url = "http://127.0.0.1:9/"
+body = '["{{ incident.labels.host }}", "{{ incident.labels.rack }}"]'
+[[route]]
+channels = ["ops", "chat"]
+"""
+
+
+def test_a_route_to_templates_that_show_what_nothing_there_has_is_told_of(tmp_path: Path) -> None:
+    [warning] = warnings_of(tmp_path, CHAT)
+    assert warning.startswith("7: route[0].channels[1]: the templates of 'chat' show labels.rack, ")
+    assert warnings_of(tmp_path, CHAT, [other(group_by=("rack",))]) == []
+    narrow = CHAT + 'matchers = {severity = "warning"}\n'
+    elsewhere = other(group_by=("rack",), severity=Severity.CRITICAL)
+    assert len(warnings_of(tmp_path, narrow, [elsewhere])) == 1
+
+
+def other(**fields: object) -> RuleSpec:
+    return record_of("r1", **fields).spec
+
+
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        (
+            '[[route]]\nmatchers = {team = "db"}\nchannels = ["ops"]\n',
+            other(group_by=("team",)),
+        ),
+        (
+            OLD,
+            other(notifications=(Target("old"),)),
+        ),
+        (
+            OLD,
+            other(escalate_after_secs=60, escalate_to=(Target("old"),)),
+        ),
+        (MAIL, other(notifications=(Target("EMAIL", "a@example.org"),))),
+    ],
+)
+def test_rules_made_over_http_count_as_well(tmp_path: Path, text: str, made: RuleSpec) -> None:
+    assert len(warnings_of(tmp_path, text)) == 1
+    assert warnings_of(tmp_path, text, [made]) == []
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        '[[route]]\nchannels = ["old"]\n',
+        '[[route]]\nchannels = ["ops"]\nescalate_after_secs = 60\nescalate_to = ["old"]\n',
+        MAIL + 'escalate_after_secs = 60\nescalate_to = ["old"]\n[[route]]\nchannels = ["mail"]\n',
+    ],
+)
+def test_a_channel_that_anything_names_is_of_use(tmp_path: Path, use: str) -> None:
+    assert warnings_of(tmp_path, OLD + use) == []
+
+
+def test_labels_of_one_side_of_an_inhibition_are_not_equal_to_anything(tmp_path: Path) -> None:
+    text = '[[inhibit]]\nsource = {ruleName = "rule r1"}\ntarget = {host = "a"}\nequal = ["dc"]\n'
+    [warning] = warnings_of(tmp_path, text, [other(group_by=("rack",))])
+    assert warning.startswith("4: inhibit[0].equal[0]: only the rules of one side group by 'dc'")
+
+
+def test_without_any_rule_nothing_is_said_of_what_rules_would_use(tmp_path: Path) -> None:
+    channel = RULE[RULE.index("[channels") :]
+    path = written(tmp_path, channel + '[[route]]\nmatchers = {team = "a"}\nchannels = ["ops"]\n')
+    assert examine(path, {}).warnings() == []
+
+
+def test_labels_in_templates_are_told_at_the_rule_in_whichever_file(tmp_path: Path) -> None:
+    rule = RULE.partition("[channels")[0].replace('"host", "dc"', '"dc"')
+    written(tmp_path, rule + 'annotations.what = "{{ labels.host }}"\n', "rules.d/a.toml")
+    path = written(
+        tmp_path,
+        'include = ["rules.d/*.toml"]\n[channels.ops]\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\n'
+        "body = '\"{{ incident.labels.rack }}\"'\n",
+    )
+    found = examine(path, {}).warnings()
+    assert [(w.file.name, w.line, w.key) for w in found] == [
+        ("a.toml", 9, "rules[0].notifications[0]"),
+        ("a.toml", 10, "rules[0].annotations.what"),
+    ]
+    assert "the labels in group_by and no others" in found[1].message
+
+
+def test_warnings_come_by_file_and_line(tmp_path: Path) -> None:
+    text = (
+        '[channels.b]\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\n'
+        '[[route]]\nmatchers = {team = "db"}\nchannels = ["ops"]\n'
+        '[channels.a]\ntype = "webhook"\nurl = "http://127.0.0.1:9/"\n'
+    )
+    keys = [warning.partition(":")[0] for warning in warnings_of(tmp_path, text)]
+    assert keys == ["1", "5", "7"]
