@@ -22,6 +22,21 @@ class DeliveryStatus(StrEnum):
     SUCCESS = "SUCCESS"
 
 
+class Told(StrEnum):
+    """Whether anybody knows of an incident, by the best of what was to tell of it."""
+
+    DELIVERED = "delivered"
+    """Somebody was told."""
+    PENDING = "pending"
+    """Nobody yet: it is on its way."""
+    FAILED = "failed"
+    """Nobody: whatever was to tell of it was given up."""
+    HELD_BACK = "held_back"
+    """Nobody: whatever was to tell of it is or was held back, by a silence perhaps."""
+    NOBODY = "nobody"
+    """Nobody: neither its rule nor a route named anybody."""
+
+
 class Timing(Struct, frozen=True):
     """When notifications of a group may leave; see ``notify/grouping.py``."""
 

@@ -36,6 +36,8 @@ Exit codes:
 """
 
 _STYLES: Final = {"firing": "red", "resolved": "green"}
+_TOLD: Final = {"delivered": "yes", "pending": "on its way", "held_back": "held back"}
+_TOLD_STYLES: Final = {"failed": "red", "pending": "yellow"}
 
 
 @click.command(epilog=EPILOG)
@@ -99,7 +101,7 @@ def _show(found: list[Mapping[str, Any]], *, as_json: bool) -> None:
         return
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
     table.add_column("id", no_wrap=True)  # to be copied
-    for title in ("state", "severity", "rule", "labels", "value", "since"):
+    for title in ("state", "severity", "rule", "labels", "value", "since", "told"):
         table.add_column(title, overflow="fold", min_width=len(title))
     for one in found:
         labels = "\n".join(f"{name}={value}" for name, value in one["groupLabels"].items())
@@ -112,5 +114,6 @@ def _show(found: list[Mapping[str, Any]], *, as_json: bool) -> None:
             Text(labels),
             Text("no data" if value is None else number_text(value)),
             Text(time_text(one["startedAt"])),
+            Text(_TOLD.get(one["told"], one["told"]), style=_TOLD_STYLES.get(one["told"], "")),
         )
     Console().print(table)

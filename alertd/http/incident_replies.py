@@ -18,7 +18,7 @@ from alertd.model import (
     Severity,
     Target,
 )
-from alertd.outbound import DeliveryStatus
+from alertd.outbound import DeliveryStatus, Told
 from alertd.store.history import (
     HistoryItem,
     IncidentDetail,
@@ -79,7 +79,10 @@ class HistoryReply(Struct, frozen=True, kw_only=True, rename="camel"):
     state: IncidentState
     """Whether it is still on."""
     status: DeliveryStatus
-    """The worst of its notifications; SUCCESS where it has none."""
+    """The worst of its notifications; SUCCESS where it has none, as ``told`` says."""
+    told: Told
+    """Whether anybody knows: ``delivered`` to somebody, ``pending``, ``failed``, ``held_back``, or
+    ``nobody`` was named."""
     triggered_at: Timestamp
     """When alertd knew of it, by its own clock."""
     event_time: Timestamp
@@ -172,6 +175,7 @@ def history_reply(item: HistoryItem, flaps: Flaps) -> HistoryReply:
         severity=item.severity,
         state=IncidentState.FIRING if incident.ended_us is None else IncidentState.RESOLVED,
         status=item.status,
+        told=item.told,
         triggered_at=format_us(incident.detected_us),
         event_time=format_us(incident.event_time_us),
         started_at=format_us(incident.started_us),

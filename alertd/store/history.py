@@ -8,7 +8,7 @@ Leaves redaction of endpoints to whoever shows them, and writing to ``incidents.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from alertd.model import DetectedBy, EndReason, Incident, Labels, Operator, Severity
-from alertd.outbound import DeliveryStatus
+from alertd.outbound import DeliveryStatus, Told
 from alertd.store import cursor, timeline
 from alertd.store.timeline import TimelineEntry
 
@@ -41,6 +41,12 @@ _NOTIFICATIONS: Final = """
 
 _COLUMNS: Final = ", ".join(INCIDENT_COLUMNS)
 _SELECT: Final = f"SELECT {_COLUMNS} FROM incidents"  # noqa: S608  # constants
+
+_BEST_FIRST: Final = {
+    DeliveryStatus.SUCCESS: Told.DELIVERED,
+    DeliveryStatus.RETRY_PENDING: Told.PENDING,
+    DeliveryStatus.FAILED: Told.FAILED,
+}
 
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -103,6 +109,8 @@ class HistoryItem(Struct, frozen=True, kw_only=True):
     summary: str
     status: DeliveryStatus
     """The worst of its notifications; SUCCESS where it has none."""
+    told: Told
+    """Whether there was one, and anybody knows."""
     notifications: tuple[NotificationItem, ...]
 
 
@@ -124,7 +132,7 @@ def check_query(query: HistoryQuery) -> None:
 
 
 def read_page(query: HistoryQuery, connection: apsw.Connection) -> Page[HistoryItem]:
-    """Return the page that ``query``, which ``check_query`` passed, asks for: two SQL queries."""
+    """Return the page that ``query``, which ``check_query`` passed, asks for: three SQL queries."""
     where, bindings = _conditions(query)
     rows = connection.execute(
         f"SELECT seq, {_COLUMNS} FROM incidents WHERE {where} "  # noqa: S608  # constants
@@ -239,11 +247,14 @@ def _conditions(query: HistoryQuery) -> tuple[str, list[str | int]]:
 # Any: a row as SQLite gives it; the tables are STRICT, so each column has its type.
 def _items(connection: apsw.Connection, rows: Sequence[Sequence[Any]]) -> tuple[HistoryItem, ...]:
     notifications = _notifications(connection, [row[0] for row in rows])
-    return tuple(_item(row, notifications) for row in rows)
+    held = _held_back(connection, [row[0] for row in rows if row[0] not in notifications])
+    return tuple(_item(row, notifications, held) for row in rows)
 
 
 def _item(
-    row: Sequence[Any], notifications: Mapping[str, Sequence[NotificationItem]]
+    row: Sequence[Any],
+    notifications: Mapping[str, Sequence[NotificationItem]],
+    held: Collection[str],
 ) -> HistoryItem:
     column = dict(zip(INCIDENT_COLUMNS, row, strict=True))
     incident = _incident(column)
@@ -256,6 +267,7 @@ def _item(
         operator=Operator(column["operator"]),
         summary=column["summary"],
         status=_worst(item.status for item in told),
+        told=_told({item.status for item in told}, is_held=incident.id in held),
         notifications=told,
     )
 
@@ -292,6 +304,25 @@ def _incident(column: Mapping[str, Any]) -> Incident:
 def _worst(statuses: Iterable[DeliveryStatus]) -> DeliveryStatus:
     found = set(statuses)
     return next((status for status in DeliveryStatus if status in found), DeliveryStatus.SUCCESS)
+
+
+def _told(found: Collection[DeliveryStatus], *, is_held: bool) -> Told:
+    if found:
+        return next(told for status, told in _BEST_FIRST.items() if status in found)
+    return Told.HELD_BACK if is_held else Told.NOBODY
+
+
+def _held_back(connection: apsw.Connection, incident_ids: Sequence[str]) -> frozenset[str]:
+    """Return those of incidents of which something was held back."""
+    return frozenset(
+        incident_id
+        for (incident_id,) in connection.execute(
+            "SELECT DISTINCT i.id FROM incidents i "
+            "JOIN notifications n INDEXED BY notifications_of_incident ON n.incident_seq = i.seq "
+            "WHERE n.message_seq IS NULL AND i.id IN (SELECT value FROM json_each(?))",
+            (msgspec.json.encode(incident_ids).decode(),),
+        )
+    )
 
 
 def _notifications(

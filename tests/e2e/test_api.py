@@ -518,11 +518,13 @@ def test_a_silenced_incident_tells_by_what(daemon: Daemon, metric: str) -> None:
     timeline = daemon.get(f"/api/incidents/{incident['id']}")["timeline"]
     assert [line["what"] for line in timeline] == ["fired", "silenced"]
     assert silence.json()["id"] in timeline[1]["detail"]
+    assert (incident["status"], incident["told"]) == ("SUCCESS", "held_back")
     ended = daemon.client.delete(where)
     assert (ended.status_code, ended.json()["state"]) == (200, "expired")
     daemon.wait_until(
         lambda: whats(daemon.get(f"/api/incidents/{incident['id']}"))[-1] == "sent", "it is told"
     )
+    assert daemon.get(f"/api/incidents/{incident['id']}")["told"] == "delivered"
     assert silence.json()["id"] in [item["id"] for item in daemon.get("/api/silences")["items"]]
 
 

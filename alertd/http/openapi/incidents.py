@@ -30,7 +30,7 @@ from alertd.http.openapi.operation import (
 )
 from alertd.http.openapi.rules import RULE
 from alertd.model import DetectedBy, EndReason, Operator, Severity
-from alertd.outbound import DeliveryStatus
+from alertd.outbound import DeliveryStatus, Told
 from alertd.store.history import IncidentState
 from alertd.store.timeline import TimelineEvent
 
@@ -55,6 +55,7 @@ _INCIDENT: Final = HistoryReply(
     severity=Severity.CRITICAL,
     state=IncidentState.RESOLVED,
     status=DeliveryStatus.SUCCESS,
+    told=Told.DELIVERED,
     triggered_at="2025-06-30T15:00:00.035000Z",
     event_time="2025-06-30T15:00:00.000000Z",
     started_at="2025-06-30T15:00:00.000000Z",
@@ -121,7 +122,8 @@ _FILTERS: Final = (
     choice(
         "status",
         DeliveryStatus,
-        "Only incidents whose notifications went like this: the worst of them counts.",
+        "Only incidents whose notifications went like this: the worst of them counts, and where "
+        "there is none it is `SUCCESS`.",
     ),
     choice("state", IncidentState, "Only incidents that are on (`firing`) or over (`resolved`)."),
     *PAGE,

@@ -4,7 +4,7 @@ import pytest
 from msgspec import structs
 
 from alertd.model import Incident, Operator, Severity
-from alertd.outbound import DeliveryStatus
+from alertd.outbound import DeliveryStatus, Told
 from alertd.store.history import (
     HistoryItem,
     HistoryQuery,
@@ -63,6 +63,7 @@ ITEM = HistoryItem(
     operator=Operator.GT,
     summary="101 > 100",
     status=DeliveryStatus.FAILED,
+    told=Told.DELIVERED,
     notifications=(SENT, FAILED),
 )
 
@@ -81,6 +82,7 @@ async def test_an_item_of_the_history_has_the_columns_and_redacted_endpoints() -
         "severity": "critical",
         "state": "firing",
         "status": "FAILED",
+        "told": "delivered",
         "triggeredAt": "2025-06-30T15:00:01.000000Z",
         "eventTime": "2025-06-30T15:00:00.000004Z",
         "startedAt": "2025-06-30T15:00:00.000000Z",

@@ -11,8 +11,8 @@ import pytest
 
 from alertd.clock import format_us
 from alertd.errors import InvalidInput
-from alertd.model import Incident, Transition, TransitionKind
-from alertd.outbound import Announcement, DeliveryStatus
+from alertd.model import Incident, Target, Transition, TransitionKind
+from alertd.outbound import Announcement, DeliveryStatus, Hold, HoldReason, Told
 from alertd.rules import compile_rule
 from alertd.store.history import HistoryQuery, IncidentState, read_page
 from alertd.store.store import Store, open_store
@@ -239,6 +239,40 @@ async def test_the_status_shown_is_the_one_that_is_filtered_by(tmp_path: Path) -
                 assert all(item.status is wanted for item in page.items)
         page = await store.incidents.history(HistoryQuery())
         assert [item.status for item in page.items] == [DeliveryStatus.FAILED]
+
+
+BOSS = Target("boss")
+HELD = Hold(HoldReason.SILENCED, "s1", START_US + 9, "silence s1")
+
+
+@pytest.mark.parametrize(
+    ("settled", "is_held", "status", "told"),
+    [
+        ((), False, "SUCCESS", Told.NOBODY),
+        ((), True, "SUCCESS", Told.HELD_BACK),
+        (("RETRY_PENDING",), False, "RETRY_PENDING", Told.PENDING),
+        (("FAILED",), True, "FAILED", Told.FAILED),
+        (("SUCCESS",), True, "SUCCESS", Told.DELIVERED),
+        (("SUCCESS", "FAILED"), False, "FAILED", Told.DELIVERED),
+        (("FAILED", "RETRY_PENDING"), False, "FAILED", Told.PENDING),
+    ],
+)
+async def test_that_nothing_went_wrong_does_not_mean_that_anybody_was_told(
+    tmp_path: Path, settled: tuple[str, ...], is_held: bool, status: str, told: Told
+) -> None:
+    begun = firing(targets=(SLACK, OPS)[: len(settled)])
+    if is_held:
+        held = msgspec.structs.replace(firing(targets=(BOSS,)).notifications[0], hold=HELD)
+        begun = msgspec.structs.replace(begun, notifications=(*begun.notifications, held))
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([begun], applied=1)
+        for notification, outcome in zip(begun.notifications, settled, strict=False):
+            await store.outbox.settle([settlement(notification, DeliveryStatus(outcome))])
+        [item] = (await store.incidents.history(HistoryQuery())).items
+        assert (item.status, item.told) == (status, told)
+        detail = await store.incidents.get(item.incident.id)
+        assert detail is not None
+        assert detail.item.told is told
 
 
 @pytest.mark.parametrize(
