@@ -3,8 +3,8 @@
 Owns when a group of ``continuous.py`` need not judge although any single event could matter: as
 long as it *cruises*, its band (``band.py``) says of each change point that neither the level nor
 the incident's peak changes there. So an event that comes in order costs a few additions, and the
-window's edges and aggregate follow when something has to be judged again. Leaves to ``resting.py``
-groups of which it is known beforehand what kind of event changes nothing.
+window's edges and aggregate follow when something has to be judged again. Leaves to ``coasting.py``
+and ``resting.py`` groups of which it is known beforehand what kind of event changes nothing.
 
 Invariant: a group that cruises has judged everything up to its newest event, and nothing waits.
 The window's own edges, and its aggregate, are behind.

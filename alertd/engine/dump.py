@@ -1,9 +1,9 @@
 """The engine's state at one instant, handed out bit by bit while the engine goes on.
 
-Owns what a dump still needs of groups that change before their turn: whoever is about to change a
-group has it kept first, as it was (copy on write). So a snapshot of a large state holds up nobody
-for longer than it takes to dump the groups of one batch. A change of rules cannot wait for that:
-it ends the dump.
+Owns the items of a dump, written and read, and what a dump under way still needs of groups that
+change before their turn: whoever is about to change a group has it kept first, as it was (copy on
+write). So a snapshot of a large state holds up nobody for longer than it takes to dump the groups
+of one batch. A change of rules cannot wait for that: it ends the dump.
 
 Invariant: what a whole dump yields is what it would have yielded at once. Cost: a group that
 changes meanwhile is dumped at most once more than needed; nothing while no dump is under way.
@@ -13,13 +13,67 @@ hold locks that the child would wait for), packing while nothing is judged (seco
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, NamedTuple
 
 import msgspec
 
 from alertd.engine.group import Group
+from alertd.engine.inputs import Overdue
 from alertd.engine.plan import PlanDump
 from alertd.engine.routing import RuleGroups
+from alertd.model import Labels, Limits, Rule
+
+FORMAT: Final = 8
+"""Version of the plain data that a dump yields."""
+
+
+class Head(NamedTuple):
+    """What is no rule's."""
+
+    now_us: int
+    overdue_events: int
+    dropped_groups: int
+    limits: Limits
+    last_ticket: int
+
+
+class OfRule(NamedTuple):
+    """A rule; what follows up to the next one are its groups."""
+
+    rule: Rule
+    plan: PlanDump
+
+
+class OfGroup(NamedTuple):
+    """A group."""
+
+    labels: Labels
+    state: tuple[object, ...]
+
+
+def read(items: Iterable[object]) -> Iterator[Head | Overdue | OfRule | OfGroup]:
+    """Yield what the ``items`` of a dump say, the head first.
+
+    Raises ``ValueError`` (``msgspec.ValidationError`` is one) if they are none.
+    """
+    source = iter(items)
+    head = msgspec.convert(next(source, ()), tuple[object, ...])
+    if head[:2] != ("engine", FORMAT):
+        raise ValueError(f"engine state begins with {head[:2]}, expected format {FORMAT}")
+    yield msgspec.convert(head[2:], Head)
+    has_rule = False
+    for item in source:
+        kind, *fields = msgspec.convert(item, tuple[object, ...])
+        if kind == "overdue":
+            yield Overdue(*msgspec.convert(fields, tuple[str, Labels, int]))
+        elif kind == "rule":
+            has_rule = True
+            yield msgspec.convert(fields, OfRule)
+        elif kind == "group" and has_rule:
+            yield msgspec.convert(fields, OfGroup)
+        else:
+            raise ValueError(f"engine state has an item of unknown kind {kind!r}")
 
 
 class DumpEnded(Exception):
@@ -31,7 +85,8 @@ class Dump:
 
     def __init__(
         self,
-        head: Sequence[object],
+        head: Head,
+        overdue: Iterable[Overdue],
         rules: Iterable[RuleGroups],
         catch_up: Callable[[Group], None] = lambda _: None,
     ) -> None:
@@ -39,7 +94,9 @@ class Dump:
         self._catch_up = catch_up
         self.is_over = False
         """Whether nothing of it is needed any more."""
-        self._head = head
+        limits = msgspec.to_builtins(head.limits)
+        self._head: list[object] = [("engine", FORMAT, *head._replace(limits=limits))]
+        self._head += [("overdue", *msgspec.structs.astuple(each)) for each in overdue]
         self._rules: list[tuple[RuleGroups, PlanDump, list[Group]]] = [
             (groups, groups.plan.dump(), list(groups.by_labels.values())) for groups in rules
         ]

@@ -13,6 +13,7 @@ from alertd.engine.aggregates import Aggregate, aggregate_factory
 from alertd.engine.band import band_maker
 from alertd.engine.condition import Condition, Level
 from alertd.engine.early import EarlyWindow
+from alertd.engine.excess import excess_follower
 from alertd.engine.journal import Journal
 from alertd.engine.observed import Observed, ObservedDump
 from alertd.engine.screen import Screen
@@ -31,10 +32,10 @@ PlanDump = tuple[int, bool, int, ObservedDump]
 class Plan:
     """What the groups of one rule have in common."""
 
-    __slots__ = ("active_us", "condition", "enough", "forgotten_until_us", "holds", "is_loud",
-                 "is_warm", "journal", "judges_on_close", "lateness_us", "least_samples", "limits",
-                 "max_events", "new_aggregate", "new_band", "observed", "rule", "screen", "timers",
-                 "window_us")  # fmt: skip
+    __slots__ = ("active_us", "condition", "enough", "follow_excess", "forgotten_until_us", "holds",
+                 "is_loud", "is_warm", "journal", "judges_on_close", "lateness_us", "least_samples",
+                 "limits", "max_events", "new_aggregate", "new_band", "observed", "rule", "screen",
+                 "timers", "window_us")  # fmt: skip
 
     def __init__(self, rule: Rule, active_us: int, journal: Journal, timers: Timers[Group]) -> None:
         self.rule = rule
@@ -111,6 +112,8 @@ class Plan:
         self.screen = screen = Screen(rule, self.condition)
         self.is_loud, self.holds, self.enough = screen.is_loud, screen.holds, screen.enough
         """One step nearer for the hot path."""
+        self.follow_excess = excess_follower(rule, screen)
+        """Tells by how much loud values outweigh the quiet ones after them."""
         self.least_samples = max(1, rule.min_samples)
         """The fewest events of which a window has a value that is not that of an empty one."""
 

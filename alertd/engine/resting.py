@@ -1,18 +1,17 @@
-"""Groups that need not judge what cannot matter: they sleep while quiet, and coast while firing.
+"""Groups that sleep: nothing can come of what they see, as long as it is quiet.
 
-Owns when a group of ``cruising.py`` may only keep an event. As long as the rule's screen says
-that no window can be in breach, it sleeps: nothing is judged. While it is firing and its screen
-says that no window can be out of breach, it coasts: what the events make of the incident's peak is
-found out later (``peaks.py``). Nobody can tell the difference but by the time that it takes, and
-that a sleeper who is woken may find what is overdue before the reconciler does.
+Owns when a group of ``coasting.py`` may only keep an event, whichever way it is at rest. As long as
+the rule's screen says that no window can be in breach, or that what was loud is outweighed
+(``excess.py``), it sleeps: nothing is judged. Nobody can tell the difference but by the time that
+it takes, and that a sleeper who is woken may find what is overdue before the reconciler does.
 
-Invariant: a group that sleeps is idle; one that coasts is firing, and its peak is known up to
-``_peak_until_us``. In both, all kept events lie at or before the horizon, and the window's edges
-and aggregate are stale.
+Invariant: a group that sleeps is idle. All kept events lie at or before the horizon, and the
+window's edges and aggregate are stale.
 """
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -20,38 +19,34 @@ from typing import ClassVar, Final
 import msgspec
 
 from alertd.engine.band import BandDump
+from alertd.engine.coasting import CoastingGroup
 from alertd.engine.continuous import LEAST_ROOM
-from alertd.engine.cruising import CruisingGroup
-from alertd.engine.group import QuietClock, Rest
-from alertd.engine.inputs import StoredGroup
+from alertd.engine.group import Rest
 from alertd.engine.past import Interval
-from alertd.engine.peaks import may_be_passed
 from alertd.engine.plan import Plan
-from alertd.engine.retrospect import breaches
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Window
 from alertd.model import Incident, Labels
 
-_MOST_COASTED = 4096
-"""Events in a window with which a group coasts at most: to take it up again costs milliseconds."""
+_WIDE_AWAKE: Final = 8
+"""A group stays awake after a loud event for such a part of its window, whatever outweighs it.
 
-TRY_AFTER: Final = 8
-"""Events after which a group that is awake, with few inside, looks again whether it may coast."""
+To take up the window again costs as much as to cruise through some such part of its events.
+"""
 
-_Stillness = tuple[bool, bool, int, int, BandDump | None]
+_Stillness = tuple[bool, bool, int, int, float, BandDump | None]
 
 
-class RestingGroup(CruisingGroup):
+class RestingGroup(CoastingGroup):
     """A continuous group that judges only what may matter."""
 
-    __slots__ = ("_asleep", "_coasts", "_loud_until_us", "_peak_until_us", "_slept_until_us")
+    __slots__ = ("_asleep", "_excess", "_loud_until_us", "_slept_until_us")
 
     may_rest: ClassVar = True
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self._asleep = False
-        self._coasts = False
-        self._peak_until_us = BEFORE_TIME_US  # up to here the peak is known, while it coasts
         self._loud_until_us = BEFORE_TIME_US  # when the last loud event will have left
+        self._excess = 0.0  # by how much what was loud is not outweighed yet; 0 while asleep
         self._slept_until_us = BEFORE_TIME_US  # no level was noted between falling asleep and this
         super().__init__(plan, labels)
 
@@ -94,11 +89,11 @@ class RestingGroup(CruisingGroup):
             self.close_instant()
             if self._asleep:
                 return self.observe(time_us, value, now_us)
-        self._listen(time_us, value)
+        times = self._window.times
+        self._listen(time_us, value, is_newest=not times or times[-1] <= time_us)
         if (cruise := self._cruise) is not None:
-            if not self._is_quiet_at(time_us) and self._cruises_through(
-                cruise, time_us, value, now_us
-            ):
+            if self._cruises_through(cruise, time_us, value, now_us):
+                self._try_to_doze_off()
                 return True
             self._stop_cruising()
             if time_us == self._judged_us:
@@ -107,47 +102,20 @@ class RestingGroup(CruisingGroup):
 
     def rest(self) -> Rest | None:
         """Return what lets quiet events be kept for it, None if it has to judge."""
-        plan, screen = self._plan, self._plan.screen
-        coasts = self._coasts and plan.enough == 1
-        if not (self._asleep or coasts):
-            return None
-        return Rest(
-            clock=QuietClock(self._judged_us, self._newest_us, self._raised_us, self._heard_us),
-            lateness_us=plan.lateness_us,
-            quiet=screen.holding_values if coasts else screen.quiet_values,
-            room=self._room - len(self._window.times),
-            is_strict=coasts,
-            apart_us=self._window.span_us if coasts else NEVER_US,
-            times=self._window.times,
-            values=self._window.values,
-        )
-
-    def close_instant(self) -> None:
-        """No more events of the instant at the horizon come in this step: judge it."""
-        if self._coasts:
-            self._is_open = False
-        else:
-            super().close_instant()
+        if not self._asleep:
+            return super().rest()
+        return self._rest(self._plan.screen.quiet_values, is_strict=False, apart_us=NEVER_US)
 
     def advance(self, now_us: int) -> None:
         """Move the horizon as far as the clock allows at ``now_us``."""
-        if self._asleep:
-            return
-        if self._cruise is not None:
+        if not self._asleep:
             super().advance(now_us)
-            return
-        if not (self._coasts and self._clock_us(now_us) < self._next_change_us()):
-            self._stop_coasting()
-            self._advance(now_us)
-            self._try_to_coast()
-        self._ask()
 
     def rejudge(self, now_us: int) -> None:
         """Judge by the plan's rule, which was edited at ``now_us``; ``advance`` ran before."""
         self._wake_up(now_us)
-        self._loud_until_us = BEFORE_TIME_US
-        for time_us, value in zip(self._window.times, self._window.values, strict=True):
-            self._listen(time_us, value)
+        self._loud_until_us, self._excess = BEFORE_TIME_US, 0.0
+        self._listen_to_all(self._window.times, self._window.values)
         super().rejudge(now_us)
 
     def reconsider(
@@ -180,52 +148,47 @@ class RestingGroup(CruisingGroup):
             self._pass_over(self.horizon_us(now_us))
             self._slept_until_us = self._judged_us
             self._take_up_window()
-        elif self._coasts:
-            self._pass_over(self.horizon_us(now_us))
-            self._stop_coasting()
         else:
             super()._wake_up(now_us)
 
     def _next_change_us(self) -> int:
-        if self._asleep:
-            return NEVER_US
-        if self._coasts:
-            return self._window.times[-self._plan.enough] + self._window.span_us
-        return super()._next_change_us()
+        return NEVER_US if self._asleep else super()._next_change_us()
 
     def _make_room(self) -> None:
         """Forget what is no longer needed, and see what the group may do without judging."""
         if self._asleep:
             self._make_room_for_sleeper()
             return
-        if self._coasts:
-            self._learn_peak_until(self._judged_us - self._is_open)
-            self._window.stand_at(self._judged_us)
         super()._make_room()
-        if not self._coasts:
-            if self._cruise is not None:
-                self._try_to_sleep()
-            self._try_to_coast()
-            if not (self._asleep or self._coasts):
-                self._look_after(TRY_AFTER)
-        elif self._window.count > _MOST_COASTED:
-            self._stop_coasting()
+        if self._cruise is not None:
+            self._try_to_sleep()
 
-    # ---- quiet, whatever comes of the kind that came
+    def _listen(self, time_us: int, value: float, *, is_newest: bool) -> None:
+        """Remember until when an event keeps the group awake, and by how much.
 
-    def _listen(self, time_us: int, value: float) -> None:
-        """Remember until when an event keeps the group awake."""
-        if self._plan.is_loud(value):
-            self._loud_until_us = max(self._loud_until_us, time_us + self._window.span_us)
-
-    def _is_quiet_at(self, time_us: int) -> bool:
-        """Return whether the group, which cruises, would sleep if what has come were judged.
-
-        There is no band for counts: however many events there are, they are quiet by their values.
+        A quiet one outweighs nothing unless it comes after all others.
         """
-        return (
-            self._loud_until_us <= time_us and self._plan.screen.applies and self.lifecycle.is_idle
-        )
+        plan = self._plan
+        is_loud = plan.is_loud(value)
+        if is_loud:
+            self._loud_until_us = max(self._loud_until_us, time_us + self._window.span_us)
+        if is_loud or is_newest:
+            self._excess = plan.follow_excess(self._excess, value)
+
+    def _listen_to_all(self, times_us: array[int], values: array[float]) -> None:
+        """Listen to events that come in order."""
+        for time_us, value in zip(times_us, values, strict=True):
+            self._listen(time_us, value, is_newest=True)
+
+    def _is_calm_at(self, time_us: int) -> bool:
+        """Return whether, by their values alone, no window from here on can be in breach.
+
+        What was not looked at before the end of a warm-up may still be found to be one.
+        """
+        awake_until_us = self._loud_until_us
+        if not self._excess and self._warm_us == NEVER_US:
+            awake_until_us -= self._window.span_us - self._window.span_us // _WIDE_AWAKE
+        return awake_until_us <= time_us
 
     def _sleeps_through(self, time_us: int, value: float, now_us: int) -> bool:
         """Keep a late event, without judging it, if no window that it belongs to can breach."""
@@ -251,17 +214,35 @@ class RestingGroup(CruisingGroup):
         window, screen = self._window, self._plan.screen
         if (
             not screen.applies
-            or self._judged_us < self._loud_until_us
+            or not self._is_calm_at(self._judged_us)
             or not self.lifecycle.is_idle
             or self._is_open
             or window.high < len(window.times)
         ):
             return
+        self._fall_asleep()
+
+    def _try_to_doze_off(self) -> None:
+        """Go to sleep as well where the group cruises, without judging what it has passed.
+
+        There is no band for counts: however many events there are, they are quiet by their values.
+        """
+        if (
+            self._is_calm_at(self._judged_us)
+            and self._plan.screen.applies
+            and self.lifecycle.is_idle
+        ):
+            self._window.stand_at(self._judged_us)
+            self._fall_asleep()
+
+    def _fall_asleep(self) -> None:
         self._settle()
         if self._asleep:
             self._cruise = None
-            window.rest()
+            self._excess = 0.0
+            self._window.rest()
             self.lifecycle.rest()
+            self._plan.timers.put_off(self, self.expires_us)
 
     def _make_room_for_sleeper(self) -> None:
         """Forget what is no longer needed; wake up if too much is left."""
@@ -292,8 +273,7 @@ class RestingGroup(CruisingGroup):
 
     def _fill(self, times_us: array[int], values: array[float]) -> None:
         super()._fill(times_us, values)
-        for time_us, value in zip(times_us, values, strict=True):
-            self._listen(time_us, value)
+        self._listen_to_all(times_us, values)
 
     def _come_to(self, until_us: int) -> None:
         if self._asleep:
@@ -305,95 +285,26 @@ class RestingGroup(CruisingGroup):
         if not self._asleep:
             super()._try_to_cruise()
 
-    # ---- in breach, whatever comes of the kind that came
-
-    def _try_to_coast(self) -> None:
-        """Coast if no window from here on can be out of breach while enough events come that hold.
-
-        O(events inside), so it is tried when as many have come as that, and when the clock calls.
-        """
-        window, plan = self._window, self._plan
-        if (
-            plan.enough
-            and self.lifecycle.is_steady
-            and plan.enough <= window.count <= _MOST_COASTED
-            and window.high == len(window.times)
-            and window.times[-1] == self._newest_us
-            and self._warm_us == NEVER_US
-            and all(map(plan.holds, window.values[window.low : window.high]))
-        ):
-            self._coasts = True
-            self._cruise = None
-            self._peak_until_us = self._judged_us - self._is_open
-            window.rest()
-
-    def _coasts_through(self, time_us: int, value: float, now_us: int) -> bool:
-        """Keep an event in order, without judging it, if all windows up to it are in breach."""
-        plan, window = self._plan, self._window
-        times = window.times
-        # Where it takes several, more than one may leave just when this one comes.
-        apart_us = window.span_us - (plan.enough > 1)
-        if (
-            not (self._judged_us < time_us <= now_us or (self._is_open and time_us == times[-1]))
-            or not plan.holds(value)
-            or time_us - times[-plan.enough] > apart_us
-            or not (
-                now_us - self._raised_us < plan.lateness_us
-                or self._is_ahead_after_gap(time_us, now_us)
-            )
-        ):
-            return False
-        times.append(time_us)
-        window.values.append(value)
-        if time_us != self._newest_us:
-            self._newest_us, self._raised_us = time_us, now_us
-            self._judged_us = time_us
-        if not self._is_open:
-            self._is_open = True
-            plan.journal.leave_open(self)
-        return True
-
-    def learn_peak(self, now_us: int) -> None:
-        """Bring the open incident's peak value up to date with the clock at ``now_us``."""
-        if self._coasts:
-            clock_us = min(self._clock_us(now_us), self._next_change_us() - 1)
-            self._learn_peak_until(max(self._judged_us, clock_us))
-
-    def _learn_peak_until(self, until_us: int) -> None:
-        if self._coasts and self._peak_until_us < until_us:
-            from_us, self._peak_until_us = self._peak_until_us, until_us
-            plan, window, peak = self._plan, self._window, self.lifecycle.peak
-            if peak is None or may_be_passed(peak, plan.rule, window, from_us, until_us):
-                looks = self._retrospect(window, from_us).looks(from_us, until_us + 1)
-                next(looks, None)  # what held at ``from_us`` is known already
-                for _, value in breaches(looks):
-                    self.lifecycle.observe(value)
-
     def _stop_coasting(self) -> None:
         """Take up the window again where it stands."""
         if self._coasts:
-            self._learn_peak_until(self._judged_us - self._is_open)
-            self._coasts = False
-            self._take_up_window()
-
-    def _take_clock(self, stored: StoredGroup) -> None:
-        self._stop_coasting()
-        super()._take_clock(stored)
-
-    # ---- snapshots
+            super()._stop_coasting()
+            self._listen(self._window.times[-1], self._window.values[-1], is_newest=True)
+            self._excess = math.inf  # what has come meanwhile was not weighed
 
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
         self._learn_peak_until(self._judged_us)
-        still = self._asleep, self._coasts, self._loud_until_us, self._slept_until_us
+        still = (self._asleep, self._coasts, self._loud_until_us, self._slept_until_us,
+                 self._excess)  # fmt: skip
         return (*super().dump(), (*still, self._dump_band()))
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
         *common, still = state
         super().load(tuple(common))
-        *still, band = msgspec.convert(still, _Stillness)
-        self._asleep, self._coasts, self._loud_until_us, self._slept_until_us = still
+        (self._asleep, self._coasts, self._loud_until_us, self._slept_until_us, self._excess,
+         band) = msgspec.convert(still, _Stillness)  # fmt: skip
         self._load_band(band)
         self._peak_until_us = self._judged_us
         if self._asleep or self._coasts:

@@ -2,7 +2,8 @@
 
 Owns a heap of (wall time, group). A group asks to be woken no later than some time and may be
 woken early: whoever wakes it has it judge what has come due, and ask again. So a group that is
-busy costs nothing here, and a tick costs O(log n) for each group that is due.
+busy costs nothing here, and a tick costs O(log n) for each group that is due. One that falls
+asleep has what it asked for put off, lest it is woken for nothing.
 
 Invariant: each group has at most one entry that counts, the one with its ``wake_us`` and
 ``ticket``. Both are part of a snapshot, so a restart changes neither who is woken when, nor in
@@ -49,8 +50,16 @@ class Timers(Generic[SleeperT]):
     def ask(self, sleeper: SleeperT, wake_us: int) -> None:
         """Have ``sleeper`` woken no later than ``wake_us``. O(log n) if that is news."""
         if wake_us < sleeper.wake_us:
-            self.last_ticket += 1
-            self.restore(sleeper, wake_us, self.last_ticket)
+            self._give(sleeper, wake_us)
+
+    def put_off(self, sleeper: SleeperT, wake_us: int) -> None:
+        """Have ``sleeper`` not woken before ``wake_us``, though it has asked. O(log n)."""
+        if sleeper.wake_us < wake_us:
+            self._give(sleeper, wake_us)
+
+    def _give(self, sleeper: SleeperT, wake_us: int) -> None:
+        self.last_ticket += 1
+        self.restore(sleeper, wake_us, self.last_ticket)
 
     def restore(self, sleeper: SleeperT, wake_us: int, ticket: int) -> None:
         """Give ``sleeper`` the entry it had in a snapshot, in place of any other."""
@@ -78,10 +87,12 @@ class Timers(Generic[SleeperT]):
             heapq.heappop(entries)
         return None
 
-    def due(self, now_us: int) -> SleeperT | None:
-        """Return who is to be woken next by ``now_us``, or None. Whoever wakes it cancels it."""
-        due_us = self.next_us()
-        return None if due_us is None or due_us > now_us else self._entries[0][2]
+    def take_due(self, now_us: int, at_most: int) -> list[SleeperT]:
+        """Return who is to be woken by ``now_us``, in order. Whoever wakes one cancels it."""
+        due: list[SleeperT] = []
+        while len(due) < at_most and (due_us := self.next_us()) is not None and due_us <= now_us:
+            due.append(heapq.heappop(self._entries)[2])
+        return due
 
     def _sweep(self) -> None:
         """Drop replaced entries: those for a time far away would stay for long. Amortised O(1)."""

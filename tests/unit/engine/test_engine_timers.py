@@ -19,14 +19,15 @@ def wakers(*names: str) -> tuple[Timers[Waker], list[Waker]]:
     return timers, [Waker(timers, name) for name in names]
 
 
-def woken(timers: Timers[Waker], now_us: int) -> list[str]:
+def woken(timers: Timers[Waker], now_us: int, *, at_most: int = 1) -> list[str]:
     """Wake everyone who is due, and let each ask again."""
     names = []
-    while (waker := timers.due(now_us)) is not None:
-        timers.cancel(waker)
-        names.append(waker.name)
-        if waker.then:
-            timers.ask(waker, waker.then.pop(0))
+    while due := timers.take_due(now_us, at_most):
+        for waker in due:
+            timers.cancel(waker)
+            names.append(waker.name)
+            if waker.then:
+                timers.ask(waker, waker.then.pop(0))
     return names
 
 
@@ -38,6 +39,14 @@ def test_groups_are_woken_in_order_of_time_and_those_due_together_in_the_order_t
     assert woken(timers, 4) == []
     assert woken(timers, 7) == ["c", "a", "b"]
     assert timers.next_us() is None
+
+
+def test_those_who_are_taken_together_are_woken_in_the_same_order() -> None:
+    timers, (a, b, c) = wakers("a", "b", "c")
+    for waker, wake_us in ((b, 2), (a, 2), (c, 1), (a, 3)):
+        timers.ask(waker, wake_us)
+    b.then = [2]
+    assert woken(timers, 2, at_most=9) == ["c", "b", "a", "b"]
 
 
 def test_an_earlier_request_replaces_a_later_one_and_a_later_one_is_ignored() -> None:
@@ -65,6 +74,19 @@ def test_a_replaced_entry_does_not_come_back_to_life_when_the_same_time_is_asked
     timers.ask(b, 10)
     assert woken(timers, 5) == ["a"]
     assert woken(timers, 10) == ["b", "a"]
+
+
+def test_what_was_asked_for_can_be_put_off_and_asked_for_again() -> None:
+    timers, (a, b) = wakers("a", "b")
+    timers.ask(a, 5)
+    timers.ask(b, 6)
+    timers.put_off(a, 9)
+    timers.put_off(b, 4)
+    timers.put_off(b, 6)
+    assert woken(timers, 8) == ["b"]
+    timers.ask(a, 7)
+    assert woken(timers, 8) == ["a"]
+    assert woken(timers, 9) == []
 
 
 def test_a_cancelled_sleeper_is_not_woken() -> None:
