@@ -27,6 +27,11 @@ def has_numpy() -> bool:
     return _numpy() is not None
 
 
+def is_numpy_looked_for() -> bool:
+    """Return whether ``has_numpy`` costs nothing: the first time it may take 0.1 s."""
+    return _numpy.cache_info().currsize > 0
+
+
 def bounds(column: array[_Number]) -> tuple[_Number, _Number]:
     """Return the least and the greatest of ``column``, at least one number and no NaN."""
     numpy = _numpy_for(column)

@@ -30,6 +30,7 @@ import trio
 
 from alertd.errors import InvalidInput, Overloaded, StoreUnavailable
 from alertd.http import problem
+from alertd.http.acceptance import prepare_for
 from alertd.http.gate import Ask, Caller, Denied, Gate, anybody
 from alertd.http.json_events import decode_each_line
 from alertd.http.penalty import Penalty
@@ -256,6 +257,7 @@ class Connection:
         arrived_s = trio.current_time()
         door = self._door
         caller = await self._patiently(self._admit)
+        await prepare_for(sum(map(len, lines)))
         draft = decode_each_line(
             lines,
             registry=door.intake.registry,

@@ -45,6 +45,32 @@ def test_what_answers_probes_needs_no_web_framework() -> None:
     assert not loaded & (NEVER_AT_A_START | NOT_BEFORE_SOMEBODY_ASKS)
 
 
+def test_what_the_first_many_events_need_is_not_loaded_on_the_loop() -> None:
+    pytest.importorskip("numpy", reason="it is what is loaded")
+    tell = subprocess.check_output([sys.executable, "-c", PUSH_MANY], text=True)
+    assert tell.split() == ["loaded", "beside", "the", "loop", "202"]
+
+
+PUSH_MANY = """
+import sys, threading, trio
+
+class Watch:
+    def find_spec(name, path=None, target=None):
+        if name == "numpy":
+            on_loop = threading.current_thread() is threading.main_thread()
+            print("loaded", "on" if on_loop else "beside", "the loop")
+
+async def push():
+    from tests.unit.http.fakes import Site
+    site = Site()
+    sys.meta_path.insert(0, Watch)
+    answer = await site.push([{"metricName": "m", "value": value} for value in range(1_500)])
+    print(answer.status)
+
+trio.run(push)
+"""
+
+
 @pytest.mark.parametrize(
     ("fields", "needed"),
     [
