@@ -10,7 +10,7 @@ is not; ``OneByOne`` takes each alone, keeps the good and words the mistakes of 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from operator import attrgetter
 from typing import Final, Protocol
@@ -72,6 +72,16 @@ class SeriesLookup(Protocol):
 
     def lookup_all(self, metric_names: Sequence[str], raw_labels: Sequence[bytes]) -> array[int]:
         """Return ``lookup`` of each event; raises as it does."""
+        ...
+
+    def lookup_rows(
+        self,
+        metric_names: Sequence[str],
+        rows: bytes,
+        width: int,
+        texts: Callable[[], Sequence[bytes]],
+    ) -> array[int]:
+        """Return ``lookup_all`` of labels in rows of one length; ``texts`` returns them."""
         ...
 
     def resolve(self, metric_name: str, labels: Mapping[str, str]) -> int:

@@ -25,6 +25,7 @@ from alertd.http.event_input import (
     SeriesLookup,
     TooManyEvents,
     are_plain,
+    ids_are_valid,
     labels_of,
     name_of,
     to_columns,
@@ -147,10 +148,11 @@ def _read_alike(body: bytes, is_lines: bool, received_us: int) -> AlikeEvents | 
 def _alike_draft(alike: AlikeEvents, registry: SeriesLookup, max_events: int) -> Draft:
     if len(alike.values) > max_events:
         raise TooManyEvents(max_events)
-    if not are_plain(alike.values):
+    if not are_plain(alike.values) or not (alike.ids is None or ids_are_valid(alike.ids)):
         raise NotPlain
-    draft = Draft(times_us=alike.times_us, values=alike.values)
-    draft.series_ids = registry.lookup_all(alike.names, alike.labels)
+    draft = Draft(times_us=alike.times_us, values=alike.values, ids=alike.ids)
+    labels = alike.labels
+    draft.series_ids = registry.lookup_rows(alike.names, labels.data, labels.width, labels.texts)
     return draft
 
 

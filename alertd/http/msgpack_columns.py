@@ -33,6 +33,7 @@ from alertd.errors import InvalidInput, Overloaded, Problem
 from alertd.http.event_input import ID_REMEDY, SeriesLookup, TooManyEvents, ids_are_valid
 from alertd.http.strict import Undecodable
 from alertd.ingest.intake import Draft, in_columns
+from alertd.ingest.remembered import Remembered
 from alertd.limits import Limit
 from alertd.model import RefusalReason
 
@@ -75,8 +76,7 @@ class ColumnDecoder:
     def __init__(self, registry: SeriesLookup, *, max_events: int) -> None:
         self._registry = registry
         self._max_events = max_events
-        self._tables: dict[bytes, _Table] = {}
-        self._remembered_bytes = 0
+        self._tables = Remembered[_Table](_REMEMBERED_BYTES)
 
     def decode(self, body: bytes) -> Draft:
         """Return the events in ``body``. Raises ``Undecodable`` and ``TooManyEvents``."""
@@ -107,7 +107,7 @@ class ColumnDecoder:
         if table is None:
             table = self._read_table(raw)
             if not table.refusals:  # a refused series may find room later
-                self._remember(raw, table)
+                self._tables.put(raw, table, 4 * len(table.numbers))
         return table
 
     def _read_table(self, raw: bytes) -> _Table:
@@ -131,14 +131,6 @@ class ColumnDecoder:
                 refusals[place] = (RefusalReason.SERIES_LIMIT, [problem])
             numbers.append(number)
         return _Table(numbers, refusals)
-
-    def _remember(self, raw: bytes, table: _Table) -> None:
-        cost_bytes = len(raw) + 4 * len(table.numbers)
-        if self._remembered_bytes + cost_bytes > _REMEMBERED_BYTES:
-            self._tables.clear()
-            self._remembered_bytes = 0
-        self._remembered_bytes += cost_bytes
-        self._tables[raw] = table
 
 
 def _in_table(problems: Sequence[Problem], place: int) -> list[Problem]:

@@ -16,6 +16,7 @@ import math
 import re
 from array import array
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, cast
@@ -28,7 +29,6 @@ MAX_EPOCH_S: Final = 1e11
 
 _DATE_CHARS: Final = len("2025-06-30")
 _HEAD_CHARS: Final = len("2025-06-30T15:00:00")
-_MICROS_CHARS: Final = len("2025-06-30T15:00:00.123456Z")
 _COLUMNS_FROM: Final = 64
 """Times in a batch from which on whole columns are cheaper."""
 _MAX_CACHED_CHARS: Final = 40
@@ -74,17 +74,34 @@ def written_us(text: str) -> int:
 def instants_us(timestamps: Sequence[str | int | float | None], default_us: int) -> array[int]:
     """Return ``instant_us`` of each, and ``default_us`` for None; raises as it does.
 
-    Many times all written like ``2025-06-30T15:00:00.123456Z`` cost a tenth.
+    Many times all written like ``2025-06-30T15:00:00.123456Z``, with microseconds, with
+    milliseconds or without a fraction, cost a tenth; so do numbers.
     """
-    if len(timestamps) >= _COLUMNS_FROM and set(map(type, timestamps)) == {str}:
-        texts = cast("Sequence[str]", timestamps)
-        if set(map(len, texts)) == {_MICROS_CHARS} and has_numpy():
-            from alertd.http.timestamp_columns import alike_us  # needs NumPy
-
-            times_us = alike_us(texts, _head_us(f"{texts[0][:_DATE_CHARS]}T00:00:00"))
-            if times_us is not None:
-                return times_us
+    if len(timestamps) >= _COLUMNS_FROM and has_numpy():
+        times_us = _in_columns(timestamps)
+        if times_us is not None:
+            return times_us
     return array("q", [default_us if each is None else instant_us(each) for each in timestamps])
+
+
+def _in_columns(timestamps: Sequence[str | int | float | None]) -> array[int] | None:
+    """Return ``instant_us`` of each if they are all written alike, and surely times; else None."""
+    from alertd.http.timestamp_columns import alike_us, is_spelt, numbers_us  # needs NumPy
+
+    kinds = set(map(type, timestamps))
+    if kinds == {str}:
+        texts = cast("Sequence[str]", timestamps)
+        if len(set(map(len, texts))) == 1 and is_spelt(len(texts[0])):
+            return alike_us(texts, day_us(texts[0]))
+    elif kinds <= {int, float}:
+        with suppress(OverflowError):  # of an integer that no float comes near to
+            return numbers_us(array("d", cast("Sequence[float]", timestamps)))
+    return None
+
+
+def day_us(text: str) -> int:
+    """Return the beginning, in UTC, of the day that ``text`` begins with; raises as ``text_us``."""
+    return _head_us(f"{text[:_DATE_CHARS]}T00:00:00")
 
 
 def text_us(text: str) -> int:

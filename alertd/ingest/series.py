@@ -12,7 +12,7 @@ A new series is kept in ``unsaved`` until the store has it. Leaves persistence t
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from operator import getitem
 from sys import intern
@@ -20,6 +20,7 @@ from sys import intern
 import msgspec
 
 from alertd.errors import InvalidInput, Overloaded, Problem, pointer_token
+from alertd.ingest.remembered import Remembered
 from alertd.limits import (
     MAX_LABEL_NAME_CHARS,
     MAX_LABEL_VALUE_CHARS,
@@ -34,6 +35,8 @@ SPELLING_CACHE_SIZE = 200_000
 """Spellings remembered; at the bound all are forgotten, and each is parsed once more."""
 SPELLING_CACHE_BYTES = 64 << 20
 """The same for the bytes of all spellings together: spaces can make one as long as a request."""
+ROWS_CACHE_BYTES = 8 << 20
+"""Of the labels of whole requests."""
 
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 _decode_any_labels = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -49,6 +52,7 @@ class SeriesRegistry:
         self._spellings: dict[str, dict[bytes, int]] = {}  # by metric name and raw labels
         self._spelling_count = 0
         self._spelling_bytes = 0
+        self._rows: Remembered[array[int]] = Remembered(ROWS_CACHE_BYTES)
         self._unsaved: list[Series] = []
         self.refused = 0
         """How often a new series was refused because there are as many as there may be. An event
@@ -90,6 +94,26 @@ class SeriesRegistry:
         except KeyError:
             numbers = list(map(self.lookup, metric_names, raw_labels))
         return array("I", numbers)
+
+    def lookup_rows(
+        self,
+        metric_names: Sequence[str],
+        rows: bytes,
+        width: int,
+        texts: Callable[[], Sequence[bytes]],
+    ) -> array[int]:
+        """Return ``lookup_all`` of labels in rows of ``width`` bytes, as ``texts`` returns them.
+
+        Where one metric's series come in the order of an earlier request that is seen at a glance.
+        """
+        name = metric_names[0]
+        if metric_names.count(name) < len(metric_names):
+            return self.lookup_all(metric_names, texts())
+        numbers = self._rows.get(rows, (name, width))
+        if numbers is None:
+            numbers = self.lookup_all(metric_names, texts())
+            self._rows.put(rows, numbers, 4 * len(numbers), (name, width))
+        return numbers[:]
 
     def resolve(self, metric_name: str, labels: Mapping[str, str]) -> int:
         """Return the number of a series, giving it one if it is new. Raises as ``lookup``."""

@@ -112,6 +112,18 @@ def test_a_bad_series_is_named_once_and_costs_its_own_events() -> None:
     assert list(draft.values) == [-3.25]
 
 
+def test_tables_that_look_alike_are_told_apart() -> None:
+    registry = SeriesRegistry()
+    taking = decoder(registry)
+    for host in "abab":
+        draft = taking.decode(
+            msgpack.packb(columns(series=[["cpu", {"host": host}]], seriesIndex=[0] * 4)),
+            MediaType.MSGPACK,
+            NOW_US,
+        )
+        assert {registry.get(number).labels for number in draft.series_ids} == {(("host", host),)}
+
+
 def test_a_series_beyond_the_bound_is_refused_and_may_come_again() -> None:
     registry = SeriesRegistry(max_series=2)
     body = msgpack.packb(columns())

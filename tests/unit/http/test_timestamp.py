@@ -129,6 +129,8 @@ def test_a_batch_of_times_is_read_as_each_alone(timestamps: list[str | int | Non
 ALIKE = [
     f"2025-06-30T15:{n % 60:02}:{n * 7 % 60:02}.{n * 12_347 % 1_000_000:06}Z" for n in range(200)
 ]
+MILLIS = [f"{text[:23]}Z" for text in ALIKE]
+WHOLE = [f"{text[:19]}Z" for text in ALIKE]
 
 
 def test_many_times_written_alike_are_read_in_columns() -> None:
@@ -136,18 +138,20 @@ def test_many_times_written_alike_are_read_in_columns() -> None:
     from alertd.http.timestamp_columns import alike_us
 
     day_us = instant_us("2025-06-30T00:00:00Z")
-    assert alike_us(ALIKE, day_us) == array("q", map(instant_us, ALIKE))
+    for texts in (ALIKE, MILLIS, WHOLE):
+        assert alike_us(texts, day_us) == array("q", map(instant_us, texts))
 
 
 @given(
+    st.sampled_from([ALIKE, MILLIS, WHOLE]),
     st.integers(0, len(ALIKE) - 1),
     st.integers(0, len(ALIKE[0]) - 1),
     st.sampled_from("0123456789:-TtZz. +/٢\x00\ud800"),
 )
 def test_one_time_written_otherwise_is_read_for_what_it_is(
-    place: int, at: int, character: str
+    written: list[str], place: int, at: int, character: str
 ) -> None:
-    texts = [*ALIKE]
+    texts = [*written]
     texts[place] = texts[place][:at] + character + texts[place][at + 1 :]
     try:
         wanted = [instant_us(text) for text in texts]
@@ -163,3 +167,22 @@ def test_times_that_run_into_each_other_are_not_taken_for_whole_ones() -> None:
     texts[3:5] = [texts[3][:-1], "Z" + texts[4]]
     with pytest.raises(ValueError, match=r"\w"):
         instants_us(texts, 7)
+
+
+SECONDS = st.one_of(
+    st.floats(-1e11, 1e11),
+    st.integers(-(10**11), 10**11),
+    st.integers(0, 10**12).map(lambda ticks: 1_750_000_000 + ticks / 2**21),  # with ties
+)
+
+
+@given(
+    st.lists(SECONDS, min_size=64, max_size=64),
+    st.none() | st.sampled_from([1e11 + 1, -2e11, float("nan"), float("inf"), 10**400]),
+)
+def test_many_numbers_are_read_as_each_alone(numbers: list[float], wrong: float | None) -> None:
+    if wrong is None:
+        assert list(instants_us(numbers, 7)) == list(map(instant_us, numbers))
+    else:
+        with pytest.raises(ValueError, match=r"\w"):
+            instants_us([*numbers, wrong], 7)

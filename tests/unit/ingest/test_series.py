@@ -45,6 +45,31 @@ def test_a_column_of_known_and_new_series_is_looked_up_as_one_by_one() -> None:
         registry.lookup_all(["a", "a"], [b"{}", b'{"x":1}'])
 
 
+def test_rows_of_labels_are_looked_up_as_the_labels_that_they_are() -> None:
+    registry = SeriesRegistry()
+    asked = 0
+
+    def look_up(names: list[str], labels: list[bytes], width: int) -> list[int]:
+        def texts() -> list[bytes]:
+            nonlocal asked
+            asked += 1
+            return labels
+
+        rows = b"".join(each.ljust(width, b"\0") for each in labels)
+        return list(registry.lookup_rows(names, rows, width, texts))
+
+    labels = [b'{"a":"1"}', b"{}", b'{"a":"1"}']
+    for _ in range(3):
+        found = look_up(["m"] * 3, labels, 9)
+        assert found == list(registry.lookup_all(["m"] * 3, labels)) == [0, 1, 0]
+    assert asked == 1
+    assert look_up(["n"] * 3, labels, 9) == [2, 3, 2]
+    assert look_up(["m", "n", "m"], labels, 9) == [0, 3, 0]
+    with pytest.raises(InvalidInput):
+        look_up(["m"] * 3, [*labels[:2], b'{"a":5  }'], 9)
+    assert look_up(["m"] * 3, labels, 9) == [0, 1, 0]
+
+
 def test_of_a_million_bad_labels_a_few_are_named() -> None:
     members = b",".join(b'"k%d":1' % number for number in range(10_000))
     with pytest.raises(InvalidInput) as refused:
