@@ -16,6 +16,7 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Slots = NDArray[np.int32]
 Mask = NDArray[np.bool_]
+_Numbers = Ints | Floats
 
 _SHORT: Final = 0xFFFF
 """Up to here slots are sorted as numbers of 16 bits: by their digits, whatever their order."""
@@ -66,3 +67,16 @@ class Crowds(NamedTuple):
         np.subtract(self.times[1:], self.times[:-1], out=steps[1:])
         steps[self.starts] = self.first_times - before
         return steps
+
+    def all_between(self, least: _Numbers, column: _Numbers, most: _Numbers) -> Mask:
+        """Return of which groups all numbers of ``column`` lie in the group's own limits.
+
+        Both are included. Mostly the whole column lies within the narrowest of them, which is seen
+        at a glance, where a look at each group costs some 20 ns.
+        """
+        if least.max() <= column.min() and column.max() <= most.min():
+            return np.ones(len(self.slots), np.bool_)
+        in_limits: Mask = (least <= np.minimum.reduceat(column, self.starts)) & (
+            np.maximum.reduceat(column, self.starts) <= most
+        )
+        return in_limits

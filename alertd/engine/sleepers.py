@@ -94,7 +94,7 @@ class Sleepers:
         if not self._waiting.has_room(len(batch) * self._slots.shape[1]):
             yield from self._waiting.portions_dealt_out()
         series_ids = np.frombuffer(batch.series_ids, np.uint32)
-        unknown = self._is_unknown(series_ids)
+        _, unknown = self._known_slots(series_ids)
         if not unknown.any():
             return  # a series that has slots has a route
         yield from self._router.meet(batch.series_ids)
@@ -103,7 +103,7 @@ class Sleepers:
             slots = self._slots_of(new_ids[start : start + SERIES_BETWEEN_PAUSES])
             if slots is None:
                 return
-            self._let_rest(np.unique(slots[slots != _NOBODY]))
+            self._state_of(np.unique(slots[slots != _NOBODY]))
             yield
 
     def take(self, batch: EventBatch) -> Iterator[Arrival]:
@@ -124,11 +124,11 @@ class Sleepers:
         if not len(slots):
             return  # nobody sees any of it
         crowds = Crowds.of(slots, times, values)
-        if np.isnan(self._state["from"][crowds.slots]).all():
+        state = self._state_of(crowds.slots)
+        if np.isnan(state["from"]).all():
             yield from each_event(self._router.routes(batch.series_ids), batch)
             return
-        self._let_rest(crowds.slots)
-        quiet = self._keep_quiet(crowds, now_us)
+        quiet = self._keep_quiet(crowds, state, now_us)
         if quiet.all():
             return
         loud = np.sort(crowds.places[(~quiet).repeat(crowds.counts)])
@@ -143,8 +143,7 @@ class Sleepers:
 
         None if any of them leads to a group that there may be no room for, or to too many.
         """
-        unknown = self._is_unknown(series_ids)
-        slots: Slots = self._slots.take(series_ids, axis=0)
+        slots, unknown = self._known_slots(series_ids)
         if not unknown.any():
             return slots
         new_ids = np.unique(series_ids[unknown]).tolist()
@@ -158,14 +157,13 @@ class Sleepers:
                 self._slots = wider
             self._slots[series_id] = _NOBODY
             self._slots[series_id, : len(route)] = [self._slot_of(group) for group in groups]
-        found: Slots = self._slots.take(series_ids, axis=0)
-        return found
+        return self._known_slots(series_ids)[0]
 
-    def _is_unknown(self, series_ids: NDArray[np.uint32]) -> Mask:
-        """Return of which series nobody has asked for slots yet."""
+    def _known_slots(self, series_ids: NDArray[np.uint32]) -> tuple[Slots, Mask]:
+        """Return the slots of each series, and of which series nobody has asked for them yet."""
         self._slots = _grown(self._slots, int(series_ids.max(initial=0)) + 1, _UNKNOWN)
-        unknown: Mask = self._slots[series_ids, 0] == _UNKNOWN
-        return unknown
+        slots = self._slots.take(series_ids, axis=0)
+        return slots, slots[:, 0] == _UNKNOWN
 
     def _slot_of(self, group: Group) -> int:
         """Return the slot of a group, giving it one if it is new here."""
@@ -178,10 +176,14 @@ class Sleepers:
             self._state["from"][group.slot] = np.inf if group.may_rest else np.nan
         return group.slot
 
-    def _let_rest(self, slots: Slots) -> None:
-        """Let those rest here that have fallen asleep since they were looked at; each slot once."""
+    def _state_of(self, slots: Slots) -> _State:
+        """Return what is known of each slot, once those rest here that have fallen asleep.
+
+        Each slot comes once.
+        """
+        state = self._state.take(slots)
         found, states = [], []
-        for slot in slots[self._state["from"][slots] == np.inf].tolist():
+        for slot in slots[state["from"] == np.inf].tolist():
             rest = self._group_at(slot).rest()
             if rest is not None:
                 judged_us, newest_us, raised_us, heard_us = rest.clock
@@ -194,23 +196,25 @@ class Sleepers:
                 self._waiting.own(slot, rest.times, rest.values)
         if found:
             _words(self._state)[found] = _words(np.array(states, _STATE))
-        self._resting.update(found)
+            self._resting.update(found)
+            state = self._state.take(slots)
+        return state
 
-    def _keep_quiet(self, crowds: Crowds, now_us: int) -> Mask:
-        """Keep the events of groups that would keep all of theirs and rest on; return which."""
-        state, first, last = self._state.take(crowds.slots), crowds.first_times, crowds.last_times
+    def _keep_quiet(self, crowds: Crowds, state: _State, now_us: int) -> Mask:
+        """Keep the events of groups that would keep all of theirs and rest on; return which.
+
+        ``state`` is what is known of the groups, and is changed with theirs.
+        """
+        first, last = crowds.first_times, crowds.last_times
         steps = crowds.steps(state["newest"])
-        least_step = np.minimum.reduceat(steps, crowds.starts)
         # The test that ``RestingGroup.observe`` makes of each event, for all of a group at once.
         quiet: Mask = (
-            (state["from"] <= np.minimum.reduceat(crowds.values, crowds.starts))
-            & (np.maximum.reduceat(crowds.values, crowds.starts) <= state["until"])
-            & (state["next"] <= first)
-            & (state["strict"] <= least_step)
-            & (np.maximum.reduceat(steps, crowds.starts) <= state["apart"])
+            (state["next"] <= first)
             & (last <= now_us)
             & (state["lag"] < first - now_us)
             & (crowds.counts <= state["room"])
+            & crowds.all_between(state["from"], crowds.values, state["until"])
+            & crowds.all_between(state["strict"], steps, state["apart"])
         )
         kept = crowds.slots.repeat(crowds.counts), crowds.times, crowds.values
         if not quiet.all():
@@ -225,7 +229,8 @@ class Sleepers:
         state["lag"][raising] = (last - now_us - state["lateness"])[raising]
         state["newest"] = last
         state["next"] = last + state["strict"]
-        state["heard"][least_step == 0] = now_us
+        if not steps.all():
+            state["heard"][np.minimum.reduceat(steps, crowds.starts) == 0] = now_us
         state["room"] -= crowds.counts
         _words(self._state)[crowds.slots[quiet]] = _words(state)[quiet]
         return quiet
