@@ -26,13 +26,14 @@ class BadEntry(ValueError):
 
 
 def seal(version: int, flags: int, count: int, parts: Iterable[Part]) -> bytes:
-    """Return ``parts`` one after the other, behind their header."""
-    header = _HEADER.pack(version, flags, count)
-    checksum = zlib.crc32(header)
-    parts = list(parts)
-    for part in parts:
-        checksum = zlib.crc32(part, checksum)
-    return b"".join((header, _CHECKSUM.pack(checksum), *parts))
+    """Return ``parts`` one after the other, behind their header.
+
+    The checksum is one call: each of a long part lets go of the interpreter, and a thread that
+    does must wait to have it back.
+    """
+    header, content = _HEADER.pack(version, flags, count), b"".join(parts)
+    checksum = zlib.crc32(content, zlib.crc32(header))
+    return b"".join((header, _CHECKSUM.pack(checksum), content))
 
 
 def unseal(body: bytes, version: int) -> tuple[int, int, memoryview]:
