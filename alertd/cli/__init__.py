@@ -18,8 +18,8 @@ Exit codes:
   0  done; run: stopped as asked
   1  the configuration cannot be used; every mistake is on standard error
   2  the command was not understood
-  3  the daemon could not start, or failed while it ran; db, events: it could not be done
-  4  db, events: the database, or the backup, is damaged
+  3  the daemon could not start, or failed while it ran; other commands: it could not be done
+  4  the database, or the backup, is damaged
 """
 
 

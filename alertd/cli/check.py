@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sized
 from pathlib import Path
+from typing import Final
 
 import click
 from click.core import ParameterSource
@@ -20,8 +21,17 @@ from alertd.config.settings import Config
 from alertd.errors import AlertdError
 from alertd.rules import RuleRecord, Source
 
+EPILOG: Final = """\b
+Exit codes:
+  0  it can be used, also where there are warnings
+  1  it cannot be used; every mistake is on standard error
+  2  the command was not understood
+  3  the database that was named with --store could not be read
+  4  the database that was named with --store is damaged
+"""
 
-@click.command()
+
+@click.command(epilog=EPILOG)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @config_option
 @store_option

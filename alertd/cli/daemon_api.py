@@ -92,6 +92,8 @@ def ask(url: str, method: str, path: str, body: object = None) -> Any:
     if answer.is_error:
         errors = document.get("errors") or [{"path": "", "message": document.get("detail", "")}]
         lines = [": ".join(filter(None, (error["path"], error["message"]))) for error in errors]
+        if document.get("errorsTruncated"):
+            lines.append("and more")
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             lines.append(f"set {TOKEN_VARIABLE}, or name the token's file with --token-file")
         _fail(lines)

@@ -47,8 +47,8 @@ def test_a_program_gets_the_report_and_a_person_what_changed() -> None:
 def test_a_refusal_is_told_line_by_line() -> None:
     errors = [{"path": "a.toml:3", "message": "x: is wrong"}, {"path": "a.toml", "message": "no"}]
     with http_receiver() as daemon:
-        body = json.dumps({"detail": "2 mistakes", "errors": errors}).encode()
+        body = json.dumps({"errors": errors, "errorsTruncated": True}).encode()
         daemon.otherwise = Answer(status=422, body=body)
         refused = invoked("reload", "--url", daemon.url(""))
     assert (refused.exit_code, refused.stdout) == (3, "")
-    assert refused.stderr == "a.toml:3: x: is wrong\na.toml: no\n"
+    assert refused.stderr == "a.toml:3: x: is wrong\na.toml: no\nand more\n"
