@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from alertd.limits import MAX_PATTERN_CHARS
-from alertd.matching import predicate
+from alertd.matching import all_of, predicate
 from alertd.model import Matcher, MatchOperator, Severity
 from alertd.names import LABEL_NAME_REMEDY, did_you_mean, is_label_name
 from alertd.patterns import BadPattern
@@ -49,6 +49,28 @@ def matcher_problem(matcher: Matcher) -> str | None:
     hint = did_you_mean(matcher.pattern, _SEVERITIES)
     known = f"expected one of {', '.join(_SEVERITIES)}, got {matcher.pattern!r}"
     return f"{known}; {hint}" if hint else known
+
+
+def covers(wide: Iterable[Matcher], narrow: Iterable[Matcher]) -> bool:
+    """Return whether whatever matches all of ``narrow`` matches all of ``wide`` for certain.
+
+    Nothing must be wrong with any of them. Each label is looked at by itself, and patterns only at
+    the values that ``narrow`` spells out.
+    """
+    of_label = {matcher.label: matcher for matcher in narrow}
+    return all(_covers(matcher, of_label.get(matcher.label)) for matcher in wide)
+
+
+def _covers(wide: Matcher, narrow: Matcher | None) -> bool:
+    if wide == narrow or (wide.operator is MatchOperator.REGEX and wide.pattern == ".*"):
+        return True
+    holds = predicate(wide)
+    if wide.label == "severity":
+        is_narrow = all_of(() if narrow is None else (narrow,))
+        return all(map(holds, filter(is_narrow, ({"severity": one} for one in _SEVERITIES))))
+    if narrow is None or narrow.operator is not MatchOperator.EQUAL:
+        return False
+    return holds({narrow.label: narrow.pattern})
 
 
 class Reach:

@@ -17,10 +17,10 @@ from msgspec import Struct
 from alertd.errors import Problem, pointer_token
 from alertd.escalation import escalation_problems
 from alertd.matching import Predicate, all_of
-from alertd.model import Target
+from alertd.model import Matcher, Target
 from alertd.names import name_problem
 from alertd.notify.inhibit import Inhibition
-from alertd.notify.matchers import matcher_problem
+from alertd.notify.matchers import covers, matcher_problem
 from alertd.notify.mute import WEEKDAYS, Mute
 from alertd.notify.route import Defaults, Route
 from alertd.outbound import Timing
@@ -140,19 +140,18 @@ def route_problems(
 ) -> list[tuple[int, Problem]]:
     """Return what is wrong with routes among each other, each with the index of the route."""
     problems = []
-    closed: dict[frozenset[tuple[str, str]], int] = {}
+    closed: list[tuple[int, tuple[Matcher, ...]]] = []
     for index, route in enumerate(routes):
-        matchers = frozenset(route.matchers.items())
-        for earlier, number in closed.items():
-            if earlier <= matchers:
-                message = (
-                    f"is never reached: what it matches ends at route {number + 1}; "
-                    "put it before that one, or let that one continue"
-                )
-                problems.append((index, Problem("/matchers", message)))
-                break
-        if not route.goes_on:
-            closed.setdefault(matchers, index)
+        matchers = _parsed(route.matchers)
+        ends_at = next((number for number, each in closed if covers(each, matchers)), None)
+        if ends_at is not None:
+            message = (
+                f"is never reached: what it matches ends at route {ends_at + 1}; "
+                "put it before that one, or let that one continue"
+            )
+            problems.append((index, Problem("/matchers", message)))
+        elif not route.goes_on:
+            closed.append((index, matchers))
         for key, names in (("channels", route.channels), ("escalate_to", route.escalate_to)):
             for place, name in enumerate(names):
                 if name not in known_channels:
@@ -178,7 +177,7 @@ class InhibitSpec(Struct, frozen=True, kw_only=True):
         for key, matchers in (("source", self.source), ("target", self.target)):
             if not matchers:
                 problems.append(Problem(f"/{key}", "expected at least one matcher"))
-        if self.source and self.source.items() <= self.target.items():
+        if not problems and covers(_parsed(self.source), _parsed(self.target)):
             message = (
                 "expected others than the sources: what it matches is a source as well, and "
                 "sources are never held back"
@@ -197,8 +196,12 @@ def _targets(names: Iterable[str]) -> tuple[Target, ...]:
     return tuple(Target(name) for name in names)
 
 
+def _parsed(matchers: Mapping[str, str]) -> tuple[Matcher, ...]:
+    return tuple(parse_matcher(label, text) for label, text in matchers.items())
+
+
 def _predicate(matchers: Mapping[str, str]) -> Predicate:
-    return all_of(parse_matcher(label, text) for label, text in matchers.items())
+    return all_of(_parsed(matchers))
 
 
 def _matcher_problems(key: str, matchers: Mapping[str, str]) -> list[Problem]:

@@ -124,6 +124,15 @@ MISTAKES = [
         "9: route[1].matchers: is never reached: what it matches ends at route 1; put it before",
     ),
     (
+        ROUTES.replace('"critical"', '"=~critical|error"')
+        + '[[route]]\nchannels = ["ops"]\nmatchers = {severity = "error"}',
+        "9: route[1].matchers: is never reached: what it matches ends at route 1; put it before",
+    ),
+    (
+        '[[inhibit]]\nsource = {dc = "=~eu.*"}\ntarget = {dc = "eu1"}',
+        "3: inhibit[0].target: expected others than the sources: what it matches is a source",
+    ),
+    (
         ROUTES + 'escalate_after_secs = 9\nescalate_to = ["bos"]',
         "8: route[0].escalate_to[0]: 'bos' is not a configured channel",
     ),

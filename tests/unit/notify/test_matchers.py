@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from alertd.model import Severity
-from alertd.notify.matchers import Reach, matcher_problem
+from alertd.notify.matchers import Reach, covers, matcher_problem
 from alertd.notify.silence import Silence, silence_problems
 from alertd.rules import RuleSpec, parse_matcher
 from tests.unit.parts import record_of
@@ -36,6 +36,37 @@ def test_a_matcher_on_severity_is_about_one_that_there_is(text: str, says: str |
 @pytest.mark.parametrize("label", ["", "a\nb", "x" * 101])
 def test_a_matcher_names_a_label(label: str) -> None:
     assert "names a label" in str(matcher_problem(parse_matcher(label, "x")))
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "is_certain"),
+    [
+        ({}, {"host": "a"}, True),
+        ({"host": "a"}, {}, False),
+        ({"host": "a"}, {"host": "=a", "dc": "b"}, True),
+        ({"host": "=~web-.*"}, {"host": "web-1"}, True),
+        ({"host": "=~web-.*"}, {"host": "db-1"}, False),
+        ({"host": "=~web-.*"}, {"host": "=~web-1"}, False),  # it does, and nobody can tell
+        ({"host": "=~web-.*"}, {"host": "=~web-.*"}, True),
+        ({"host": "!=a"}, {"host": "b"}, True),
+        ({"host": "!=a"}, {"host": "a"}, False),
+        ({"host": "!=a"}, {"host": "!=b"}, False),
+        ({"ruleName": "=~.*"}, {}, True),
+        ({"severity": "!=info"}, {"severity": "=~critical|error"}, True),
+        ({"severity": "!=info"}, {"severity": "=~info|error"}, False),
+        ({"severity": "!=info"}, {}, False),
+        ({"severity": "=~critical|error|warning|info"}, {}, True),
+        ({"severity": "error", "host": "a"}, {"severity": "error"}, False),
+    ],
+)
+def test_one_choice_covers_another_where_that_is_certain(
+    wide: dict[str, str], narrow: dict[str, str], is_certain: bool
+) -> None:
+    of_wide, of_narrow = (
+        [parse_matcher(label, text) for label, text in matchers.items()]
+        for matchers in (wide, narrow)
+    )
+    assert covers(of_wide, of_narrow) == is_certain
 
 
 def spec(name: str = "Host down", severity: str = "warning", *group_by: str) -> RuleSpec:
