@@ -2,8 +2,8 @@
 
 Owns a receiver of its own, in this process, so that both ends are read off one clock. Alerts
 are sent one after the other, each on a group of its own, so every one of them goes the whole way:
-commit, judgement, commit of the incident, delivery. First the daemon is idle; then others send it
-half as many events as it took in a second before.
+commit, judgement, commit of the incident, delivery. First the daemon is idle, then it has one alert
+behind the other; then others send it half as many events as it took in a second before.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from bench.senders import LoadSpec
 
 _WARM_UP = 5
 """Alerts before the measured ones: connections are opened, templates and pages are read."""
+_PAUSE_S = 0.02
+"""After this the daemon has recorded that an alert arrived, and is idle again."""
 
 _CONFIG = """
 [notify]
@@ -111,7 +113,7 @@ class Receiver:
 
 
 def measure(folder: Path, *, alerts: int) -> Iterator[LatencyFigures]:
-    """Yield the figures of ``alerts`` alerts at rest, and of as many as fit in ``_LOAD_S``."""
+    """Yield the figures of ``alerts`` at rest, of as many in a row, and of those in ``_LOAD_S``."""
     with (
         Receiver() as receiver,
         Daemon(folder, _CONFIG.format(url=receiver.url) + WORKLOADS[0].rules()) as daemon,
@@ -119,10 +121,14 @@ def measure(folder: Path, *, alerts: int) -> Iterator[LatencyFigures]:
         closing(daemon.connect()) as connection,
     ):
         hosts = (f"peak-{number:04d}" for number in count())
-        waits_s = [
-            _time_one(connection, receiver, host) for host in islice(hosts, _WARM_UP + alerts)
-        ]
-        yield LatencyFigures(0.0, alerts, percentiles(waits_s[_WARM_UP:]))
+        for host in islice(hosts, _WARM_UP):
+            _time_one(connection, receiver, host)
+        for pause_s in (_PAUSE_S, 0.0):
+            waits_s = []
+            for host in islice(hosts, alerts):
+                time.sleep(pause_s)
+                waits_s.append(_time_one(connection, receiver, host))
+            yield LatencyFigures(0.0, 1000 * pause_s, alerts, percentiles(waits_s))
         introduce(daemon, client)
         spec = _spec(daemon, seconds=1.0, from_us=client.reached_us)
         rate = run_round(daemon, client, spec).events_per_s / 2
@@ -134,7 +140,7 @@ def measure(folder: Path, *, alerts: int) -> Iterator[LatencyFigures]:
         while sending.is_alive() and len(waits_s) < alerts:
             waits_s.append(_time_one(connection, receiver, next(hosts)))
         sending.join()
-        yield LatencyFigures(rate, len(waits_s), percentiles(waits_s))
+        yield LatencyFigures(rate, 0.0, len(waits_s), percentiles(waits_s))
 
 
 def _spec(daemon: Daemon, *, seconds: float, from_us: int, rate: float | None = None) -> LoadSpec:

@@ -195,12 +195,13 @@ def _memory_cells(figures: IngestFigures | RivalFigures) -> Iterable[str]:
 
 
 def _latency(found: Sequence[LatencyFigures]) -> Table:
-    headings = ("others' events/s", "alerts", "p50 ms", "p99 ms", "max ms")
+    headings = ("others' events/s", "pause ms", "alerts", "p50 ms", "p99 ms", "max ms")
     table = _table(headings)
     for figures in found:
         alert = figures.alert
         milliseconds = (f"{ms:.1f}" for ms in (alert.p50_ms, alert.p99_ms, alert.max_ms))
-        table.add_row(f"{figures.events_per_s:,.0f}", f"{figures.alerts}", *milliseconds)
+        others, pause = f"{figures.events_per_s:,.0f}", f"{figures.pause_ms:.0f}"
+        table.add_row(others, pause, f"{figures.alerts}", *milliseconds)
     return table
 
 

@@ -106,6 +106,9 @@ class LatencyFigures(Struct, frozen=True):
 
     events_per_s: float
     """That others send meanwhile."""
+    pause_ms: float
+    """Between the arrival of one and the event of the next. Without a pause, the daemon is still
+    recording that the one arrived: the next one's commits stand behind that."""
     alerts: int
     alert: Percentiles
 
