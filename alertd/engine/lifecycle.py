@@ -247,7 +247,7 @@ class Lifecycle:
         """Let incidents have for their peak what a second look shows within them, if it is worse.
 
         Of one that has ended it is told silently; of the open one when it ends, as ever.
-        O(breaches + ended incidents · log breaches).
+        O(breaches + ended incidents).
         """
         found = list(breaches(looks))
         if not found:
@@ -257,7 +257,7 @@ class Lifecycle:
             if since_us is not None and at_us >= since_us:
                 self.observe(value)
         raised = []
-        for incident in self._kept().ended:
+        for incident in self._kept().ended_between(found[0][0], found[-1][0]):
             assert incident.ended_us is not None
             first = bisect_left(found, incident.started_us, key=itemgetter(0))
             last = bisect_left(found, incident.ended_us, first, key=itemgetter(0))

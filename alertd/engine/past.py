@@ -141,9 +141,13 @@ class Past:
 
     def ended_near(self, found: Sequence[Found]) -> list[Incident]:
         """Return the ended incidents that may touch any of ``found``, by their start."""
-        if not found:
-            return []
-        first_us, last_us = found[0].started_us, found[-1].ended_us
+        return self.ended_between(found[0].started_us, found[-1].ended_us) if found else []
+
+    def ended_between(self, first_us: int, last_us: int | None) -> list[Incident]:
+        """Return the ended incidents that touch a stretch, to no end if it is None, by their start.
+
+        O(ended incidents), some 30 ns each.
+        """
         near = [
             incident
             for incident in self.ended
