@@ -87,8 +87,10 @@ class Examined(Struct, frozen=True):
                 for place, name in enumerate(names):
                     missing = shown.get(name, frozenset()).difference(*taking)
                     if taking and missing:
-                        message = f"the templates of {name!r} show {listed(missing)}, and no rule "
-                        message += "whose incidents come here groups by that: it is always empty"
+                        message = (
+                            f"the templates of {name!r} show {listed(missing)}, and no rule "
+                            "whose incidents come here groups by that: it is always empty"
+                        )
                         yield self.documents[0].problem(("route", index, key, place), message)
 
     def _of_equal_labels(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:

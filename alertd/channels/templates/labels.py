@@ -21,10 +21,16 @@ _LABELS: Final = "labels"
 
 @lru_cache(maxsize=8192)
 def shown_labels(source: str) -> frozenset[str]:
-    """Return the labels that ``source``, a template that can be used, shows as they are."""
+    """Return the labels that the template ``source`` shows as they are.
+
+    One that cannot be used shows none: what is wrong with it is told by whoever has it.
+    """
     if _LABELS not in source:
         return frozenset()
-    tree = jinja2.Environment(autoescape=False).parse(source)  # noqa: S701  # nothing is rendered
+    try:
+        tree = jinja2.Environment(autoescape=False).parse(source)  # noqa: S701  # not rendered
+    except jinja2.TemplateSyntaxError:
+        return frozenset()
     provided = (name for node in _provisions(tree) for name in _named(node))
     return frozenset(_named(tree)) - frozenset(provided)
 

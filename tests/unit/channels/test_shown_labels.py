@@ -33,6 +33,7 @@ from tests.unit.parts import record_of
         ("{% if state %}{% elif labels.host %}on {{ labels.host }}{% endif %}", set()),
         ("{{ 'on ' ~ labels.host if labels.host else '' }}", set()),
         ("{{ labels.host }}{% if labels.dc %}{{ labels.dc }}{% endif %}", {"host"}),
+        ("{{ labels.host", set()),
         ("{{ annotations.host }} {{ group.host }} {{ labels | length }}", set()),
     ],
 )
