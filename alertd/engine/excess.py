@@ -17,9 +17,9 @@ Invariant: the excess is above what the heaviest end weighs, or 0 if that is bel
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from fractions import Fraction
+from math import inf, nextafter
 from typing import TypeAlias
 
 from alertd.engine.condition import RISING
@@ -58,11 +58,11 @@ def excess_follower(rule: Rule, screen: Screen) -> Follow:
 
 
 def _above(limit: float) -> Follow:
-    return lambda excess, value: _next(excess + math.nextafter(value - limit, math.inf))
+    return lambda excess, value: _next(excess + nextafter(value - limit, inf))
 
 
 def _below(limit: float) -> Follow:
-    return lambda excess, value: _next(excess + math.nextafter(limit - value, math.inf))
+    return lambda excess, value: _next(excess + nextafter(limit - value, inf))
 
 
 def _counting(screen: Screen, loud: int, quiet: int) -> Follow:
@@ -70,5 +70,5 @@ def _counting(screen: Screen, loud: int, quiet: int) -> Follow:
 
 
 def _next(total: float) -> float:
-    end = math.nextafter(total, math.inf)
+    end = nextafter(total, inf)
     return 0.0 if end <= 0.0 else end

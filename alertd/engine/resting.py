@@ -181,12 +181,9 @@ class RestingGroup(CoastingGroup):
             self._listen(time_us, value, is_newest=True)
 
     def _is_calm_at(self, time_us: int) -> bool:
-        """Return whether, by their values alone, no window from here on can be in breach.
-
-        What was not looked at before the end of a warm-up may still be found to be one.
-        """
+        """Return whether, by their values alone, no window from here on can be in breach."""
         awake_until_us = self._loud_until_us
-        if not self._excess and self._warm_us == NEVER_US:
+        if not self._excess:
             awake_until_us -= self._window.span_us - self._window.span_us // _WIDE_AWAKE
         return awake_until_us <= time_us
 

@@ -87,11 +87,23 @@ def test_a_late_event_that_completes_a_window_wakes_a_group_that_sleeps() -> Non
     assert driver.edges == [(2, 2, 3, EndReason.RECOVERED)]
 
 
+def test_a_late_quiet_event_outweighs_nothing() -> None:
+    driver = Driver(make_rule(aggregate="avg", threshold=5.0, window=16, lateness=8))
+    for time, value in ((0, 0), (10, 8), (12.5, 5)):
+        driver.send(time, value)
+    driver.send(9, 0, at=12.5)
+    assert not sleeps(driver)
+    driver.tick(40)
+    assert driver.edges == [(25, 25, 26, EndReason.RECOVERED)]
+
+
 def test_what_came_while_a_group_coasted_still_counts_when_samples_are_missing() -> None:
-    driver = Driver(make_rule(aggregate="avg", threshold=0.0, min_samples=3))
-    for tenth in range(100):
-        driver.send(tenth / 10)
-    driver.send(19.85, -0.1)
-    assert driver.edges == [(0.2, 0.2, 19.7, EndReason.NO_DATA)]
-    driver.send(19.88, -0.1)
-    assert driver.edges[1:] == [(19.88, 19.88, None, None)]
+    driver = Driver(make_rule(aggregate="avg", threshold=0.0, min_samples=4))
+    for tenth in range(99):
+        driver.send(tenth / 10, 0.001)
+    driver.send(9.88, 5)
+    driver.send(9.9, 0.05)
+    driver.send(19.85, -0.3)
+    assert driver.edges == [(0.3, 0.3, 19.7, EndReason.NO_DATA)]
+    driver.send(19.87, -0.1)
+    assert driver.edges[1:] == [(19.87, 19.87, None, None)]
