@@ -63,6 +63,8 @@ class Timers(Generic[SleeperT]):
 
     def restore(self, sleeper: SleeperT, wake_us: int, ticket: int) -> None:
         """Give ``sleeper`` the entry it had in a snapshot, in place of any other."""
+        if (wake_us, ticket) == (sleeper.wake_us, sleeper.ticket):
+            return  # two entries that count would wake it twice
         self.cancel(sleeper)
         if wake_us == NEVER_US:
             return

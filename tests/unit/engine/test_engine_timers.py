@@ -49,6 +49,13 @@ def test_those_who_are_taken_together_are_woken_in_the_same_order() -> None:
     assert woken(timers, 2, at_most=9) == ["c", "b", "a", "b"]
 
 
+def test_who_is_given_what_it_asked_for_from_a_snapshot_is_woken_once() -> None:
+    timers, (a,) = wakers("a")
+    timers.ask(a, 5)
+    timers.restore(a, 5, a.ticket)
+    assert woken(timers, 5, at_most=9) == ["a"]
+
+
 def test_an_earlier_request_replaces_a_later_one_and_a_later_one_is_ignored() -> None:
     timers, (a,) = wakers("a")
     timers.ask(a, 10)
