@@ -56,9 +56,11 @@ class Express:
         *,
         max_body_bytes: int = 0,
     ) -> None:
+        """A request with a longer body than ``max_body_bytes`` is left to the library to refuse."""
         self._handlers = handlers
         self._gate = gate
         self._limits_reached = metrics.limits_reached
+        # Looking a series up costs more than counting, and there are few.
         self._requests = cache(metrics.requests.labels)
         self._seconds = cache(metrics.request_seconds.labels)
         self._penalty = penalty

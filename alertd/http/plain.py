@@ -101,26 +101,19 @@ def _read_head(head: bytes) -> PlainRequest | None:
     """Return what a head says; a client repeats itself, so heads are remembered."""
     line, *lines = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
     method, route = _ASKED[line]
+    has_body = method in WITH_BODY
     fields = _observed(lines)
-    if fields is None or "host" not in fields:
-        return None
-    body = _read_body_fields(fields, has_body=method in WITH_BODY)
-    codings = fields.get("accept-encoding", "").lower()
-    if body is None or (method not in WITH_BODY and _NAMES.fullmatch(codings) is None):
-        return None
-    connection = fields.get("connection", "keep-alive").lower()
-    key = fields.get(KEY_HEADER.lower())
-    if connection not in ("keep-alive", "close") or not (key is None or is_key(key)):
+    if fields is None or not _is_plain(fields, has_body=has_body):
         return None
     return PlainRequest(
         route,
         Ask(method, fields["host"], fields.get("authorization")),
         head_bytes=len(head),
-        body_bytes=body[0],
-        media_type=body[1],
-        key=key,
-        encoding=best_of(codings.replace(" ", "").split(",")),
-        is_last=connection == "close",
+        body_bytes=int(fields.get("content-length", "0")),
+        media_type=_media_type(fields) if has_body else None,
+        key=fields.get(KEY_HEADER.lower()),
+        encoding=best_of(_encodings(fields).replace(" ", "").split(",")),
+        is_last=_connection(fields) == "close",
     )
 
 
@@ -139,14 +132,29 @@ def _observed(lines: list[bytes]) -> dict[str, str] | None:
     return fields
 
 
-def _read_body_fields(
-    fields: dict[str, str], *, has_body: bool
-) -> tuple[int, MediaType | None] | None:
-    """Return the length and the media type of the body; None if they are not plain."""
+def _is_plain(fields: dict[str, str], *, has_body: bool) -> bool:
+    """Return whether there is what must be, and nothing that would have to be interpreted."""
     length = fields.get("content-length", "" if has_body else "0")
-    if not length.isdecimal() or len(length) > _MAX_LENGTH_DIGITS:
-        return None
-    if not has_body:
-        return None if int(length) else (0, None)
-    media_type = _MEDIA_TYPES.get(fields.get("content-type", "").lower())
-    return None if media_type is None else (int(length), media_type)
+    key = fields.get(KEY_HEADER.lower())
+    is_plain = (
+        "host" in fields
+        and length.isdecimal()
+        and len(length) <= _MAX_LENGTH_DIGITS
+        and (key is None or is_key(key))
+        and _connection(fields) in ("keep-alive", "close")
+    )
+    if has_body:
+        return is_plain and _media_type(fields) is not None
+    return is_plain and int(length) == 0 and _NAMES.fullmatch(_encodings(fields)) is not None
+
+
+def _connection(fields: dict[str, str]) -> str:
+    return fields.get("connection", "keep-alive").lower()
+
+
+def _encodings(fields: dict[str, str]) -> str:
+    return fields.get("accept-encoding", "").lower()
+
+
+def _media_type(fields: dict[str, str]) -> MediaType | None:
+    return _MEDIA_TYPES.get(fields.get("content-type", "").lower())
