@@ -36,8 +36,13 @@ Exit codes:
 """
 
 _STYLES: Final = {"firing": "red", "resolved": "green"}
-_TOLD: Final = {"delivered": "yes", "pending": "on its way", "held_back": "held back"}
-_TOLD_STYLES: Final = {"failed": "red", "pending": "yellow"}
+_UNTOLD: Final = {
+    "pending": "not told yet",
+    "failed": "telling failed",
+    "held_back": "held back",
+    "nobody": "nobody to tell",
+}
+"""What is said of an incident of which nobody knows."""
 
 
 @click.command(epilog=EPILOG)
@@ -55,7 +60,8 @@ _TOLD_STYLES: Final = {"failed": "red", "pending": "yellow"}
 def incidents(with_resolved: bool, limit: int, as_json: bool, url: str) -> None:
     """List the incidents that are on, the newest first.
 
-    With --all those that are over come behind them.
+    With --all those that are over come behind them. Where nobody knows of one, it says so below the
+    name of the rule.
     """
     found = _read(url, "firing", limit)
     if with_resolved:
@@ -101,7 +107,7 @@ def _show(found: list[Mapping[str, Any]], *, as_json: bool) -> None:
         return
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
     table.add_column("id", no_wrap=True)  # to be copied
-    for title in ("state", "severity", "rule", "labels", "value", "since", "told"):
+    for title in ("state", "severity", "rule", "labels", "value", "since"):
         table.add_column(title, overflow="fold", min_width=len(title))
     for one in found:
         labels = "\n".join(f"{name}={value}" for name, value in one["groupLabels"].items())
@@ -110,10 +116,14 @@ def _show(found: list[Mapping[str, Any]], *, as_json: bool) -> None:
             Text(one["id"]),
             Text(one["state"], style=_STYLES.get(one["state"], "")),
             Text(one["severity"]),
-            Text(one["ruleName"]),
+            Text(one["ruleName"]).append(_untold(one.get("told", "")), style="yellow"),
             Text(labels),
             Text("no data" if value is None else number_text(value)),
             Text(time_text(one["startedAt"])),
-            Text(_TOLD.get(one["told"], one["told"]), style=_TOLD_STYLES.get(one["told"], "")),
         )
     Console().print(table)
+
+
+def _untold(told: str) -> str:
+    """Return the line below a rule's name; nothing where somebody was told."""
+    return f"\n{_UNTOLD[told]}" if told in _UNTOLD else ""

@@ -117,3 +117,29 @@ def test_a_narrow_terminal_has_ids_of_silences_to_copy_and_matchers_as_they_are_
     assert "host=~web-.*" in text
     assert "07:30:12" in text
     assert "345678" not in text
+
+
+def test_a_narrow_terminal_shows_of_which_incidents_nobody_knows(asked: Asked) -> None:
+    incident: dict[str, object] = {
+        "id": "6f1c2d4e-0000-5000-8000-000000000001",
+        "state": "firing",
+        "severity": "critical",
+        "ruleName": "Errors",
+        "groupLabels": {"service": "shop"},
+        "currentValue": 137.0,
+        "startedAt": "2026-11-26T07:30:12.345678Z",
+    }
+    for told, words in (
+        ("delivered", []),
+        ("pending", ["not told", "yet"]),
+        ("failed", ["telling", "failed"]),
+        ("held_back", ["held", "back"]),
+        ("nobody", ["nobody", "to tell"]),
+    ):
+        asked.items = [incident | {"told": told}]
+        code, text = at_a_terminal("incidents", "--url", asked.url, columns=80)
+        assert code == 0
+        assert str(incident["id"]) in text
+        for word in " ".join(words).split():
+            assert word in text
+        assert told != "delivered" or "tell" not in text
