@@ -27,10 +27,9 @@ from alertd.engine.screen import Screen
 from alertd.model import Rule
 
 Follow: TypeAlias = Callable[[float, float], float]
-"""Returns what the excess is when a value has come: from what it was, and the value.
+"""Returns what the excess is when a value has come after all others: from what it was, and that.
 
-0 if all ends weigh less than nothing. Not a number if it is not known: it stays so. A loud value
-may come anywhere among the others, a quiet one only after them.
+0 if all ends weigh less than nothing. Infinite, or not a number, if it is not known: it stays so.
 """
 
 

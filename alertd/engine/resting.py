@@ -166,14 +166,13 @@ class RestingGroup(CoastingGroup):
     def _listen(self, time_us: int, value: float, *, is_newest: bool) -> None:
         """Remember until when an event keeps the group awake, and by how much.
 
-        A quiet one outweighs nothing unless it comes after all others.
+        Where others come late they wake a group that holds loud values: then it does not try to
+        sleep before those have left.
         """
         plan = self._plan
-        is_loud = plan.is_loud(value)
-        if is_loud:
+        if plan.is_loud(value):
             self._loud_until_us = max(self._loud_until_us, time_us + self._window.span_us)
-        if is_loud or is_newest:
-            self._excess = plan.follow_excess(self._excess, value)
+        self._excess = plan.follow_excess(self._excess, value) if is_newest else math.inf
 
     def _listen_to_all(self, times_us: array[int], values: array[float]) -> None:
         """Listen to events that come in order."""

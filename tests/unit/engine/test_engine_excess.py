@@ -97,6 +97,19 @@ def test_a_late_quiet_event_outweighs_nothing() -> None:
     assert driver.edges == [(25, 25, 26, EndReason.RECOVERED)]
 
 
+def test_where_events_come_late_a_group_stays_awake_while_anything_loud_is_inside() -> None:
+    driver = Driver(make_rule(aggregate="avg", threshold=5.0, window=16, lateness=8))
+    for time, value in ((0, 0), (1, 8), (5, 0)):
+        driver.send(time, value)
+    assert sleeps(driver)
+    driver.send(4, 0, at=5)
+    for at in (6, 16.5):
+        driver.send(at, 0)
+        assert not sleeps(driver)
+    driver.send(17, 0)
+    assert sleeps(driver)
+
+
 def test_what_came_while_a_group_coasted_still_counts_when_samples_are_missing() -> None:
     driver = Driver(make_rule(aggregate="avg", threshold=0.0, min_samples=4))
     for tenth in range(99):
