@@ -290,8 +290,8 @@ async def test_waiting_for_a_turn_is_not_part_of_the_deadline(
 ) -> None:
     monkeypatch.setattr(smtp, "MAX_CONVERSATIONS", 1)
     with smtp_receiver() as receiver:
-        receiver.delay_s = 0.1
-        channel = channel_to(receiver.port, timeout_s=0.6)
+        receiver.delay_s = 0.25
+        channel = channel_to(receiver.port, timeout_s=1.5)
         outcomes: list[object] = []
 
         async def send() -> None:
