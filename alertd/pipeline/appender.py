@@ -4,7 +4,8 @@ Owns group commit and the dropping of events that were accepted before. Whatever
 together, up to ``MAX_GROUP_EVENTS``; after the fsync everyone in the group is answered, and the
 group goes on to the evaluator. While one is fsynced the evaluator works on the one before. Small
 batches of a group become one entry of the log: it is the entries that cost, here, on disk and in
-the engine. Such an entry was received with the last of them.
+the engine. Such an entry was received with the last of them. A group that begins with a small batch
+is closed a turn of the loop later: its neighbours come in that turn.
 
 Invariants: whoever was answered is durable. Positions follow the order in which work was taken.
 """
@@ -77,6 +78,8 @@ class Appender:
         """Work until ``inbox`` is closed and empty; then close ``judge``."""
         async with judge:
             async for first in inbox:
+                if first.size < MAX_JOINED_EVENTS:
+                    await trio.lowlevel.checkpoint()  # others have come that are just being read
                 for group in _gather(first, inbox):
                     await self._backlog.until_few_wait()
                     entries = await self._commit(group)
