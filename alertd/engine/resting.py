@@ -252,7 +252,9 @@ class RestingGroup(CoastingGroup):
         """Sleep until the columns have grown by much, unless the window is nearly loud."""
         window, max_quiet = self._window, self._plan.screen.max_quiet
         self._asleep = 4 * window.count < 3 * max_quiet
-        self._room = window.low + min(max_quiet, max(LEAST_ROOM, 2 * window.count))
+        # While nothing has left the window yet, there is little that could be forgotten soon.
+        growth = 2 if window.low else 4
+        self._room = window.low + min(max_quiet, max(LEAST_ROOM, growth * window.count))
         self.heed_limits()
 
     def _changed_by(self, time_us: int, warmed: Interval | None, *, is_overdue: bool) -> Interval:

@@ -12,8 +12,8 @@ Invariants: whoever was answered is durable. Positions follow the order in which
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 import structlog
 import trio
@@ -36,6 +36,16 @@ MAX_JOINED_EVENTS: Final = 8_192
 REFUSAL_FRESH_S: Final = 10.0
 
 log = structlog.get_logger(__name__)
+
+
+class _Admitted(NamedTuple):
+    """Events that are new."""
+
+    batch: EventBatch
+    works: list[Work]
+    """What they came with."""
+    digests: list[bytes]
+    """Of their ids, which are to be remembered once they are durable."""
 
 
 class Appender:
@@ -109,7 +119,7 @@ class Appender:
     async def _commit_events(self, group: list[Work]) -> list[Entry]:
         joined = list(_joined(self._without_duplicates(group)))
         new_series = self._registry.take_unsaved()
-        batches = [batch for batch, _ in joined]
+        batches = [each.batch for each in joined]
         answered = _answered(group)
         first = 0
         try:
@@ -118,37 +128,41 @@ class Appender:
         except StoreUnavailable:
             self._registry.give_back(new_series)
             raise
-        forgotten = sum(self._dedup.remember(batch, self._registry.get) for batch in batches)
+        forgotten = sum(
+            self._dedup.add(each.digests, each.batch.received_us) for each in joined if each.digests
+        )
         accepted = sum(map(len, batches))
         self._metrics.event_ids_forgotten.inc(forgotten)
         self._metrics.events_accepted.inc(accepted)
         self._metrics.commit_events.observe(accepted)
         self._metrics.events_duplicate.inc(sum(work.duplicates for work in group))
-        return [Entry(first + place, batch, works) for place, (batch, works) in enumerate(joined)]
+        return [Entry(first + place, each.batch, each.works) for place, each in enumerate(joined)]
 
-    def _without_duplicates(self, group: list[Work]) -> list[tuple[EventBatch, Work]]:
+    def _without_duplicates(self, group: list[Work]) -> list[_Admitted]:
         """Return what is new in the group, batch by batch, and count the rest in each work."""
         admitted = []
         taken: set[bytes] = set()
         for work in group:
             assert isinstance(work.body, EventBatch)
-            batch = self._new_events(work.body, taken)
+            batch, digests = self._new_events(work.body, taken)
             work.duplicates = len(work.body) - len(batch)
             if len(batch):
-                admitted.append((batch, work))
+                admitted.append(_Admitted(batch, [work], digests))
         return admitted
 
-    def _new_events(self, batch: EventBatch, taken: set[bytes]) -> EventBatch:
+    def _new_events(self, batch: EventBatch, taken: set[bytes]) -> tuple[EventBatch, list[bytes]]:
+        """Return the events whose ids are new, and these; ``taken`` are those of the group."""
         if batch.ids is None:
-            return batch
-        kept = []
+            return batch, []
+        kept, new = [], []
         for place, digest in enumerate(digests_of(batch, self._registry.get)):
             if digest is None:
                 kept.append(place)
             elif digest not in taken and digest not in self._dedup:
                 taken.add(digest)
+                new.append(digest)
                 kept.append(place)
-        return batch if len(kept) == len(batch) else batch.select(kept)
+        return batch if len(kept) == len(batch) else batch.select(kept), new
 
     def _refuse(self, group: list[Work], error: StoreUnavailable) -> None:
         self._refusal = (self._clock.now_us(), str(error))
@@ -175,22 +189,26 @@ def _gather(first: Work, inbox: trio.MemoryReceiveChannel[Work]) -> list[list[Wo
     return groups
 
 
-def _joined(
-    admitted: Iterable[tuple[EventBatch, Work]],
-) -> Iterator[tuple[EventBatch, list[Work]]]:
-    """Yield the batches, small neighbours as one, each with the work that it came from."""
-    batches: list[EventBatch] = []
-    works: list[Work] = []
+def _joined(admitted: Iterable[_Admitted]) -> Iterator[_Admitted]:
+    """Yield what was admitted, with small neighbours as one."""
+    neighbours: list[_Admitted] = []
     events = 0
-    for batch, work in admitted:
-        if batches and events + len(batch) > MAX_JOINED_EVENTS:
-            yield EventBatch.joined(batches), works
-            batches, works, events = [], [], 0
-        batches.append(batch)
-        works.append(work)
-        events += len(batch)
-    if batches:
-        yield EventBatch.joined(batches), works
+    for each in admitted:
+        if neighbours and events + len(each.batch) > MAX_JOINED_EVENTS:
+            yield _as_one(neighbours)
+            neighbours, events = [], 0
+        neighbours.append(each)
+        events += len(each.batch)
+    if neighbours:
+        yield _as_one(neighbours)
+
+
+def _as_one(neighbours: Sequence[_Admitted]) -> _Admitted:
+    return _Admitted(
+        EventBatch.joined([each.batch for each in neighbours]),
+        [work for each in neighbours for work in each.works],
+        [digest for each in neighbours for digest in each.digests],
+    )
 
 
 def _answered(group: list[Work]) -> list[AnsweredRequest]:
