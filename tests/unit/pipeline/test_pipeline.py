@@ -61,6 +61,24 @@ async def test_batches_that_wait_together_share_one_commit(tmp_path: Path) -> No
         assert commits <= 5
 
 
+async def test_a_small_batch_that_comes_a_turn_of_the_loop_later_is_in_the_same_commit(
+    tmp_path: Path,
+) -> None:
+    async with running(tmp_path) as parts:
+
+        async def push_a_turn_later() -> None:
+            await trio.lowlevel.checkpoint()
+            await parts.pipeline.append(parts.batch(0))
+
+        commits = parts.pipeline.evaluator._metrics.commits._value
+        before = commits.get()
+        for _ in range(20):  # which task goes first is chance
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(parts.pipeline.append, parts.batch(0))
+                nursery.start_soon(push_a_turn_later)
+        assert commits.get() - before == 20
+
+
 async def test_small_batches_of_a_commit_are_one_entry_and_keep_their_order_and_ids(
     tmp_path: Path,
 ) -> None:
