@@ -86,9 +86,10 @@ class Server:
             connection.close()
 
     def fds(self) -> int:
-        """Return how many descriptors are open but for files: the store opens readers as needed."""
+        """Return how many descriptors are open but for the store's: it opens readers as needed."""
         process = psutil.Process(self.daemon.pid)
-        return process.num_fds() - len(process.open_files())
+        of_store = [file for file in process.open_files() if ".db" in Path(file.path).name]
+        return process.num_fds() - len(of_store)
 
     def clients(self) -> int:
         sockets = psutil.Process(self.daemon.pid).net_connections("tcp")
