@@ -12,6 +12,8 @@ The window's own edges, and its aggregate, are behind.
 
 from __future__ import annotations
 
+from typing import Final
+
 from alertd.engine.band import Band, BandDump, limits
 from alertd.engine.continuous import ContinuousGroup
 from alertd.engine.inputs import StoredGroup
@@ -19,13 +21,13 @@ from alertd.engine.plan import Plan
 from alertd.engine.window import NEVER_US
 from alertd.model import Labels
 
-_NO_STEP = -1
+NO_STEP: Final = -1
 
 
 class _Cruise:
     """Where a group is that cruises. Nearly all groups do not, so it is not in their own slots."""
 
-    __slots__ = ("band", "left", "step", "until_us")
+    __slots__ = ("band", "left", "until_us")
 
     def __init__(self, band: Band, until_us: int) -> None:
         self.band = band
@@ -33,16 +35,15 @@ class _Cruise:
         """The place of the oldest event inside the window."""
         self.until_us = until_us
         """When something is due whatever the value is."""
-        self.step = _NO_STEP
-        """The step in which the newest event came."""
 
 
 class CruisingGroup(ContinuousGroup):
     """A continuous group that keeps to a band where it can."""
 
-    __slots__ = ("_cruise",)
+    __slots__ = ("_begun_in", "_cruise")
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
+        self._begun_in = NO_STEP  # the step that the instant at the horizon began in, unjudged
         self._cruise: _Cruise | None = None
         super().__init__(plan, labels)
 
@@ -111,9 +112,9 @@ class CruisingGroup(ContinuousGroup):
         if time_us != self._newest_us:
             self._newest_us, self._raised_us = time_us, now_us
             self._judged_us = time_us
+            self._begun_in = plan.journal.steps
         else:
             self._heard_us = now_us
-        cruise.step = plan.journal.steps
         due_us = min(times[left] + span_us, cruise.until_us)
         wake_us = due_us - time_us + self._raised_us + plan.lateness_us
         if wake_us < self.wake_us:
@@ -127,11 +128,19 @@ class CruisingGroup(ContinuousGroup):
         self.note_gap(self._raised_us, now_us)
         return True
 
-    def _reopen_instant(self, cruise: _Cruise) -> None:
-        """Judge the instant at the horizon when the step is over, if its event came in this one."""
-        if cruise.step == self._plan.journal.steps:
-            self._is_open = True
-            self._plan.journal.leave_open(self)
+    def _reopens(self, time_us: int) -> bool:
+        """Judge the instant ``time_us`` when the step is over, and not as what is late, if it may.
+
+        That is if it began in this step and has not been judged, because the group was at rest,
+        which is over. Returns whether it is so.
+        """
+        has_begun = self._begun_in == self._plan.journal.steps
+        self._begun_in = NO_STEP
+        if not has_begun or time_us != self._judged_us:
+            return False
+        self._is_open = True
+        self._plan.journal.leave_open(self)
+        return True
 
     def _stop_cruising(self) -> None:
         """Take up the window again where it stands."""

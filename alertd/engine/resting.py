@@ -21,6 +21,7 @@ import msgspec
 from alertd.engine.band import BandDump
 from alertd.engine.coasting import CoastingGroup
 from alertd.engine.continuous import LEAST_ROOM
+from alertd.engine.cruising import NO_STEP
 from alertd.engine.group import Rest
 from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
@@ -56,7 +57,7 @@ class RestingGroup(CoastingGroup):
         if len(window.times) >= self._room:
             if self._refuses(now_us):
                 return True
-            self._make_room()
+            self._make_room_for(time_us)
         if self._asleep:
             if (
                 self._judged_us <= time_us <= now_us
@@ -70,6 +71,7 @@ class RestingGroup(CoastingGroup):
                 window.values.append(value)
                 if time_us != self._newest_us:
                     self._newest_us, self._raised_us = time_us, now_us
+                    self._begun_in = plan.journal.steps
                 else:
                     self._heard_us = now_us
                 self._judged_us = time_us
@@ -77,7 +79,8 @@ class RestingGroup(CoastingGroup):
             if self._sleeps_through(time_us, value, now_us):
                 return time_us > self._reach_us(self.horizon_us(now_us))
             self._wake_up(now_us)
-            self._judge(self._judged_us)  # clear, held and no data were all one to a sleeper
+            if not self._reopens(time_us):
+                self._judge(self._judged_us)  # clear, held and no data were all one to a sleeper
         elif self._coasts:
             if self._coasts_through(time_us, value, now_us):
                 return True
@@ -96,8 +99,7 @@ class RestingGroup(CoastingGroup):
                 self._try_to_doze_off()
                 return True
             self._stop_cruising()
-            if time_us == self._judged_us:
-                self._reopen_instant(cruise)
+            self._reopens(time_us)
         return self._apply(time_us, value, now_us)
 
     def rest(self) -> Rest | None:
@@ -137,6 +139,7 @@ class RestingGroup(CoastingGroup):
         """Be one of the groups of ``plan`` from now on, and tell what holds."""
         if self._has_waiting:
             self._wake_up(plan.active_us)
+        self._begun_in = NO_STEP  # of another journal
         super().join(plan, pending_value)
         if not self._asleep:
             self._try_to_sleep()
@@ -153,6 +156,13 @@ class RestingGroup(CoastingGroup):
 
     def _next_change_us(self) -> int:
         return NEVER_US if self._asleep else super()._next_change_us()
+
+    def _make_room_for(self, time_us: int) -> None:
+        """Do as ``_make_room`` before an event at ``time_us``, whose instant may be open then."""
+        rested = self._asleep or self._cruise is not None
+        self._make_room()
+        if rested and not self._asleep and self._cruise is None:
+            self._reopens(time_us)
 
     def _make_room(self) -> None:
         """Forget what is no longer needed, and see what the group may do without judging."""

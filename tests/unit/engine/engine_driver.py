@@ -149,6 +149,16 @@ class Driver:
         )
         self.told += self.engine.step(event)
 
+    def send_at_once(self, t: float, *values: float) -> None:
+        """Send events of one instant, in one batch, received when they happened."""
+        event = EventBatch(
+            received_us=us(t),
+            series_ids=array("I", [self.series_id("m", ())] * len(values)),
+            times_us=array("q", [us(t)] * len(values)),
+            values=array("d", values),
+        )
+        self.told += self.engine.step(event)
+
     def tick(self, at: float) -> None:
         """Let the clock pass ``at``."""
         self.told += self.engine.step(Tick(us(at) + 1))

@@ -6,7 +6,7 @@ import pytest
 from alertd.engine.condition import Condition
 from alertd.engine.screen import Screen
 from alertd.model import OnNoData, Operator, Rule
-from tests.unit.engine.engine_driver import Driver, count_rule, make_rule
+from tests.unit.engine.engine_driver import Driver, count_rule, make_rule, us
 
 
 def screen_of(rule: Rule) -> Screen:
@@ -102,3 +102,28 @@ def test_asleep_or_awake_late_or_not_a_group_forgets_what_it_no_longer_needs(
         driver.send(time - (behind if time % 2 else 0), at=time)
     state = msgpack.packb(list(driver.engine.dump()))
     assert len(state) < 5000  # of 16 bytes an event
+
+
+@pytest.mark.parametrize("rests", [True, False])
+def test_an_instant_that_began_while_the_group_slept_is_judged_as_a_whole(rests: bool) -> None:
+    driver = Driver(make_rule(aggregate="avg", threshold=50.0))
+    driver.send(0, 1.0 if rests else 99.0)
+    driver.send_at_once(20, 1.0, 200.0, *[0.0] * 8)
+    told = [transition for transition in driver.told if transition.at_us >= us(20)]
+    assert told == []
+
+
+def test_a_count_is_told_with_all_of_the_instant_that_woke_the_group() -> None:
+    driver = Driver(count_rule(threshold=5.0))
+    driver.send(0)
+    driver.send_at_once(5, *[1.0] * 10)
+    assert [incident.value for incident in driver.incidents] == [11.0]
+
+
+def test_what_a_later_batch_brings_of_an_instant_that_was_judged_is_late() -> None:
+    driver = Driver(count_rule(threshold=5.0))
+    driver.send(0)
+    driver.send_at_once(5, *[1.0] * 3)
+    driver.send_at_once(5, *[1.0] * 7)
+    (incident,) = driver.incidents
+    assert (incident.value, incident.peak_value) == (6.0, 11.0)
