@@ -65,7 +65,7 @@ class _Field(Enum):
 _FIELDS: Final = {field.value: field for field in _Field}
 _NUMBERS: Final = frozenset({_Field.EPOCH, _Field.VALUE})
 _OF_ANY_LENGTH: Final = (_Field.LABELS, _Field.ID, _Field.METRIC)
-"""Where there are several, only the first of them may be longer in one event than in another."""
+"""Of those on one side of where the labels begin, only the first may differ in length."""
 
 
 class LabelRows(NamedTuple):

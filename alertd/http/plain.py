@@ -33,8 +33,9 @@ _ASKED: Final = {
 """What each request line asks for."""
 _LONGEST_LINE_BYTES: Final = max(map(len, _ASKED)) + len(b"\r\n")
 
+# What is possessive (*+) gives nothing back: else a line of spaces would be tried at each of them.
 _HEADER_LINE = re.compile(
-    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[!-~](?:[ -~\t]*[!-~])?)?)[ \t]*"
+    rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*+((?:[!-~](?:[ -~\t]*[!-~])?)?)[ \t]*"
 )
 _NAMES = re.compile(r"(?:[a-z-]+(?:, *[a-z-]+)*)?")
 _OBSERVED: Final = frozenset(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum
@@ -67,8 +68,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return an object with these members. Raises ``ValueError`` if two have one name."""
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in members if names.count(name) > 1)
+        twice = next(
+            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
+        )
         raise ValueError(f"{twice[:_MAX_SHOWN_CHARS]!r} is there twice in one object")
     return members
 

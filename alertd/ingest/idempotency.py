@@ -78,8 +78,8 @@ class RequestKeys:
     ) -> bytes:
         """Return the answer that ``request`` was given before, else what ``accept`` returns.
 
-        ``accept`` must hand its events in before it awaits anything; it is not cancelled, or a
-        client that gives up and tries again could overtake its own commit. What it raises is
+        ``accept`` is not cancelled, or a client that gives up and tries again could overtake its
+        own commit. What it raises is
         raised, and forgotten. Raises ``InvalidInput`` if the key belongs to another body, and
         ``StoreUnavailable``. Costs one read of the database.
         """

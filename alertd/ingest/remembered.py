@@ -17,6 +17,9 @@ from typing import Final, Generic, NamedTuple, TypeVar
 _STRIDE: Final = 61
 """One byte of so many is looked at; a prime, so that of rows of one length each column is."""
 
+_ENTRY_BYTES: Final = 500
+"""What else an entry takes: its place in the table, and the bytes that were looked at."""
+
 T = TypeVar("T")
 
 
@@ -27,7 +30,7 @@ class _Entry(NamedTuple, Generic[T]):
 
 
 class Remembered(Generic[T]):
-    """Values by the bytes that they were read from, at most ``max_bytes`` of both."""
+    """Values by the bytes that they were read from, at most ``max_bytes`` of all of it."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -40,8 +43,10 @@ class Remembered(Generic[T]):
         return entry.value if entry is not None and entry.raw == raw else None
 
     def put(self, raw: bytes, value: T, value_bytes: int, kind: Hashable = None) -> None:
-        """Remember ``value``, which takes so many bytes itself."""
-        entry = _Entry(raw, value, len(raw) + value_bytes)
+        """Remember ``value``, which takes so many bytes itself, unless both alone are too many."""
+        entry = _Entry(raw, value, len(raw) + value_bytes + _ENTRY_BYTES)
+        if entry.size_bytes > self._max_bytes:
+            return
         if self._size_bytes + entry.size_bytes > self._max_bytes:
             self._entries.clear()
             self._size_bytes = 0

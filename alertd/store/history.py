@@ -319,7 +319,8 @@ def _held_back(connection: apsw.Connection, incident_ids: Sequence[str]) -> froz
         for (incident_id,) in connection.execute(
             "SELECT DISTINCT i.id FROM incidents i "
             "JOIN notifications n INDEXED BY notifications_of_incident ON n.incident_seq = i.seq "
-            "WHERE n.message_seq IS NULL AND i.id IN (SELECT value FROM json_each(?))",
+            "WHERE n.message_seq IS NULL AND n.held_by IS NOT NULL "
+            "AND i.id IN (SELECT value FROM json_each(?))",
             (msgspec.json.encode(incident_ids).decode(),),
         )
     )

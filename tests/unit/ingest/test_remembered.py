@@ -37,7 +37,7 @@ def test_one_byte_that_nobody_looked_at_makes_another_string() -> None:
 
 
 def test_at_the_bound_all_are_forgotten() -> None:
-    known = Remembered[int](1_000)
+    known = Remembered[int](6_000)  # one takes 500 bytes besides
     for number in range(9):
         known.put(b"%d" % number * 50, number, 50)
     assert known.get(b"8" * 50) == 8
@@ -47,3 +47,11 @@ def test_at_the_bound_all_are_forgotten() -> None:
     known.put(b"9" * 500, 9, 50)
     assert known.get(b"9" * 500) == 9
     assert all(known.get(b"%d" % number * 50) is None for number in range(9))
+
+
+def test_what_is_larger_than_the_bound_is_not_remembered_and_has_nothing_forgotten() -> None:
+    known = Remembered[int](6_000)
+    known.put(b"a" * 50, 1, 50)
+    known.put(b"b" * 5_000, 2, 5_000)
+    assert known.get(b"b" * 5_000) is None
+    assert known.get(b"a" * 50) == 1
