@@ -12,7 +12,7 @@ write.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -24,6 +24,7 @@ from alertd.access import Token
 from alertd.config.errors import ConfigConflict, ConfigError
 from alertd.config.files import ConfigFiles, Stamps
 from alertd.config.lint import Examined, examine
+from alertd.config.rules import TomlRule
 from alertd.config.settings import Config
 from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import AlertdError, Overloaded, StoreUnavailable
@@ -82,6 +83,8 @@ class Reloader:
         self._files = ConfigFiles(path)
         self._tried: Stamps = {}
         """The files as they were when they were last applied or refused."""
+        self._refused: Sequence[TomlRule] = ()
+        """The rules in them, if they were refused for names of rules made over HTTP."""
         self._seen: Stamps = {}
         """The files as they were at the last look."""
         self._reloading = trio.Lock()
@@ -129,11 +132,17 @@ class Reloader:
     async def look(self) -> None:
         """Reload if the files are not those tried last, and have not changed since the last look.
 
-        So one that is still being written is left alone, and a bad one is tried once.
+        So one that is still being written is left alone, and a bad one is tried once; one that was
+        refused for names of rules made over HTTP is tried again when all of them are free.
         """
         last_seen, self._seen = self._seen, await trio.to_thread.run_sync(self._files.look)
-        if self._seen == last_seen and self._seen != self._tried:
+        if self._seen != last_seen:
+            return
+        if self._seen != self._tried:
             log.info("configuration changed on disk")
+            await self.reload_unasked()
+        elif self._refused and not self._rulebook.has_clashes(self._refused):
+            log.info("the names that the configuration was refused for are free")
             await self.reload_unasked()
 
     async def _unchanged(self) -> Examined | None:
@@ -146,8 +155,10 @@ class Reloader:
 
     async def _read_and_apply(self) -> ReloadReport:
         found = await trio.to_thread.run_sync(self._files.look)
+        rules: Sequence[TomlRule] = ()
         try:
             examined = await trio.to_thread.run_sync(examine, self._path)
+            rules = examined.config.rules
             report = await self._apply(examined)
         except (Overloaded, StoreUnavailable) as error:
             # Nothing is wrong with the files, so the next look on the disk tries them again.
@@ -155,14 +166,15 @@ class Reloader:
             raise
         except (ConfigError, ConfigConflict) as error:
             self._tried = found
+            self._refused = rules if isinstance(error, ConfigConflict) else ()
             for problem in error.problems:
                 log.error("configuration not reloaded: nothing was changed", problem=str(problem))
             raise
         except AlertdError as error:
-            self._tried = found
+            self._tried, self._refused = found, ()
             log.error("configuration not reloaded", problem=str(error))
             raise
-        self._tried = found
+        self._tried, self._refused = found, ()
         return report
 
     async def _apply(self, examined: Examined) -> ReloadReport:

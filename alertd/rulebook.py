@@ -148,6 +148,10 @@ class RuleBook:
         """Return each rule of a file that waits for its name, and why, with its place."""
         return [(rule, clash_problem(rule, owner)) for owner, rule in self._left_out.items()]
 
+    def has_clashes(self, file_rules: Iterable[TomlRule]) -> bool:
+        """Return whether files take names of rules that were made over HTTP."""
+        return bool(clashes(file_rules, self._records.values()))
+
     def check_files(self, file_rules: Iterable[TomlRule]) -> None:
         """Raise ``ConfigConflict`` if files take names of rules that were made over HTTP."""
         found = clashes(file_rules, self._records.values())

@@ -1,7 +1,7 @@
 """What a configuration says that works, and is most likely not meant.
 
 Owns *warnings*: they are told, with their place, by ``alertd check``, at a start and by a reload,
-and refuse nothing. What they go by are all rules, those made over HTTP too: so they are made when
+and refuse nothing. What most go by are all rules, those made over HTTP too: so they are made when
 somebody asks, not while the files are read. As long as there is no rule at all nothing is said of
 what has to do with rules. Leaves to ``shown_labels.py`` what one rule can have of them, and to
 ``notify/matchers.py`` what matchers can match.
@@ -23,7 +23,8 @@ from alertd.config.errors import ConfigProblem
 from alertd.config.places import KeyPath
 from alertd.config.rules import in_snake_case, rule_tables
 from alertd.config.settings import Config, read
-from alertd.notify.matchers import Reach
+from alertd.notify.matchers import Reach, matcher_problem
+from alertd.notify.settings import unreached_routes
 from alertd.rule_checks import EMAIL, RuleSetting
 from alertd.rules import RuleSpec, parse_matcher
 
@@ -44,7 +45,7 @@ class Examined(Struct, frozen=True):
         few rules meet.
         """
         specs = [*(rule.spec for rule in self.config.rules), *others]
-        found = [*self._in_rules()]
+        found = [*self._in_rules(), *self._in_matchers(), *self._without_effect()]
         if specs:
             found += self._of_matchers(specs)
             found += self._on_routes(specs)
@@ -60,10 +61,30 @@ class Examined(Struct, frozen=True):
             found = in_snake_case(rule_warnings(rule.spec, setting))
             yield from document.placed(path, table, found)
 
+    def _in_matchers(self) -> Iterator[ConfigProblem]:
+        """Yield matchers on what no incident can have, whatever the rules: most on a severity."""
+        for path, matchers in self._all_matchers():
+            for label, message in _wrong(matchers):
+                yield self.documents[0].problem((*path, label), message)
+
+    def _without_effect(self) -> Iterator[ConfigProblem]:
+        """Yield routes and inhibitions that do nothing, whatever the rules."""
+        document, routes = self.documents[0], self.config.route
+        for index, problem in unreached_routes(routes):
+            if not any(_wrong(routes[index].matchers)):
+                yield document.problem(("route", index, "matchers"), problem.message)
+        for index, inhibit in enumerate(self.config.inhibit):
+            if not any(_wrong(inhibit.target)) and inhibit.holds_nothing_back():
+                message = (
+                    "holds nothing back: what it matches is a source as well, and sources are "
+                    "never held back"
+                )
+                yield document.problem(("inhibit", index, "target"), message)
+
     def _of_matchers(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:
         for path, matchers in self._all_matchers():
             problem = _reach(matchers).problem(specs)
-            if problem is not None:
+            if problem is not None and not any(_wrong(matchers)):
                 label, message = problem
                 where = path if label is None else (*path, label)
                 yield self.documents[0].problem(where, message)
@@ -129,6 +150,14 @@ def _of_equal(label: str, sides: Sequence[Sequence[Collection[str]]]) -> str | N
     if with_it:
         return f"only the rules of one side group by {label!r}: it is not equal"
     return f"no rule that it is about groups by {label!r}: it tells nothing apart"
+
+
+def _wrong(matchers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the labels of matchers on what no incident can have, each with the reason."""
+    for label, text in matchers.items():
+        message = matcher_problem(parse_matcher(label, text))
+        if message is not None:
+            yield label, message
 
 
 def _reach(matchers: Mapping[str, str]) -> Reach:

@@ -28,8 +28,8 @@ class GroupCounts(Struct, frozen=True):
     """The window has no value."""
 
 
-class RuleReply(RuleSpec, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=False):
-    """A rule: what its author wrote, and what alertd knows about it."""
+class RuleItem(RuleSpec, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=False):
+    """A rule as it is listed: what its author wrote, and what alertd knows about it."""
 
     id: str
     """UUID; of a rule that stands in a file it follows from the name."""
@@ -43,6 +43,11 @@ class RuleReply(RuleSpec, frozen=True, kw_only=True, rename="camel", forbid_unkn
     """When it was edited last."""
     state: GroupCounts
     """How its groups are."""
+
+
+class RuleReply(RuleItem, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=False):
+    """A rule as it is shown by itself."""
+
     warnings: tuple[Warned, ...]
     """What it says that is most likely not meant; nothing in most rules."""
 
@@ -50,22 +55,20 @@ class RuleReply(RuleSpec, frozen=True, kw_only=True, rename="camel", forbid_unkn
 class RuleList(Struct, frozen=True, rename="camel"):
     """A page of rules, by name."""
 
-    items: tuple[RuleReply, ...]
+    items: tuple[RuleItem, ...]
     """The rules."""
     next_cursor: str | None
     """Send it back as ``cursor`` for the next page; null on the last."""
 
 
-def rule_reply(
-    record: RuleRecord, state: Mapping[str, int], warnings: Iterable[Problem]
-) -> RuleReply:
-    """Return a rule as it is shown."""
+def rule_item(record: RuleRecord, state: Mapping[str, int]) -> RuleItem:
+    """Return a rule as it is listed."""
     members = msgspec.structs.asdict(record.spec)
     for name in TARGET_FIELDS:
         members[name] = tuple(
             Target(target.channel, shown_endpoint(target)) for target in members[name]
         )
-    return RuleReply(
+    return RuleItem(
         **members,
         id=record.id,
         version=record.version,
@@ -73,5 +76,14 @@ def rule_reply(
         created_at=format_us(record.created_us),
         updated_at=format_us(record.updated_us),
         state=GroupCounts(**state),
+    )
+
+
+def rule_reply(
+    record: RuleRecord, state: Mapping[str, int], warnings: Iterable[Problem]
+) -> RuleReply:
+    """Return a rule as it is shown by itself."""
+    return RuleReply(
+        **msgspec.structs.asdict(rule_item(record, state)),
         warnings=tuple(Warned(warning.path, warning.message) for warning in warnings),
     )

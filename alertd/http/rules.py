@@ -21,7 +21,7 @@ from alertd.http.body import read_body
 from alertd.http.query import Parameters
 from alertd.http.responses import json_response
 from alertd.http.routes import Handlers
-from alertd.http.rule_replies import RuleList, RuleReply, rule_reply
+from alertd.http.rule_replies import RuleItem, RuleList, rule_item, rule_reply
 from alertd.http.services import Services
 from alertd.rules import RuleRecord, RuleSpec
 from alertd.store import cursor
@@ -79,7 +79,7 @@ class RuleRoutes:
             start = bisect.bisect_right(records, after, key=lambda record: record.spec.name)
         page = records[start : start + limit]
         is_last = start + limit >= len(records)
-        items = tuple(map(self._shown, page))
+        items = tuple(map(self._item, page))
         next_cursor = None if is_last else cursor.encode(page[-1].spec.name)
         return json_response(RuleList(items, next_cursor))
 
@@ -128,11 +128,12 @@ class RuleRoutes:
         headers: dict[str, str] | None = None,
     ) -> Response:
         tag = {"ETag": f'"{record.version}"'}
-        return json_response(self._shown(record), status, tag | (headers or {}))
-
-    def _shown(self, record: RuleRecord) -> RuleReply:
         state, warnings = self._rules.state(record.id), self._rules.warnings(record.spec)
-        return rule_reply(record, state, warnings)
+        reply = rule_reply(record, state, warnings)
+        return json_response(reply, status, tag | (headers or {}))
+
+    def _item(self, record: RuleRecord) -> RuleItem:
+        return rule_item(record, self._rules.state(record.id))
 
 
 def _wanted_version(record: RuleRecord) -> int | None:

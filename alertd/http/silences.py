@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 import msgspec
+import trio
 from msgspec import Struct
 from quart import Response, request
 
@@ -85,7 +86,7 @@ class SilenceItem(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class SilenceReply(SilenceItem, frozen=True, kw_only=True, rename="camel"):
-    """A silence as it is shown by itself."""
+    """A silence as it was just added."""
 
     warnings: tuple[Warned, ...]
     """Why it is most likely not what was meant: no rule's incidents can match it."""
@@ -132,7 +133,9 @@ class SilenceRoutes:
         sent = strict.to_struct(strict.parse(strict.to_text(body), unique=True), SilenceBody)
         added = await self._notifier.silence(_silence(sent, self._notifier.now_us()))
         location = {"Location": f"/api/silences/{added.id}"}
-        return json_response(self._reply(added), HTTPStatus.CREATED, location)
+        item = msgspec.structs.asdict(self._item(added))
+        reply = SilenceReply(**item, warnings=await self._warnings(added))
+        return json_response(reply, HTTPStatus.CREATED, location)
 
     async def get(self, silence_id: str) -> Response:
         """Show one silence."""
@@ -140,26 +143,24 @@ class SilenceRoutes:
         silence = await self._silences.get(silence_id)
         if silence is None:
             raise NotFound(f"there is no silence with the id {silence_id[:100]!r}")
-        return json_response(self._reply(silence))
+        return json_response(self._item(silence))
 
     async def delete(self, silence_id: str) -> Response:
         """End a silence now. It stays listed, as expired."""
         Parameters(request.args).check()
-        return json_response(self._reply(await self._notifier.expire_silence(silence_id)))
+        return json_response(self._item(await self._notifier.expire_silence(silence_id)))
 
-    def _warnings(self, silence: Silence) -> tuple[Warned, ...]:
+    async def _warnings(self, silence: Silence) -> tuple[Warned, ...]:
         """Return why nothing matches ``silence``, if there are rules and nothing can."""
         specs = [record.spec for record in self._rules.all()]
-        problem = Reach(silence.matchers).problem(specs) if specs else None
+        if not specs:
+            return ()
+        problem = await trio.to_thread.run_sync(Reach(silence.matchers).problem, specs)
         if problem is None:
             return ()
         label, message = problem
         where = "" if label is None else f"/{pointer_token(label)}"
         return (Warned(f"/matchers{where}", message),)
-
-    def _reply(self, silence: Silence) -> SilenceReply:
-        item = msgspec.structs.asdict(self._item(silence))
-        return SilenceReply(**item, warnings=self._warnings(silence))
 
     def _item(self, silence: Silence) -> SilenceItem:
         now_us = self._notifier.now_us()

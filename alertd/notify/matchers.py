@@ -7,19 +7,21 @@ that it has no other labels than the rule groups by; the values of those may be 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from alertd.limits import MAX_PATTERN_CHARS
 from alertd.matching import all_of, predicate
 from alertd.model import Matcher, MatchOperator, Severity
-from alertd.names import LABEL_NAME_REMEDY, did_you_mean, is_label_name
+from alertd.names import LABEL_NAME_REMEDY, did_you_mean, did_you_mean_among_many, is_label_name
 from alertd.patterns import BadPattern
 from alertd.rules import RuleSpec
 
 _SEVERITIES: Final = tuple(severity.value for severity in Severity)
 _MAX_NAMES_COMPARED: Final = 1000
 """With one that no rule has: each takes some 20 us."""
+_LINE_BREAK: Final = re.compile(r"\n|\\n")
 _EXACT: Final = frozenset({MatchOperator.EQUAL, MatchOperator.NOT_EQUAL})
 
 
@@ -55,22 +57,24 @@ def covers(wide: Iterable[Matcher], narrow: Iterable[Matcher]) -> bool:
     """Return whether whatever matches all of ``narrow`` matches all of ``wide`` for certain.
 
     Nothing must be wrong with any of them. Each label is looked at by itself, and patterns only at
-    the values that ``narrow`` spells out.
+    the values that ``narrow`` spells out. That values may have line breaks, which ``.*`` does not
+    match, is of account only where ``narrow`` spells one out.
     """
     of_label = {matcher.label: matcher for matcher in narrow}
     return all(_covers(matcher, of_label.get(matcher.label)) for matcher in wide)
 
 
 def _covers(wide: Matcher, narrow: Matcher | None) -> bool:
-    if wide == narrow or (wide.operator is MatchOperator.REGEX and wide.pattern == ".*"):
+    if wide == narrow:
         return True
     holds = predicate(wide)
     if wide.label == "severity":
         is_narrow = all_of(() if narrow is None else (narrow,))
         return all(map(holds, filter(is_narrow, ({"severity": one} for one in _SEVERITIES))))
-    if narrow is None or narrow.operator is not MatchOperator.EQUAL:
-        return False
-    return holds({narrow.label: narrow.pattern})
+    if narrow is not None and narrow.operator is MatchOperator.EQUAL:
+        return holds({narrow.label: narrow.pattern})
+    is_open = wide.operator is MatchOperator.REGEX and wide.pattern == ".*"
+    return is_open and (narrow is None or not _LINE_BREAK.search(narrow.pattern))
 
 
 class Reach:
@@ -93,6 +97,7 @@ class Reach:
         """Return why no incident of any of ``specs`` can match, None if one can.
 
         With it comes the label whose matcher alone is the reason, None if only all together are.
+        Cost: a look at each rule for each matcher, so not for the event loop.
         """
         if any(map(self.includes, specs)):
             return None
@@ -107,5 +112,6 @@ def _reason(matcher: Matcher, specs: Sequence[RuleSpec]) -> str:
         return "no rule is of such a severity"
     if matcher.label != "ruleName":
         return f"no rule groups by {matcher.label!r}, so no incident has that label"
-    hint = did_you_mean(matcher.pattern, (spec.name for spec in specs[:_MAX_NAMES_COMPARED]))
+    names = (spec.name for spec in specs[:_MAX_NAMES_COMPARED])
+    hint = did_you_mean_among_many(matcher.pattern, names)
     return f"no rule has such a name; {hint}" if hint else "no rule has such a name"

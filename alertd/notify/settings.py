@@ -6,9 +6,10 @@ form for the decisions. Leaves reading the file to ``config/policy.py``.
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -16,17 +17,21 @@ from msgspec import Struct
 
 from alertd.errors import Problem, pointer_token
 from alertd.escalation import escalation_problems
-from alertd.matching import Predicate, all_of
+from alertd.matching import Predicate, all_of, predicate
 from alertd.model import Matcher, Target
 from alertd.names import name_problem
 from alertd.notify.inhibit import Inhibition
-from alertd.notify.matchers import covers, matcher_problem
+from alertd.notify.matchers import covers
 from alertd.notify.mute import WEEKDAYS, Mute
 from alertd.notify.route import Defaults, Route
 from alertd.outbound import Timing
+from alertd.patterns import BadPattern
 from alertd.rules import compile_escalation, parse_matcher, seconds_to_us
 
 MAX_SECS: Final = 366 * 86_400
+
+C = TypeVar("C")
+"""How a choice of incidents is written down."""
 
 _TIME_OF_DAY = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 
@@ -139,19 +144,8 @@ def route_problems(
     routes: Sequence[RouteSpec], known_channels: Collection[str]
 ) -> list[tuple[int, Problem]]:
     """Return what is wrong with routes among each other, each with the index of the route."""
-    problems = []
-    closed: list[tuple[int, tuple[Matcher, ...]]] = []
+    problems = list(_unreached(routes, [route.matchers.items() for route in routes], operator.le))
     for index, route in enumerate(routes):
-        matchers = _parsed(route.matchers)
-        ends_at = next((number for number, each in closed if covers(each, matchers)), None)
-        if ends_at is not None:
-            message = (
-                f"is never reached: what it matches ends at route {ends_at + 1}; "
-                "put it before that one, or let that one continue"
-            )
-            problems.append((index, Problem("/matchers", message)))
-        elif not route.goes_on:
-            closed.append((index, matchers))
         for key, names in (("channels", route.channels), ("escalate_to", route.escalate_to)):
             for place, name in enumerate(names):
                 if name not in known_channels:
@@ -159,6 +153,29 @@ def route_problems(
                     message = f"{name!r} is not a configured channel ({known})"
                     problems.append((index, Problem(f"/{key}/{place}", message)))
     return problems
+
+
+def unreached_routes(routes: Sequence[RouteSpec]) -> Iterator[tuple[int, Problem]]:
+    """Return each route that is never reached by what its matchers mean, with its index.
+
+    Nothing must be wrong with them, neither with each nor among each other.
+    """
+    return _unreached(routes, [_parsed(route.matchers) for route in routes], covers)
+
+
+def _unreached(
+    routes: Sequence[RouteSpec], chosen: Sequence[C], includes: Callable[[C, C], bool]
+) -> Iterator[tuple[int, Problem]]:
+    """Yield each route of which all that is ``chosen`` ends at an earlier one, with its index."""
+    for index in range(len(routes)):
+        for number, earlier in enumerate(routes[:index]):
+            if not earlier.goes_on and includes(chosen[number], chosen[index]):
+                message = (
+                    f"is never reached: what it matches ends at route {number + 1}; "
+                    "put it before that one, or let that one continue"
+                )
+                yield index, Problem("/matchers", message)
+                break
 
 
 class InhibitSpec(Struct, frozen=True, kw_only=True):
@@ -177,13 +194,11 @@ class InhibitSpec(Struct, frozen=True, kw_only=True):
         for key, matchers in (("source", self.source), ("target", self.target)):
             if not matchers:
                 problems.append(Problem(f"/{key}", "expected at least one matcher"))
-        if not problems and covers(_parsed(self.source), _parsed(self.target)):
-            message = (
-                "expected others than the sources: what it matches is a source as well, and "
-                "sources are never held back"
-            )
-            problems.append(Problem("/target", message))
         return problems
+
+    def holds_nothing_back(self) -> bool:
+        """Return whether all targets are sources for certain. It must have no problems."""
+        return covers(_parsed(self.source), _parsed(self.target))
 
     def compiled(self) -> Inhibition:
         """Return it as the decisions take it. It must have no problems."""
@@ -205,11 +220,13 @@ def _predicate(matchers: Mapping[str, str]) -> Predicate:
 
 
 def _matcher_problems(key: str, matchers: Mapping[str, str]) -> list[Problem]:
-    return [
-        Problem(f"/{key}/{pointer_token(label)}", message)
-        for label, text in matchers.items()
-        if (message := matcher_problem(parse_matcher(label, text)))
-    ]
+    problems = []
+    for label, text in matchers.items():
+        try:
+            predicate(parse_matcher(label, text))
+        except BadPattern as error:
+            problems.append(Problem(f"/{key}/{pointer_token(label)}", str(error)))
+    return problems
 
 
 def _minute(text: str) -> int:

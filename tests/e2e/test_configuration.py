@@ -100,7 +100,7 @@ def test_a_reload_from_the_command_line_tells_what_came_of_it(tmp_path: Path) ->
         assert warned["level"] == "warning"
 
         broken = RULE.format(name="a", metric="m").replace("threshold = 0", 'threshold = "many"')
-        daemon.write_config(broken + ROUTE.replace("team =", "severity ="))
+        daemon.write_config(broken + ROUTE.replace('"db"', '"=~("'))
         refused = reloaded(daemon)
         assert (refused.returncode, refused.stdout) == (3, "")
         assert refused.stderr == checked(daemon).stderr

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from alertd.model import Operator
-from alertd.names import did_you_mean
+from alertd.names import did_you_mean, did_you_mean_among_many
 from alertd.rules import RuleSpec
 
 SNAKE = RuleSpec.__struct_fields__
@@ -29,6 +32,18 @@ OPERATORS = tuple(operator.value for operator in Operator)
 )
 def test_the_nearest_known_name_is_asked_for(name: str, known: tuple[str, ...], meant: str) -> None:
     assert did_you_mean(name, known) == f"did you mean {meant!r}?"
+
+
+def test_of_many_names_nothing_is_kept() -> None:
+    class Name(str):
+        """A text of which it can be seen when it goes."""
+
+    name = Name("Host down")
+    gone = weakref.ref(name)
+    assert did_you_mean_among_many("Host dwn", [name]) == "did you mean 'Host down'?"
+    del name
+    gc.collect()
+    assert gone() is None
 
 
 @pytest.mark.parametrize("name", ["", "_", "x", "colour"])

@@ -204,6 +204,44 @@ async def test_a_reload_names_every_name_that_belongs_to_a_rule_over_http(tmp_pa
         assert told == [str(problem) for problem in caught.value.problems]
 
 
+async def test_a_file_refused_for_names_is_tried_again_when_all_of_them_are_free(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        b, c = [await w.rules.create(record_of(name=name).spec) for name in ("b", "c")]
+        w.write(rule("b", 7) + rule("c", 8))
+        with capture_logs() as lines:
+            for _ in range(4):
+                await w.reloader.look()
+            await w.rules.delete(b.id, if_version=None)
+            await w.reloader.look()
+            assert set(w.thresholds()) == {"a", "c"}
+            await w.rules.replace(c.id, record_of(name="d").spec, if_version=None)
+            await w.reloader.look()
+            assert w.thresholds() == {"b": 7, "c": 8, "d": 2}
+            await w.reloader.look()
+        refusals = [line for line in lines if line["log_level"] == "error"]
+        assert len(refusals) == 2, "one for each name, once"
+        assert sum(line["event"] == "configuration applied" for line in lines) == 1
+
+
+async def test_a_file_refused_for_a_name_waits_for_a_store_that_cannot_write(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        owner = await w.rules.create(record_of(name="rule 0").spec)
+        w.write("".join(rule(f"rule {number}") for number in range(500)))
+        await looks(w, 3)
+        await w.rules.delete(owner.id, if_version=None)
+        writer = w.parts.store.writer
+        await writer.run("fill", lambda c: c.pragma("max_page_count", c.pragma("page_count")))
+        await looks(w, 2)
+        assert set(w.thresholds()) == {"a"}
+        await writer.run("free", lambda c: c.pragma("max_page_count", 1 << 30))
+        await looks(w, 1)
+        assert len(w.thresholds()) == 500
+
+
 @asynccontextmanager
 async def started_with_a_clash(folder: Path) -> AsyncIterator[tuple[World, str]]:
     """Start on a file with the name of a rule made over HTTP; yield that one's id as well."""

@@ -23,16 +23,17 @@ _LABELS: Final = "labels"
 def shown_labels(source: str) -> frozenset[str]:
     """Return the labels that the template ``source`` shows as they are.
 
-    One that cannot be used shows none: what is wrong with it is told by whoever has it.
+    One that cannot be used shows none: what is wrong with it is told by whoever has it. Nor does
+    one that is nested too deeply to be read.
     """
     if _LABELS not in source:
         return frozenset()
     try:
         tree = jinja2.Environment(autoescape=False).parse(source)  # noqa: S701  # not rendered
-    except jinja2.TemplateSyntaxError:
+        provided = (name for node in _provisions(tree) for name in _named(node))
+        return frozenset(_named(tree)) - frozenset(provided)
+    except (jinja2.TemplateSyntaxError, RecursionError):
         return frozenset()
-    provided = (name for node in _provisions(tree) for name in _named(node))
-    return frozenset(_named(tree)) - frozenset(provided)
 
 
 def _provisions(tree: nodes.Template) -> Iterator[nodes.Node]:

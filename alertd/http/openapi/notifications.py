@@ -158,7 +158,7 @@ OPERATIONS: Final = (
         tag=_TAG,
         summary="Show a silence",
         parameters=(path_parameter("silence_id", "The silence's id."),),
-        replies=(reply(SilenceReply, _SILENCE, "The silence."),),
+        replies=(reply(SilenceItem, _LISTED, "The silence."),),
         refusals={**OF_PARAMETERS, HTTPStatus.NOT_FOUND: ""},
     ),
     Operation(
@@ -169,9 +169,9 @@ OPERATIONS: Final = (
         parameters=(path_parameter("silence_id", "The silence's id."),),
         replies=(
             reply(
-                SilenceReply,
+                SilenceItem,
                 msgspec.structs.replace(
-                    _SILENCE,
+                    _LISTED,
                     state=SilenceState.EXPIRED,
                     ends_at="2025-06-30T16:10:00.000000Z",
                 ),

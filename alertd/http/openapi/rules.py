@@ -24,21 +24,20 @@ from alertd.http.openapi.operation import (
 )
 from alertd.http.openapi.schemas import field_notes
 from alertd.http.rule_input import READ_ONLY
-from alertd.http.rule_replies import GroupCounts, RuleList, RuleReply
+from alertd.http.rule_replies import GroupCounts, RuleItem, RuleList, RuleReply
 from alertd.http.rules import PatchMedia, RuleMedia
 from alertd.model import Operator, RuleType, Severity, Target
 from alertd.rules import RuleSpec, Source
 
 _TAG: Final = "rules"
 
-RULE: Final = RuleReply(
+_LISTED: Final = RuleItem(
     id="0b9ef5a0-5f8e-4c0e-9c53-3c1f5a7c2f11",
     version=1,
     source=Source.API,
     created_at="2025-06-30T14:59:00.000000Z",
     updated_at="2025-06-30T14:59:00.000000Z",
     state=GroupCounts(ok=3, pending=0, firing=1, no_data=0),
-    warnings=(),
     name="Payment errors",
     type=RuleType.SIMPLE_COUNT,
     metric_name="error_count",
@@ -52,6 +51,7 @@ RULE: Final = RuleReply(
     escalate_after_secs=900,
     escalate_to=(Target("ops-email"),),
 )
+RULE: Final = RuleReply(**msgspec.structs.asdict(_LISTED), warnings=())
 _NEW: Final = {
     "A count": {
         "name": "Payment errors",
@@ -140,7 +140,7 @@ OPERATIONS: Final = (
         tag=_TAG,
         summary="List rules by name",
         parameters=PAGE,
-        replies=(reply(RuleList, RuleList((RULE,), None), "A page of rules."),),
+        replies=(reply(RuleList, RuleList((_LISTED,), None), "A page of rules."),),
         refusals={HTTPStatus.BAD_REQUEST: ""},
     ),
     Operation(

@@ -34,6 +34,8 @@ from tests.unit.parts import record_of
         ("{{ 'on ' ~ labels.host if labels.host else '' }}", set()),
         ("{{ labels.host }}{% if labels.dc %}{{ labels.dc }}{% endif %}", {"host"}),
         ("{{ labels.host", set()),
+        pytest.param("{{ labels.a ~ " + "(" * 5000 + "1" + ")" * 5000 + "}}", set(), id="(((1)))"),
+        pytest.param("{{ labels.a" + " + 1" * 5000 + "}}", set(), id="1+1+1"),
         ("{{ annotations.host }} {{ group.host }} {{ labels | length }}", set()),
     ],
 )

@@ -159,6 +159,58 @@ def test_labels_of_one_side_of_an_inhibition_are_not_equal_to_anything(tmp_path:
     assert warning.startswith("4: inhibit[0].equal[0]: only the rules of one side group by 'dc'")
 
 
+ROUTE = '[[route]]\nchannels = ["ops"]\nmatchers = {%s}\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            ROUTE % 'severity = "crit"',
+            "3: route[0].matchers.severity: expected one of critical, error, warning, info, got",
+        ),
+        (
+            NIGHTS + 'matchers = {severity = "!=page"}\n',
+            "5: mute[0].matchers.severity: expected one of critical, error, warning, info, got",
+        ),
+        (
+            '[[inhibit]]\nsource = {severity = "=~crit"}\ntarget = {host = "b"}\n',
+            "2: inhibit[0].source.severity: expected one of critical,",
+        ),
+        (
+            ROUTE % 'severity = "error"' + ROUTE % 'severity = "page"',
+            "6: route[1].matchers.severity: expected one of critical,",
+        ),
+        (
+            ROUTE % '"a\\tb" = "x"',
+            '3: route[0].matchers."a\\tb": names a label, which must be 1 to',
+        ),
+        (
+            ROUTE % 'host = "=~web.*"' + ROUTE % 'host = "web-1"',
+            "6: route[1].matchers: is never reached: what it matches ends at route 1",
+        ),
+        (
+            ROUTE % 'host = "=~.*"' + '[[route]]\nchannels = ["ops"]\n',
+            "4: route[1].matchers: is never reached: what it matches ends at route 1",
+        ),
+        (
+            '[[inhibit]]\nsource = {dc = "=~eu.*"}\ntarget = {dc = "eu1"}\n',
+            "3: inhibit[0].target: holds nothing back: what it matches is a source",
+        ),
+        (
+            '[[inhibit]]\nsource = {dc = "b"}\ntarget = {host = "d", dc = "b"}\n',
+            "3: inhibit[0].target: holds nothing back: what it matches is a source",
+        ),
+    ],
+)
+def test_what_has_no_effect_whatever_the_rules_starts_with_a_warning(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    known = [other(severity=severity, group_by=("host", "dc")) for severity in Severity]
+    found = warnings_of(tmp_path, text, known)
+    assert [warning[: len(says)] for warning in found] == [says]
+
+
 def test_without_any_rule_nothing_is_said_of_what_rules_would_use(tmp_path: Path) -> None:
     channel = RULE[RULE.index("[channels") :]
     path = written(tmp_path, channel + '[[route]]\nmatchers = {team = "a"}\nchannels = ["ops"]\n')

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+
 import pytest
 
 from alertd.errors import Conflict, NotFound
 from alertd.model import Target
+from alertd.notify.matchers import Reach
 from alertd.outbound import DeliveryStatus
+from alertd.rules import RuleSpec
 from alertd.store.deliveries import Delivery, DeliveryQuery
 from tests.unit.http.fakes import Site
 
@@ -126,8 +131,8 @@ async def test_a_silence_is_made_listed_and_ended() -> None:
         "endsAt": "2025-06-30T17:00:00.000000Z",
         "warnings": [],
     }
-    assert (await site.send("GET", "/api/silences/s0")).body == made.body
     del made.body["warnings"]
+    assert (await site.send("GET", "/api/silences/s0")).body == made.body
     assert (await site.send("GET", "/api/silences")).body["items"] == [made.body]
     ended = await site.send("DELETE", "/api/silences/s0")
     assert (ended.status, ended.body["state"]) == (200, "expired")
@@ -174,6 +179,28 @@ async def test_a_silence_that_no_rules_incidents_can_match_is_made_with_a_warnin
     assert [warning["path"] for warning in made.body["warnings"]] == (
         [] if path is None else [path]
     )
+
+
+async def test_all_rules_are_looked_at_for_a_new_silence_only_and_off_the_event_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[threading.Thread] = []
+    problem = Reach.problem
+
+    def spied(reach: Reach, specs: Sequence[RuleSpec]) -> tuple[str | None, str] | None:
+        looked.append(threading.current_thread())
+        return problem(reach, specs)
+
+    monkeypatch.setattr(Reach, "problem", spied)
+    site = Site()
+    await site.send("POST", "/api/alerts", RULE)
+    made = await site.send("POST", "/api/silences", SILENCE)
+    assert made.status == 201
+    assert len(looked) == 1
+    assert looked[0] is not threading.current_thread()
+    for method in ("GET", "DELETE"):
+        assert (await site.send(method, f"/api/silences/{made.body['id']}")).status == 200
+    assert len(looked) == 1
 
 
 async def test_a_label_that_is_there_twice_is_refused() -> None:

@@ -52,6 +52,9 @@ def test_a_matcher_names_a_label(label: str) -> None:
         ({"host": "!=a"}, {"host": "a"}, False),
         ({"host": "!=a"}, {"host": "!=b"}, False),
         ({"ruleName": "=~.*"}, {}, True),
+        ({"host": "=~.*"}, {"host": "=~web.*"}, True),
+        ({"host": "=~.*"}, {"host": "a\nb"}, False),  # `.` is no line break
+        ({"host": "=~.*"}, {"host": "=~a\\nb"}, False),
         ({"severity": "!=info"}, {"severity": "=~critical|error"}, True),
         ({"severity": "!=info"}, {"severity": "=~info|error"}, False),
         ({"severity": "!=info"}, {}, False),
