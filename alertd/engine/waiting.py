@@ -19,7 +19,7 @@ import numpy as np
 
 from alertd.engine.crowds import Crowds, Floats, Ints, Slots
 
-MAX_WAITING: Final = 524_288
+MAX_WAITING: Final = 262_144
 """Events that wait; when there would be more, all are dealt out: some 30 ms with 5,000 groups."""
 
 GROUPS_AT_ONCE: Final = 2_048

@@ -512,8 +512,11 @@ def test_a_silenced_incident_tells_by_what(daemon: Daemon, metric: str) -> None:
     )
     assert silence.status_code == 201
     where = silence.headers["location"]
-    assert daemon.get(where) == silence.json()
-    assert silence.json()["state"] == "active"
+    made = silence.json()
+    (warning,) = made.pop("warnings")
+    assert warning["path"] == "/matchers/ruleName"  # the rule is made below
+    assert daemon.get(where) == made
+    assert made["state"] == "active"
     incident = fire(daemon, metric, notifications=[{"channel": "hook"}])
     timeline = daemon.get(f"/api/incidents/{incident['id']}")["timeline"]
     assert [line["what"] for line in timeline] == ["fired", "silenced"]
