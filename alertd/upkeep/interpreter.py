@@ -27,7 +27,7 @@ import trio
 from alertd.metrics import Metrics
 
 SWITCH_INTERVAL_S: Final = 0.0001
-"""With 0.5 ms a commit took 25 to 40 ms while the loop judged a storm: each wait is one of many."""
+"""With 0.5 ms, commits took 25 to 40 ms more often while the loop judged a storm."""
 LOOK_EVERY_S: Final = 1.0
 DUE_COLLECTIONS: Final = 1
 """After so many collections of objects of middle age a full one is due. CPython waits for ten, in
