@@ -165,8 +165,7 @@ class Reloader:
             log.error("configuration not reloaded yet", problem=str(error))
             raise
         except (ConfigError, ConfigConflict) as error:
-            self._tried = found
-            self._refused = rules if isinstance(error, ConfigConflict) else ()
+            self._tried, self._refused = found, rules
             for problem in error.problems:
                 log.error("configuration not reloaded: nothing was changed", problem=str(problem))
             raise

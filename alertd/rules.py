@@ -8,7 +8,7 @@ HTTP (``http/rules.py``), which rules there are now (``rulebook.py``).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal
 from enum import StrEnum
 from typing import Final
@@ -179,6 +179,11 @@ def parse_matcher(label: str, text: str) -> Matcher:
         if text.startswith(operator.value):
             return Matcher(label, operator, text[len(operator.value) :])
     return Matcher(label, MatchOperator.EQUAL, text)
+
+
+def parse_matchers(matchers: Mapping[str, str]) -> tuple[Matcher, ...]:
+    """Return the matchers that ``matchers`` spells, by label; see ``parse_matcher``."""
+    return tuple(parse_matcher(label, text) for label, text in matchers.items())
 
 
 def compile_rule(record: RuleRecord) -> Rule:

@@ -1,7 +1,8 @@
 """What is wrong with a configuration, and exactly where.
 
 Owns the report: every mistake with its file, line, key and what was expected. Leaves finding
-them to ``settings.py`` and its readers, and to ``rulebook.py`` where it does not fit what is there.
+them to ``settings.py`` and its readers, and to ``clashes.py`` where it does not fit what is
+there; and warnings, which have the same form, to ``lint.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from alertd.errors import AlertdError, Conflict
 
 
 class ConfigProblem(NamedTuple):
-    """One mistake in one file.
+    """One mistake, or one warning, in one file.
 
     ``line`` counts from 1 and is None where the file could not be read. ``key`` is the way to
     the value (``rules[0].threshold``), empty for the file as a whole.

@@ -26,7 +26,7 @@ from alertd.config.settings import Config, read
 from alertd.notify.matchers import Reach, matcher_problem
 from alertd.notify.settings import unreached_routes
 from alertd.rule_checks import EMAIL, RuleSetting
-from alertd.rules import RuleSpec, parse_matcher
+from alertd.rules import RuleSpec, parse_matchers
 
 _SUBJECTS: Final = frozenset({"ruleName", "severity"})
 """What every incident has beside the labels of its group."""
@@ -42,7 +42,8 @@ class Examined(Struct, frozen=True):
         """Return what is most likely not meant, by file and line.
 
         ``others`` are the rules made over HTTP. Cost: a look at each rule for each matcher that
-        few rules meet.
+        few rules meet, each route whose channels' templates show labels, and each inhibition with
+        ``equal``.
         """
         specs = [*(rule.spec for rule in self.config.rules), *others]
         found = [*self._in_rules(), *self._in_matchers(), *self._without_effect()]
@@ -83,8 +84,10 @@ class Examined(Struct, frozen=True):
 
     def _of_matchers(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:
         for path, matchers in self._all_matchers():
-            problem = _reach(matchers).problem(specs)
-            if problem is not None and not any(_wrong(matchers)):
+            if any(_wrong(matchers)):
+                continue  # told already
+            problem = Reach(parse_matchers(matchers)).problem(specs)
+            if problem is not None:
                 label, message = problem
                 where = path if label is None else (*path, label)
                 yield self.documents[0].problem(where, message)
@@ -103,7 +106,10 @@ class Examined(Struct, frozen=True):
         """Yield labels that a route's channels show in templates and that nothing there has."""
         shown = labels_of_channels(self.config.channels)
         for index, route in enumerate(self.config.route):
-            taking = [spec.group_by for spec in filter(_reach(route.matchers).includes, specs)]
+            if shown.keys().isdisjoint((*route.channels, *route.escalate_to)):
+                continue  # it would be a look at all rules for nothing
+            reach = Reach(parse_matchers(route.matchers))
+            taking = [spec.group_by for spec in filter(reach.includes, specs)]
             for key, names in (("channels", route.channels), ("escalate_to", route.escalate_to)):
                 for place, name in enumerate(names):
                     missing = shown.get(name, frozenset()).difference(*taking)
@@ -117,8 +123,10 @@ class Examined(Struct, frozen=True):
     def _of_equal_labels(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:
         """Yield labels by which an inhibition tells nothing apart, or all."""
         for index, inhibit in enumerate(self.config.inhibit):
+            if not inhibit.equal:
+                continue
             sides = [
-                [spec.group_by for spec in filter(_reach(side).includes, specs)]
+                [spec.group_by for spec in filter(Reach(parse_matchers(side)).includes, specs)]
                 for side in (inhibit.source, inhibit.target)
             ]
             for place, label in enumerate(inhibit.equal):
@@ -154,16 +162,12 @@ def _of_equal(label: str, sides: Sequence[Sequence[Collection[str]]]) -> str | N
 
 def _wrong(matchers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield the labels of matchers on what no incident can have, each with the reason."""
-    for label, text in matchers.items():
-        message = matcher_problem(parse_matcher(label, text))
+    for matcher in parse_matchers(matchers):
+        message = matcher_problem(matcher)
         if message is not None:
-            yield label, message
-
-
-def _reach(matchers: Mapping[str, str]) -> Reach:
-    return Reach(parse_matcher(label, text) for label, text in matchers.items())
+            yield matcher.label, message
 
 
 def examine(path: Path, environ: Mapping[str, str] = os.environ) -> Examined:
-    """Return the configuration at ``path``, to be asked for warnings. Raises as ``load`` does."""
+    """Return the configuration at ``path``, to be asked for warnings. Raises as ``read`` does."""
     return Examined(*read(path, environ))

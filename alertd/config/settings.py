@@ -4,7 +4,7 @@ Owns the keys, their units, defaults and bounds, and the checks across sections 
 ``etc/alertd.toml`` shows every key; a test holds the two together. Leaves the words of one
 channel to ``channels/config.py`` and of one rule to ``rules.py``.
 
-Invariant: a ``Config`` that ``load`` returned can be run: nothing in it has to be checked again.
+Invariant: a ``Config`` that ``read`` returned can be run: nothing in it has to be checked again.
 """
 
 from __future__ import annotations
@@ -262,17 +262,12 @@ _MAIN_ONLY: Final = {"include": None, "auth": None, "route": None, "mute": None,
 _INCLUDABLE: Final = {"channels": None, "rules": None}
 
 
-def load(path: Path, environ: Mapping[str, str] = os.environ) -> Config:
-    """Return the configuration in ``path`` and in the files that it includes.
-
-    Reads secret and certificate files too, to see that they are there. Raises ``ConfigError``
-    with every mistake in every file.
-    """
-    return read(path, environ)[0]
-
-
 def read(path: Path, environ: Mapping[str, str] = os.environ) -> tuple[Config, Sequence[Document]]:
-    """Do as ``load``, and return the files with it: the one at ``path`` first."""
+    """Return the configuration in ``path`` and in the files that it includes, and those files.
+
+    The one at ``path`` comes first. Reads secret and certificate files too, to see that they are
+    there. Raises ``ConfigError`` with every mistake in every file.
+    """
     main = Document(path)
     main.refuse_unknown((), main.table, {**SECTIONS, **_INCLUDABLE, **_MAIN_ONLY})
     # Any: each section has its own type; ``Config`` is built from them by name.

@@ -27,7 +27,7 @@ from alertd.model import MatchOperator
 from alertd.notify.matchers import Reach
 from alertd.notify.silence import Silence
 from alertd.reports import Warned
-from alertd.rules import parse_matcher
+from alertd.rules import parse_matchers
 from alertd.store.silences import SilenceQuery
 
 MAX_SILENCE_BYTES: Final = 64 * 1024
@@ -196,7 +196,7 @@ def _silence(sent: SilenceBody, now_us: int) -> Silence:
         raise InvalidInput(problems)
     return Silence(
         id="",
-        matchers=tuple(parse_matcher(label, text) for label, text in sent.matchers.items()),
+        matchers=parse_matchers(sent.matchers),
         starts_us=times["startsAt"],
         ends_us=times["endsAt"],
         created_us=now_us,

@@ -22,7 +22,6 @@ _SEVERITIES: Final = tuple(severity.value for severity in Severity)
 _MAX_NAMES_COMPARED: Final = 1000
 """With one that no rule has: each takes some 20 us."""
 _LINE_BREAK: Final = re.compile(r"\n|\\n")
-_EXACT: Final = frozenset({MatchOperator.EQUAL, MatchOperator.NOT_EQUAL})
 
 
 def subject_labels(rule_name: str, severity: str, group: Mapping[str, str]) -> dict[str, str]:
@@ -42,7 +41,7 @@ def matcher_problem(matcher: Matcher) -> str | None:
         return str(error)
     if matcher.label != "severity":
         return None
-    if matcher.operator in _EXACT:
+    if matcher.operator is MatchOperator.NOT_EQUAL:
         is_about_one = matcher.pattern in _SEVERITIES
     else:
         is_about_one = any(holds({"severity": severity}) for severity in _SEVERITIES)
@@ -56,7 +55,7 @@ def matcher_problem(matcher: Matcher) -> str | None:
 def covers(wide: Iterable[Matcher], narrow: Iterable[Matcher]) -> bool:
     """Return whether whatever matches all of ``narrow`` matches all of ``wide`` for certain.
 
-    Nothing must be wrong with any of them. Each label is looked at by itself, and patterns only at
+    Their patterns must be usable. Each label is looked at by itself, and patterns only at
     the values that ``narrow`` spells out. That values may have line breaks, which ``.*`` does not
     match, is of account only where ``narrow`` spells one out.
     """
@@ -78,7 +77,7 @@ def _covers(wide: Matcher, narrow: Matcher | None) -> bool:
 
 
 class Reach:
-    """Whose incidents matchers, with which nothing is wrong, can match."""
+    """Whose incidents matchers, whose patterns are usable, can match."""
 
     def __init__(self, matchers: Iterable[Matcher]) -> None:
         self._matchers = tuple(matchers)

@@ -18,7 +18,7 @@ from msgspec import Struct
 from alertd.errors import Problem, pointer_token
 from alertd.escalation import escalation_problems
 from alertd.matching import Predicate, all_of, predicate
-from alertd.model import Matcher, Target
+from alertd.model import Target
 from alertd.names import name_problem
 from alertd.notify.inhibit import Inhibition
 from alertd.notify.matchers import covers
@@ -26,7 +26,7 @@ from alertd.notify.mute import WEEKDAYS, Mute
 from alertd.notify.route import Defaults, Route
 from alertd.outbound import Timing
 from alertd.patterns import BadPattern
-from alertd.rules import compile_escalation, parse_matcher, seconds_to_us
+from alertd.rules import compile_escalation, parse_matchers, seconds_to_us
 
 MAX_SECS: Final = 366 * 86_400
 
@@ -160,7 +160,7 @@ def unreached_routes(routes: Sequence[RouteSpec]) -> Iterator[tuple[int, Problem
 
     Nothing must be wrong with them, neither with each nor among each other.
     """
-    return _unreached(routes, [_parsed(route.matchers) for route in routes], covers)
+    return _unreached(routes, [parse_matchers(route.matchers) for route in routes], covers)
 
 
 def _unreached(
@@ -198,7 +198,7 @@ class InhibitSpec(Struct, frozen=True, kw_only=True):
 
     def holds_nothing_back(self) -> bool:
         """Return whether all targets are sources for certain. It must have no problems."""
-        return covers(_parsed(self.source), _parsed(self.target))
+        return covers(parse_matchers(self.source), parse_matchers(self.target))
 
     def compiled(self) -> Inhibition:
         """Return it as the decisions take it. It must have no problems."""
@@ -211,21 +211,17 @@ def _targets(names: Iterable[str]) -> tuple[Target, ...]:
     return tuple(Target(name) for name in names)
 
 
-def _parsed(matchers: Mapping[str, str]) -> tuple[Matcher, ...]:
-    return tuple(parse_matcher(label, text) for label, text in matchers.items())
-
-
 def _predicate(matchers: Mapping[str, str]) -> Predicate:
-    return all_of(_parsed(matchers))
+    return all_of(parse_matchers(matchers))
 
 
 def _matcher_problems(key: str, matchers: Mapping[str, str]) -> list[Problem]:
     problems = []
-    for label, text in matchers.items():
+    for matcher in parse_matchers(matchers):
         try:
-            predicate(parse_matcher(label, text))
+            predicate(matcher)
         except BadPattern as error:
-            problems.append(Problem(f"/{key}/{pointer_token(label)}", str(error)))
+            problems.append(Problem(f"/{key}/{pointer_token(matcher.label)}", str(error)))
     return problems
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alertd.access import Scope, digest_of
 from alertd.app import _Daemon
-from alertd.config.settings import load
+from alertd.config.lint import examine
 from alertd.http.gate import Ask
 from alertd.http.routes import PUSH_EVENTS
 
@@ -26,7 +26,7 @@ name = "t"
 scopes = ["{Scope.INGEST.value}"]
 hash = "sha256:{digest_of(SECRET.encode()).hex()}"
 """)
-    gate = _Daemon(path, load(path))._gate
+    gate = _Daemon(path, examine(path).config)._gate
     authorization = f"Bearer {SECRET}"
     admitted = {
         name: gate.would_admit(Ask("POST", f"{name}.example:9470", authorization), PUSH_EVENTS)

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from alertd.config.errors import ConfigConflict, ConfigError
 from alertd.config.files import ConfigFiles
-from alertd.config.settings import Config, load
+from alertd.config.lint import examine
+from alertd.config.settings import Config
 from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import Conflict, StoreUnavailable
 from alertd.http.gate import Gate
@@ -78,7 +79,7 @@ class World:
 async def world(folder: Path, text: str, bind: str = LOOPBACK) -> AsyncIterator[World]:
     path = folder / "alertd.toml"
     path.write_text(text, encoding="utf-8")
-    config = load(path)
+    config = examine(path).config
     async with running(folder) as parts, trio.open_nursery() as nursery:
         channels = LiveChannels(config.channels, allow_private_endpoints=True)
         nursery.start_soon(channels.run)
@@ -444,7 +445,7 @@ async def test_a_change_while_the_daemon_was_starting_is_noticed(
 ) -> None:
     async with world(tmp_path, rule("a")) as w:
         path = w.folder / "alertd.toml"
-        config = load(path)
+        config = examine(path).config
         tls = Tls(config.server)
         restarted = Reloader(
             path, config, w.rules, w.channels, w.gate, tls, use_policies=w.used.append

@@ -14,7 +14,7 @@ import pytest
 from alertd.config.auth import TokenSpec
 from alertd.config.channels import CHANNEL_TYPES
 from alertd.config.lint import examine
-from alertd.config.settings import SECTIONS, Config, load
+from alertd.config.settings import SECTIONS, Config
 from alertd.host_metrics import read, sample
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
 from alertd.rules import RuleSpec
@@ -125,7 +125,7 @@ def test_nothing_in_it_is_most_likely_not_meant() -> None:
 
 
 def test_it_can_be_used_as_it_is() -> None:
-    config = load(SHIPPED, {})
+    config = examine(SHIPPED, {}).config
     assert config.host_metrics.enabled
     assert msgspec.structs.replace(config, rules=(), host_metrics=Config().host_metrics) == Config()
 
@@ -140,7 +140,7 @@ def test_every_shipped_rule_watches_a_metric_that_is_sampled() -> None:
         disk_used_percent={"/": 50.0},
     )
     names = {event.metric_name for event in sample(earlier, later)}
-    rules = [rule.spec for rule in load(SHIPPED, {}).rules]
+    rules = [rule.spec for rule in examine(SHIPPED, {}).config.rules]
     assert rules
     assert {rule.metric_name for rule in rules} <= names
     assert all("host" in rule.group_by and rule.description for rule in rules)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from alertd.access import digest_of
 from alertd.cli import main
-from alertd.config.settings import load
+from alertd.config.lint import examine
 from tests.unit.cli.terminals import at_a_terminal
 
 TOKEN = "a-token-of-more-than-32-characters-0"
@@ -26,7 +26,7 @@ def test_what_is_printed_is_a_token_and_its_configuration(tmp_path: Path) -> Non
     assert result.exit_code == 0
     token = result.stdout.strip()
     (tmp_path / "alertd.toml").write_text(result.stderr)
-    (configured,) = load(tmp_path / "alertd.toml", {}).auth.tokens
+    (configured,) = examine(tmp_path / "alertd.toml", {}).config.auth.tokens
     assert configured.digest == digest_of(token.encode())
     assert (configured.name, sorted(configured.scopes)) == ('we"b', ["read", "write"])
     assert token not in result.stderr

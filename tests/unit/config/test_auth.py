@@ -8,7 +8,7 @@ import pytest
 
 from alertd.access import digest_of, new_token, read_digest, written_hash
 from alertd.config.auth import MAX_TOKENS
-from alertd.config.settings import load
+from alertd.config.lint import examine
 from tests.unit.config.test_config import problems_of, written
 
 TOKEN = "a-token-of-more-than-32-characters-0"
@@ -26,7 +26,7 @@ def test_a_token_is_kept_as_its_hash_wherever_it_comes_from(tmp_path: Path) -> N
         'secret_env = "WEB"',
     ):
         environ = {"WEB": TOKEN, "CREDENTIALS_DIRECTORY": str(tmp_path)}
-        config = load(written(tmp_path, HEAD + source), environ)
+        config = examine(written(tmp_path, HEAD + source), environ).config
         (token,) = config.auth.tokens
         assert token.digest == digest_of(TOKEN.encode()), source
         assert (token.name, sorted(token.scopes)) == ("web", ["ingest", "read"])
@@ -36,7 +36,7 @@ def test_a_token_is_kept_as_its_hash_wherever_it_comes_from(tmp_path: Path) -> N
 def test_a_token_opens_an_address_that_others_can_reach(tmp_path: Path) -> None:
     server = '[server]\nbind = "0.0.0.0:9470"\n'
     with_token = server + HEAD + f'hash = "{written_hash(TOKEN)}"'
-    assert load(written(tmp_path, with_token), {}).server.bind == "0.0.0.0:9470"
+    assert examine(written(tmp_path, with_token), {}).config.server.bind == "0.0.0.0:9470"
     for auth in ("", "[auth]\n", "[auth]\ntokens = []\n"):
         (problem,) = problems_of(written(tmp_path, server + auth))
         assert "as long as there is no [[auth.tokens]]" in problem

@@ -8,7 +8,8 @@ import pytest
 
 from alertd.channels.config import EmailConfig, SlackConfig, WebhookConfig
 from alertd.config.errors import ConfigError
-from alertd.config.settings import MAX_INCLUDED_FILES, Config, load
+from alertd.config.lint import examine
+from alertd.config.settings import MAX_INCLUDED_FILES, Config
 from alertd.model import RuleType, Target, rule_id_of_name
 from alertd.rules import RuleSpec
 
@@ -32,16 +33,16 @@ def written(folder: Path, text: str, name: str = "alertd.toml") -> Path:
 def problems_of(path: Path, environ: dict[str, str] | None = None) -> list[str]:
     """Return the problems of a configuration, each without the folder of its file."""
     with pytest.raises(ConfigError) as caught:
-        load(path, environ or {})
+        examine(path, environ or {})
     return [str(problem).replace(f"{path.parent}/", "") for problem in caught.value.problems]
 
 
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
-    assert load(written(tmp_path, "")) == Config()
+    assert examine(written(tmp_path, "")).config == Config()
 
 
 def test_the_smallest_useful_file_is_read(tmp_path: Path) -> None:
-    config = load(
+    config = examine(
         written(
             tmp_path,
             """
@@ -83,7 +84,7 @@ notifications = ["ops", { channel = "EMAIL", endpoint = "a@example.org" }]
 """,
         ),
         {"SLACK_URL": "https://hooks.slack.com/services/x"},
-    )
+    ).config
     assert config.store.resolve_path() == Path("/var/lib/alertd/alertd.db")
     assert config.channels == {
         "ops": WebhookConfig(url="http://127.0.0.1:8000/hook"),
@@ -452,7 +453,7 @@ def test_included_files_add_rules_and_channels_in_the_order_of_their_names(tmp_p
         rule = RULE.replace('"R"', f'"{name}"')
         channel = f"[channels.{name.strip('.')}]\ntype = 'webhook'\nurl = 'http://{name}'\n"
         written(tmp_path, f"{channel}{rule}notifications = ['a']", f"rules.d/{name}.toml")
-    config = load(main)
+    config = examine(main).config
     assert [(rule.spec.name, rule.file.name) for rule in config.rules] == [
         ("a", "a.toml"),
         ("b", "b.toml"),
@@ -555,7 +556,7 @@ def test_the_database_is_in_the_state_directory_by_default(
     ],
 )
 def test_links_start_with_the_public_address(tmp_path: Path, section: str, base: str) -> None:
-    assert load(written(tmp_path, f"[server]\n{section}\n")).server.base_url == base
+    assert examine(written(tmp_path, f"[server]\n{section}\n")).config.server.base_url == base
 
 
 def test_more_included_files_than_the_bound_are_refused(tmp_path: Path) -> None:
