@@ -11,18 +11,17 @@ it reads orders from standard input and writes answers to standard output, a lin
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from bench.events import Form
-from bench.senders import GIVE_UP_S, HttpSender, LineSender, LoadSpec
+from bench.processes import OwnProcess
+from bench.senders import HttpSender, LineSender, LoadSpec
 
 Answer = TypeVar("Answer", bound=Struct)
 
@@ -43,30 +42,13 @@ class LoadResult(Struct, frozen=True):
     """Answers that are not what they should be; such a connection stops at the first."""
 
 
-class LoadGenerator:
+class LoadGenerator(OwnProcess):
     """A client process, for as long as the context lasts."""
 
     def __init__(self) -> None:
+        super().__init__("bench.client")
         self.reached_us = 0
         """Where the times of the events that it has made end."""
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.client"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._process.kill()
-        self._process.communicate(timeout=GIVE_UP_S)
 
     def prepare(self, spec: LoadSpec) -> None:
         """Have the requests made and the connections opened."""

@@ -8,17 +8,15 @@ and writes what each event waited to standard output.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 import time
 from http.client import HTTPConnection
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import msgspec
 
-from bench.processes import GIVE_UP_S
+from bench.processes import GIVE_UP_S, OwnProcess
 
 SEND_EVERY_S: Final = 0.01
 
@@ -27,30 +25,15 @@ Wait = tuple[float, float]
 how many seconds it then waited for its answer."""
 
 
-class Prober:
+class Prober(OwnProcess):
     """Sends for as long as the context lasts; ``waits`` is there when it has ended."""
 
     def __init__(self, host: str, port: int) -> None:
+        super().__init__("bench.prober", host, str(port))
         self.waits: list[Wait] = []
-        self._arguments = [sys.executable, "-m", "bench.prober", host, str(port)]
 
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            self._arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            self._process.kill()
-        written, _ = self._process.communicate(timeout=GIVE_UP_S)
-        if error is None:
-            self.waits = msgspec.json.decode(written, type=list[Wait])
+    def _take(self, written: bytes) -> None:
+        self.waits = msgspec.json.decode(written, type=list[Wait])
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Processes to be measured, and what the operating system knows of them and of the machine.
+"""Processes: those to be measured, and the benchmark's own; and what is known of any of them.
 
-Owns a process from its start to its end, in order if it can be, with a folder that is removed then.
-Linux only (``/proc``).
+Owns a process from its start to its end, in order if it can be; one that is to be measured has a
+folder, which is removed then. Linux only (``/proc``).
 """
 
 from __future__ import annotations
@@ -20,6 +20,37 @@ import psutil
 
 GIVE_UP_S: Final = 30.0
 POLL_S: Final = 0.005
+
+
+class OwnProcess:
+    """One of the benchmark's modules in a process of its own, for as long as the context lasts.
+
+    It is spoken to by its standard input and output, and is to end when its input does.
+    """
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._arguments = [sys.executable, "-m", module, *arguments]
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            self._arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._process.kill()
+        written, _ = self._process.communicate(timeout=GIVE_UP_S)
+        if error is None:
+            self._take(written)
+
+    def _take(self, written: bytes) -> None:
+        """Do what is to be done with what it has written that was not read."""
 
 
 class Program(ABC):

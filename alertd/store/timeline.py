@@ -54,9 +54,9 @@ class TimelineEntry(Struct, frozen=True):
     """The notification that it is about; None where it is about the incident itself."""
 
 
-_SEQ = "(SELECT seq FROM incidents WHERE id = ?)"
-_READ = """
-    SELECT at_us, what, detail, notification_id FROM timeline WHERE incident_seq = ?1
+_SEQ = "(SELECT seq FROM incidents WHERE id = ?1)"
+_READ = f"""
+    SELECT at_us, what, detail, notification_id FROM timeline WHERE incident_seq = {_SEQ}
     UNION ALL
     SELECT a.at_us,
            CASE a.status WHEN 'SUCCESS' THEN 'sent' WHEN 'FAILED' THEN 'failed' ELSE 'retry' END,
@@ -65,14 +65,14 @@ _READ = """
     FROM notifications n
     JOIN messages m ON m.seq = n.message_seq
     JOIN attempts a ON a.message_seq = m.seq
-    WHERE n.incident_seq = ?1
-    ORDER BY at_us"""
+    WHERE n.incident_seq = {_SEQ}
+    ORDER BY at_us"""  # noqa: S608  # constants
 
 
 def write(connection: apsw.Connection, entries: Iterable[tuple[str, TimelineEntry]]) -> None:
     """Add lines, each with the id of its incident, in the caller's transaction."""
     connection.executemany(
-        f"INSERT INTO timeline VALUES ({_SEQ}, ?, ?, ?, ?) ON CONFLICT DO NOTHING",  # noqa: S608  # constants
+        f"INSERT INTO timeline VALUES ({_SEQ}, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",  # noqa: S608  # constants
         [
             (incident_id, entry.at_us, entry.what.value, entry.notification_id or "", entry.detail)
             for incident_id, entry in entries
@@ -85,17 +85,16 @@ def keep_attempts(
 ) -> None:
     """Write down the attempts of a message that tells the notification no longer."""
     connection.execute(
-        f"INSERT OR IGNORE INTO timeline SELECT {_SEQ}, a.at_us, 'retry', ?, "  # noqa: S608  # constants
+        f"INSERT OR IGNORE INTO timeline SELECT {_SEQ}, a.at_us, 'retry', ?2, "  # noqa: S608  # constants
         "m.channel || iif(a.detail = '', '', ': ' || a.detail) "
-        "FROM attempts a JOIN messages m ON m.seq = a.message_seq WHERE a.message_seq = ?",
+        "FROM attempts a JOIN messages m ON m.seq = a.message_seq WHERE a.message_seq = ?3",
         (incident_id, notification_id, message_seq),
     )
 
 
 def read(connection: apsw.Connection, incident_id: str) -> tuple[TimelineEntry, ...]:
     """Return the timeline of an incident, the oldest first."""
-    seq = connection.execute("SELECT seq FROM incidents WHERE id = ?", (incident_id,)).get
-    rows = connection.execute(_READ, (seq,))
+    rows = connection.execute(_READ, (incident_id,))
     return tuple(
         TimelineEntry(at_us, TimelineEvent(what), detail, notification_id or None)
         for at_us, what, detail, notification_id in rows
