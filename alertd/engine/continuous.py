@@ -67,7 +67,7 @@ class ContinuousGroup(WindowGroup):
         self._ask()
 
     def _advance(self, now_us: int) -> None:
-        self.close_instant()
+        self._judge_all_that_came()
         window = self._window
         while window.high < len(window.times) and window.times[window.high] <= now_us:
             waiting_us = window.times[window.high]
@@ -75,6 +75,10 @@ class ContinuousGroup(WindowGroup):
         if self._judged_us != BEFORE_TIME_US:
             self._judge_until(self._clock_us(now_us))
             self._forget()
+
+    def _judge_all_that_came(self) -> None:
+        """Close the instant at the horizon, with the window there."""
+        self.close_instant()
 
     def heed_limits(self) -> None:
         """The plan has other limits than before: whoever is full is to be looked at."""
@@ -258,7 +262,7 @@ class ContinuousGroup(WindowGroup):
         return until_us
 
     def _take_clock(self, stored: StoredGroup) -> None:
-        self.close_instant()
+        self._judge_all_that_came()
         super()._take_clock(stored)
         if self._filled_us != BEFORE_TIME_US:
             self._come_to(self._filled_us)

@@ -16,7 +16,6 @@ from typing import Final
 
 from alertd.engine.band import Band, BandDump, limits
 from alertd.engine.continuous import ContinuousGroup
-from alertd.engine.inputs import StoredGroup
 from alertd.engine.plan import Plan
 from alertd.engine.window import NEVER_US
 from alertd.model import Labels
@@ -62,10 +61,6 @@ class CruisingGroup(ContinuousGroup):
         if self._cruise is None or self._clock_us(now_us) > self._judged_us:
             self._advance(now_us)
         self._ask()
-
-    def _advance(self, now_us: int) -> None:
-        self._judge_all_that_came()
-        super()._advance(now_us)
 
     def _try_to_cruise(self) -> None:
         """Cruise if the value may change, from what was judged last, without anything else."""
@@ -160,13 +155,8 @@ class CruisingGroup(ContinuousGroup):
         """Be where the clock at ``now_us`` is, with the window there, if this was at rest."""
         self._stop_cruising()
 
-    def _take_clock(self, stored: StoredGroup) -> None:
-        self._judge_all_that_came()
-        super()._take_clock(stored)
-
     def _judge_all_that_came(self) -> None:
-        """Close the instant at the horizon, with the window there."""
-        self.close_instant()  # which may have it cruise
+        super()._judge_all_that_came()  # which may have it cruise
         self._stop_cruising()
 
     def _next_change_us(self) -> int:

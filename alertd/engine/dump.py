@@ -94,8 +94,7 @@ class Dump:
         self._catch_up = catch_up
         self.is_over = False
         """Whether nothing of it is needed any more."""
-        limits = msgspec.to_builtins(head.limits)
-        self._head: list[object] = [("engine", FORMAT, *head._replace(limits=limits))]
+        self._head: list[object] = [("engine", FORMAT, *msgspec.to_builtins(head))]
         self._head += [("overdue", *msgspec.structs.astuple(each)) for each in overdue]
         self._rules: list[tuple[RuleGroups, PlanDump, list[Group]]] = [
             (groups, groups.plan.dump(), list(groups.by_labels.values())) for groups in rules

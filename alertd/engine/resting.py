@@ -93,7 +93,7 @@ class RestingGroup(CoastingGroup):
             if self._asleep:
                 return self.observe(time_us, value, now_us)
         times = self._window.times
-        self._listen(time_us, value, is_newest=not times or times[-1] <= time_us)
+        self._listen(time_us, value, is_weighed=not times or times[-1] <= time_us)
         if (cruise := self._cruise) is not None:
             if self._cruises_through(cruise, time_us, value, now_us):
                 self._try_to_doze_off()
@@ -173,28 +173,31 @@ class RestingGroup(CoastingGroup):
         if self._cruise is not None:
             self._try_to_sleep()
 
-    def _listen(self, time_us: int, value: float, *, is_newest: bool) -> None:
+    def _listen(self, time_us: int, value: float, *, is_weighed: bool) -> None:
         """Remember until when an event keeps the group awake, and by how much.
 
-        Where others come late they wake a group that holds loud values: then it does not try to
-        sleep before those have left.
+        Where others come late they wake a group that holds loud values: then, as where some were
+        not ``is_weighed``, it does not try to sleep before those have left.
         """
         plan = self._plan
         if plan.is_loud(value):
             self._loud_until_us = max(self._loud_until_us, time_us + self._window.span_us)
-        self._excess = plan.follow_excess(self._excess, value) if is_newest else math.inf
+        self._excess = plan.follow_excess(self._excess, value) if is_weighed else math.inf
 
     def _listen_to_all(self, times_us: array[int], values: array[float]) -> None:
         """Listen to events that come in order."""
         for time_us, value in zip(times_us, values, strict=True):
-            self._listen(time_us, value, is_newest=True)
+            self._listen(time_us, value, is_weighed=True)
 
-    def _is_calm_at(self, time_us: int) -> bool:
-        """Return whether, by their values alone, no window from here on can be in breach."""
+    @property
+    def _may_sleep(self) -> bool:
+        """Whether it is idle, and no window from here on can be in breach by its values alone."""
+        if not self._plan.screen.applies or not self.lifecycle.is_idle:
+            return False
         awake_until_us = self._loud_until_us
         if not self._excess:
             awake_until_us -= self._window.span_us - self._window.span_us // _WIDE_AWAKE
-        return awake_until_us <= time_us
+        return awake_until_us <= self._judged_us
 
     def _sleeps_through(self, time_us: int, value: float, now_us: int) -> bool:
         """Keep a late event, without judging it, if no window that it belongs to can breach."""
@@ -217,27 +220,16 @@ class RestingGroup(CoastingGroup):
 
     def _try_to_sleep(self) -> None:
         """Go to sleep if no window from here on can be in breach without a further event."""
-        window, screen = self._window, self._plan.screen
-        if (
-            not screen.applies
-            or not self._is_calm_at(self._judged_us)
-            or not self.lifecycle.is_idle
-            or self._is_open
-            or window.high < len(window.times)
-        ):
-            return
-        self._fall_asleep()
+        window = self._window
+        if self._may_sleep and not self._is_open and window.high == len(window.times):
+            self._fall_asleep()
 
     def _try_to_doze_off(self) -> None:
         """Go to sleep as well where the group cruises, without judging what it has passed.
 
         There is no band for counts: however many events there are, they are quiet by their values.
         """
-        if (
-            self._is_calm_at(self._judged_us)
-            and self._plan.screen.applies
-            and self.lifecycle.is_idle
-        ):
+        if self._may_sleep:
             self._window.stand_at(self._judged_us)
             self._fall_asleep()
 
@@ -297,8 +289,8 @@ class RestingGroup(CoastingGroup):
         """Take up the window again where it stands."""
         if self._coasts:
             super()._stop_coasting()
-            self._listen(self._window.times[-1], self._window.values[-1], is_newest=True)
-            self._excess = math.inf  # what has come meanwhile was not weighed
+            # What has come meanwhile was not weighed.
+            self._listen(self._window.times[-1], self._window.values[-1], is_weighed=False)
 
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""

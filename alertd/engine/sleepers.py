@@ -1,10 +1,10 @@
 """Groups that need not judge, in columns: a batch of events costs them no Python an event.
 
-Owns, for the groups that sleep or coast (``continuous.py``), what decides whether an event is kept
-without being judged, in an array by the group's slot. A whole batch is screened in a few array
-operations, and only what is not quiet goes to its groups one by one. Here "quiet" is what changes
-nothing for its group: small values for one that sleeps, loud ones for one that coasts. Leaves
-the events that were kept so to ``waiting.py``, and their order by groups to ``crowds.py``.
+Owns, for the groups that sleep (``resting.py``) or coast (``coasting.py``), what decides whether
+an event is kept without being judged, in an array by the group's slot. A whole batch is screened
+in a few array operations, and only what is not quiet goes to its groups one by one. Here "quiet" is
+what changes nothing for its group: small values for one that sleeps, loud ones for one that coasts.
+Leaves the events that were kept so to ``waiting.py``, and their order by groups to ``crowds.py``.
 
 Invariant: nobody can tell. While a group rests here its clock stands in the arrays and its newest
 events wait; its object is behind, until ``rouse`` or ``catch_up`` brings it up to date. All events

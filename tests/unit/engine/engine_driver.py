@@ -134,30 +134,24 @@ class Driver:
     def send(
         self,
         t: float,
-        value: float = 1.0,
-        *,
+        *values: float,
         at: float | None = None,
         metric: str = "m",
         **labels: str,
     ) -> None:
-        """Send an event of time ``t``, received at ``at`` (when it happened, if not given)."""
-        event = EventBatch(
-            received_us=us(t if at is None else at),
-            series_ids=array("I", [self.series_id(metric, tuple(sorted(labels.items())))]),
-            times_us=array("q", [us(t)]),
-            values=array("d", [value]),
-        )
-        self.told += self.engine.step(event)
+        """Send events of time ``t``, received at ``at`` (when they happened, if not given).
 
-    def send_at_once(self, t: float, *values: float) -> None:
-        """Send events of one instant, in one batch, received when they happened."""
-        event = EventBatch(
-            received_us=us(t),
-            series_ids=array("I", [self.series_id("m", ())] * len(values)),
+        One of value 1 if no values are given.
+        """
+        values = values or (1.0,)
+        series_id = self.series_id(metric, tuple(sorted(labels.items())))
+        batch = EventBatch(
+            received_us=us(t if at is None else at),
+            series_ids=array("I", [series_id] * len(values)),
             times_us=array("q", [us(t)] * len(values)),
             values=array("d", values),
         )
-        self.told += self.engine.step(event)
+        self.told += self.engine.step(batch)
 
     def tick(self, at: float) -> None:
         """Let the clock pass ``at``."""

@@ -108,7 +108,7 @@ def test_asleep_or_awake_late_or_not_a_group_forgets_what_it_no_longer_needs(
 def test_an_instant_that_began_while_the_group_slept_is_judged_as_a_whole(rests: bool) -> None:
     driver = Driver(make_rule(aggregate="avg", threshold=50.0))
     driver.send(0, 1.0 if rests else 99.0)
-    driver.send_at_once(20, 1.0, 200.0, *[0.0] * 8)
+    driver.send(20, 1.0, 200.0, *[0.0] * 8)
     told = [transition for transition in driver.told if transition.at_us >= us(20)]
     assert told == []
 
@@ -116,14 +116,14 @@ def test_an_instant_that_began_while_the_group_slept_is_judged_as_a_whole(rests:
 def test_a_count_is_told_with_all_of_the_instant_that_woke_the_group() -> None:
     driver = Driver(count_rule(threshold=5.0))
     driver.send(0)
-    driver.send_at_once(5, *[1.0] * 10)
+    driver.send(5, *[1.0] * 10)
     assert [incident.value for incident in driver.incidents] == [11.0]
 
 
 def test_what_a_later_batch_brings_of_an_instant_that_was_judged_is_late() -> None:
     driver = Driver(count_rule(threshold=5.0))
     driver.send(0)
-    driver.send_at_once(5, *[1.0] * 3)
-    driver.send_at_once(5, *[1.0] * 7)
+    driver.send(5, *[1.0] * 3)
+    driver.send(5, *[1.0] * 7)
     (incident,) = driver.incidents
     assert (incident.value, incident.peak_value) == (6.0, 11.0)
