@@ -142,7 +142,7 @@ class Warned(Struct, frozen=True):
     """What works, and is most likely not meant."""
 
     path: str
-    """JSON pointer (RFC 6901) into the rule; of the configuration ``FILE:LINE``."""
+    """JSON pointer (RFC 6901) into the rule or silence; of the configuration ``FILE:LINE``."""
     message: str
     """Why, and what to do."""
 

@@ -139,9 +139,11 @@ def are_plain(values: array[float]) -> bool:
     return least > -strict.FLOAT_FROM and greatest < strict.FLOAT_FROM
 
 
-def ids_are_valid(ids: Sequence[str | None]) -> bool:
+def ids_are_valid(ids: Sequence[str | None] | None) -> bool:
     """Return whether each id, where there is one, has an admissible length."""
-    return all(given is None or 0 < len(given) <= MAX_EVENT_ID_CHARS for given in ids)
+    return ids is None or all(
+        given is None or 0 < len(given) <= MAX_EVENT_ID_CHARS for given in ids
+    )
 
 
 ID_REMEDY: Final = f"must have 1 to {MAX_EVENT_ID_CHARS} characters"

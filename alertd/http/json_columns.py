@@ -33,7 +33,7 @@ _Rows = NDArray[np.uint8]
 _Places = NDArray[np.int64]
 
 _LONGEST: Final = 512
-"""Bytes of labels, of a metric's name, of what stands between two fields."""
+"""Bytes of a field, and of what stands between two of them."""
 _MARGIN: Final = 2 * _LONGEST
 """NULs behind the body: a place that is too great, or below 0, is found in there."""
 _MOST_BYTES: Final = 4
@@ -49,7 +49,7 @@ _MEMBER = re.compile(
     rb'%b"(?P<key>[a-zA-Z]+)"%b:%b(?:"(?P<text>%b)"|(?P<number>-?[0-9.]+)|(?P<object>\{[^{}]*\}))%b'
     % (_SPACE, _SPACE, _SPACE, _PLAIN, _SPACE)
 )
-_NAME = re.compile(_PLAIN)
+_PLAIN_TEXT = re.compile(_PLAIN)
 _SHORTEST_EVENT: Final = len('{"metricName":"m"}')
 
 
@@ -236,7 +236,7 @@ class _Reader:
                 self._compare(left, first)
                 return [first.decode()] * len(left)
         texts = self._texts(_Field.METRIC)
-        if not all(map(_NAME.fullmatch, set(texts))):
+        if not all(map(_PLAIN_TEXT.fullmatch, set(texts))):
             raise _Strange
         names = {text: text.decode() for text in set(texts)}
         return list(map(names.__getitem__, texts))
@@ -267,7 +267,7 @@ class _Reader:
         if _Field.ID not in self._spans:
             return None
         texts = self._texts(_Field.ID)
-        if not _NAME.fullmatch(b"".join(texts)):
+        if not _PLAIN_TEXT.fullmatch(b"".join(texts)):
             raise _Strange
         return list(map(bytes.decode, texts))
 

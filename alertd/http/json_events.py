@@ -148,7 +148,7 @@ def _read_alike(body: bytes, is_lines: bool, received_us: int) -> AlikeEvents | 
 def _alike_draft(alike: AlikeEvents, registry: SeriesLookup, max_events: int) -> Draft:
     if len(alike.values) > max_events:
         raise TooManyEvents(max_events)
-    if not are_plain(alike.values) or not (alike.ids is None or ids_are_valid(alike.ids)):
+    if not (are_plain(alike.values) and ids_are_valid(alike.ids)):
         raise NotPlain
     draft = Draft(times_us=alike.times_us, values=alike.values, ids=alike.ids)
     labels = alike.labels

@@ -95,8 +95,7 @@ class ColumnDecoder:
         if len(indexes) > self._max_events:
             raise TooManyEvents(self._max_events)
         table = self._table(bytes(columns.series))
-        has_valid_ids = draft.ids is None or ids_are_valid(draft.ids)
-        if not table.refusals and are_finite(draft.values) and has_valid_ids:
+        if not table.refusals and are_finite(draft.values) and ids_are_valid(draft.ids):
             with suppress(IndexError):
                 draft.series_ids = picked(table.numbers, indexes)
                 return draft

@@ -84,7 +84,7 @@ class PlainRequest(NamedTuple):
     key: str | None
     """Its Idempotency-Key."""
     encoding: str
-    """The ``Content-Encoding`` that it likes best."""
+    """The ``Content-Encoding`` that it likes best; of GET and HEAD: nothing else is compressed."""
     is_last: bool
     """Whether it is to be the last on its connection."""
 

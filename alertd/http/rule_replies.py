@@ -79,11 +79,9 @@ def rule_item(record: RuleRecord, state: Mapping[str, int]) -> RuleItem:
     )
 
 
-def rule_reply(
-    record: RuleRecord, state: Mapping[str, int], warnings: Iterable[Problem]
-) -> RuleReply:
+def rule_reply(item: RuleItem, warnings: Iterable[Problem]) -> RuleReply:
     """Return a rule as it is shown by itself."""
     return RuleReply(
-        **msgspec.structs.asdict(rule_item(record, state)),
+        **msgspec.structs.asdict(item),
         warnings=tuple(Warned(warning.path, warning.message) for warning in warnings),
     )

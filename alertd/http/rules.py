@@ -128,8 +128,7 @@ class RuleRoutes:
         headers: dict[str, str] | None = None,
     ) -> Response:
         tag = {"ETag": f'"{record.version}"'}
-        state, warnings = self._rules.state(record.id), self._rules.warnings(record.spec)
-        reply = rule_reply(record, state, warnings)
+        reply = rule_reply(self._item(record), self._rules.warnings(record.spec))
         return json_response(reply, status, tag | (headers or {}))
 
     def _item(self, record: RuleRecord) -> RuleItem:

@@ -68,15 +68,15 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return an object with these members. Raises ``ValueError`` if two have one name."""
     members = dict(pairs)
     if len(members) < len(pairs):
-        twice = next(
-            name for name, count in Counter(name for name, _ in pairs).items() if count > 1
-        )
-        raise ValueError(f"{twice[:_MAX_SHOWN_CHARS]!r} is there twice in one object")
+        names = Counter(name for name, _ in pairs)
+        twice = next(name for name in names if names[name] > 1)
+        raise ValueError(f"{_quoted(twice)} is there twice in one object")
     return members
 
 
 SCANNER: Final = json.JSONDecoder(parse_int=_parse_integer)
 """Lenient: NaN, infinities and lone surrogates get through to be refused where they stand."""
+_STRICT_SCANNER: Final = json.JSONDecoder(parse_int=_parse_integer, object_pairs_hook=_unique)
 
 
 def to_text(body: bytes, errors: str = "strict") -> str:
@@ -92,9 +92,6 @@ def to_text(body: bytes, errors: str = "strict") -> str:
         return body.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors)
     except UnicodeDecodeError as error:
         raise Undecodable(f"the body is not UTF-8: bad byte at {error.start}") from error
-
-
-_STRICT_SCANNER: Final = json.JSONDecoder(parse_int=_parse_integer, object_pairs_hook=_unique)
 
 
 def parse(text: str, *, unique: bool = False) -> object:

@@ -79,9 +79,8 @@ class RequestKeys:
         """Return the answer that ``request`` was given before, else what ``accept`` returns.
 
         ``accept`` is not cancelled, or a client that gives up and tries again could overtake its
-        own commit. What it raises is
-        raised, and forgotten. Raises ``InvalidInput`` if the key belongs to another body, and
-        ``StoreUnavailable``. Costs one read of the database.
+        own commit. What it raises is raised, and forgotten. Raises ``InvalidInput`` if the key
+        belongs to another body, and ``StoreUnavailable``. Costs one read of the database.
         """
         while (other := self._under_way.get(request.key_digest)) is not None:
             await other.wait()

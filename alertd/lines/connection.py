@@ -257,7 +257,7 @@ class Connection:
         arrived_s = trio.current_time()
         door = self._door
         caller = await self._patiently(self._admit)
-        await prepare_for(sum(map(len, lines)))
+        await prepare_for(lines)
         draft = decode_each_line(
             lines,
             registry=door.intake.registry,
