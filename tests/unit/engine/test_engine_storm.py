@@ -8,7 +8,7 @@ import pytest
 
 from alertd.engine.engine import COLUMNS_FROM, PORTIONS_BETWEEN_PAUSES, Engine
 from alertd.engine.inputs import RulesChanged, Tick
-from alertd.engine.journal import GROUPS_BETWEEN_PAUSES
+from alertd.engine.journal import GROUPS_BETWEEN_PAUSES, QUIET_BETWEEN_PAUSES
 from alertd.engine.routing import SERIES_BETWEEN_PAUSES
 from alertd.model import EventBatch, Rule, Series, Transition, TransitionKind
 from tests.unit.engine.engine_driver import count_rule, make_rule, us
@@ -77,6 +77,19 @@ def test_making_the_groups_of_a_first_batch_pauses_and_a_quiet_batch_hardly_does
     found, slices = in_slices(sliced, batch(0.0, at=11))
     assert found == whole.step(batch(0.0, at=11)) == []
     assert slices <= 1 + GROUPS / (PORTIONS_BETWEEN_PAUSES * GROUPS_BETWEEN_PAUSES)
+    assert list(sliced.dump()) == list(whole.dump())
+
+
+def test_the_end_of_a_step_in_which_nothing_is_found_pauses_too() -> None:
+    """A sum cannot be screened: each group judges, when all events of the instant are there."""
+    rule = make_rule(group_by=("host",), aggregate="sum", threshold=5.0)
+    sliced, whole = storm(rule=rule)
+    for engine in (sliced, whole):
+        engine.step(batch(0.0))  # the groups are there
+    found, slices = in_slices(sliced, batch(0.0, at=11))
+    assert found == whole.step(batch(0.0, at=11)) == []
+    observed = GROUPS // (PORTIONS_BETWEEN_PAUSES * GROUPS_BETWEEN_PAUSES)
+    assert slices >= observed + GROUPS // QUIET_BETWEEN_PAUSES
     assert list(sliced.dump()) == list(whole.dump())
 
 
