@@ -11,10 +11,10 @@ from typing import Final, Protocol
 from alertd.model import Transition, TransitionKind
 
 GROUPS_BETWEEN_PAUSES: Final = 5
-"""Groups that are judged, or transitions found, between two pauses of a step: some 0.5 ms."""
+"""Groups that are judged, or transitions found, between two pauses of a step: some 0.1 ms."""
 
-QUIET_BETWEEN_PAUSES: Final = 100
-"""Groups of which nothing is found, that are judged at the end of a step: some 0.8 ms."""
+QUIET_BETWEEN_PAUSES: Final = 40
+"""Groups of which nothing is found, that are judged at the end of a step: some 0.3 ms."""
 
 
 class OpenInstant(Protocol):

@@ -33,8 +33,8 @@ from alertd.model import EventBatch
 MAX_GROUPS: Final = 16_384
 """With more, dealing out takes too long at a time, and saves less."""
 
-ROUSED_AT_ONCE: Final = 512
-"""Events that are not quiet, whose groups are brought up to date together: some 3 ms."""
+ROUSED_AT_ONCE: Final = 128
+"""Events that are not quiet, whose groups are brought up to date together: some 0.8 ms."""
 
 _FIRST_SLOTS: Final = 1_024
 _WIDEST: Final = 16

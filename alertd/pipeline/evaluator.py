@@ -29,24 +29,24 @@ from alertd.model import US_PER_S, EndReason, EventBatch, Transition
 from alertd.notify.announce import Announcer
 from alertd.outbound import Announcement
 from alertd.pipeline.backfill import start_warm
+from alertd.pipeline.turn import Turn, others
 from alertd.pipeline.work import Backlog, Entry
 from alertd.rules import RuleChange, compile_rule
 from alertd.store.protocols import EventStore
 
-SMALLEST_PORTION: Final = 20
-"""Transitions that one commit of a storm records: 1.5 ms, for which events may have to wait."""
+SMALLEST_PORTION: Final = 10
+"""Transitions that one commit of a storm records: 0.8 ms, for which events may have to wait."""
 LARGEST_PORTION: Final = 100
 """When as much waits to be judged as may: a transition costs half then."""
 TELL_EVERY_S: Final = 0.1
 """How often those who send are told of what a storm has brought so far."""
-WORDED_AT_ONCE: Final = 5
-"""Incidents and annotations that are put into words between two looks at other tasks."""
 LONGEST_SLEEP_S: Final = 1.0
 STORE_RETRY_S: Final = 1.0
 MAX_LOGGED_TRANSITIONS: Final = 100
 """Changes of state that one step logs in full; a storm's others are counted in one line."""
 
 T = TypeVar("T")
+
 
 log = structlog.get_logger(__name__)
 
@@ -167,11 +167,13 @@ class Evaluator:
 
     async def _step(self, event: EventBatch | Tick) -> list[Transition]:
         """Give the engine what may take long, and others a turn whenever it pauses."""
-        slices = self.engine.in_slices(event)
-        transitions = next(slices)
-        for found in slices:
-            await trio.lowlevel.checkpoint()
+        transitions: list[Transition] = []
+        turn = Turn()
+        for found in self.engine.in_slices(event):
             transitions += found
+            if turn.is_over():
+                await others()
+                turn = Turn()
         return transitions
 
     async def reconsider(self, event: Reconsider) -> int:
@@ -257,14 +259,14 @@ async def announced(transitions: Sequence[Transition], announcer: Announcer) -> 
     an incident. It is not cancelled at that: what the engine has found would not be told.
     """
     announcements = []
-    worded = 0
+    turn = Turn()
     for transition in transitions:
         if (announcement := announcer.announce(transition)) is not None:
             announcements.append(announcement)
-        worded += 1 + len(transition.rule.annotations)
-        if worded >= WORDED_AT_ONCE:
-            worded = 0
-            await trio.lowlevel.cancel_shielded_checkpoint()
+        if turn.is_over():
+            with trio.CancelScope(shield=True):
+                await others()
+            turn = Turn()
     return announcements
 
 

@@ -12,7 +12,7 @@ import trio
 from alertd.engine import dump
 from alertd.engine.inputs import Tick
 from alertd.model import Limits
-from alertd.pipeline.evaluator import WORDED_AT_ONCE
+from alertd.pipeline.turn import MOST_PAUSES
 from alertd.store.store import open_store
 from alertd.upkeep import recovery, snapshotter
 from alertd.upkeep.interpreter import tuned
@@ -332,7 +332,7 @@ async def test_what_was_found_but_not_recorded_before_a_crash_is_told_after_it(
 
 
 async def test_others_have_turns_while_a_start_words_what_it_has_found(tmp_path: Path) -> None:
-    count = 3 * WORDED_AT_ONCE
+    count = 3 * MOST_PAUSES
     async with running(tmp_path) as parts:
         await parts.pipeline.change_rules(put=(record_of(threshold=0.0),))
         await parts.pipeline.append(parts.storm(count))
