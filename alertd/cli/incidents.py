@@ -9,7 +9,7 @@ import getpass
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -21,11 +21,13 @@ from alertd.channels.wording import number_text, time_text
 from alertd.cli.daemon_api import ask, daemon_options, items
 from alertd.cli.terminal import is_terminal, print_json
 from alertd.limits import MAX_PAGE_ITEMS
+from alertd.outbound import Told
 
 EPILOG: Final = """\b
 Examples:
   alertd incidents
   alertd incidents --all --limit 50
+  alertd incidents --all --told failed
   alertd ack 6f1c2d4e-0000-5000-8000-000000000001
 
 \b
@@ -43,10 +45,17 @@ _UNTOLD: Final = {
     "nobody": "nobody to tell",
 }
 """What is said of an incident of which nobody knows."""
+_TOLD: Final = click.Choice([told.value for told in Told])
 
 
 @click.command(epilog=EPILOG)
 @click.option("--all", "with_resolved", is_flag=True, help="Those that are over, too.")
+@click.option(
+    "--told",
+    type=_TOLD,
+    help="Only those of which somebody knows (delivered), or nobody does: yet (pending), because "
+    "it was given up (failed), is or was held back, or nobody was named.",
+)
 @click.option(
     "--limit",
     type=click.IntRange(1),
@@ -57,16 +66,21 @@ _UNTOLD: Final = {
 )
 @click.option("--json", "as_json", is_flag=True, help="JSON at a terminal, too.")
 @daemon_options
-def incidents(with_resolved: bool, limit: int, as_json: bool, url: str) -> None:
+def incidents(with_resolved: bool, told: str | None, limit: int, as_json: bool, url: str) -> None:
     """List the incidents that are on, the newest first.
 
     With --all those that are over come behind them. Where nobody knows of one, it says so below the
     name of the rule.
     """
-    found = _read(url, "firing", limit)
+    found = _read(url, "firing", told, limit)
     if with_resolved:
-        found += _read(url, "resolved", limit - len(found))
-    _show(found, as_json=as_json)
+        found += _read(url, "resolved", told, limit - len(found))
+    if as_json or not is_terminal():
+        print_json(found)
+    elif found:
+        _show(found)
+    else:
+        click.secho("there is none" if told or with_resolved else "nothing is on", fg="green")
 
 
 @click.command(epilog=EPILOG)
@@ -93,18 +107,14 @@ def ack(incident_id: str, by: str | None, url: str) -> None:
 
 
 # Any: items as the API answers them.
-def _read(url: str, state: str, limit: int) -> list[Mapping[str, Any]]:
-    page = min(MAX_PAGE_ITEMS, limit)
-    return list(islice(items(url, f"/api/incidents?state={state}&limit={page}"), limit))
+def _read(url: str, state: str, told: str | None, limit: int) -> list[Mapping[str, Any]]:
+    query = {"state": state, "limit": min(MAX_PAGE_ITEMS, limit), "told": told}
+    given = {name: value for name, value in query.items() if value is not None}
+    return list(islice(items(url, f"/api/incidents?{urlencode(given)}"), limit))
 
 
-def _show(found: list[Mapping[str, Any]], *, as_json: bool) -> None:
-    if as_json or not is_terminal():
-        print_json(found)
-        return
-    if not found:
-        click.secho("nothing is on", fg="green")
-        return
+# Any: as above.
+def _show(found: list[Mapping[str, Any]]) -> None:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
     table.add_column("id", no_wrap=True)  # to be copied
     for title in ("state", "severity", "rule", "labels", "value", "since"):

@@ -19,13 +19,8 @@ from alertd.model import (
     Target,
 )
 from alertd.outbound import DeliveryStatus, Told
-from alertd.store.history import (
-    HistoryItem,
-    IncidentDetail,
-    IncidentState,
-    NotificationItem,
-    Page,
-)
+from alertd.store.history import HistoryItem, IncidentDetail, NotificationItem, Page
+from alertd.store.incident_query import IncidentState
 from alertd.store.timeline import TimelineEvent
 
 
@@ -124,7 +119,7 @@ class HistoryReply(Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class HistoryList(Struct, frozen=True, rename="camel"):
-    """A page of incidents, the newest first."""
+    """A page of incidents, the newest first; a filter may leave few of it, or none."""
 
     items: tuple[HistoryReply, ...]
     """The incidents."""

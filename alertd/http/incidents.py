@@ -20,8 +20,8 @@ from alertd.http.query import Parameters
 from alertd.http.responses import json_response
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
-from alertd.outbound import DeliveryStatus
-from alertd.store.history import HistoryQuery, IncidentState
+from alertd.outbound import DeliveryStatus, Told
+from alertd.store.incident_query import HistoryQuery, IncidentState
 
 MAX_ACK_BYTES: Final = 4096
 MAX_BY_CHARS: Final = 200
@@ -91,19 +91,22 @@ class IncidentRoutes:
     async def _page(self, rule_id: str | None) -> Response:
         query = _query(rule_id)
         page = await self._incidents.history(query)
-        if rule_id is not None and not page.items:
+        if rule_id is not None and not page.items and page.next_cursor is None:
             self._rules.get(rule_id)  # which raises if there is no such rule either
         return json_response(history_list(page, self._notifier.is_flapping))
 
 
 def _query(rule_id: str | None) -> HistoryQuery:
-    parameters = Parameters(request.args, "from", "to", "status", "state", "limit", "cursor")
+    parameters = Parameters(
+        request.args, "from", "to", "status", "told", "state", "limit", "cursor"
+    )
     from_us, to_us = parameters.span()
     query = HistoryQuery(
         rule_id=rule_id,
         from_us=from_us,
         to_us=to_us,
         status=parameters.choice("status", DeliveryStatus),
+        told=parameters.choice("told", Told),
         state=parameters.choice("state", IncidentState),
         limit=parameters.limit(),
         cursor=parameters.text("cursor"),

@@ -1,15 +1,14 @@
 """Looking back at incidents: queries, pages, and what an item of them holds.
 
-Owns the reading side of the tables ``incidents`` and ``notifications``. Pages run from the
-newest to the oldest by (detected, seq), so that what is detected meanwhile shifts no page.
-Leaves redaction of endpoints to whoever shows them, and writing to ``incidents.py``.
+Owns the reading side of the tables ``incidents`` and ``notifications``. Leaves to
+``incident_query.py`` which incidents a page has, redaction of endpoints to whoever shows them, and
+writing to ``incidents.py``.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import apsw
@@ -19,6 +18,14 @@ from msgspec import Struct
 from alertd.model import DetectedBy, EndReason, Incident, Labels, Operator, Severity
 from alertd.outbound import DeliveryStatus, Told
 from alertd.store import cursor, timeline
+from alertd.store.incident_query import (
+    TOLD,
+    WORST_FIRST,
+    HistoryQuery,
+    conditions,
+    cut,
+    stretch_of,
+)
 from alertd.store.timeline import TimelineEntry
 
 T = TypeVar("T")
@@ -41,37 +48,9 @@ _NOTIFICATIONS: Final = """
 
 _COLUMNS: Final = ", ".join(INCIDENT_COLUMNS)
 _SELECT: Final = f"SELECT {_COLUMNS} FROM incidents"  # noqa: S608  # constants
-
-_BEST_FIRST: Final = {
-    DeliveryStatus.SUCCESS: Told.DELIVERED,
-    DeliveryStatus.RETRY_PENDING: Told.PENDING,
-    DeliveryStatus.FAILED: Told.FAILED,
-}
+_SELECT_ITEMS: Final = f"SELECT seq, {TOLD}, {_COLUMNS} FROM incidents"  # noqa: S608  # constants
 
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
-
-
-class IncidentState(StrEnum):
-    """Whether an incident is still on."""
-
-    FIRING = "firing"
-    RESOLVED = "resolved"
-
-
-class HistoryQuery(Struct, frozen=True, kw_only=True):
-    """Which incidents to list. Times are compared with the moment of detection."""
-
-    rule_id: str | None = None
-    from_us: int | None = None
-    """Detected at or after."""
-    to_us: int | None = None
-    """Detected before."""
-    status: DeliveryStatus | None = None
-    state: IncidentState | None = None
-    limit: int = 100
-    """1 to ``MAX_PAGE_ITEMS``."""
-    cursor: str | None = None
-    """``next_cursor`` of the page before; None for the first."""
 
 
 class Page(Struct, Generic[T], frozen=True):
@@ -124,31 +103,30 @@ class IncidentDetail(Struct, frozen=True):
     acked_by: str | None = None
 
 
-def check_query(query: HistoryQuery) -> None:
-    """Raise ``InvalidParameters`` for a limit out of range or a cursor that is not one of ours."""
-    cursor.check_limit(query.limit)
-    if query.cursor is not None:
-        cursor.integers(query.cursor, 2)
-
-
 def read_page(query: HistoryQuery, connection: apsw.Connection) -> Page[HistoryItem]:
-    """Return the page that ``query``, which ``check_query`` passed, asks for: three SQL queries."""
-    where, bindings = _conditions(query)
+    """Return the page that ``query``, which ``check_query`` passed, asks for.
+
+    Cost: three SQL queries, and a look at up to ``MAX_LOOKED_AT`` incidents.
+    """
+    stretch, rest_end = stretch_of(query), None
+    only = list(conditions(query, stretch))
+    if only:
+        stretch, rest_end = cut(stretch, connection)
     rows = connection.execute(
-        f"SELECT seq, {_COLUMNS} FROM incidents WHERE {where} "  # noqa: S608  # constants
+        f"{_SELECT_ITEMS} INDEXED BY {stretch.index} WHERE {' AND '.join((stretch.where, *only))} "
         "ORDER BY detected_us DESC, seq DESC LIMIT ?",
-        (*bindings, query.limit + 1),
+        (*stretch.bindings, query.limit + 1),
     ).fetchall()
-    items = _items(connection, [row[1:] for row in rows[: query.limit]])
-    if len(rows) <= query.limit:
-        return Page(items, None)
-    last_seq: int = rows[query.limit - 1][0]  # type: ignore[assignment]
-    return Page(items, cursor.encode(items[-1].incident.detected_us, last_seq))
+    items = _items(connection, rows[: query.limit])
+    if len(rows) > query.limit:
+        last_seq: int = rows[query.limit - 1][0]  # type: ignore[assignment]
+        rest_end = items[-1].incident.detected_us, last_seq
+    return Page(items, None if rest_end is None else cursor.encode(*rest_end))
 
 
 def read_incident(incident_id: str, connection: apsw.Connection) -> IncidentDetail | None:
     """Return one incident with its timeline, or None if there is none of that id."""
-    rows = connection.execute(f"{_SELECT} WHERE id = ?", (incident_id,)).fetchall()
+    rows = connection.execute(f"{_SELECT_ITEMS} WHERE id = ?", (incident_id,)).fetchall()
     if not rows:
         return None
     (item,) = _items(connection, rows)
@@ -205,60 +183,23 @@ def read_recent(within_us: int, limit: int, connection: apsw.Connection) -> list
     return [_incident(dict(zip(INCIDENT_COLUMNS, row, strict=True))) for row in reversed(rows)]
 
 
-_HAS: Final = (
-    "EXISTS (SELECT 1 FROM notifications n JOIN messages m ON m.seq = n.message_seq "
-    "WHERE n.incident_seq = incidents.seq AND m.status = '{}')"
-)
-_OF_STATUS: Final = {
-    DeliveryStatus.FAILED: _HAS.format("FAILED"),
-    DeliveryStatus.RETRY_PENDING: (
-        f"{_HAS.format('RETRY_PENDING')} AND NOT {_HAS.format('FAILED')}"
-    ),
-    DeliveryStatus.SUCCESS: (f"NOT {_HAS.format('RETRY_PENDING')} AND NOT {_HAS.format('FAILED')}"),
-}
-_OF_STATE: Final = {
-    IncidentState.FIRING: "ended_us IS NULL",
-    IncidentState.RESOLVED: "ended_us IS NOT NULL",
-}
-
-
-def _conditions(query: HistoryQuery) -> tuple[str, list[str | int]]:
-    """Return a WHERE clause made of constants, and the values to bind to it."""
-    clauses = ["TRUE"]
-    bindings: list[str | int] = []
-    for clause, value in (
-        ("rule_id = ?", query.rule_id),
-        ("detected_us >= ?", query.from_us),
-        ("detected_us < ?", query.to_us),
-    ):
-        if value is not None:
-            clauses.append(clause)
-            bindings.append(value)
-    if query.cursor is not None:
-        clauses.append("(detected_us, seq) < (?, ?)")
-        bindings.extend(cursor.integers(query.cursor, 2))
-    if query.status is not None:
-        clauses.append(_OF_STATUS[query.status])
-    if query.state is not None:
-        clauses.append(_OF_STATE[query.state])
-    return " AND ".join(clauses), bindings
-
-
 # Any: a row as SQLite gives it; the tables are STRICT, so each column has its type.
 def _items(connection: apsw.Connection, rows: Sequence[Sequence[Any]]) -> tuple[HistoryItem, ...]:
-    notifications = _notifications(connection, [row[0] for row in rows])
-    held = _held_back(connection, [row[0] for row in rows if row[0] not in notifications])
-    return tuple(_item(row, notifications, held) for row in rows)
+    """Return what ``_SELECT_ITEMS`` has found."""
+    found = [
+        (WORST_FIRST[told], dict(zip(INCIDENT_COLUMNS, columns, strict=True)))
+        for _, told, *columns in rows
+    ]
+    notifications = _notifications(connection, [column["id"] for _, column in found])
+    return tuple(_item(column, told, notifications) for told, column in found)
 
 
+# Any: as above.
 def _item(
-    row: Sequence[Any],
-    notifications: Mapping[str, Sequence[NotificationItem]],
-    held: Collection[str],
+    column: Mapping[str, Any], told: Told, notifications: Mapping[str, Sequence[NotificationItem]]
 ) -> HistoryItem:
-    column = dict(zip(INCIDENT_COLUMNS, row, strict=True))
     incident = _incident(column)
-    told = tuple(notifications.get(incident.id, ()))
+    of_it = tuple(notifications.get(incident.id, ()))
     return HistoryItem(
         incident=incident,
         rule_name=column["rule_name"],
@@ -266,9 +207,9 @@ def _item(
         threshold=column["threshold"],
         operator=Operator(column["operator"]),
         summary=column["summary"],
-        status=_worst(item.status for item in told),
-        told=_told({item.status for item in told}, is_held=incident.id in held),
-        notifications=told,
+        status=_worst(item.status for item in of_it),
+        told=told,
+        notifications=of_it,
     )
 
 
@@ -304,26 +245,6 @@ def _incident(column: Mapping[str, Any]) -> Incident:
 def _worst(statuses: Iterable[DeliveryStatus]) -> DeliveryStatus:
     found = set(statuses)
     return next((status for status in DeliveryStatus if status in found), DeliveryStatus.SUCCESS)
-
-
-def _told(found: Collection[DeliveryStatus], *, is_held: bool) -> Told:
-    if found:
-        return next(told for status, told in _BEST_FIRST.items() if status in found)
-    return Told.HELD_BACK if is_held else Told.NOBODY
-
-
-def _held_back(connection: apsw.Connection, incident_ids: Sequence[str]) -> frozenset[str]:
-    """Return those of incidents of which something was held back."""
-    return frozenset(
-        incident_id
-        for (incident_id,) in connection.execute(
-            "SELECT DISTINCT i.id FROM incidents i "
-            "JOIN notifications n INDEXED BY notifications_of_incident ON n.incident_seq = i.seq "
-            "WHERE n.message_seq IS NULL AND n.held_by IS NOT NULL "
-            "AND i.id IN (SELECT value FROM json_each(?))",
-            (msgspec.json.encode(incident_ids).decode(),),
-        )
-    )
 
 
 def _notifications(

@@ -24,16 +24,15 @@ from alertd.store import flapping, timeline
 from alertd.store.history import (
     INCIDENT_COLUMNS,
     HistoryItem,
-    HistoryQuery,
     IncidentDetail,
     Page,
-    check_query,
     group_text,
     read_group,
     read_incident,
     read_open,
     read_page,
 )
+from alertd.store.incident_query import HistoryQuery, check_query
 from alertd.store.posting import post
 from alertd.store.pruning import prune_incidents
 from alertd.store.readers import Readers

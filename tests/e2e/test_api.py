@@ -522,6 +522,9 @@ def test_a_silenced_incident_tells_by_what(daemon: Daemon, metric: str) -> None:
     assert [line["what"] for line in timeline] == ["fired", "silenced"]
     assert silence.json()["id"] in timeline[1]["detail"]
     assert (incident["status"], incident["told"]) == ("SUCCESS", "held_back")
+    of_rule = f"/api/alerts/{incident['alertId']}/history"
+    assert daemon.get(of_rule, told="held_back")["items"] == [incident]
+    assert daemon.get(of_rule, told="nobody")["items"] == []
     ended = daemon.client.delete(where)
     assert (ended.status_code, ended.json()["state"]) == (200, "expired")
     daemon.wait_until(

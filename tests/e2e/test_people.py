@@ -135,6 +135,9 @@ def test_incidents_are_listed_and_acknowledged_from_the_command_line(daemon: Dae
     newest, oldest = alertd(daemon, "incidents")
     assert [one["groupLabels"]["service"] for one in (newest, oldest)] == ["search", "payment"]
     assert [one["id"] for one in alertd(daemon, "incidents", "--limit", "1")] == [newest["id"]]
+    daemon.wait_until_told()
+    assert len(alertd(daemon, "incidents", "--told", "delivered")) == 2
+    assert alertd(daemon, "incidents", "--all", "--told", "failed") == []
     seen = alertd(daemon, "ack", oldest["id"], "--by", "ann")
     assert (seen["id"], seen["acknowledgedBy"]) == (oldest["id"], "ann")
     code, shown = at_a_terminal("incidents", "--url", daemon.url)
@@ -149,6 +152,8 @@ def test_incidents_are_listed_and_acknowledged_from_the_command_line(daemon: Dae
     daemon.wait_until_judged()
     assert alertd(daemon, "incidents") == []
     assert "nothing is on" in at_a_terminal("incidents", "--url", daemon.url)[1]
+    nobody = ("incidents", "--told", "nobody", "--url", daemon.url)
+    assert "there is none" in at_a_terminal(*nobody)[1]
     over = alertd(daemon, "incidents", "--all")
     assert [one["state"] for one in over] == ["resolved", "resolved"]
 

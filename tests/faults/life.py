@@ -27,7 +27,7 @@ from alertd.outbound import DeliveryStatus
 from alertd.store.connection import Durability
 from alertd.store.entry_codec import encode_batch, encode_change
 from alertd.store.event_log import LogReader
-from alertd.store.history import HistoryQuery
+from alertd.store.incident_query import HistoryQuery
 from alertd.store.quarantine import RefusedEvent
 from alertd.store.readers import Readers
 from alertd.store.rollup_codec import decode_rollups

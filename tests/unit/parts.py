@@ -21,7 +21,8 @@ from alertd.notify.announce import Announcer
 from alertd.outbound import Announcement
 from alertd.pipeline.pipeline import Pipeline
 from alertd.rules import RuleRecord, RuleSpec, Source
-from alertd.store.history import HistoryItem, HistoryQuery
+from alertd.store.history import HistoryItem
+from alertd.store.incident_query import HistoryQuery
 from alertd.store.store import Store, open_store
 from alertd.upkeep.reconciler import Reconciler
 from alertd.upkeep.recovery import Recovered, recover

@@ -31,7 +31,7 @@ from alertd.http.openapi.operation import (
 from alertd.http.openapi.rules import RULE
 from alertd.model import DetectedBy, EndReason, Operator, Severity
 from alertd.outbound import DeliveryStatus, Told
-from alertd.store.history import IncidentState
+from alertd.store.incident_query import IncidentState
 from alertd.store.timeline import TimelineEvent
 
 _TAG: Final = "incidents"
@@ -125,13 +125,21 @@ _FILTERS: Final = (
         "Only incidents whose notifications went like this: the worst of them counts, and where "
         "there is none it is `SUCCESS`.",
     ),
+    choice(
+        "told",
+        Told,
+        "Only incidents of which somebody knows (`delivered`), or nobody: yet (`pending`), because "
+        "it was given up (`failed`), because it is or was `held_back`, or because `nobody` was "
+        "named.",
+    ),
     choice("state", IncidentState, "Only incidents that are on (`firing`) or over (`resolved`)."),
     *PAGE,
 )
 _PAGE: Final = reply(
     HistoryList,
     HistoryList((_INCIDENT,), None),
-    "A page of incidents, the newest first.",
+    "A page of incidents, the newest first. Where `status`, `told` or `state` leave out nearly all "
+    "it may have fewer than `limit`, or none: `nextCursor` says whether there are more.",
     links=Links("/items/0/id", "incident_id", ("getIncident", "acknowledgeIncident")),
 )
 

@@ -37,7 +37,8 @@ from alertd.rulebook import RuleBook
 from alertd.rules import RuleRecord
 from alertd.store.deliveries import Delivery, DeliveryQuery
 from alertd.store.event_pages import EventQuery, SeriesQuery, SeriesTotals, StoredEvent
-from alertd.store.history import HistoryItem, HistoryQuery, IncidentDetail, Page
+from alertd.store.history import HistoryItem, IncidentDetail, Page
+from alertd.store.incident_query import HistoryQuery
 from alertd.store.quarantine import QuarantinedEvent, QuarantineQuery, RefusedEvent
 from alertd.store.rollup_pages import Bucket, RollupQuery
 from alertd.store.silences import SilenceQuery

@@ -5,14 +5,8 @@ from msgspec import structs
 
 from alertd.model import Incident, Operator, Severity
 from alertd.outbound import DeliveryStatus, Told
-from alertd.store.history import (
-    HistoryItem,
-    HistoryQuery,
-    IncidentDetail,
-    IncidentState,
-    NotificationItem,
-    Page,
-)
+from alertd.store.history import HistoryItem, IncidentDetail, NotificationItem, Page
+from alertd.store.incident_query import HistoryQuery, IncidentState
 from alertd.store.timeline import TimelineEntry, TimelineEvent
 from tests.unit.http.fakes import Site
 from tests.unit.http.test_rules import MINIMAL
@@ -135,7 +129,7 @@ async def test_filters_reach_the_store() -> None:
     path = f"/api/alerts/{made.body['id']}/history"
     query = (
         "from=2025-06-30T17:00:00+02:00&to=1751295601.5"
-        "&status=RETRY_PENDING&state=firing&limit=7&cursor=abc"
+        "&status=RETRY_PENDING&told=held_back&state=firing&limit=7&cursor=abc"
     )
     assert (await site.send("GET", f"{path}?{query}")).status == 200
     assert (await site.send("GET", "/api/incidents?state=resolved")).status == 200
@@ -145,6 +139,7 @@ async def test_filters_reach_the_store() -> None:
         from_us=T,
         to_us=T + 1_500_000,
         status=DeliveryStatus.RETRY_PENDING,
+        told=Told.HELD_BACK,
         state=IncidentState.FIRING,
         limit=7,
         cursor="abc",
@@ -160,7 +155,11 @@ async def test_the_history_of_a_deleted_rule_stays_and_of_an_unknown_one_is_404(
 
 
 @pytest.mark.parametrize(
-    "query", ["from=noon", "to=1751295600123", "status=OK", "state=on", "stat=firing", "limit=-1"]
+    "query",
+    [
+        *("from=noon", "to=1751295600123", "status=OK", "state=on", "stat=firing", "limit=-1"),
+        *("told=yes", "told=", "told=failed&told=pending"),
+    ],
 )
 async def test_a_wrong_filter_is_named_and_not_ignored(query: str) -> None:
     site = Site()
@@ -169,3 +168,10 @@ async def test_a_wrong_filter_is_named_and_not_ignored(query: str) -> None:
         assert answer.status == 400
         assert set(answer.errors) == {"/" + query.partition("=")[0]}
     assert not site.incidents.queries
+
+
+async def test_who_asks_for_what_was_never_told_learns_the_words() -> None:
+    answer = await Site().send("GET", "/api/incidents?told=FAILED")
+    assert answer.errors == {
+        "/told": "must be one of delivered, pending, failed, held_back, nobody"
+    }

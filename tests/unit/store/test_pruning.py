@@ -7,7 +7,7 @@ from pathlib import Path
 from alertd.metrics import Metrics
 from alertd.outbound import Announcement, DeliveryStatus
 from alertd.store import pruning
-from alertd.store.history import HistoryQuery
+from alertd.store.incident_query import HistoryQuery
 from alertd.store.store import Store, open_store
 from alertd.upkeep.housekeeping import Housekeeper
 from tests.unit.store.store_samples import (
