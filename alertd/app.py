@@ -185,6 +185,7 @@ class _Daemon:
             channels,
             self._gate,
             tls,
+            now_us=clock.now_us,
             use_policies=core.use,
         )
         status = Status(
@@ -192,6 +193,7 @@ class _Daemon:
             pipeline=core.pipeline,
             snapshotter=core.snapshotter,
             recovered=recovered,
+            configuration=lambda: reloader.configuration,
             rulebook=core.rulebook,
             retention=core.retention,
             flapping=announcer.policy.flapping,

@@ -285,6 +285,10 @@ class Metrics:
             "rules_left_out",
             "Rules of files that are not judged: a rule made over HTTP has their name.",
         )
+        self.configuration_warnings = self._gauge(
+            "configuration_warnings",
+            "What the configuration says that is most likely not meant, when it was applied.",
+        )
         self.series = self._gauge("series", "Series known (bound: engine.max_series).")
         self.groups = self._gauge(
             "groups", "Groups of rules held in memory (bound: engine.max_groups_per_rule)."

@@ -21,6 +21,7 @@ import trio
 
 from alertd import sdnotify
 from alertd.access import Token
+from alertd.clock import format_us
 from alertd.config.errors import ConfigConflict, ConfigError
 from alertd.config.files import ConfigFiles, Stamps
 from alertd.config.lint import Examined, examine
@@ -28,13 +29,13 @@ from alertd.config.rules import TomlRule
 from alertd.config.settings import Config
 from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import AlertdError, Overloaded, StoreUnavailable
-from alertd.reports import Changes, ReloadReport, Warned
+from alertd.reports import Changes, ConfigurationStatus, ReloadReport, Warned
 from alertd.rulebook import RuleBook
 from alertd.rules import Source
 
 WATCH_EVERY_S: Final = 2.0
 MAX_WARNINGS: Final = 100
-"""That a start or a reload tells; ``alertd check`` tells all."""
+"""That a start, a reload or the status tells; ``alertd check`` tells all."""
 _READ_AT_START: Final = ("server", "lines", "store", "engine", "logging", "host_metrics")
 _POLICIES: Final = ("notify", "route", "mute", "inhibit")
 
@@ -69,6 +70,7 @@ class Reloader:
         tokens: Tokens,
         certificates: Certificates,
         *,
+        now_us: Callable[[], int],
         use_policies: Callable[[Config], None],
     ) -> None:
         """``use_policies`` has people be told as a configuration says; it cannot fail."""
@@ -79,7 +81,10 @@ class Reloader:
         self._channels = channels
         self._tokens = tokens
         self._certificates = certificates
+        self._now_us = now_us
         self._use_policies = use_policies
+        self.configuration = ConfigurationStatus(format_us(now_us()), (), 0)
+        """What was found when it was applied."""
         self._files = ConfigFiles(path)
         self._tried: Stamps = {}
         """The files as they were when they were last applied or refused."""
@@ -99,7 +104,7 @@ class Reloader:
         self._tried = self._seen = await trio.to_thread.run_sync(self._files.look)
         examined = await self._unchanged()
         if examined is not None:
-            await self._warn(examined)
+            await self._look_through(examined)
             return
         with contextlib.suppress(AlertdError):
             await self._read_and_apply()
@@ -192,7 +197,7 @@ class Reloader:
             raise
         self._config = config
         with trio.CancelScope(shield=True):  # what is applied must be known as tried, see ``look``
-            warnings = await self._warn(examined)
+            await self._look_through(examined)
         report = ReloadReport(
             rules=_changes(
                 {rule.spec.name: rule.spec for rule in before.rules},
@@ -211,19 +216,21 @@ class Reloader:
                 for name in _READ_AT_START
                 if getattr(config, name) != getattr(self._config_at_start, name)
             ),
-            warnings=warnings,
+            warnings=self.configuration.warnings,
+            warning_count=self.configuration.warning_count,
         )
         for name in report.at_next_start:
             log.warning(f"a change of [{name}] takes effect at the next start")
         return report
 
-    async def _warn(self, examined: Examined) -> tuple[Warned, ...]:
-        """Log what is most likely not meant, as far as it is told at all, and return it."""
+    async def _look_through(self, examined: Examined) -> None:
+        """Log and remember what is most likely not meant, as far as it is told at all."""
         others = [rule.spec for rule in self._rulebook.all() if rule.source is Source.API]
         found = await trio.to_thread.run_sync(examined.warnings, others)
         for warning in found[:MAX_WARNINGS]:
             log.warning("the configuration says what is most likely not meant", at=str(warning))
-        return tuple(Warned(warning.place, warning.text) for warning in found[:MAX_WARNINGS])
+        told = tuple(Warned(warning.place, warning.text) for warning in found[:MAX_WARNINGS])
+        self.configuration = ConfigurationStatus(format_us(self._now_us()), told, len(found))
 
     def _tell_by(self, config: Config) -> None:
         """Have people be told as ``config`` says, before its rules find anything to tell.

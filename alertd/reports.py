@@ -81,6 +81,27 @@ class RuleError(Struct, frozen=True, rename="camel"):
     """What is wrong, and what to mend."""
 
 
+class Warned(Struct, frozen=True):
+    """What works, and is most likely not meant."""
+
+    path: str
+    """JSON pointer (RFC 6901) into the rule or silence; of the configuration ``FILE:LINE``."""
+    message: str
+    """Why, and what to do."""
+
+
+class ConfigurationStatus(Struct, frozen=True, rename="camel"):
+    """What was found when the configuration that the daemon runs on was applied."""
+
+    applied_at: Timestamp
+    """When that was: at the start, or by the last reload that was not refused."""
+    warnings: tuple[Warned, ...]
+    """What the files say that is most likely not meant, with the rules that there were then; at
+    most 100."""
+    warning_count: int
+    """How many there are."""
+
+
 class StatusReport(Struct, rename="camel"):
     """How the daemon is doing."""
 
@@ -117,6 +138,8 @@ class StatusReport(Struct, rename="camel"):
     """Events older than the lateness of a rule that sees them, since the state began."""
     overdue_groups: int
     """Groups whose past waits to be judged again because of them."""
+    configuration: ConfigurationStatus
+    """What was found when it was applied."""
     rule_errors: list[RuleError]
     """Rules of files that are left out because a rule made over HTTP has their name, and rules
     that name a channel which is not configured; at most 100."""
@@ -136,15 +159,6 @@ class StatusReport(Struct, rename="camel"):
     """When it was taken; null if none was since the start."""
     recovery: RecoveryStatus
     """How the present state was found at start."""
-
-
-class Warned(Struct, frozen=True):
-    """What works, and is most likely not meant."""
-
-    path: str
-    """JSON pointer (RFC 6901) into the rule or silence; of the configuration ``FILE:LINE``."""
-    message: str
-    """Why, and what to do."""
 
 
 class Changes(Struct, frozen=True):
@@ -173,3 +187,5 @@ class ReloadReport(Struct, frozen=True, kw_only=True, rename="camel"):
     """Sections that are not as they were at start, and take effect at the next one only."""
     warnings: tuple[Warned, ...]
     """What the files say that is most likely not meant; at most 100."""
+    warning_count: int
+    """How many there are."""

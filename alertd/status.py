@@ -7,7 +7,7 @@ fed, and the gauges that are read off the parts now and then. It changes nothing
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from itertools import chain, islice
 from typing import Final
@@ -25,6 +25,7 @@ from alertd.notify.flapping import Flapping
 from alertd.outbound import DeliveryStatus
 from alertd.pipeline.pipeline import Pipeline
 from alertd.reports import (
+    ConfigurationStatus,
     FlappingStatus,
     QueueStatus,
     RecoveryStatus,
@@ -61,6 +62,7 @@ class Status:
         pipeline: Pipeline,
         snapshotter: Snapshotter,
         recovered: Recovered,
+        configuration: Callable[[], ConfigurationStatus],
         rulebook: RuleBook,
         retention: Retention,
         flapping: Flapping,
@@ -71,6 +73,7 @@ class Status:
         self._pipeline = pipeline
         self._snapshotter = snapshotter
         self._recovered = recovered
+        self._configuration = configuration
         self._rulebook = rulebook
         self._retention = retention
         self._flapping = flapping
@@ -140,6 +143,7 @@ class Status:
         metrics.outbox_pending.set(self._pending_notifications)
         metrics.rules.set(len(self._rulebook))
         metrics.rules_cold.set(len(pipeline.engine.cold_rules()))
+        metrics.configuration_warnings.set(self._configuration().warning_count)
         metrics.rules_left_out.set(len(self._rulebook.left_out()))
         metrics.series.set(len(self._recovered.registry))
         metrics.groups.set(pipeline.engine.group_count())
@@ -178,6 +182,7 @@ class Status:
             cold_rules=[rule.id for rule in pipeline.engine.cold_rules()[:MAX_COLD_RULES]],
             overdue_events=pipeline.engine.overdue_events,
             overdue_groups=pipeline.engine.overdue_groups,
+            configuration=self._configuration(),
             rule_errors=self._rule_errors(),
             refusals=self._limits.refusals(),
             observed_gaps=self._limits.gaps(),

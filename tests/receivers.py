@@ -153,6 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self._send_body(receiver, answer)
 
+    do_GET = do_POST  # noqa: N815  # http.server's name
+
     def _send_body(self, receiver: HttpReceiver, answer: Answer) -> None:
         if answer.endless:
             self.close_connection = True

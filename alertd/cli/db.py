@@ -17,7 +17,7 @@ from rich.table import Table
 from alertd import logs
 from alertd.cli.configuration import config_option
 from alertd.cli.store_file import EXIT_DAMAGED, failing, find_store, store_option
-from alertd.cli.terminal import is_terminal, print_json, progress
+from alertd.cli.terminal import is_terminal, print_json, progress, size_text
 from alertd.config.settings import LoggingConfig
 from alertd.store.backup import BackupReport, back_up
 from alertd.store.check import CheckReport, check_store
@@ -85,7 +85,7 @@ def backup(target: Path, force: bool, store_path: Path | None, config_path: Path
         print_json(made)
         return
     click.secho(
-        f"{made.path}: {_size(made.size_bytes)}, {made.events:,} events, {made.rules:,} rules; "
+        f"{made.path}: {size_text(made.size_bytes)}, {made.events:,} events, {made.rules:,} rules; "
         "checked and sound",
         fg="green",
     )
@@ -159,8 +159,8 @@ def _tell_figures(figures: StoreFigures) -> None:
     per_event = figures.bytes_per_event
     summary = {
         "database": f"{figures.path} (schema {figures.schema})",
-        "size": f"{_size(figures.size_bytes)}, {_size(figures.free_bytes)} of it free",
-        "write-ahead log": _size(figures.wal_bytes),
+        "size": f"{size_text(figures.size_bytes)}, {size_text(figures.free_bytes)} of it free",
+        "write-ahead log": size_text(figures.wal_bytes),
         "events": f"{figures.events:,}"
         + ("" if per_event is None else f", {per_event:.1f} bytes each in all"),
         "event times": f"{figures.oldest_event or '-'} to {figures.newest_event or '-'}",
@@ -175,20 +175,11 @@ def _tell_figures(figures: StoreFigures) -> None:
     tables.add_column("rows", justify="right")
     tables.add_column("size", justify="right")
     for table in figures.tables:
-        tables.add_row(table.name, f"{table.rows:,}", _size(table.size_bytes))
+        tables.add_row(table.name, f"{table.rows:,}", size_text(table.size_bytes))
     console.print(tables)
     snapshots = Table(box=SIMPLE_HEAD)
     for heading in ("snapshot at position", "size", "written"):
         snapshots.add_column(heading, justify="right")
     for file in figures.snapshots:
-        snapshots.add_row(f"{file.position:,}", _size(file.size_bytes), file.written_at)
+        snapshots.add_row(f"{file.position:,}", size_text(file.size_bytes), file.written_at)
     console.print(snapshots if figures.snapshots else "no snapshots")
-
-
-def _size(size_bytes: int) -> str:
-    size = float(size_bytes)
-    for unit in ("bytes", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
-        size /= 1024
-    return f"{size:,.1f} GiB"

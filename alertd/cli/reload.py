@@ -13,6 +13,7 @@ import click
 
 from alertd.cli.daemon_api import ask, daemon_options
 from alertd.cli.terminal import is_terminal, print_json
+from alertd.cli.warnings import tell_warnings
 
 EPILOG: Final = """\b
 Exit codes:
@@ -33,8 +34,7 @@ def reload(url: str) -> None:
     It does so by itself when a file changes, and on SIGHUP; here what comes of it is told.
     """
     report = ask(url, "POST", "/api/reload")
-    for warning in report.get("warnings", ()):
-        click.secho(f"{warning['path']}: warning: {warning['message']}", err=True, fg="yellow")
+    tell_warnings(report)
     if not is_terminal():
         print_json(report)
         return

@@ -1,7 +1,8 @@
 """What a person sees at a terminal, and what a program gets instead.
 
 Owns the choice between the two: progress only where standard error is a terminal; a table, or
-words in colour, only where standard output is one, and one JSON document where it is not.
+words in colour, only where standard output is one, and one JSON document where it is not. And how
+sizes are written for a person.
 """
 
 from __future__ import annotations
@@ -27,6 +28,16 @@ def is_terminal() -> bool:
 def print_json(document: object) -> None:
     """Print ``document`` as JSON, with all that belongs to it."""
     click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
+
+
+def size_text(size_bytes: int) -> str:
+    """Return a number of bytes in the unit that makes it short: ``1.5 MiB``."""
+    size = float(size_bytes)
+    for unit in ("bytes", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} GiB"
 
 
 @contextmanager

@@ -98,6 +98,14 @@ def test_a_reload_from_the_command_line_tells_what_came_of_it(tmp_path: Path) ->
         assert "route[0].matchers.team: matches nothing" in done.stderr
         warned = daemon.wait_for_log("the configuration says what is most likely not meant")
         assert warned["level"] == "warning"
+        status = alertd(daemon, "status", "--url", daemon.url)
+        assert (status.returncode, status.stderr) == (0, done.stderr)
+        found = json.loads(status.stdout)["configuration"]
+        assert (found["warnings"], found["warningCount"]) == (report["warnings"], 1)
+        daemon.wait_until(
+            lambda: "alertd_configuration_warnings 1.0" in daemon.client.get("/metrics").text,
+            "they are counted",
+        )
 
         broken = RULE.format(name="a", metric="m").replace("threshold = 0", 'threshold = "many"')
         daemon.write_config(broken + ROUTE.replace('"db"', '"=~("'))
@@ -106,6 +114,7 @@ def test_a_reload_from_the_command_line_tells_what_came_of_it(tmp_path: Path) ->
         assert refused.stderr == checked(daemon).stderr
         assert len(refused.stderr.splitlines()) == 2
         assert daemon.get("/api/alerts")["items"][0]["threshold"] == 0
+        assert daemon.get("/api/status")["configuration"] == found, "it runs on that one"
 
 
 def test_a_silence_that_nothing_can_match_is_warned_of(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ COUNTS = {
     *("alertd_groups", "alertd_quarantine_events", "alertd_rules_cold", "alertd_outbox_failed"),
     *("alertd_http_requests_in_flight", "alertd_flapping_series", "alertd_lines_connections"),
     *("alertd_unfolded_events", "alertd_folding_stopped", "alertd_retention_stopped"),
-    "alertd_rules_left_out",
+    *("alertd_rules_left_out", "alertd_configuration_warnings"),
 }
 """Gauges and histograms of things that are counted: they have no unit."""
 

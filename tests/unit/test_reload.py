@@ -21,7 +21,7 @@ from alertd.errors import Conflict, StoreUnavailable
 from alertd.http.gate import Gate
 from alertd.metrics import Metrics
 from alertd.model import Target
-from alertd.reload import Reloader
+from alertd.reload import MAX_WARNINGS, Reloader
 from alertd.reports import Changes, Warned
 from alertd.rule_checks import RuleSetting
 from alertd.rulebook import RuleBook
@@ -97,7 +97,16 @@ async def world(folder: Path, text: str, bind: str = LOOPBACK) -> AsyncIterator[
             reachable_at=None if bind == LOOPBACK else bind,
         )
         tls, used = Tls(config.server), [config]
-        reloader = Reloader(path, config, rules, channels, gate, tls, use_policies=used.append)
+        reloader = Reloader(
+            path,
+            config,
+            rules,
+            channels,
+            gate,
+            tls,
+            now_us=parts.clock.now_us,
+            use_policies=used.append,
+        )
         await reloader.start()
         yield World(folder, reloader, rules, channels, gate, parts, used)
         nursery.cancel_scope.cancel()
@@ -448,7 +457,14 @@ async def test_a_change_while_the_daemon_was_starting_is_noticed(
         config = examine(path).config
         tls = Tls(config.server)
         restarted = Reloader(
-            path, config, w.rules, w.channels, w.gate, tls, use_policies=w.used.append
+            path,
+            config,
+            w.rules,
+            w.channels,
+            w.gate,
+            tls,
+            now_us=w.parts.clock.now_us,
+            use_policies=w.used.append,
         )
         w.write(rule("b") if found == "good" else "x = 1")
         with capture_logs() as lines:
@@ -522,8 +538,29 @@ async def test_what_is_most_likely_not_meant_is_told_at_start_and_by_a_reload(
                 "channels.idle: no rule, route or channel names it: nobody is told anything over it"
             )
             assert told == [f"{place}: {message}"]
+            at_start = w.reloader.configuration
+            assert (at_start.warnings, at_start.warning_count) == ((Warned(place, message),), 1)
             report = await w.reloader.reload()
             assert report.warnings == (Warned(place, message),)
+            assert w.reloader.configuration.applied_at > at_start.applied_at
             assert len([line for line in lines if line["log_level"] == "warning"]) == 2
             await w.rules.create(record_of(notifications=(Target("idle"),)).spec)
             assert (await w.reloader.reload()).warnings == (), "rules made over HTTP count"
+            assert w.reloader.configuration.warning_count == 0
+
+
+async def test_what_is_told_of_is_bounded_and_counted_and_stays_when_a_reload_is_refused(
+    tmp_path: Path,
+) -> None:
+    idle = "".join(channel(f"idle-{number}") for number in range(MAX_WARNINGS + 3))
+    async with world(tmp_path, rule("a")) as w:
+        assert w.reloader.configuration.warning_count == 0
+        w.write(rule("a") + idle)
+        report = await w.reloader.reload()
+        assert (len(report.warnings), report.warning_count) == (MAX_WARNINGS, MAX_WARNINGS + 3)
+        known = w.reloader.configuration
+        assert (known.warnings, known.warning_count) == (report.warnings, report.warning_count)
+        w.write("x = 1")
+        with pytest.raises(ConfigError):
+            await w.reloader.reload()
+        assert w.reloader.configuration == known, "it runs on that one"

@@ -14,6 +14,7 @@ import trio.testing
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
 from alertd.notify.flapping import Flapping
+from alertd.reports import ConfigurationStatus, Warned
 from alertd.rule_checks import RuleSetting
 from alertd.rulebook import RuleBook
 from alertd.status import Status
@@ -36,6 +37,9 @@ class UnreadableOutbox:
         raise StoreUnavailable("cannot count the notifications: too many open files")
 
 
+CONFIGURATION = ConfigurationStatus("2025-06-30T15:00:00.000000Z", (Warned("a:1", "x"),), 7)
+
+
 def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
     metrics = Metrics()
     return Status(
@@ -43,6 +47,7 @@ def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
         pipeline=parts.pipeline,
         snapshotter=snapshotter_of(parts, metrics=metrics),
         recovered=parts.recovered,
+        configuration=lambda: CONFIGURATION,
         rulebook=RuleBook((), parts.pipeline, parts.clock.now_us, RuleSetting, lambda rule_id: {}),
         retention=Retention(
             parts.store.retention,

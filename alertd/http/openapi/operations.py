@@ -11,6 +11,7 @@ from alertd.http.wire import HealthReply
 from alertd.metrics import CONTENT_TYPE
 from alertd.reports import (
     Changes,
+    ConfigurationStatus,
     QueueStatus,
     RecoveryStatus,
     ReloadReport,
@@ -24,6 +25,11 @@ _TAG: Final = "operations"
 
 HTML: Final = "text/html; charset=utf-8"
 
+_WARNED: Final = Warned(
+    "/etc/alertd/alertd.toml:12",
+    "route[0].matchers.team: matches nothing: no rule groups by 'team', so no incident has that "
+    "label",
+)
 STATUS: Final = StatusReport(
     version=__version__,
     ready=True,
@@ -41,6 +47,7 @@ STATUS: Final = StatusReport(
     cold_rules=[],
     overdue_events=0,
     overdue_groups=0,
+    configuration=ConfigurationStatus("2025-06-30T12:00:00.000000Z", (_WARNED,), 1),
     rule_errors=[],
     refusals=[],
     observed_gaps=[
@@ -112,13 +119,8 @@ OPERATIONS: Final = (
                     tokens=Changes((), (), ("web-1",)),
                     policies=("route",),
                     at_next_start=("store",),
-                    warnings=(
-                        Warned(
-                            "/etc/alertd/alertd.toml:12",
-                            "route[0].matchers.team: matches nothing: no rule groups by 'team', "
-                            "so no incident has that label",
-                        ),
-                    ),
+                    warnings=(_WARNED,),
+                    warning_count=1,
                 ),
                 "What changed.",
             ),

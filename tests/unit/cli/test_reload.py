@@ -16,6 +16,7 @@ REPORT = {
     "policies": ["mute"],
     "atNextStart": ["store"],
     "warnings": [{"path": "/etc/alertd.toml:7", "message": "channels.old: nothing names it"}],
+    "warningCount": 3,
 }
 
 
@@ -24,7 +25,10 @@ def test_a_program_gets_the_report_and_a_person_what_changed() -> None:
         daemon.otherwise = Answer(body=json.dumps(REPORT).encode())
         piped = invoked("reload", "--url", daemon.url(""))
         assert json.loads(piped.stdout) == REPORT
-        assert piped.stderr == "/etc/alertd.toml:7: warning: channels.old: nothing names it\n"
+        assert piped.stderr == (
+            "/etc/alertd.toml:7: warning: channels.old: nothing names it\n"
+            "and 2 more warnings: `alertd check` names all\n"
+        )
         code, text = at_a_terminal("reload", "--url", daemon.url(""))
         assert code == 0
         for line in (
@@ -38,7 +42,9 @@ def test_a_program_gets_the_report_and_a_person_what_changed() -> None:
         assert "channels added" not in text
         daemon.otherwise = Answer(
             body=json.dumps(
-                REPORT | {"rules": NOTHING, "policies": [], "atNextStart": [], "warnings": []}
+                REPORT
+                | {"rules": NOTHING, "policies": [], "atNextStart": []}
+                | {"warnings": [], "warningCount": 0}
             ).encode()
         )
         assert "nothing has changed" in at_a_terminal("reload", "--url", daemon.url(""))[1]

@@ -117,6 +117,7 @@ def test_a_command_loads_no_other(command: str) -> None:
         "reload",
         "route",
         "silence",
+        "status",
         "token",
     }
     others = {f"alertd.cli.{other}" for other in commands - {mine}}
@@ -132,7 +133,7 @@ def test_who_mistypes_a_command_is_told_which_may_have_been_meant() -> None:
 
 def test_the_help_names_every_command_and_what_it_is_for() -> None:
     lines = invoked("--help").stdout.partition("Commands:\n")[2].splitlines()
-    described = dict(line.split(maxsplit=1) for line in lines[:12])
+    described = dict(line.split(maxsplit=1) for line in lines[:13])
     assert set(described) == {
         *(
             "ack",
@@ -145,6 +146,7 @@ def test_the_help_names_every_command_and_what_it_is_for() -> None:
             "route",
             "run",
             "silence",
+            "status",
             "token",
             "version",
         )

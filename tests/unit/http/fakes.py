@@ -129,6 +129,7 @@ class FixedReloader:
             policies=("mute",),
             at_next_start=("store",),
             warnings=(Warned("/etc/alertd.toml:7", "channels.old: nothing names it"),),
+            warning_count=1,
         )
 
 

@@ -114,6 +114,7 @@ async def test_a_reload_says_what_changed() -> None:
             "warnings": [
                 {"path": "/etc/alertd.toml:7", "message": "channels.old: nothing names it"}
             ],
+            "warningCount": 1,
         },
     )
     assert (await Site().send("GET", "/api/reload")).status == 405

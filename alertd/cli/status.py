@@ -1,0 +1,89 @@
+"""``alertd status``: how a running daemon is doing, and what wants mending.
+
+Owns the words of the command and what it prints. The daemon answers with all that it knows of
+itself; a terminal shows what a person wants to know first.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alertd.channels.wording import duration_text, time_text
+from alertd.cli.daemon_api import ask, daemon_options
+from alertd.cli.terminal import is_terminal, print_json, size_text
+from alertd.cli.warnings import tell_warnings
+
+EXIT_NOT_READY: Final = 3
+EPILOG: Final = """\b
+Exit codes:
+  0  events can be taken and made durable
+  2  the command was not understood
+  3  they cannot, or the daemon could not be reached; standard error says why
+"""
+
+
+@click.command(epilog=EPILOG)
+@daemon_options
+def status(url: str) -> None:
+    """Show how a running daemon is doing, and what wants mending.
+
+    The warnings about its configuration are of when it was read: with the rules of then.
+    """
+    report = ask(url, "GET", "/api/status")
+    tell_warnings(report["configuration"])
+    if is_terminal():
+        for line in _to_mend(report):
+            click.secho(line, err=True, fg="yellow")
+        Console().print(_table(report))
+    else:
+        print_json(report)
+    if not report["ready"]:
+        click.secho(f"not ready: {report['reason']}", err=True, fg="red")
+        sys.exit(EXIT_NOT_READY)
+
+
+# Any: a reply as the API gives it.
+def _table(report: Mapping[str, Any]) -> Table:
+    store, queues = report["store"], report["queues"]
+    snapshot_at = report["snapshotAt"]
+    rows = {
+        "alertd": f"{report['version']}, up for {duration_text(report['uptimeSecs'])}",
+        "configuration": f"of {time_text(report['configuration']['appliedAt'])}",
+        "judged": f"all up to {duration_text(report['lagSecs'])} ago",
+        "rules": f"{report['rules']:,}, {report['groups']:,} groups",
+        "series": f"{report['series']:,}",
+        "waiting": f"{queues['events']:,} events, {queues['notifications']:,} messages",
+        "store": f"{store['path']}, {size_text(store['sizeBytes'])}",
+        "snapshot": "none since the start" if snapshot_at is None else time_text(snapshot_at),
+    }
+    table = Table.grid(padding=(0, 2))
+    for title, text in rows.items():
+        table.add_row(Text(title, style="bold"), Text(text))
+    return table
+
+
+# Any: as above.
+def _to_mend(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield a line for each thing that is not as it should be."""
+    for error in report["ruleErrors"]:
+        yield f"rule {error['ruleName']!r}: {error['message']}"
+    for refusal in report["refusals"]:
+        whose = refusal["ruleName"] or refusal["metricName"]
+        yield f"engine.{refusal['limit']} is reached: {whose!r}; GET /api/status has more"
+    for gap in report["observedGaps"]:
+        yield (
+            f"rule {gap['ruleName']!r}: events come up to {duration_text(gap['greatestSecs'])} "
+            f"apart, its allowedLatenessSecs is {gap['allowedLatenessSecs']:g}"
+        )
+    for flapping in report["flapping"]:
+        labels = ", ".join(f"{name}={value}" for name, value in flapping["groupLabels"].items())
+        yield f"rule {flapping['ruleName']!r} flaps since {time_text(flapping['since'])}: {labels}"
+    if report["coldRules"]:
+        yield f"rules that began without what was stored before: {len(report['coldRules'])}"

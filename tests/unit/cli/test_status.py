@@ -1,0 +1,83 @@
+"""``alertd status``: what a person and a program get."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+from alertd.http.openapi.operations import STATUS
+from tests.receivers import Answer, http_receiver
+from tests.unit.cli.terminals import at_a_terminal
+from tests.unit.cli.test_cli import invoked
+
+REPORT = json.loads(msgspec.json.encode(STATUS))
+WARNED = (
+    "/etc/alertd/alertd.toml:12: warning: route[0].matchers.team: matches nothing: no rule groups "
+    "by 'team', so no incident has that label"
+)
+ILL = {
+    "ready": False,
+    "reason": "the disk is full",
+    "ruleErrors": [{"ruleId": "r", "ruleName": "CPU", "message": "it is not judged: …"}],
+    "refusals": [
+        {"limit": "max_groups_per_rule", "events": 3, "ruleName": "CPU", "metricName": None},
+        {"limit": "max_series", "events": None, "ruleName": None, "metricName": "latency"},
+    ],
+    "flapping": [
+        {
+            "ruleName": "Errors",
+            "groupLabels": {"host": "a", "dc": "b"},
+            "since": "2025-06-30T15:00:00.000000Z",
+        }
+    ],
+    "coldRules": ["r1", "r2"],
+    "snapshotAt": None,
+}
+
+
+def test_a_program_gets_the_report_and_a_person_what_he_wants_to_know_first() -> None:
+    with http_receiver() as daemon:
+        daemon.otherwise = Answer(body=json.dumps(REPORT).encode())
+        piped = invoked("status", "--url", daemon.url(""))
+        assert (piped.exit_code, json.loads(piped.stdout)) == (0, REPORT)
+        assert piped.stderr == f"{WARNED}\n"
+        code, text = at_a_terminal("status", "--url", daemon.url(""))
+    assert code == 0
+    for words in (
+        WARNED,
+        "rule 'Payment errors': events come up to 31.5 s apart, its allowedLatenessSecs is 10",
+        "up for 3 h",
+        "of 2025-06-30 12:00:00 UTC",
+        "12, 5,600 groups",
+        "/var/lib/alertd/alertd.db, 50.0 MiB",
+        "2025-06-30 14:59:45 UTC",
+    ):
+        assert words in text
+    assert "not ready" not in text
+
+
+def test_what_is_not_as_it_should_be_is_told_and_is_the_exit_code() -> None:
+    with http_receiver() as daemon:
+        daemon.otherwise = Answer(body=json.dumps(REPORT | ILL).encode())
+        assert invoked("status", "--url", daemon.url("")).exit_code == 3
+        code, text = at_a_terminal("status", "--url", daemon.url(""))
+    assert code == 3
+    for words in (
+        "rule 'CPU': it is not judged: …",
+        "engine.max_groups_per_rule is reached: 'CPU'",
+        "engine.max_series is reached: 'latency'",
+        "rule 'Errors' flaps since 2025-06-30 15:00:00 UTC: host=a, dc=b",
+        "rules that began without what was stored before: 2",
+        "none since the start",
+        "not ready: the disk is full",
+    ):
+        assert words in text
+
+
+def test_a_daemon_that_recovers_says_how_far_it_is() -> None:
+    reason = "recovering: replaying the log: 3,000,000 events, 45%"
+    with http_receiver() as daemon:
+        daemon.otherwise = Answer(status=503, body=json.dumps({"detail": reason}).encode())
+        refused = invoked("status", "--url", daemon.url(""))
+    assert (refused.exit_code, refused.stdout, refused.stderr) == (3, "", f"{reason}\n")
