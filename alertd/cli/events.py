@@ -22,6 +22,7 @@ from rich.text import Text
 
 from alertd.blocking import Threads
 from alertd.cli.configuration import config_option
+from alertd.cli.labels import Label, each_once
 from alertd.cli.lengths import length_s
 from alertd.cli.store_file import failing, find_store, store_option
 from alertd.cli.terminal import is_terminal
@@ -74,20 +75,6 @@ class _Instant(click.ParamType[int]):
             self.fail(f"{text!r} {error}; or say how long ago, like 15m, 2h or 7d", param, ctx)
 
 
-class _Label(click.ParamType[tuple[str, str]]):
-    """A label and its value."""
-
-    name = "label"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        name, equals, text = str(value).partition("=")
-        if not name or not equals:
-            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
-        return name, text
-
-
 class _Resolution(click.ParamType[int]):
     """A number of seconds that is whole minutes."""
 
@@ -112,10 +99,10 @@ _Read = Callable[[EventQuery], Awaitable[Page[_Item]]]
 @click.option(
     "--label",
     "labels",
-    type=_Label(),
+    type=Label(),
     multiple=True,
     metavar="NAME=VALUE",
-    help="Only events with this label; may be given several times, and then all must hold.",
+    help="Only events with this label; may be repeated, each label once, and then all must hold.",
 )
 @click.option("--from", "from_us", type=_Instant(), metavar="TIME", help="At this time or later.")
 @click.option("--to", "to_us", type=_Instant(), metavar="TIME", help="Before this time.")
@@ -157,6 +144,7 @@ def events(
     """
     if from_us is not None and to_us is not None and to_us < from_us:
         raise click.BadParameter("must not be before --from", param_hint="--to")
+    each_once(labels, "an event has one value of each label")
     with failing():
         path = find_store(store_path, config_path)
         with opened(path, "read events") as connection:

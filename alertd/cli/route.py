@@ -5,7 +5,7 @@ Owns the words of the command and what it prints. The decision is the daemon's o
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -19,9 +19,11 @@ from rich.text import Text
 
 from alertd.channels.wording import duration_text
 from alertd.cli.configuration import config_option, load_configuration
+from alertd.cli.labels import Label, Labels, each_once
 from alertd.cli.terminal import is_terminal, print_json
 from alertd.config.settings import Config
 from alertd.model import US_PER_S, Severity
+from alertd.names import did_you_mean
 from alertd.notify.route import Destination, Own, destinations
 from alertd.rules import RuleSpec, compile_escalation, seconds_to_us
 
@@ -37,32 +39,7 @@ Exit codes:
   2  the command was not understood
 """
 
-_LABEL = re.compile(r"([^=]+)=(.*)", re.DOTALL)
-
-
-class _Label(click.ParamType[tuple[str, str]]):
-    """A label and its value."""
-
-    name = "label"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        match = _LABEL.fullmatch(str(value))
-        if match is None:
-            self.fail(f"{value!r} is not LABEL=VALUE", param, ctx)
-        return match[1], match[2]
-
-
-class _Labels(click.ParamType[list[tuple[str, str]]]):
-    """Labels and their values, with commas in between."""
-
-    name = "labels"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> list[tuple[str, str]]:
-        return [_Label().convert(part, param, ctx) for part in str(value).split(",")]
+_SEVERITIES: Final = tuple(severity.value for severity in Severity)
 
 
 class Line(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -81,12 +58,12 @@ class Line(Struct, frozen=True, kw_only=True, rename="camel"):
 @click.option(
     "--labels",
     "listed",
-    type=_Labels(),
+    type=Labels(),
     multiple=True,
     metavar="LABEL=VALUE,...",
-    help="Labels, with commas in between; may be repeated.",
+    help="Labels, with commas in between; may be repeated, each label once.",
 )
-@click.argument("labels", nargs=-1, type=_Label(), metavar="[LABEL=VALUE]...")
+@click.argument("labels", nargs=-1, type=Label(), metavar="[LABEL=VALUE]...")
 @config_option
 def route(
     listed: tuple[list[tuple[str, str]], ...],
@@ -100,12 +77,11 @@ def route(
     that ruleName count as well, and its severity is the default. Mutes, inhibitions and silences
     are not considered.
     """
+    described = each_once((*chain(*listed), *labels), "an incident has one value of each label")
     _, config = load_configuration(config_path)
-    described = dict((*chain(*listed), *labels))
     told = _told(config, described)
-    name = described.get("ruleName")
-    if name is not None and all(rule.spec.name != name for rule in config.rules):
-        _note(f"the configuration has no rule {name!r}: whom it names itself is not known here")
+    for doubt in _doubts(config, described):
+        _note(doubt)
     if is_terminal():
         _print_table(told)
         _note("mutes, inhibitions and silences are not considered")
@@ -117,9 +93,26 @@ def _note(text: str) -> None:
     click.secho(text, err=True, fg="yellow")
 
 
+def _doubts(config: Config, labels: dict[str, str]) -> Iterator[str]:
+    """Yield why there may be no such incident, or others may be told of it."""
+    name, severity, spec = labels.get("ruleName"), labels.get("severity"), _rule(config, labels)
+    if severity is not None and severity not in _SEVERITIES:
+        hint = did_you_mean(severity, _SEVERITIES) or f"there are {', '.join(_SEVERITIES)}"
+        yield f"there is no severity {severity!r}; {hint}"
+    if spec is not None:
+        for label in sorted(labels.keys() - {"ruleName", "severity", *spec.group_by}):
+            yield f"no incident of {name!r} has the label {label!r}: the rule does not group by it"
+    elif name is not None:
+        yield f"the configuration has no rule {name!r}: whom it names itself is not known here"
+
+
+def _rule(config: Config, labels: dict[str, str]) -> RuleSpec | None:
+    named = (rule.spec for rule in config.rules if rule.spec.name == labels.get("ruleName"))
+    return next(named, None)
+
+
 def _told(config: Config, labels: dict[str, str]) -> list[Destination]:
-    named = [rule.spec for rule in config.rules if rule.spec.name == labels.get("ruleName")]
-    spec: RuleSpec | None = named[0] if named else None
+    spec = _rule(config, labels)
     severity = Severity.WARNING if spec is None else spec.severity
     return destinations(
         config.routes(),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import getpass
 import re
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from rich.text import Text
 
 from alertd.channels.wording import time_text
 from alertd.cli.daemon_api import ask, daemon_options, items
+from alertd.cli.labels import each_once
 from alertd.cli.lengths import length_s
 from alertd.cli.terminal import is_terminal, print_json
 from alertd.clock import format_us
@@ -94,14 +94,10 @@ def add(
     LABEL is a label of the incident, ruleName or severity; all must hold. =, !=, =~ and !~ mean
     what they do in a rule.
     """
-    for label, count in Counter(label for label, _ in matchers).items():
-        if count > 1:
-            raise click.UsageError(
-                f"{label!r} is there {count} times; write one =~ for all of them"
-            )
+    chosen = each_once(matchers, "write one =~ for all of them")
     ends_us = time.time_ns() // 1000 + for_s * US_PER_S
     body = {
-        "matchers": dict(matchers),
+        "matchers": chosen,
         "endsAt": format_us(ends_us),
         "createdBy": getpass.getuser() if by is None else by,
         "comment": comment,

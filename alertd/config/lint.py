@@ -46,7 +46,7 @@ class Examined(Struct, frozen=True):
         ``equal``.
         """
         specs = [*(rule.spec for rule in self.config.rules), *others]
-        found = [*self._in_rules(), *self._in_matchers(), *self._without_effect()]
+        found = [*self._in_rules(), *self._in_matchers(), *self._without_effect(), *self._twice()]
         if specs:
             found += self._of_matchers(specs)
             found += self._on_routes(specs)
@@ -81,6 +81,17 @@ class Examined(Struct, frozen=True):
                     "never held back"
                 )
                 yield document.problem(("inhibit", index, "target"), message)
+
+    def _twice(self) -> Iterator[ConfigProblem]:
+        """Yield what a list of names, addresses or the like has already."""
+        for document in self.documents:
+            for path, items in _lists(document.table):
+                seen: set[str] = set()
+                for index, item in enumerate(items):
+                    if isinstance(item, str):
+                        if item in seen:
+                            yield document.problem((*path, index), f"{item!r} is there twice")
+                        seen.add(item)
 
     def _of_matchers(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:
         for path, matchers in self._all_matchers():
@@ -158,6 +169,18 @@ def _of_equal(label: str, sides: Sequence[Sequence[Collection[str]]]) -> str | N
     if with_it:
         return f"only the rules of one side group by {label!r}: it is not equal"
     return f"no rule that it is about groups by {label!r}: it tells nothing apart"
+
+
+def _lists(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, list[object]]]:
+    """Yield every list in a table of a file, and where it stands."""
+    entries: Iterable[tuple[str | int, object]] = ()
+    if isinstance(value, dict):
+        entries = value.items()
+    elif isinstance(value, list):
+        yield path, value
+        entries = enumerate(value)
+    for key, entry in entries:
+        yield from _lists(entry, (*path, key))
 
 
 def _wrong(matchers: Mapping[str, str]) -> Iterator[tuple[str, str]]:

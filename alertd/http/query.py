@@ -7,6 +7,7 @@ all at once, because a misspelt filter that is ignored answers another question.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -57,7 +58,7 @@ class Parameters:
         return self._given.get(name)
 
     def labels(self) -> tuple[tuple[str, str], ...]:
-        """Return the labels that are asked for, name and value; a name can be there twice."""
+        """Return the labels that are asked for, name and value; each can have one only."""
         pairs = [
             (name, value)
             for name, value in self._given.items(multi=True)
@@ -65,6 +66,9 @@ class Parameters:
         ]
         if any(name == LABELS for name, _ in pairs):
             self._refuse(LABELS, "names no label; write labels.NAME=VALUE")
+        for name, count in Counter(name for name, _ in pairs).items():
+            if count > 1:
+                self._refuse(strict.pointer(name), "is given more than once")
         return tuple((name.removeprefix(LABELS), value) for name, value in pairs)
 
     def limit(self) -> int:

@@ -216,7 +216,7 @@ escalate_to = ["owner"]
             ["--labels", "ruleName=Logins", "severity=info"],
             [("boss", "the rule", 0), ("owner", "the rule", 60)],
         ),
-        (["severity=a,b"], []),
+        (["team=a,b"], []),
         ([], []),
     ],
 )
@@ -233,10 +233,25 @@ def test_route_says_whom_an_incident_would_be_told(
     assert invoked("route", "--config", "a.toml", "--labels", "a=b,severity").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [["--labels", "a=1,b=1,a=2"], ["--labels=a=1", "--labels=a=1"], ["--labels=a=1", "a="]],
+)
+def test_a_label_that_is_given_twice_is_refused(labels: list[str]) -> None:
+    refused = invoked("route", *labels)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "'a' is there 2 times; an incident has one value of each label" in refused.stderr
+
+
 def test_route_says_what_it_does_not_know() -> None:
     Path("a.toml").write_text(ROUTED)
     result = invoked("route", "--config", "a.toml", "--labels", "ruleName=nope")
     assert (result.exit_code, "has no rule 'nope'" in result.stderr) == (0, True)
+    doubtful = invoked("route", "--config", "a.toml", "ruleName=Logins", "severity=crit", "team=db")
+    assert doubtful.stderr.splitlines() == [
+        "there is no severity 'crit'; did you mean 'critical'?",
+        "no incident of 'Logins' has the label 'team': the rule does not group by it",
+    ]
     shown = at_a_terminal("route", "--config", "a.toml", "severity=info")[1]
     assert "silences are not considered" in shown
     assert "no rule" not in shown

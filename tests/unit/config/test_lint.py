@@ -88,6 +88,15 @@ def test_what_is_meant_gives_no_warning(tmp_path: Path, text: str) -> None:
             "1: channels.old: no rule, route or channel names it",
         ),
         (MAIL, "2: channels.mail: no rule, route or channel names it"),
+        (
+            '[[route]]\nmatchers.host = "a"\nchannels = [\n"ops",\n"ops",\n]\n',
+            "5: route[0].channels[1]: 'ops' is there twice",
+        ),
+        (NIGHTS + 'weekdays = ["mon", "tue", "mon"]\n', "5: mute[0].weekdays[2]: 'mon' is there"),
+        (
+            f'[[auth.tokens]]\nname = "a"\nscopes = ["read", "read"]\nhash = "sha256:{"0" * 64}"\n',
+            "3: auth.tokens[0].scopes[1]: 'read' is there twice",
+        ),
     ],
 )
 def test_what_does_nothing_is_told_with_its_place(tmp_path: Path, text: str, says: str) -> None:

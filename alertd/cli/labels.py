@@ -1,0 +1,51 @@
+"""Labels as people type them, ``NAME=VALUE``: each at most once.
+
+Owns their reading, for all commands that take labels. One that is given twice is refused: of two
+values only one could count, and who types two means something else.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import TypeVar
+
+import click
+
+T = TypeVar("T")
+
+
+class Label(click.ParamType[tuple[str, str]]):
+    """A label and its value."""
+
+    name = "label"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Return both."""
+        name, equals, text = str(value).partition("=")
+        if not name or not equals:
+            self.fail(f"{value!r} is not NAME=VALUE", param, ctx)
+        return name, text
+
+
+class Labels(click.ParamType[list[tuple[str, str]]]):
+    """Labels and their values, with commas in between."""
+
+    name = "labels"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> list[tuple[str, str]]:
+        """Return them in their order."""
+        return [Label().convert(part, param, ctx) for part in str(value).split(",")]
+
+
+def each_once(pairs: Iterable[tuple[str, T]], remedy: str) -> dict[str, T]:
+    """Return what each label is paired with. Exits with ``remedy`` if one is there twice."""
+    given = list(pairs)
+    for label, count in Counter(label for label, _ in given).items():
+        if count > 1:
+            raise click.UsageError(f"{label!r} is there {count} times; {remedy}")
+    return dict(given)
