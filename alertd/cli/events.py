@@ -6,7 +6,6 @@ Owns the words of the command and what it prints. The query is the one behind ``
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,12 +22,11 @@ from rich.text import Text
 from alertd.blocking import Threads
 from alertd.cli.configuration import config_option
 from alertd.cli.labels import Label, each_once
-from alertd.cli.lengths import length_s
 from alertd.cli.store_file import failing, find_store, store_option
 from alertd.cli.terminal import is_terminal
+from alertd.cli.times import Instant
 from alertd.http.query import MAX_RESOLUTION_S, MINUTE_S
 from alertd.http.stored_items import BucketItem, EventItem, bucket_item, event_item
-from alertd.http.timestamp import written_us
 from alertd.model import US_PER_S
 from alertd.store.event_log import LogReader
 from alertd.store.event_pages import EventPages, EventQuery
@@ -55,24 +53,6 @@ Exit codes:
   3  the database could not be read; standard error says why
   4  the database is damaged
 """
-
-
-class _Instant(click.ParamType[int]):
-    """A moment, in microseconds."""
-
-    name = "time"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        text = str(value)
-        seconds = length_s(text)
-        if seconds is not None:
-            return time.time_ns() // 1000 - seconds * US_PER_S
-        try:
-            return written_us(text)
-        except ValueError as error:
-            self.fail(f"{text!r} {error}; or say how long ago, like 15m, 2h or 7d", param, ctx)
 
 
 class _Resolution(click.ParamType[int]):
@@ -104,8 +84,8 @@ _Read = Callable[[EventQuery], Awaitable[Page[_Item]]]
     metavar="NAME=VALUE",
     help="Only events with this label; may be repeated, each label once, and then all must hold.",
 )
-@click.option("--from", "from_us", type=_Instant(), metavar="TIME", help="At this time or later.")
-@click.option("--to", "to_us", type=_Instant(), metavar="TIME", help="Before this time.")
+@click.option("--from", "from_us", type=Instant(), metavar="TIME", help="At this time or later.")
+@click.option("--to", "to_us", type=Instant(), metavar="TIME", help="Before this time.")
 @click.option(
     "--limit",
     type=click.IntRange(min=0),

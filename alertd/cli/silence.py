@@ -20,9 +20,9 @@ from rich.text import Text
 from alertd.channels.wording import time_text
 from alertd.cli.daemon_api import ask, daemon_options, items
 from alertd.cli.labels import each_once
-from alertd.cli.lengths import length_s
 from alertd.cli.terminal import is_terminal, print_json
-from alertd.clock import format_us
+from alertd.cli.times import Instant, Length
+from alertd.clock import format_us, optional_time
 from alertd.limits import MAX_PAGE_ITEMS
 from alertd.model import US_PER_S
 from alertd.rules import parse_matcher
@@ -30,6 +30,7 @@ from alertd.rules import parse_matcher
 EPILOG: Final = """\b
 Examples:
   alertd silence add --for 2h --comment "deploy" service=payment 'host=~web-.*'
+  alertd silence add --start 2026-12-24T22:00:00Z --end 2026-12-25T04:00:00Z ruleName=Backup
   alertd silence list
   alertd silence expire 6f1c2d4e-0000-4000-8000-000000000001
 
@@ -40,21 +41,8 @@ Exit codes:
   3  the daemon could not be reached, or refused; standard error says why
 """
 
+_MOMENT: Final = Instant(ahead=True)
 _MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
-
-
-class _Length(click.ParamType[int]):
-    """A length of time, in seconds."""
-
-    name = "length"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        seconds = length_s(str(value))
-        if seconds is None:
-            self.fail(f"{value!r} is not a length of time; write it like 30m, 2h or 7d", param, ctx)
-        return seconds
 
 
 class _Matcher(click.ParamType[tuple[str, str]]):
@@ -82,23 +70,41 @@ def silence() -> None:
 
 @silence.command()
 @click.argument("matchers", nargs=-1, required=True, type=_Matcher(), metavar="LABEL=VALUE...")
-@click.option("--for", "for_s", type=_Length(), required=True, metavar="TIME", help="30m, 2h, 7d.")
+@click.option("--for", "for_s", type=Length(), metavar="LENGTH", help="For how long: 30m, 2h, 7d.")
+@click.option(
+    "--end", "end_us", type=_MOMENT, metavar="TIME", help="Until when, in place of --for."
+)
+@click.option(
+    "--start", "start_us", type=_MOMENT, metavar="TIME", help="From when on. Default: now."
+)
 @click.option("--comment", default="", metavar="TEXT", help="Why; it is shown with the incidents.")
 @click.option("--by", metavar="NAME", help="Who asks. Default: you.")
 @daemon_options
 def add(
-    matchers: tuple[tuple[str, str], ...], for_s: int, comment: str, by: str | None, url: str
+    matchers: tuple[tuple[str, str], ...],
+    for_s: int | None,
+    end_us: int | None,
+    start_us: int | None,
+    comment: str,
+    by: str | None,
+    url: str,
 ) -> None:
-    """Add a silence that begins now.
+    """Add a silence, which begins now unless --start says otherwise.
 
     LABEL is a label of the incident, ruleName or severity; all must hold. =, !=, =~ and !~ mean
-    what they do in a rule.
+    what they do in a rule. TIME is written like 2025-06-30T22:00:00Z, in epoch seconds, or as how
+    long it is from now: 30m, 2h, 7d.
     """
     chosen = each_once(matchers, "write one =~ for all of them")
-    ends_us = time.time_ns() // 1000 + for_s * US_PER_S
+    begins_us = time.time_ns() // 1000 if start_us is None else start_us
+    if end_us is None and for_s is not None:
+        end_us = begins_us + for_s * US_PER_S
+    elif end_us is None or for_s is not None:
+        raise click.UsageError("say how long it holds, --for, or until when, --end")
     body = {
         "matchers": chosen,
-        "endsAt": format_us(ends_us),
+        "startsAt": optional_time(start_us),
+        "endsAt": format_us(end_us),
         "createdBy": getpass.getuser() if by is None else by,
         "comment": comment,
     }
@@ -139,6 +145,8 @@ def _show(silences: list[Mapping[str, Any]]) -> None:
     for one in silences:
         matchers = "\n".join(_matcher(label, text) for label, text in one["matchers"].items())
         until = time_text(one["endsAt"])
+        if one["state"] == "pending":
+            until = f"{until}, from {time_text(one['startsAt'])} on"
         shown = (one["id"], one["state"], matchers, until, one["createdBy"], one["comment"])
         table.add_row(*(Text(str(cell)) for cell in shown))
     Console().print(table)

@@ -98,6 +98,9 @@ def test_what_the_command_cannot_do_it_says(daemon: Daemon) -> None:
     refused = alertd(daemon, "silence", "expire", "nothing", exit_code=3)
     assert "no silence with the id" in refused
     assert "RE2" in alertd(daemon, "silence", "add", "--for", "1h", "a=~(", exit_code=3)
+    later = ("silence", "add", "--start", "1h", "--end", "2h", "a=b")
+    assert [one["state"] for one in alertd(daemon, *later)] == ["pending"]
+    assert ", from 20" in at_a_terminal("silence", "list", "--url", daemon.url)[1]
     assert "30m, 2h or 7d" in alertd(daemon, "silence", "add", "--for", "1", "a=b", exit_code=2)
     daemon.stop()
     assert "is it running" in alertd(daemon, "silence", "list", exit_code=3)

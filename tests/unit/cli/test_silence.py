@@ -1,0 +1,80 @@
+"""``alertd silence add``: what the daemon is asked for."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from alertd.http.timestamp import written_us
+from tests.receivers import Answer, http_receiver
+from tests.unit.cli.test_cli import invoked
+
+HOUR_US = 3_600_000_000
+SILENCE = {
+    "id": "s1",
+    "state": "pending",
+    "matchers": {"service": "shop"},
+    "startsAt": "2030-01-01T22:00:00.000000Z",
+    "endsAt": "2030-01-02T04:00:00.000000Z",
+    "createdBy": "ann",
+    "comment": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "starts_us", "lasts_us"),
+    [
+        (("--for", "2h"), None, 2 * HOUR_US),
+        (("--start", "1h", "--for", "2h"), HOUR_US, 2 * HOUR_US),
+        (("--start", "1h", "--end", "4h"), HOUR_US, 3 * HOUR_US),
+        (("--end", "1d"), None, 24 * HOUR_US),
+    ],
+)
+def test_a_silence_lasts_for_a_time_or_until_one_from_now_or_later_on(
+    arguments: tuple[str, ...], starts_us: int | None, lasts_us: int
+) -> None:
+    with http_receiver() as daemon:
+        daemon.otherwise = Answer(body=json.dumps(SILENCE | {"warnings": []}).encode())
+        before_us = time.time_ns() // 1000
+        added = invoked("silence", "add", *arguments, "service=shop", "--url", daemon.url(""))
+        after_us = time.time_ns() // 1000
+        [asked] = daemon.received
+    assert (added.exit_code, json.loads(added.stdout)) == (0, [SILENCE | {"warnings": []}])
+    sent = json.loads(asked.body)
+    begin_us = 0 if starts_us is None else starts_us
+    end_us = written_us(sent["endsAt"])
+    assert before_us <= end_us - begin_us - lasts_us <= after_us
+    assert (sent["startsAt"] is None) == (starts_us is None)
+    if starts_us is not None:
+        assert before_us <= written_us(sent["startsAt"]) - starts_us <= after_us
+
+
+def test_a_moment_is_taken_as_it_is_written() -> None:
+    with http_receiver() as daemon:
+        daemon.otherwise = Answer(body=json.dumps(SILENCE).encode())
+        invoked(
+            *("silence", "add", "--start", "2030-01-01T23:00:00+01:00", "--for", "6h"),
+            *("service=shop", "--url", daemon.url("")),
+        )
+        [asked] = daemon.received
+    sent = json.loads(asked.body)
+    assert (sent["startsAt"], sent["endsAt"]) == (SILENCE["startsAt"], SILENCE["endsAt"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "say how long it holds, --for, or until when, --end"),
+        (("--for", "2h", "--end", "3h"), "say how long it holds, --for, or until when, --end"),
+        (("--start", "1h"), "say how long it holds, --for, or until when, --end"),
+        (("--end", "noon"), "or say in how long, like 15m"),
+        (("--for", "9999999w"), "is not a length of time up to 100 years"),
+        (("--for", "1h", "service=pay"), "'service' is there 2 times; write one =~ for all"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], message: str) -> None:
+    refused = invoked("silence", "add", *arguments, "service=shop", "--url", "http://127.0.0.1:1")
+    assert refused.exit_code == 2
+    assert message in " ".join(refused.stderr.split())
