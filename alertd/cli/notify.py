@@ -21,8 +21,8 @@ from alertd.channels.protocol import Delivered, Outcome
 from alertd.channels.sample import sample_incident, sample_message
 from alertd.cli.configuration import config_option, load_configuration
 from alertd.config.settings import Config
+from alertd.meant import did_you_mean
 from alertd.model import Target
-from alertd.names import did_you_mean
 
 EXIT_NOT_DELIVERED: Final = 3
 

@@ -22,8 +22,8 @@ from alertd.cli.configuration import config_option, load_configuration
 from alertd.cli.labels import Label, Labels, each_once
 from alertd.cli.terminal import is_terminal, print_json
 from alertd.config.settings import Config
+from alertd.meant import did_you_mean
 from alertd.model import US_PER_S, Severity
-from alertd.names import did_you_mean
 from alertd.notify.route import Destination, Own, destinations
 from alertd.rules import RuleSpec, compile_escalation, seconds_to_us
 

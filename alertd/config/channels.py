@@ -22,7 +22,8 @@ from alertd.channels.config import (
 )
 from alertd.config.document import Document, TomlTable
 from alertd.config.places import KeyPath
-from alertd.names import did_you_mean, name_problem
+from alertd.meant import did_you_mean
+from alertd.names import name_problem
 from alertd.rule_checks import EMAIL
 
 CHANNEL_TYPES: Final[Mapping[str, type[ChannelConfig]]] = {

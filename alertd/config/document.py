@@ -22,7 +22,7 @@ from msgspec.structs import FieldInfo
 from alertd.config.errors import ConfigProblem
 from alertd.config.places import KeyPath, Places
 from alertd.errors import Problem
-from alertd.names import did_you_mean
+from alertd.meant import did_you_mean
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 

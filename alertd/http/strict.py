@@ -26,7 +26,7 @@ from msgspec import Struct
 from msgspec.structs import FieldInfo
 
 from alertd.errors import InvalidInput, Problem, pointer_token
-from alertd.names import did_you_mean
+from alertd.meant import did_you_mean
 
 S = TypeVar("S", bound=Struct)
 

@@ -13,8 +13,9 @@ from typing import Final
 
 from alertd.limits import MAX_PATTERN_CHARS
 from alertd.matching import all_of, predicate
+from alertd.meant import did_you_mean, did_you_mean_among_many
 from alertd.model import Matcher, MatchOperator, Severity
-from alertd.names import LABEL_NAME_REMEDY, did_you_mean, did_you_mean_among_many, is_label_name
+from alertd.names import LABEL_NAME_REMEDY, is_label_name
 from alertd.patterns import BadPattern
 from alertd.rules import RuleSpec
 

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[2] / "alertd"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"alertd"}),
     frozenset({"limits"}),
-    frozenset({"access", "arrays", "errors", "model", "names"}),
+    frozenset({"access", "arrays", "errors", "meant", "model", "names"}),
     frozenset({"escalation", "patterns"}),
     frozenset({"matching"}),
     frozenset({"outbound", "rules"}),

@@ -14,7 +14,7 @@ from jinja2 import nodes
 from jinja2.meta import find_undeclared_variables
 
 from alertd.channels.templates.meter import TemplateFailed
-from alertd.names import did_you_mean
+from alertd.meant import did_you_mean
 
 LOOP_NAMES: Final = frozenset({"index", "index0", "first", "last", "length", "revindex"})
 """What ``loop`` tells within a ``for``."""

@@ -1,4 +1,4 @@
-"""Names: which one was meant."""
+"""Names that are not known: which one was meant."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import weakref
 
 import pytest
 
+from alertd.meant import did_you_mean, did_you_mean_among_many
 from alertd.model import Operator
-from alertd.names import did_you_mean, did_you_mean_among_many
 from alertd.rules import RuleSpec
 
 SNAKE = RuleSpec.__struct_fields__
