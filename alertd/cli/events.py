@@ -21,7 +21,7 @@ from rich.text import Text
 
 from alertd.blocking import Threads
 from alertd.cli.configuration import config_option
-from alertd.cli.labels import Label, each_once
+from alertd.cli.labels import Label, each_once, tell_of_lists
 from alertd.cli.store_file import failing, find_store, store_option
 from alertd.cli.terminal import is_terminal
 from alertd.cli.times import Instant
@@ -124,7 +124,7 @@ def events(
     """
     if from_us is not None and to_us is not None and to_us < from_us:
         raise click.BadParameter("must not be before --from", param_hint="--to")
-    each_once(labels, "an event has one value of each label")
+    tell_of_lists(each_once(labels, "an event has one value of each label"))
     with failing():
         path = find_store(store_path, config_path)
         with opened(path, "read events") as connection:

@@ -1,18 +1,20 @@
 """Labels as people type them, ``NAME=VALUE``: each at most once.
 
 Owns their reading, for all commands that take labels. One that is given twice is refused: of two
-values only one could count, and who types two means something else.
+values only one could count, and who types two means something else. A value that looks like a list
+of labels is taken as it is, and told.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 import click
 
-T = TypeVar("T")
+_LIKE_A_LIST: Final = re.compile(r".*,\s*[\w.-]+(=|!=|!~)", re.DOTALL)
 
 
 class Label(click.ParamType[tuple[str, str]]):
@@ -42,10 +44,18 @@ class Labels(click.ParamType[list[tuple[str, str]]]):
         return [Label().convert(part, param, ctx) for part in str(value).split(",")]
 
 
-def each_once(pairs: Iterable[tuple[str, T]], remedy: str) -> dict[str, T]:
-    """Return what each label is paired with. Exits with ``remedy`` if one is there twice."""
+def each_once(pairs: Iterable[tuple[str, str]], remedy: str) -> dict[str, str]:
+    """Return the value of each label. Exits with ``remedy`` if one is there twice."""
     given = list(pairs)
     for label, count in Counter(label for label, _ in given).items():
         if count > 1:
             raise click.UsageError(f"{label!r} is there {count} times; {remedy}")
     return dict(given)
+
+
+def tell_of_lists(values: Mapping[str, str]) -> None:
+    """Print which labels have a value that may be meant as further labels."""
+    for label, value in values.items():
+        if _LIKE_A_LIST.match(value):
+            message = f"{label!r} is {value!r}, with the comma; labels stand apart, with spaces"
+            click.secho(message, err=True, fg="yellow")

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from alertd.channels.wording import duration_text
 from alertd.cli.configuration import config_option, load_configuration
-from alertd.cli.labels import Label, Labels, each_once
+from alertd.cli.labels import Label, Labels, each_once, tell_of_lists
 from alertd.cli.terminal import is_terminal, print_json
 from alertd.config.settings import Config
 from alertd.meant import did_you_mean
@@ -78,6 +78,7 @@ def route(
     are not considered.
     """
     described = each_once((*chain(*listed), *labels), "an incident has one value of each label")
+    tell_of_lists(described)
     _, config = load_configuration(config_path)
     told = _told(config, described)
     for doubt in _doubts(config, described):

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from alertd.channels.wording import time_text
 from alertd.cli.daemon_api import ask, daemon_options, items
-from alertd.cli.labels import each_once
+from alertd.cli.labels import each_once, tell_of_lists
 from alertd.cli.terminal import is_terminal, print_json
 from alertd.cli.times import Instant, Length
 from alertd.clock import format_us, optional_time
@@ -96,6 +96,7 @@ def add(
     long it is from now: 30m, 2h, 7d.
     """
     chosen = each_once(matchers, "write one =~ for all of them")
+    tell_of_lists(chosen)
     begins_us = time.time_ns() // 1000 if start_us is None else start_us
     if end_us is None and for_s is not None:
         end_us = begins_us + for_s * US_PER_S

@@ -63,6 +63,14 @@ def test_a_moment_is_taken_as_it_is_written() -> None:
     assert (sent["startsAt"], sent["endsAt"]) == (SILENCE["startsAt"], SILENCE["endsAt"])
 
 
+def test_a_value_that_looks_like_more_labels_is_told() -> None:
+    for matcher, is_told in (("team=db,severity=info", True), ("team=~db,web", False)):
+        with http_receiver() as daemon:
+            daemon.otherwise = Answer(body=json.dumps(SILENCE).encode())
+            done = invoked("silence", "add", "--for", "1h", matcher, "--url", daemon.url(""))
+        assert (done.exit_code, "labels stand apart, with spaces" in done.stderr) == (0, is_told)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
