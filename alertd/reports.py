@@ -151,6 +151,8 @@ class StatusReport(Struct, rename="camel"):
     """Groups whose incidents change too often to be told one by one; at most 100."""
     queues: QueueStatus
     """What waits where."""
+    failed_notifications: int
+    """Messages that were given up; ``GET /api/notifications?status=FAILED`` lists them."""
     store: StoreStatus
     """What is on disk."""
     snapshot_position: int

@@ -82,6 +82,7 @@ class Status:
         self._started_us = clock.now_us()
         self._is_serving = False
         self._pending_notifications = 0
+        self._failed_notifications = 0
         self._dropped_groups = pipeline.engine.dropped_groups
         self._limits = LimitWatch(pipeline.engine, recovered.registry, metrics)
 
@@ -124,7 +125,7 @@ class Status:
                 _log.warning("gauges not up to date", error=str(error))
             else:
                 self._pending_notifications = counts[DeliveryStatus.RETRY_PENDING]
-                self._metrics.outbox_failed.set(counts[DeliveryStatus.FAILED])
+                self._failed_notifications = counts[DeliveryStatus.FAILED]
             await self._look_for_room()
             self._measure()
             await trio.sleep(GAUGES_EVERY_S)
@@ -141,6 +142,7 @@ class Status:
         metrics.queue_events.set(pipeline.queued_events)
         metrics.lag_seconds.set(pipeline.lag_us / US_PER_S)
         metrics.outbox_pending.set(self._pending_notifications)
+        metrics.outbox_failed.set(self._failed_notifications)
         metrics.rules.set(len(self._rulebook))
         metrics.rules_cold.set(len(pipeline.engine.cold_rules()))
         metrics.configuration_warnings.set(self._configuration().warning_count)
@@ -192,6 +194,7 @@ class Status:
                 transactions=self._store.writer.pending,
                 notifications=self._pending_notifications,
             ),
+            failed_notifications=self._failed_notifications,
             store=StoreStatus(
                 path=str(path),
                 size_bytes=path.stat().st_size,

@@ -72,6 +72,11 @@ def _table(report: Mapping[str, Any]) -> Table:
 # Any: as above.
 def _to_mend(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each thing that is not as it should be."""
+    if report["failedNotifications"]:
+        yield (
+            f"messages that were given up: {report['failedNotifications']:,}; "
+            "GET /api/notifications?status=FAILED lists them"
+        )
     for error in report["ruleErrors"]:
         yield f"rule {error['ruleName']!r}: {error['message']}"
     for refusal in report["refusals"]:

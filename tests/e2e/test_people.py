@@ -195,6 +195,9 @@ def test_a_message_that_failed_is_listed_and_sent_again_on_request(
     [failed] = daemon.get("/api/notifications", status="FAILED")["items"]
     assert (failed["channel"], failed["attempts"], failed["kinds"]) == ("hook", 1, ["firing"])
     assert "410" in failed["lastError"]
+    [incident] = alertd(daemon, "incidents", "--told", "failed")
+    assert [incident["id"]] == failed["incidents"]
+    daemon.wait_until(lambda: daemon.get("/api/status")["failedNotifications"], "it is counted")
     hook.otherwise = Answer()
     requeue = f"/api/notifications/{failed['id']}/requeue"
     assert daemon.client.post(requeue).status_code == 202

@@ -61,6 +61,7 @@ STATUS: Final = StatusReport(
     ],
     flapping=[],
     queues=QueueStatus(events=0, transactions=0, notifications=1),
+    failed_notifications=2,
     store=StoreStatus(
         path="/var/lib/alertd/alertd.db",
         size_bytes=52428800,
