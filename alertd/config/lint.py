@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from alertd.channels.config import EmailConfig
 from alertd.channels.shown_labels import labels_of_channels, listed, rule_warnings
+from alertd.channels.wording import clip
 from alertd.config.document import Document
 from alertd.config.errors import ConfigProblem
 from alertd.config.places import KeyPath
@@ -86,12 +87,8 @@ class Examined(Struct, frozen=True):
         """Yield what a list of names, addresses or the like has already."""
         for document in self.documents:
             for path, items in _lists(document.table):
-                seen: set[str] = set()
-                for index, item in enumerate(items):
-                    if isinstance(item, str):
-                        if item in seen:
-                            yield document.problem((*path, index), f"{item!r} is there twice")
-                        seen.add(item)
+                for index, item in _repeats(items):
+                    yield document.problem((*path, index), f"{clip(item, 100)!r} is there twice")
 
     def _of_matchers(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:
         for path, matchers in self._all_matchers():
@@ -181,6 +178,16 @@ def _lists(value: object, path: KeyPath = ()) -> Iterator[tuple[KeyPath, list[ob
         entries = enumerate(value)
     for key, entry in entries:
         yield from _lists(entry, (*path, key))
+
+
+def _repeats(items: Iterable[object]) -> Iterator[tuple[int, str]]:
+    """Yield each text of a list that stands there before, and its place."""
+    seen: set[str] = set()
+    for index, item in enumerate(items):
+        if isinstance(item, str):
+            if item in seen:
+                yield index, item
+            seen.add(item)
 
 
 def _wrong(matchers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
