@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, islice
 from typing import Final
 
 from alertd.limits import MAX_PATTERN_CHARS
@@ -111,7 +112,14 @@ def _reason(matcher: Matcher, specs: Sequence[RuleSpec]) -> str:
     if matcher.label == "severity":
         return "no rule is of such a severity"
     if matcher.label != "ruleName":
-        return f"no rule groups by {matcher.label!r}, so no incident has that label"
-    names = (spec.name for spec in specs[:_MAX_NAMES_COMPARED])
-    hint = did_you_mean_among_many(matcher.pattern, names)
-    return f"no rule has such a name; {hint}" if hint else "no rule has such a name"
+        grouped_by = chain.from_iterable(spec.group_by for spec in specs)
+        labels = dict.fromkeys(chain(("ruleName", "severity"), grouped_by))
+        message = f"no rule groups by {matcher.label!r}, so no incident has that label"
+        return _asked(message, matcher.label, labels)
+    return _asked("no rule has such a name", matcher.pattern, (spec.name for spec in specs))
+
+
+def _asked(message: str, name: str, known: Iterable[str]) -> str:
+    """Return ``message`` with the one of some ``known`` names that ``name`` may mean."""
+    hint = did_you_mean_among_many(name, islice(known, _MAX_NAMES_COMPARED))
+    return f"{message}; {hint}" if hint else message

@@ -57,6 +57,9 @@ _OF_STATE: Final = {
     IncidentState.RESOLVED: "ended_us IS NOT NULL",
 }
 
+_OPEN: Final = "incidents_open"
+"""The index of those that are on."""
+
 Place = tuple[int, int]
 """Of an incident in the lists: when it was detected, and its ``seq``."""
 
@@ -102,9 +105,6 @@ class Stretch(Struct, frozen=True):
         """The values to bind to it."""
         rule = () if self.rule_id is None else (self.rule_id,)
         return (*rule, *self.first, *self.end)
-
-
-_OPEN: Final = "incidents_open"
 
 
 def check_query(query: HistoryQuery) -> None:

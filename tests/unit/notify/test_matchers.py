@@ -96,6 +96,8 @@ LOGINS = spec("Logins", "critical", "service")
         ({"team": ""}, None, None),
         ({"team": "db"}, "team", "no rule groups by 'team'"),
         ({"team": "=~.+"}, "team", "no rule groups by 'team'"),
+        ({"rulename": "CPU"}, "rulename", "has that label; did you mean 'ruleName'?"),
+        ({"hst": "a"}, "hst", "has that label; did you mean 'host'?"),
         ({"host": "web-1", "team": "db"}, "team", "no rule groups by 'team'"),
         ({"severity": "info"}, "severity", "no rule is of such a severity"),
         ({"ruleName": "Host dwn"}, "ruleName", "has such a name; did you mean 'Host down'?"),
