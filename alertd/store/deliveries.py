@@ -1,11 +1,13 @@
 """Looking at messages: which were delivered, which wait, which were given up.
 
-Owns the queries of ``GET /api/notifications``. Pages run from the newest to the oldest. Leaves
-redaction of endpoints to whoever shows them.
+Owns the queries of ``GET /api/notifications``. Pages run from the newest to the oldest. Invariant:
+as ``incident_query.py`` has it, a page looks at a bounded number of messages. Leaves redaction of
+endpoints to whoever shows them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import apsw
@@ -15,6 +17,7 @@ from alertd.model import Target
 from alertd.outbound import DeliveryStatus
 from alertd.store import cursor
 from alertd.store.history import Page
+from alertd.store.incident_query import MAX_LOOKED_AT
 
 MAX_INCIDENTS_LISTED: Final = 100
 """Ids of incidents that one item names; the rest are counted."""
@@ -68,32 +71,55 @@ def check_delivery_query(query: DeliveryQuery) -> None:
 def read_deliveries(query: DeliveryQuery, connection: apsw.Connection) -> Page[Delivery]:
     """Return the page that ``query``, which ``check_delivery_query`` passed, asks for.
 
-    Cost: one index for FAILED or RETRY_PENDING; otherwise the newest messages are walked.
+    Cost: a walk, from the newest on, over what has FAILED or over all messages, ``MAX_LOOKED_AT``
+    of them at most.
     """
-    clauses, bindings = ["TRUE"], list[str | int]()
-    if query.status is not None:
-        # A constant, so that SQLite can use the index of just these.
-        clauses.append(f"status = '{query.status.value}'")
-    if query.channel is not None:
-        clauses.append("channel = ?")
-        bindings.append(query.channel)
-    if query.incident_id is not None:
-        clauses.append(_TELLS)
-        bindings.append(query.incident_id)
-    if query.cursor is not None:
-        clauses.append("seq < ?")
-        bindings += cursor.integers(query.cursor, 1)
+    walk, bindings = _walk(query)
+    only, only_bindings = _only(query)
+    first = _beyond(walk, bindings, connection) if only else None
     rows = list(
         connection.execute(
             "SELECT seq, id, channel, endpoint, group_key, status, attempts, last_error, "  # noqa: S608  # constants
-            f"created_us, next_attempt_us, settled_us FROM messages WHERE {' AND '.join(clauses)} "
+            f"created_us, next_attempt_us, settled_us FROM {walk}{only} AND seq >= ? "
             "ORDER BY seq DESC LIMIT ?",
-            (*bindings, query.limit + 1),
+            (*bindings, *only_bindings, first or 0, query.limit + 1),
         )
     )
     items = tuple(_delivery(connection, *row) for row in rows[: query.limit])
-    more = len(rows) > query.limit
-    return Page(items, cursor.encode(rows[query.limit - 1][0]) if more else None)
+    rest_end = rows[query.limit - 1][0] if len(rows) > query.limit else first
+    return Page(items, None if rest_end is None else cursor.encode(rest_end))
+
+
+def _walk(query: DeliveryQuery) -> tuple[str, list[str | int]]:
+    """Return which messages are walked over, made of constants, and the values to bind to it."""
+    end = 2**63 - 1 if query.cursor is None else cursor.integers(query.cursor, 1)[0]
+    walk, bindings = "messages NOT INDEXED WHERE seq < ?", [end]
+    if query.status is DeliveryStatus.FAILED:
+        walk = "messages INDEXED BY messages_failed WHERE status = 'FAILED' AND seq < ?"
+    if query.incident_id is None:
+        return walk, [*bindings]
+    return f"{walk} AND {_TELLS}", [*bindings, query.incident_id]
+
+
+def _only(query: DeliveryQuery) -> tuple[str, list[str]]:
+    """Return what has to be looked at message by message, likewise."""
+    clauses, bindings = "", []
+    if query.status not in (None, DeliveryStatus.FAILED):
+        clauses += " AND status = ?"
+        bindings.append(query.status.value)
+    if query.channel is not None:
+        clauses += " AND channel = ?"
+        bindings.append(query.channel)
+    return clauses, bindings
+
+
+def _beyond(walk: str, bindings: Sequence[str | int], connection: apsw.Connection) -> int | None:
+    """Return behind which message a page has looked at all that it may, None if at the end."""
+    seq: int | None = connection.execute(
+        f"SELECT seq + 1 FROM {walk} ORDER BY seq DESC LIMIT 1 OFFSET ?",  # noqa: S608  # constants
+        (*bindings, MAX_LOOKED_AT),
+    ).get
+    return seq
 
 
 def _delivery(

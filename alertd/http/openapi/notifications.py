@@ -97,7 +97,8 @@ OPERATIONS: Final = (
             reply(
                 DeliveryList,
                 DeliveryList((_MESSAGE,), None),
-                "A page of messages.",
+                "A page of messages. Where `status` or `channel` leave out nearly all it may "
+                "have fewer than `limit`, or none: `nextCursor` says whether there are more.",
                 links=Links("/items/0/id", "message_id", ("requeueNotification",)),
             ),
         ),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import Final
 
-import apsw
 import msgspec
 import pytest
 
@@ -15,8 +12,7 @@ from alertd.errors import InvalidInput
 from alertd.model import Incident, Target, Transition, TransitionKind
 from alertd.outbound import Announcement, DeliveryStatus, Hold, HoldReason, Told
 from alertd.rules import compile_rule
-from alertd.store.history import INCIDENT_COLUMNS, HistoryItem, Page, read_page
-from alertd.store.incident_query import MAX_LOOKED_AT, HistoryQuery, IncidentState
+from alertd.store.incident_query import HistoryQuery, IncidentState
 from alertd.store.store import Store, open_store
 from alertd.store.timeline import TimelineEntry, TimelineEvent
 from tests.unit.store.store_samples import (
@@ -304,108 +300,6 @@ async def test_a_bad_limit_is_refused_by_name(tmp_path: Path, limit: int) -> Non
         with pytest.raises(InvalidInput) as refusal:
             await store.incidents.history(HistoryQuery(limit=limit))
         assert [problem.path for problem in refusal.value.problems] == ["/limit"]
-
-
-async def test_no_page_of_history_scans_or_sorts_the_table(tmp_path: Path) -> None:
-    queries = [
-        HistoryQuery(),
-        HistoryQuery(rule_id="r", from_us=1, to_us=2),
-        *(HistoryQuery(state=state) for state in IncidentState),
-        *(HistoryQuery(rule_id="r", state=state) for state in IncidentState),
-        *(HistoryQuery(told=told) for told in Told),
-        *(HistoryQuery(told=told, state=IncidentState.FIRING, from_us=1) for told in Told),
-        *(HistoryQuery(status=status, rule_id="r") for status in DeliveryStatus),
-    ]
-    async with open_store(tmp_path / "alertd.db") as store:
-        await store.incidents.record([firing(START_US + n) for n in range(50)], applied=1)
-        for query in queries:
-            plan = await store.writer.run("explain", partial(plan_of, query))
-            assert plan
-            assert not any("TEMP B-TREE" in step or step == "SCAN incidents" for step in plan), plan
-
-
-def plan_of(query: HistoryQuery, connection: apsw.Connection) -> list[str]:
-    """Return the plan of every statement of a page that is about the table of incidents."""
-    statements: list[tuple[str, object]] = []
-
-    def remember(_cursor: object, sql: str, bindings: object) -> bool:
-        statements.append((sql, bindings))
-        return True
-
-    connection.exec_trace = remember
-    read_page(query, connection)
-    connection.exec_trace = None
-    return [
-        row[3]
-        for sql, bindings in statements
-        if "FROM incidents INDEXED BY" in sql
-        for row in connection.execute("EXPLAIN QUERY PLAN " + sql, bindings)  # type: ignore[arg-type]
-    ]
-
-
-MANY = 2 * MAX_LOOKED_AT
-_MANY: Final = f"""
-    WITH numbers AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM numbers WHERE n < {MANY})
-    INSERT INTO incidents ({", ".join(INCIDENT_COLUMNS)})
-    SELECT 'i' || n, rule_id, rule_name, rule_version, severity, threshold, operator, group_labels,
-           started_us, fired_us, ended_us, detected_us + n, value, peak_value, window_start_us,
-           window_end_us, event_time_us, late_by_us, detected_by, end_reason, continues,
-           merged_into, summary
-    FROM incidents, numbers WHERE incidents.seq = 1"""  # noqa: S608  # constants
-_TELL_MANY: Final = """
-    INSERT INTO notifications (id, incident_seq, rule_id, kind, channel, group_key, created_us,
-                               message_seq, repeat_us, view, after_us)
-    SELECT 'n' || i.seq, i.seq, i.rule_id, n.kind, n.channel, n.group_key, n.created_us,
-           m.seq, 0, n.view, 0
-    FROM incidents i, notifications n, messages m
-    WHERE i.seq > 2 AND n.seq = 2 AND m.status = 'SUCCESS'"""
-
-
-def fill(connection: apsw.Connection) -> None:
-    """Add ``MANY`` incidents that somebody was told of."""
-    connection.execute(_MANY)
-    connection.execute(_TELL_MANY)
-
-
-async def test_a_page_costs_the_same_however_few_of_how_many_incidents_are_meant(
-    tmp_path: Path,
-) -> None:
-    lost, known = firing(START_US), firing(START_US + 1, rule=record("other"))
-    async with open_store(tmp_path / "alertd.db") as store:
-        await store.incidents.record([lost, known], applied=1)
-        outcomes = (DeliveryStatus.FAILED, DeliveryStatus.SUCCESS)
-        for begun, outcome in zip((lost, known), outcomes, strict=True):
-            await store.outbox.settle([settlement(begun.notifications[0], outcome)])
-        await store.writer.run("fill", fill)
-        for query in (
-            HistoryQuery(told=Told.FAILED),
-            HistoryQuery(status=DeliveryStatus.FAILED),
-            HistoryQuery(told=Told.FAILED, state=IncidentState.FIRING),
-            HistoryQuery(told=Told.FAILED, rule_id=record().id),
-        ):
-            found, steps = list[HistoryItem](), list[int]()
-            while True:
-                page, taken = await store.writer.run("read", partial(with_steps, query))
-                found += page.items
-                steps.append(taken)
-                if page.next_cursor is None:
-                    break
-                query = msgspec.structs.replace(query, cursor=page.next_cursor)
-            assert [item.incident.id for item in found] == ids([lost])
-            assert len(steps) == MANY // MAX_LOOKED_AT + 1
-            assert max(steps) < 60 * MAX_LOOKED_AT
-
-
-def with_steps(query: HistoryQuery, connection: apsw.Connection) -> tuple[Page[HistoryItem], int]:
-    """Return a page, and how many steps SQLite's machine took for it."""
-    steps: list[int] = []
-    profile = apsw.SQLITE_TRACE_PROFILE
-    connection.trace_v2(
-        profile, lambda event: steps.append(event["stmt_status"]["SQLITE_STMTSTATUS_VM_STEP"])
-    )
-    page = read_page(query, connection)
-    connection.trace_v2(0, None)
-    return page, sum(steps)
 
 
 @pytest.mark.parametrize(
