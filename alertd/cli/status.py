@@ -89,6 +89,7 @@ def _to_mend(report: Mapping[str, Any]) -> Iterator[str]:
         )
     for flapping in report["flapping"]:
         labels = ", ".join(f"{name}={value}" for name, value in flapping["groupLabels"].items())
-        yield f"rule {flapping['ruleName']!r} flaps since {time_text(flapping['since'])}: {labels}"
+        name = flapping["ruleName"] or flapping["ruleId"]  # it may be gone
+        yield f"rule {name!r} flaps since {time_text(flapping['since'])}: {labels}"
     if report["coldRules"]:
         yield f"rules that began without what was stored before: {len(report['coldRules'])}"
