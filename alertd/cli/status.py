@@ -75,7 +75,7 @@ def _to_mend(report: Mapping[str, Any]) -> Iterator[str]:
     if report["failedNotifications"]:
         yield (
             f"messages that were given up: {report['failedNotifications']:,}; "
-            "GET /api/notifications?status=FAILED lists them"
+            "`alertd messages list --status FAILED` lists them"
         )
     for error in report["ruleErrors"]:
         yield f"rule {error['ruleName']!r}: {error['message']}"

@@ -199,12 +199,20 @@ def test_a_message_that_failed_is_listed_and_sent_again_on_request(
     assert [incident["id"]] == failed["incidents"]
     daemon.wait_until(lambda: daemon.get("/api/status")["failedNotifications"], "it is counted")
     hook.otherwise = Answer()
-    requeue = f"/api/notifications/{failed['id']}/requeue"
-    assert daemon.client.post(requeue).status_code == 202
+    assert alertd(daemon, "messages", "list", "--status", "FAILED") == [failed]
+    assert alertd(daemon, "messages", "list", "--channel", "other") == []
+    code, shown = at_a_terminal("messages", "list", "--url", daemon.url)
+    assert (code, failed["id"] in shown, "410" in shown) == (0, True, True)
+    assert "say --failed" in alertd(daemon, "messages", "requeue", exit_code=2)
+    assert alertd(daemon, "messages", "requeue", "--failed", "--channel", "other") == []
+    assert alertd(daemon, "messages", "requeue", "--failed") == [failed["id"]]
     daemon.wait_until(lambda: daemon.history(status="SUCCESS"), "it is told")
     assert daemon.get("/api/notifications", status="FAILED")["items"] == []
     keys = {request.headers["idempotency-key"] for request in hook.received}
     assert keys == {failed["id"]}
+    again = alertd(daemon, "messages", "requeue", failed["id"], exit_code=3)
+    assert "SUCCESS" in again
+    requeue = f"/api/notifications/{failed['id']}/requeue"
     assert daemon.client.post(requeue).status_code == 409
 
 

@@ -113,6 +113,7 @@ def test_a_command_loads_no_other(command: str) -> None:
         "db",
         "events",
         "incidents",
+        "messages",
         "notify",
         "reload",
         "route",
@@ -133,7 +134,7 @@ def test_who_mistypes_a_command_is_told_which_may_have_been_meant() -> None:
 
 def test_the_help_names_every_command_and_what_it_is_for() -> None:
     lines = invoked("--help").stdout.partition("Commands:\n")[2].splitlines()
-    described = dict(line.split(maxsplit=1) for line in lines[:13])
+    described = dict(line.split(maxsplit=1) for line in lines[:14])
     assert set(described) == {
         *(
             "ack",
@@ -141,6 +142,7 @@ def test_the_help_names_every_command_and_what_it_is_for() -> None:
             "db",
             "events",
             "incidents",
+            "messages",
             "notify",
             "reload",
             "route",

@@ -46,7 +46,7 @@ def test_a_program_gets_the_report_and_a_person_what_he_wants_to_know_first() ->
     assert code == 0
     for words in (
         WARNED,
-        "messages that were given up: 2; GET /api/notifications?status=FAILED lists them",
+        "messages that were given up: 2; `alertd messages list --status FAILED` lists them",
         "rule 'Payment errors': events come up to 31.5 s apart, its allowedLatenessSecs is 10",
         "up for 3 h",
         "of 2025-06-30 12:00:00 UTC",

@@ -1,0 +1,123 @@
+"""``alertd messages``: which were delivered, wait or were given up, and having them sent again.
+
+Owns the words of the commands and what they print. A running daemon does the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from alertd.channels.wording import time_text
+from alertd.cli.daemon_api import ask, daemon_options, items
+from alertd.cli.terminal import is_terminal, print_json, progress
+from alertd.limits import MAX_PAGE_ITEMS
+from alertd.outbound import DeliveryStatus
+
+EPILOG: Final = """\b
+Examples:
+  alertd messages list --status FAILED
+  alertd messages requeue 6f1c2d4e-0000-5000-8000-000000000001
+  alertd messages requeue --failed --channel ops
+
+\b
+Exit codes:
+  0  done
+  2  the command was not understood
+  3  the daemon could not be reached, or refused; standard error says why
+"""
+
+_STYLES: Final = {"FAILED": "red", "RETRY_PENDING": "yellow", "SUCCESS": "green"}
+
+
+@click.group(epilog=EPILOG)
+def messages() -> None:
+    """Look at what a running daemon has told, and have it send again what was given up."""
+
+
+@messages.command("list")
+@click.option(
+    "--status",
+    type=click.Choice([one.value for one in DeliveryStatus]),
+    help="Only those that were given up, are to be tried again, or were delivered.",
+)
+@click.option("--channel", metavar="NAME", help="Only those of this channel.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    metavar="COUNT",
+    help="How many to list at most.",
+)
+@daemon_options
+def list_(status: str | None, channel: str | None, limit: int, url: str) -> None:
+    """List messages, the newest first."""
+    found = _read(url, limit, status=status, channel=channel)
+    if not is_terminal():
+        print_json(found)
+    elif found:
+        _show(found)
+    else:
+        click.secho("there is none", fg="green")
+
+
+@messages.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@click.option("--failed", "all_failed", is_flag=True, help="All that were given up.")
+@click.option("--channel", metavar="NAME", help="With --failed: only those of this channel.")
+@daemon_options
+def requeue(ids: tuple[str, ...], all_failed: bool, channel: str | None, url: str) -> None:
+    """Have messages sent again, by their ids, or all that were given up.
+
+    Each is sent as if it were new, under its old Idempotency-Key.
+    """
+    if all_failed == bool(ids) or (channel is not None and not all_failed):
+        raise click.UsageError("name messages by their ids, or say --failed")
+    if all_failed:
+        failed = _read(url, None, status=DeliveryStatus.FAILED.value, channel=channel)
+        ids = tuple(one["id"] for one in failed)
+    with progress() as report:
+        for done, id_ in enumerate(ids, start=1):
+            ask(url, "POST", f"/api/notifications/{quote(id_, safe='')}/requeue")
+            report("sending again", done, len(ids))
+    if is_terminal():
+        click.secho(f"sent again: {len(ids):,}", fg="green")
+    else:
+        print_json(ids)
+
+
+# Any: items as the API answers them.
+def _read(url: str, limit: int | None, **filters: str | None) -> list[Mapping[str, Any]]:
+    """Return up to ``limit`` messages, None for all."""
+    page = MAX_PAGE_ITEMS if limit is None else min(MAX_PAGE_ITEMS, limit)
+    given = {name: value for name, value in filters.items() if value is not None}
+    query = urlencode({"limit": page, **given})
+    return list(islice(items(url, f"/api/notifications?{query}"), limit))
+
+
+# Any: as above.
+def _show(found: list[Mapping[str, Any]]) -> None:
+    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
+    table.add_column("id", no_wrap=True)  # to be copied
+    for title in ("channel", "status", "tells", "begun", "error"):
+        table.add_column(title, overflow="fold", min_width=len(title))
+    for one in found:
+        count = one["incidentCount"]
+        table.add_row(
+            Text(one["id"]),
+            Text(one["channel"]),
+            Text(one["status"], style=_STYLES.get(one["status"], "")),
+            Text(f"{', '.join(one['kinds'])}: {count} incident{'s' * (count != 1)}"),
+            Text(time_text(one["createdAt"])),
+            Text(one["lastError"] or ""),
+        )
+    Console().print(table)
