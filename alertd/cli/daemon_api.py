@@ -12,19 +12,31 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NoReturn, TypeVar
+from urllib.parse import urlencode
 
 import click
 import httpx
 import msgspec
 
 from alertd.channels.secret import SecretUnavailable, read_secret
+from alertd.limits import MAX_PAGE_ITEMS
 
 DEFAULT_URL: Final = "http://127.0.0.1:9470"
 TOKEN_VARIABLE: Final = "ALERTD_TOKEN"  # noqa: S105  # the name of a variable, not a secret
 TIMEOUT_S: Final = 10.0
 EXIT_REFUSED: Final = 3
+
+limit_option = click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    metavar="COUNT",
+    help="How many to list at most.",
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,7 +112,19 @@ def ask(url: str, method: str, path: str, body: object = None) -> Any:
     return document
 
 
-def items(url: str, path: str) -> Iterator[Mapping[str, Any]]:
+def listed(
+    url: str, path: str, limit: int | None = None, **filters: str | None
+) -> list[Mapping[str, Any]]:
+    """Return up to ``limit`` items of the list at ``path``, None for all, page by page.
+
+    A filter that is None is left out. Any: items as the API answers them.
+    """
+    page = MAX_PAGE_ITEMS if limit is None else min(MAX_PAGE_ITEMS, limit)
+    given = {name: value for name, value in filters.items() if value is not None}
+    return list(islice(_items(url, f"{path}?{urlencode({'limit': page, **given})}"), limit))
+
+
+def _items(url: str, path: str) -> Iterator[Mapping[str, Any]]:
     """Yield what ``path``, which has a query, lists; each page is asked for when it is needed.
 
     Any: items as the API answers them.

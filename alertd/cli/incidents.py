@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import getpass
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -18,9 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from alertd.channels.wording import number_text, time_text
-from alertd.cli.daemon_api import ask, daemon_options, items
+from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed
 from alertd.cli.terminal import is_terminal, print_json
-from alertd.limits import MAX_PAGE_ITEMS
 from alertd.outbound import Told
 
 EPILOG: Final = """\b
@@ -37,6 +35,7 @@ Exit codes:
   3  the daemon could not be reached, or refused; standard error says why
 """
 
+_LIST: Final = "/api/incidents"
 _STYLES: Final = {"firing": "red", "resolved": "green"}
 _UNTOLD: Final = {
     "pending": "not told yet",
@@ -56,14 +55,7 @@ _TOLD: Final = click.Choice([told.value for told in Told])
     help="Only those of which somebody knows (delivered), or nobody does: yet (pending), because "
     "it was given up (failed), is or was held back, or nobody was named.",
 )
-@click.option(
-    "--limit",
-    type=click.IntRange(1),
-    default=100,
-    show_default=True,
-    metavar="COUNT",
-    help="How many to list at most.",
-)
+@limit_option
 @click.option("--json", "as_json", is_flag=True, help="JSON at a terminal, too.")
 @daemon_options
 def incidents(with_resolved: bool, told: str | None, limit: int, as_json: bool, url: str) -> None:
@@ -72,9 +64,9 @@ def incidents(with_resolved: bool, told: str | None, limit: int, as_json: bool, 
     With --all those that are over come behind them. Where nobody knows of one, it says so below the
     name of the rule.
     """
-    found = _read(url, "firing", told, limit)
+    found = listed(url, _LIST, limit, state="firing", told=told)
     if with_resolved:
-        found += _read(url, "resolved", told, limit - len(found))
+        found += listed(url, _LIST, limit - len(found), state="resolved", told=told)
     if as_json or not is_terminal():
         print_json(found)
     elif found:
@@ -93,7 +85,7 @@ def ack(incident_id: str, by: str | None, url: str) -> None:
     It is not repeated any more, and nobody else is told because nobody reacted.
     """
     body = {"by": getpass.getuser() if by is None else by}
-    incident = ask(url, "POST", f"/api/incidents/{quote(incident_id, safe='')}/ack", body)
+    incident = ask(url, "POST", f"{_LIST}/{quote(incident_id, safe='')}/ack", body)
     if not is_terminal():
         print_json(incident)
         return
@@ -107,13 +99,6 @@ def ack(incident_id: str, by: str | None, url: str) -> None:
 
 
 # Any: items as the API answers them.
-def _read(url: str, state: str, told: str | None, limit: int) -> list[Mapping[str, Any]]:
-    query = {"state": state, "limit": min(MAX_PAGE_ITEMS, limit), "told": told}
-    given = {name: value for name, value in query.items() if value is not None}
-    return list(islice(items(url, f"/api/incidents?{urlencode(given)}"), limit))
-
-
-# Any: as above.
 def _show(found: list[Mapping[str, Any]]) -> None:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
     table.add_column("id", no_wrap=True)  # to be copied

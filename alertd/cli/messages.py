@@ -6,9 +6,8 @@ Owns the words of the commands and what they print. A running daemon does the wo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import islice
 from typing import Any, Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -17,9 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from alertd.channels.wording import time_text
-from alertd.cli.daemon_api import ask, daemon_options, items
+from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed
 from alertd.cli.terminal import is_terminal, print_json, progress
-from alertd.limits import MAX_PAGE_ITEMS
 from alertd.outbound import DeliveryStatus
 
 EPILOG: Final = """\b
@@ -35,6 +33,7 @@ Exit codes:
   3  the daemon could not be reached, or refused; standard error says why
 """
 
+_LIST: Final = "/api/notifications"
 _STYLES: Final = {"FAILED": "red", "RETRY_PENDING": "yellow", "SUCCESS": "green"}
 
 
@@ -50,18 +49,11 @@ def messages() -> None:
     help="Only those that were given up, are to be tried again, or were delivered.",
 )
 @click.option("--channel", metavar="NAME", help="Only those of this channel.")
-@click.option(
-    "--limit",
-    type=click.IntRange(1),
-    default=100,
-    show_default=True,
-    metavar="COUNT",
-    help="How many to list at most.",
-)
+@limit_option
 @daemon_options
 def list_(status: str | None, channel: str | None, limit: int, url: str) -> None:
     """List messages, the newest first."""
-    found = _read(url, limit, status=status, channel=channel)
+    found = listed(url, _LIST, limit, status=status, channel=channel)
     if not is_terminal():
         print_json(found)
     elif found:
@@ -83,11 +75,11 @@ def requeue(ids: tuple[str, ...], all_failed: bool, channel: str | None, url: st
     if all_failed == bool(ids) or (channel is not None and not all_failed):
         raise click.UsageError("name messages by their ids, or say --failed")
     if all_failed:
-        failed = _read(url, None, status=DeliveryStatus.FAILED.value, channel=channel)
+        failed = listed(url, _LIST, status=DeliveryStatus.FAILED.value, channel=channel)
         ids = tuple(one["id"] for one in failed)
     with progress() as report:
         for done, id_ in enumerate(ids, start=1):
-            ask(url, "POST", f"/api/notifications/{quote(id_, safe='')}/requeue")
+            ask(url, "POST", f"{_LIST}/{quote(id_, safe='')}/requeue")
             report("sending again", done, len(ids))
     if is_terminal():
         click.secho(f"sent again: {len(ids):,}", fg="green")
@@ -96,15 +88,6 @@ def requeue(ids: tuple[str, ...], all_failed: bool, channel: str | None, url: st
 
 
 # Any: items as the API answers them.
-def _read(url: str, limit: int | None, **filters: str | None) -> list[Mapping[str, Any]]:
-    """Return up to ``limit`` messages, None for all."""
-    page = MAX_PAGE_ITEMS if limit is None else min(MAX_PAGE_ITEMS, limit)
-    given = {name: value for name, value in filters.items() if value is not None}
-    query = urlencode({"limit": page, **given})
-    return list(islice(items(url, f"/api/notifications?{query}"), limit))
-
-
-# Any: as above.
 def _show(found: list[Mapping[str, Any]]) -> None:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
     table.add_column("id", no_wrap=True)  # to be copied

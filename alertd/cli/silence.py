@@ -18,12 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from alertd.channels.wording import time_text
-from alertd.cli.daemon_api import ask, daemon_options, items
+from alertd.cli.daemon_api import ask, daemon_options, listed
 from alertd.cli.labels import each_once, tell_of_lists
 from alertd.cli.terminal import is_terminal, print_json
 from alertd.cli.times import Instant, Length
 from alertd.clock import format_us, optional_time
-from alertd.limits import MAX_PAGE_ITEMS
 from alertd.model import US_PER_S
 from alertd.rules import parse_matcher
 
@@ -120,7 +119,7 @@ def add(
 @daemon_options
 def list_(with_expired: bool, url: str) -> None:
     """List silences, those that end last first."""
-    found = items(url, f"/api/silences?limit={MAX_PAGE_ITEMS}")
+    found = listed(url, "/api/silences")
     _show([one for one in found if with_expired or one["state"] != "expired"])
 
 

@@ -20,10 +20,10 @@ def test_a_page_with_nothing_on_it_is_not_the_last() -> None:
         done = invoked(*asked, "--url", daemon.url(""))
     assert (done.exit_code, [one["id"] for one in json.loads(done.stdout)]) == (0, ["a", "b"])
     assert [request.path for request in daemon.received] == [
-        "/api/incidents?state=firing&limit=2&told=held_back",
-        "/api/incidents?state=firing&limit=2&told=held_back&cursor=c1",
-        "/api/incidents?state=firing&limit=2&told=held_back&cursor=c2",
-        "/api/incidents?state=resolved&limit=1&told=held_back",
+        "/api/incidents?limit=2&state=firing&told=held_back",
+        "/api/incidents?limit=2&state=firing&told=held_back&cursor=c1",
+        "/api/incidents?limit=2&state=firing&told=held_back&cursor=c2",
+        "/api/incidents?limit=1&state=resolved&told=held_back",
     ]
 
 
