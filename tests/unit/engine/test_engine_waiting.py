@@ -10,7 +10,7 @@ import pytest
 
 np = pytest.importorskip("numpy", reason="screening in columns needs NumPy")
 
-from alertd.engine.waiting import WaitingEvents  # noqa: E402  # needs NumPy
+from alertd.engine.waiting import PIECES, WaitingEvents  # noqa: E402  # needs NumPy
 
 
 class Groups:
@@ -30,6 +30,9 @@ class Groups:
             self.sent[slot].append(time)
         column = np.array(times, np.int64)
         self.waiting.add(np.array(slots, np.int32), column, column / 2)
+
+    def give(self, *slots: int) -> None:
+        self.waiting.give(np.array(slots, np.int32))
 
     def has_all(self, slot: int) -> bool:
         values = [2 * value for value in self.values[slot]]
@@ -54,11 +57,13 @@ def test_each_event_comes_once_and_in_order(seed: int) -> None:
         groups.send(source.choices(slots, k=source.randrange(1, 250)), 1_000 * turn)
         asking = source.sample(slots, k=source.randrange(len(slots) + 1))
         if source.random() < 0.5:
-            groups.waiting.give(np.array(asking, np.int32))
+            groups.give(*asking)
             assert all(map(groups.has_all, asking))
         if source.random() < 0.1:
             groups.waiting.deal_out()
-            assert all(map(groups.has_all, slots))
+            assert groups.waiting.has_room(100)
+    groups.give(*slots)
+    assert all(map(groups.has_all, slots))
 
 
 @pytest.mark.usefixtures("little_room")
@@ -69,17 +74,18 @@ def test_whoever_asks_in_a_pause_of_dealing_out_is_given_what_waits_once() -> No
             groups.send([*range(1, 13)] * 5, 0)
             portions = groups.waiting.portions_dealt_out()
             assert len(list(islice(portions, pauses))) == pauses
+            groups.give(1)
             assert groups.has_all(1)
-            assert groups.has_all(12) == (pauses == 4)
             if asks == "give":
-                groups.waiting.give(np.array([2, 12], np.int32))
+                groups.give(2, 12)
+                assert groups.has_all(2)
                 assert groups.has_all(12)
             elif asks == "deal out":
                 groups.waiting.deal_out()
             for _ in portions:
                 pass
             groups.send([1, 12], 1_000)
-            groups.waiting.deal_out()
+            groups.give(*range(1, 13))
             assert all(map(groups.has_all, range(1, 13)))
 
 
@@ -92,4 +98,21 @@ def test_there_is_room_for_as_many_as_may_wait() -> None:
     assert not groups.waiting.has_room(41)
     assert not groups.times[1]
     groups.send([1, 2] * 30, 1_000)
-    assert len(groups.times[1]) == 30
+    assert groups.waiting.has_room(40)
+
+
+@pytest.mark.usefixtures("little_room")
+def test_what_is_dealt_out_is_appended_many_pieces_at_a_time_and_not_to_all_at_once() -> None:
+    groups = Groups(2 * PIECES)
+    slots = range(1, 2 * PIECES + 1)
+    appended: dict[int, list[int]] = {slot: [] for slot in slots}
+    for turn in range(10 * PIECES):
+        groups.send([*slots, *slots], 1_000 * turn)
+        groups.waiting.deal_out()
+        for slot in slots:
+            if len(groups.times[slot]) == 2 * (turn + 1):
+                appended[slot].append(turn)
+    assert all(len(turns) in range(5, 11) for turns in appended.values())
+    assert len(set(map(tuple, appended.values()))) == PIECES
+    groups.give(*slots)
+    assert all(map(groups.has_all, slots))
