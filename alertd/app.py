@@ -49,6 +49,7 @@ from alertd.store.snapshots import snapshots_folder
 from alertd.store.store import Store, open_store
 from alertd.store.writer import Turn
 from alertd.tls import Tls
+from alertd.upkeep.allocator import keep_freed_memory
 from alertd.upkeep.interpreter import Collector, tuned
 from alertd.upkeep.recovery import Recovered, recover
 
@@ -70,6 +71,7 @@ def run(config_path: Path, config: Config) -> None:
     Any other exception is a defect or a store that failed: it has been logged, and the process
     should end with a status that makes its supervisor start it again.
     """
+    keep_freed_memory()
     with tuned():
         trio.run(partial(_Daemon(config_path, config).run))
 
