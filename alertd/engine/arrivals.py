@@ -45,11 +45,11 @@ class Arrivals(Protocol):
         ...
 
     def deal_out(self) -> None:
-        """Give all groups the events that they have been sent, if not yet what follows from it."""
+        """Have all that groups have been sent at hand for each, so that each catches up soon."""
         ...
 
-    def catch_up(self, group: Group) -> None:
-        """Have a group hold all that it has been sent: it is about to be looked at."""
+    def catch_up(self, groups: Iterable[Group]) -> None:
+        """Have groups hold all that they have been sent: they are about to be looked at."""
         ...
 
     def leave(self, group: Group) -> None:
@@ -89,7 +89,7 @@ class OneByOne:
     def deal_out(self) -> None:
         """See ``Arrivals``."""
 
-    def catch_up(self, group: Group) -> None:
+    def catch_up(self, groups: Iterable[Group]) -> None:
         """See ``Arrivals``."""
 
     def leave(self, group: Group) -> None:

@@ -170,8 +170,7 @@ class Engine:
         groups = self._router.get(rule_id)
         if groups is None:
             return {}
-        for group in groups.by_labels.values():
-            self._arrivals.catch_up(group)
+        self._arrivals.catch_up(groups.by_labels.values())
         return dict(Counter(group.state(now_us) for group in groups.by_labels.values()))
 
     @property
@@ -187,8 +186,8 @@ class Engine:
         """Return the incidents that are firing. O(groups)."""
         found = []
         for groups in self._router:
+            self._arrivals.catch_up(groups.by_labels.values())
             for group in groups.by_labels.values():
-                self._arrivals.catch_up(group)
                 group.learn_peak(self._journal.now_us)
                 if group.lifecycle.incident is not None:
                     found.append(group.lifecycle.incident)

@@ -250,9 +250,11 @@ class Sleepers:
             self._state["from"][slots] = np.inf
             self._resting.difference_update(slots.tolist())
 
-    def catch_up(self, group: Group) -> None:
-        """Bring a group up to date, which rests on. O(events that wait)."""
-        self._bring_up_to_date(self._those_resting((group,)))
+    def catch_up(self, groups: Iterable[Group]) -> None:
+        """Bring groups up to date, which rest on. O(events that wait)."""
+        resting = self._those_resting(groups)
+        if resting:
+            self._bring_up_to_date(resting)
 
     def _those_resting(self, groups: Iterable[Group]) -> list[Group]:
         """Return those of ``groups`` that rest here, each once."""
@@ -267,7 +269,7 @@ class Sleepers:
         return slots
 
     def deal_out(self) -> None:
-        """Give all that waits to its groups. O(events that wait + groups that they are of)."""
+        """Cut all that waits into pieces. O(events that wait + groups that they are of)."""
         self._waiting.deal_out()
 
     def _group_at(self, slot: int) -> Group:
