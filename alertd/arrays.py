@@ -14,7 +14,7 @@ from array import array
 from functools import cache
 from math import isfinite
 from types import ModuleType
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 LONG: Final = 256
 """Numbers from which on a call into NumPy costs less than the loop."""
@@ -59,6 +59,16 @@ def picked(table: array[int], places: array[int]) -> array[int]:
         return array(table.typecode, list(map(table.__getitem__, places)))
     rows = numpy.frombuffer(places, places.typecode)
     return array(table.typecode, numpy.frombuffer(table, table.typecode).take(rows).tobytes())
+
+
+def shifted(column: array[int], by: int, typecode: Literal["H", "I", "q"]) -> array[int]:
+    """Return each number of ``column`` plus ``by``, in a column of ``typecode``; all must fit."""
+    numpy = _numpy_for(column)
+    if numpy is None:
+        return array(typecode, [number + by for number in column])
+    numbers = numpy.frombuffer(column, column.typecode).astype(numpy.int64).view(numpy.uint64)
+    numbers += numpy.uint64(by % (1 << 64))  # wraps around
+    return array(typecode, numbers.astype(typecode).tobytes())
 
 
 def _numpy_for(column: array[int] | array[float]) -> ModuleType | None:

@@ -3,13 +3,16 @@
 Owns the format of ``event_log.body``: the header of ``envelope.py`` with the number of events,
 then for a batch its columns one after the other (event times i64, values f64, series numbers u32;
 little-endian) and, where any event has one, the ids as a msgpack array; for a change of the rules
-the ``RuleChange`` as JSON.
+the ``RuleChange`` as JSON. In a long batch times that are within an hour of each other are u32,
+behind the least of them, and low numbers of series u16; flags say so. That is 14 bytes an event
+instead of 20, in the log, the WAL and the checkpoints.
 
 Invariant: what decodes is what was encoded: a damaged body raises, it never yields other events.
 """
 
 from __future__ import annotations
 
+import struct
 import sys
 from array import array
 from collections.abc import Callable, Sequence
@@ -18,6 +21,7 @@ from typing import Final, Literal, TypeAlias
 import msgpack
 import msgspec
 
+from alertd.arrays import LONG, bounds, shifted
 from alertd.model import EventBatch
 from alertd.rules import RuleChange
 from alertd.store.envelope import BadEntry, Part, seal, unseal
@@ -25,7 +29,11 @@ from alertd.store.envelope import BadEntry, Part, seal, unseal
 VERSION: Final = 1
 
 _HAS_IDS: Final = 1
-_EVENT_BYTES: Final = 8 + 8 + 4
+_CLOSE_TIMES: Final = 2
+_LOW_SERIES: Final = 4
+_FLAGS: Final = _HAS_IDS | _CLOSE_TIMES | _LOW_SERIES
+_BASE: Final = struct.Struct("<q")
+_VALUE_BYTES: Final = 8
 _BIG_ENDIAN: Final = sys.byteorder == "big"
 
 Choose: TypeAlias = "Callable[[array[int], array[int]], Sequence[int]]"
@@ -49,16 +57,25 @@ def check_batch(batch: EventBatch) -> None:
 
 
 def encode_batch(batch: EventBatch) -> bytes:
-    """Return the body for ``batch``, which ``check_batch`` passed. One copy, no Python loop."""
-    columns: list[Part] = [
-        _little_endian(batch.times_us),
-        _little_endian(batch.values),
-        _little_endian(batch.series_ids),
-    ]
+    """Return the body for ``batch``, which ``check_batch`` passed. No Python loop."""
+    times, series_ids = batch.times_us, batch.series_ids
+    columns: list[Part] = []
+    flags = 0
+    if len(batch) >= LONG:
+        least_us, greatest_us = bounds(times)
+        if greatest_us - least_us < 1 << 32:
+            flags |= _CLOSE_TIMES
+            columns.append(_BASE.pack(least_us))
+            times = shifted(times, -least_us, "I")
+        if bounds(series_ids)[1] < 1 << 16:
+            flags |= _LOW_SERIES
+            series_ids = shifted(series_ids, 0, "H")
+    columns += [_little_endian(column) for column in (times, batch.values, series_ids)]
     if batch.ids is not None:
+        flags |= _HAS_IDS
         # surrogatepass: no id that a sender got past us may fail its neighbours' commit.
         columns.append(msgpack.packb(batch.ids, unicode_errors="surrogatepass"))
-    return seal(VERSION, 0 if batch.ids is None else _HAS_IDS, len(batch), columns)
+    return seal(VERSION, flags, len(batch), columns)
 
 
 def decode_batch(body: bytes, received_us: int) -> EventBatch:
@@ -97,15 +114,28 @@ def decode_change(body: bytes) -> RuleChange:
 def _decode_columns(body: bytes, received_us: int) -> tuple[EventBatch, memoryview | None]:
     """Return the batch without its ids, and the ids as they were packed, if there are any."""
     count, flags, view = unseal(body, VERSION)
-    ids_at = count * _EVENT_BYTES
+    times_at = _BASE.size if flags & _CLOSE_TIMES else 0
+    values_at = times_at + count * (4 if flags & _CLOSE_TIMES else 8)
+    series_at = values_at + count * _VALUE_BYTES
+    ids_at = series_at + count * (2 if flags & _LOW_SERIES else 4)
+    if flags & ~_FLAGS:
+        raise BadEntry(f"flags {flags:#x} are unknown; a later alertd wrote it")
     if len(view) < ids_at or (len(view) > ids_at) != bool(flags & _HAS_IDS):
         raise BadEntry(f"{count} events do not take {len(body)} bytes")
-    values_at = count * 8
-    series_at = values_at + count * 8
+    times, series_ids = view[times_at:values_at], view[series_at:ids_at]
+    if flags & _CLOSE_TIMES:
+        (least_us,) = _BASE.unpack_from(view)
+        times_us = shifted(_integers("I", times), least_us, "q")
+    else:
+        times_us = _integers("q", times)
     batch = EventBatch(
         received_us=received_us,
-        series_ids=_integers("I", view[series_at:ids_at]),
-        times_us=_integers("q", view[:values_at]),
+        series_ids=(
+            shifted(_integers("H", series_ids), 0, "I")
+            if flags & _LOW_SERIES
+            else _integers("I", series_ids)
+        ),
+        times_us=times_us,
         values=_floats(view[values_at:series_at]),
     )
     return batch, view[ids_at:] if flags & _HAS_IDS else None
@@ -134,7 +164,7 @@ def _little_endian(column: array[int] | array[float]) -> Part:
     return column
 
 
-def _integers(typecode: Literal["I", "q"], view: memoryview) -> array[int]:
+def _integers(typecode: Literal["H", "I", "q"], view: memoryview) -> array[int]:
     column = array(typecode)
     column.frombytes(view)
     if _BIG_ENDIAN:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from alertd import arrays
-from alertd.arrays import LONG, are_finite, bounds, has_numpy, picked
+from alertd.arrays import LONG, are_finite, bounds, has_numpy, picked, shifted
 
 LENGTHS = (1, 2, LONG - 1, LONG, LONG + 1, 5_000)
 
@@ -75,3 +75,13 @@ def test_nothing_is_picked_for_nobody() -> None:
     assert picked(array("I"), array("I")) == array("I")
     with pytest.raises(IndexError):
         picked(array("I"), array("I", bytes(4 * LONG)))
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("least", [-(1 << 63), -5, 0, 1_750_000_000_000_000, (1 << 63) - 5_000])
+def test_shifted_columns_come_back_as_they_were(length: int, least: int) -> None:
+    column = array("q", range(least, least + length))
+    for narrow in (shifted(column, -least, "H"), shifted(column, -least, "I")):
+        assert narrow.tolist() == list(range(length))
+        assert shifted(narrow, least, "q") == column
+    assert narrow.typecode == "I"

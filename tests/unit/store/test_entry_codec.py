@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+from array import array
 
 import pytest
 
+from alertd.arrays import LONG
 from alertd.model import EventBatch
 from alertd.store.entry_codec import (
     check_batch,
@@ -14,8 +16,8 @@ from alertd.store.entry_codec import (
     encode_batch,
     encode_change,
 )
-from alertd.store.envelope import BadEntry
-from tests.unit.store.store_samples import batch, change, record
+from alertd.store.envelope import HEADER_BYTES, BadEntry, seal
+from tests.unit.store.store_samples import START_US, batch, change, record
 
 IDS = ("a", None, "ä😀", "\ud800")
 
@@ -24,6 +26,48 @@ IDS = ("a", None, "ä😀", "\ud800")
 def test_a_batch_decodes_to_itself(ids: tuple[str | None, ...] | None) -> None:
     original = batch(4, ids=ids)
     assert decode_batch(encode_batch(original), original.received_us) == original
+
+
+SECOND_US = 1_000_000
+
+
+@pytest.mark.parametrize("first_us", [0, START_US, -(1 << 63)])
+@pytest.mark.parametrize("span_us", [0, 5 * SECOND_US, (1 << 32) - 1, 1 << 32, 86_400 * SECOND_US])
+@pytest.mark.parametrize("greatest_series", [0, 0xFFFF, 1 << 16, 0xFFFF_FFFF])
+@pytest.mark.parametrize("ids", [None, IDS])
+def test_a_long_batch_decodes_to_itself(
+    first_us: int, span_us: int, greatest_series: int, ids: tuple[str | None, ...] | None
+) -> None:
+    source = random.Random(1)  # noqa: S311 - a test, no secret
+    count = 4 * LONG
+    original = EventBatch(
+        received_us=START_US,
+        series_ids=array("I", (source.randint(0, greatest_series) for _ in range(count))),
+        times_us=array("q", (first_us + source.randint(0, span_us) for _ in range(count))),
+        values=array("d", (source.random() for _ in range(count))),
+        ids=None if ids is None else ids * LONG,
+    )
+    original.series_ids[7] = greatest_series
+    original.times_us[5], original.times_us[9] = first_us, first_us + span_us
+    body = encode_batch(original)
+    assert decode_batch(body, START_US) == original
+    if ids is None:
+        time_bytes, series_bytes = 8 - 4 * (span_us < 1 << 32), 4 - 2 * (greatest_series < 1 << 16)
+        expected = HEADER_BYTES + count * (time_bytes + 8 + series_bytes)
+        assert len(body) - expected in (0, 8)
+
+
+def test_what_was_written_before_columns_were_narrow_decodes() -> None:
+    original = batch(4 * LONG)
+    columns = (original.times_us, original.values, original.series_ids)
+    body = seal(1, 0, len(original), columns)
+    assert len(encode_batch(original)) < len(body)
+    assert decode_batch(body, original.received_us) == original
+
+
+def test_what_a_later_alertd_wrote_is_refused() -> None:
+    with pytest.raises(BadEntry, match="later"):
+        decode_batch(seal(1, 8, 0, []), 0)
 
 
 def test_a_change_of_the_rules_decodes_to_itself() -> None:
