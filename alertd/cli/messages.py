@@ -34,7 +34,11 @@ Exit codes:
 """
 
 _LIST: Final = "/api/notifications"
-_STYLES: Final = {"FAILED": "red", "RETRY_PENDING": "yellow", "SUCCESS": "green"}
+_SHOWN: Final = {
+    "FAILED": Text("failed", style="red"),
+    "RETRY_PENDING": Text("waits", style="yellow"),
+    "SUCCESS": Text("sent", style="green"),
+}
 
 
 @click.group(epilog=EPILOG)
@@ -91,15 +95,15 @@ def requeue(ids: tuple[str, ...], all_failed: bool, channel: str | None, url: st
 def _show(found: list[Mapping[str, Any]]) -> None:
     table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
     table.add_column("id", no_wrap=True)  # to be copied
-    for title in ("channel", "status", "tells", "begun", "error"):
+    for title in ("channel", "status", "tells", "of", "begun", "error"):
         table.add_column(title, overflow="fold", min_width=len(title))
     for one in found:
-        count = one["incidentCount"]
         table.add_row(
             Text(one["id"]),
             Text(one["channel"]),
-            Text(one["status"], style=_STYLES.get(one["status"], "")),
-            Text(f"{', '.join(one['kinds'])}: {count} incident{'s' * (count != 1)}"),
+            _SHOWN[one["status"]],
+            Text(", ".join(one["kinds"])),
+            Text(f"{one['incidentCount']:,}"),
             Text(time_text(one["createdAt"])),
             Text(one["lastError"] or ""),
         )

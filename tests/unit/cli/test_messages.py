@@ -1,0 +1,61 @@
+"""``alertd messages``: what a person sees of them, and what is asked to send them again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.receivers import Answer, http_receiver
+from tests.unit.cli.terminals import at_a_terminal
+from tests.unit.cli.test_cli import invoked
+
+ID = "6f1c2d4e-0000-5000-8000-00000000000{}"
+
+
+def message(number: int, status: str = "FAILED") -> dict[str, object]:
+    return {
+        "id": ID.format(number),
+        "channel": "[ops]",
+        "status": status,
+        "kinds": ["firing", "resolved"],
+        "incidentCount": 1200,
+        "createdAt": "2026-11-26T07:30:12.345678Z",
+        "lastError": None if status == "SUCCESS" else "HTTP 410",
+    }
+
+
+def page(*items: dict[str, object], more: str | None = None) -> Answer:
+    return Answer(body=json.dumps({"items": items, "nextCursor": more}).encode())
+
+
+def test_a_narrow_terminal_has_ids_to_copy_and_says_how_far_each_has_come() -> None:
+    for status, word in (("FAILED", "failed"), ("RETRY_PENDING", "waits"), ("SUCCESS", "sent")):
+        with http_receiver() as daemon:
+            daemon.otherwise = page(message(1, status))
+            code, text = at_a_terminal("messages", "list", "--url", daemon.url(""), columns=80)
+        assert code == 0
+        for shown in (ID.format(1), "[ops]", word, "1,200", "firing"):
+            assert shown in text
+        assert ("410" in text) == (status != "SUCCESS")
+
+
+def test_all_that_were_given_up_are_sent_again_whatever_pages_they_are_on() -> None:
+    with http_receiver() as daemon:
+        daemon.script = [page(message(1), more="c1"), page(more="c2"), page(message(2))]
+        daemon.otherwise = Answer(body=b"{}")
+        asked = ("messages", "requeue", "--failed", "--channel", "ops")
+        done = invoked(*asked, "--url", daemon.url(""))
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [ID.format(1), ID.format(2)])
+    listed, sent = daemon.received[:3], daemon.received[3:]
+    assert listed[0].path == "/api/notifications?limit=1000&status=FAILED&channel=ops"
+    assert [request.path for request in sent] == [
+        f"/api/notifications/{ID.format(number)}/requeue" for number in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--failed", "x"), ("--channel", "ops", "x")])
+def test_what_is_to_be_sent_again_is_named_in_one_way(arguments: tuple[str, ...]) -> None:
+    refused = invoked("messages", "requeue", *arguments, "--url", "http://127.0.0.1:1")
+    assert refused.exit_code == 2
+    assert "name messages by their ids, or say --failed" in refused.stderr
