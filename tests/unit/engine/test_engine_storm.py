@@ -7,8 +7,10 @@ from array import array
 import pytest
 
 from alertd.engine.engine import COLUMNS_FROM, PORTIONS_BETWEEN_PAUSES, Engine
+from alertd.engine.group import Rest
 from alertd.engine.inputs import RulesChanged, Tick
 from alertd.engine.journal import GROUPS_BETWEEN_PAUSES, QUIET_BETWEEN_PAUSES
+from alertd.engine.resting import RestingGroup
 from alertd.engine.routing import SERIES_BETWEEN_PAUSES
 from alertd.model import EventBatch, Rule, Series, Transition, TransitionKind
 from tests.unit.engine.engine_driver import count_rule, make_rule, us
@@ -91,6 +93,31 @@ def test_the_end_of_a_step_in_which_nothing_is_found_pauses_too() -> None:
     observed = GROUPS // (PORTIONS_BETWEEN_PAUSES * GROUPS_BETWEEN_PAUSES)
     assert slices >= observed + GROUPS // QUIET_BETWEEN_PAUSES
     assert list(sliced.dump()) == list(whole.dump())
+
+
+def test_groups_that_have_fallen_asleep_come_to_rest_a_few_between_two_pauses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("numpy", reason="screening in columns needs NumPy")
+    from alertd.engine.sleepers import LAID_DOWN_AT_ONCE
+
+    asked = 0
+
+    def rest(self: RestingGroup) -> Rest | None:
+        nonlocal asked
+        asked += 1
+        return original(self)
+
+    original = RestingGroup.rest
+    monkeypatch.setattr(RestingGroup, "rest", rest)
+    engine, _ = storm(rule=make_rule(group_by=("host",), aggregate="avg"))
+    engine.step(batch(0.0))  # after which all of them sleep
+    asked, of_slices = 0, []
+    for _ in engine.in_slices(batch(0.0, at=11)):
+        of_slices.append(asked)
+        asked = 0
+    assert sum(of_slices) >= GROUPS
+    assert max(of_slices) <= LAID_DOWN_AT_ONCE
 
 
 def test_what_shares_an_instant_is_judged_together_wherever_it_pauses() -> None:
