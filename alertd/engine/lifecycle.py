@@ -92,6 +92,11 @@ class Lifecycle:
         return self._machine.is_idle and self.incident is None
 
     @property
+    def is_at_rest(self) -> bool:
+        """Whether there is nothing to know of it but its level."""
+        return self.is_idle and self._past is None and self.peak is None
+
+    @property
     def is_steady(self) -> bool:
         """Whether it is firing, in breach, and only a change of level can change that."""
         machine = self._machine

@@ -23,6 +23,7 @@ from alertd.model import Evaluate, Limits, Rule, RuleType
 
 if TYPE_CHECKING:
     from alertd.engine.group import Group
+    from alertd.engine.lifecycle import Lifecycle
 
 
 PlanDump = tuple[int, bool, int, ObservedDump]
@@ -32,13 +33,16 @@ PlanDump = tuple[int, bool, int, ObservedDump]
 class Plan:
     """What the groups of one rule have in common."""
 
-    __slots__ = ("active_us", "condition", "enough", "follow_excess", "forgotten_until_us", "holds",
-                 "is_loud", "is_warm", "journal", "judges_on_close", "lateness_us", "least_samples",
-                 "limits", "max_events", "new_aggregate", "new_band", "observed", "rule", "screen",
-                 "timers", "window_us")  # fmt: skip
+    __slots__ = ("active_us", "at_rest", "condition", "enough", "follow_excess",
+                 "forgotten_until_us", "holds", "is_loud", "is_warm", "journal", "judges_on_close",
+                 "lateness_us", "least_samples", "limits", "max_events", "new_aggregate",
+                 "new_band", "observed", "rule", "screen", "timers", "window_us")  # fmt: skip
 
     def __init__(self, rule: Rule, active_us: int, journal: Journal, timers: Timers[Group]) -> None:
         self.rule = rule
+        self.at_rest: dict[Level, Lifecycle] = {}
+        """What groups that sleep share for a lifecycle, by the level that it says. It is not to be
+        changed."""
         self.active_us = active_us
         """Since when the rule has been active, by the wall clock."""
         self.is_warm = False
@@ -105,6 +109,7 @@ class Plan:
     def adopt(self, rule: Rule) -> None:
         """Go on under an edited rule whose windows are the same."""
         self.rule = rule
+        self.at_rest = {}
         self._take_condition(rule)
 
     def _take_condition(self, rule: Rule) -> None:

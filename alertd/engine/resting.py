@@ -6,7 +6,7 @@ the rule's screen says that no window can be in breach, or that what was loud is
 it takes, and that a sleeper who is woken may find what is overdue before the reconciler does.
 
 Invariant: a group that sleeps is idle. All kept events lie at or before the horizon, and the
-window's edges and aggregate are stale.
+window's edges and aggregate are stale. Its lifecycle may be one that all sleepers share.
 """
 
 from __future__ import annotations
@@ -141,7 +141,9 @@ class RestingGroup(CoastingGroup):
             self._wake_up(plan.active_us)
         self._begun_in = NO_STEP  # of another journal
         super().join(plan, pending_value)
-        if not self._asleep:
+        if self._asleep:
+            self._share_lifecycle()
+        else:
             self._try_to_sleep()
 
     def _wake_up(self, now_us: int) -> None:
@@ -151,6 +153,7 @@ class RestingGroup(CoastingGroup):
             self._pass_over(self.horizon_us(now_us))
             self._slept_until_us = self._judged_us
             self._take_up_window()
+            self._own_lifecycle()
         else:
             super()._wake_up(now_us)
 
@@ -240,7 +243,19 @@ class RestingGroup(CoastingGroup):
             self._excess = 0.0
             self._window.rest()
             self.lifecycle.rest()
+            self._share_lifecycle()
             self._plan.timers.put_off(self, self.expires_us)
+
+    def _share_lifecycle(self) -> None:
+        """Let go of a lifecycle that says what those of others say who sleep."""
+        if self.lifecycle.is_at_rest:
+            level = self.lifecycle.level
+            self.lifecycle = self._plan.at_rest.setdefault(level, self.lifecycle)
+
+    def _own_lifecycle(self) -> None:
+        """Have a lifecycle again that may change."""
+        if self.lifecycle.is_at_rest:
+            self.lifecycle = self._new_lifecycle(self.lifecycle.level)
 
     def _make_room_for_sleeper(self) -> None:
         """Forget what is no longer needed; wake up if too much is left."""
@@ -249,6 +264,7 @@ class RestingGroup(CoastingGroup):
         self._settle()
         if not self._asleep:
             self._window.rebuild()
+            self._own_lifecycle()
 
     def _settle(self) -> None:
         """Sleep until the columns have grown by much, unless the window is nearly loud."""
@@ -309,3 +325,5 @@ class RestingGroup(CoastingGroup):
         self._peak_until_us = self._judged_us
         if self._asleep or self._coasts:
             self._window.rest()
+        if self._asleep:
+            self._share_lifecycle()

@@ -46,13 +46,11 @@ class WindowGroup:
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self.labels = labels
         self.sources = array("I")
-        self.lifecycle = Lifecycle(
-            plan.rule, plan.active_us, plan.condition.initial_level, labels, plan.journal
-        )
         self.wake_us = NEVER_US
         self.ticket = 0
         self.slot = 0
         self._plan = plan
+        self.lifecycle = self._new_lifecycle(plan.condition.initial_level)
         self._window = plan.new_window()
         self._newest_us = BEFORE_TIME_US  # M: greatest event time that the clock has reached
         self._raised_us = plan.active_us  # R: wall time at which M was last raised
@@ -110,6 +108,11 @@ class WindowGroup:
     def _pass_over(self, until_us: int) -> None:
         """Count time up to ``until_us`` as judged, because the level cannot have changed in it."""
         raise NotImplementedError
+
+    def _new_lifecycle(self, level: Level) -> Lifecycle:
+        """Return one of this group of which nothing is known but where its condition stands."""
+        plan = self._plan
+        return Lifecycle(plan.rule, plan.active_us, level, self.labels, plan.journal)
 
     @property
     def rule_id(self) -> str:
