@@ -1,23 +1,28 @@
 """When a quiet group has to be looked at again.
 
-Owns a heap of (wall time, group). A group asks to be woken no later than some time and may be
-woken early: whoever wakes it has it judge what has come due, and ask again. So a group that is
-busy costs nothing here, and a tick costs O(log n) for each group that is due. One that falls
-asleep has what it asked for put off, lest it is woken for nothing.
+Owns groups by the wall time that they ask for. A group asks to be woken no later than some time and
+may be woken early: whoever wakes it has it judge what has come due, and ask again. So a group that
+is busy costs nothing here, and a tick costs O(log n) for each time that is due and O(1) for each
+group. One that falls asleep has what it asked for put off, lest it is woken for nothing.
 
-Invariant: each group has at most one entry that counts, the one with its ``wake_us`` and
-``ticket``. Both are part of a snapshot, so a restart changes neither who is woken when, nor in
-which order. Of the entries kept, no more than half are replaced ones, but for a few.
+Invariant: each group has at most one entry that counts, the one at its ``wake_us``; those at one
+time are woken in the order of their ``ticket``. Both are part of a snapshot, so a restart changes
+neither who is woken when, nor in which order. Of the entries kept, no more than half are replaced
+ones, but for a few.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
+from collections.abc import Iterable
+from operator import attrgetter
 from typing import Final, Generic, Protocol, TypeVar
 
 from alertd.engine.window import NEVER_US
 
 _SWEEP_AT_LEAST: Final = 64
+_in_order = attrgetter("ticket")
 
 
 class Sleeper(Protocol):
@@ -33,19 +38,25 @@ SleeperT = TypeVar("SleeperT", bound=Sleeper)
 
 
 class Timers(Generic[SleeperT]):
-    """Groups by the wall time at which they must be looked at. Some 140 bytes a group."""
+    """Groups by the wall time at which they must be looked at.
 
-    __slots__ = ("_counting", "_entries", "last_ticket")
+    8 bytes a group, and some 170 for each time that is asked for: the groups of a batch share it.
+    """
+
+    __slots__ = ("_counting", "_due", "_kept", "_sleepers", "_times", "last_ticket")
 
     def __init__(self) -> None:
-        self._entries: list[tuple[int, int, SleeperT]] = []
+        self._sleepers: dict[int, list[SleeperT]] = {}  # by the time that they asked for
+        self._times: list[int] = []  # the same times, as a heap
+        self._due: deque[SleeperT] = deque()  # who was due at the last time that was taken
+        self._kept = 0  # entries
         self._counting = 0  # entries that count
         self.last_ticket = 0
-        """The greatest ticket handed out. It breaks ties, so that sleepers are never compared."""
+        """The greatest ticket handed out. It orders those who are woken at one time."""
 
     def __len__(self) -> int:
         """Return how many entries are kept, replaced ones included."""
-        return len(self._entries)
+        return self._kept
 
     def ask(self, sleeper: SleeperT, wake_us: int) -> None:
         """Have ``sleeper`` woken no later than ``wake_us``. O(log n) if that is news."""
@@ -63,15 +74,21 @@ class Timers(Generic[SleeperT]):
 
     def restore(self, sleeper: SleeperT, wake_us: int, ticket: int) -> None:
         """Give ``sleeper`` the entry it had in a snapshot, in place of any other."""
-        if (wake_us, ticket) == (sleeper.wake_us, sleeper.ticket):
-            return  # two entries that count would wake it twice
         self.cancel(sleeper)
         if wake_us == NEVER_US:
             return
-        sleeper.wake_us, sleeper.ticket = wake_us, ticket
         self._counting += 1
-        heapq.heappush(self._entries, (wake_us, ticket, sleeper))
-        if len(self._entries) > 2 * self._counting + _SWEEP_AT_LEAST:
+        self._kept += 1
+        sleepers = self._sleepers.get(wake_us)
+        if sleepers is None:
+            self._sleepers[wake_us] = [sleeper]
+            heapq.heappush(self._times, wake_us)
+        else:
+            if sleepers[-1].wake_us == wake_us:
+                wake_us = sleepers[-1].wake_us  # the same object: one for all of a million
+            sleepers.append(sleeper)
+        sleeper.wake_us, sleeper.ticket = wake_us, ticket
+        if self._kept > 2 * self._counting + _SWEEP_AT_LEAST:
             self._sweep()
 
     def cancel(self, sleeper: SleeperT) -> None:
@@ -82,26 +99,53 @@ class Timers(Generic[SleeperT]):
 
     def next_us(self) -> int | None:
         """Return the wall time of the next waking, or None. It may turn out to be a false alarm."""
-        entries = self._entries
-        while entries:
-            if _counts(entries[0]):
-                return entries[0][0]
-            heapq.heappop(entries)
+        while self._times:
+            wake_us = self._times[0]
+            sleepers = self._sleepers[wake_us]
+            while sleepers and sleepers[-1].wake_us != wake_us:
+                sleepers.pop()
+                self._kept -= 1
+            if sleepers:
+                return wake_us
+            self._take_first()
         return None
 
     def take_due(self, now_us: int, at_most: int) -> list[SleeperT]:
         """Return who is to be woken by ``now_us``, in order. Whoever wakes one cancels it."""
         due: list[SleeperT] = []
-        while len(due) < at_most and (due_us := self.next_us()) is not None and due_us <= now_us:
-            due.append(heapq.heappop(self._entries)[2])
+        while len(due) < at_most and self._has_due(now_us):
+            sleeper = self._due.popleft()
+            if sleeper.wake_us <= now_us:
+                due.append(sleeper)
         return due
+
+    def _has_due(self, now_us: int) -> bool:
+        """Return whether anybody is left who was due; see before who else is due by ``now_us``."""
+        if not self._due:
+            due_us = self.next_us()
+            if due_us is not None and due_us <= now_us:
+                self._due.extend(sorted(_counting(self._take_first(), due_us), key=_in_order))
+        return bool(self._due)
+
+    def _take_first(self) -> list[SleeperT]:
+        """Take out, and return, the entries at the earliest time."""
+        sleepers = self._sleepers.pop(heapq.heappop(self._times))
+        self._kept -= len(sleepers)
+        return sleepers
 
     def _sweep(self) -> None:
         """Drop replaced entries: those for a time far away would stay for long. Amortised O(1)."""
-        self._entries = [entry for entry in self._entries if _counts(entry)]
-        heapq.heapify(self._entries)
+        swept: dict[int, list[SleeperT]] = {}
+        for wake_us, sleepers in self._sleepers.items():
+            if counting := _counting(sleepers, wake_us):
+                swept[wake_us] = counting
+        self._sleepers = swept
+        self._times = list(self._sleepers)
+        heapq.heapify(self._times)
+        self._kept = sum(map(len, self._sleepers.values()))
 
 
-def _counts(entry: tuple[int, int, Sleeper]) -> bool:
-    wake_us, ticket, sleeper = entry
-    return wake_us == sleeper.wake_us and ticket == sleeper.ticket
+def _counting(sleepers: Iterable[SleeperT], wake_us: int) -> list[SleeperT]:
+    """Return those who are still to be woken then, each once though it may have asked twice."""
+    counting = [sleeper for sleeper in sleepers if sleeper.wake_us == wake_us]
+    return list(dict.fromkeys(counting)) if len(counting) > 1 else counting
