@@ -10,6 +10,6 @@ time (``screen.py``, ``excess.py``, ``resting.py``, ``coasting.py``, ``sleepers.
 (``continuous.py``, ``bucketed.py``) moves its window (``window.py``, ``aggregates.py``,
 ``exact.py``) from change point to change point, asks the rule's ``condition.py`` what the value
 means there, and tells its ``lifecycle.py``, which writes transitions into the ``journal.py``.
-``timers.py`` knows when a quiet group must be looked at, ``overdue.py`` what waits for the
-reconciler.
+``timers.py`` knows when a quiet group must be looked at, ``sources.py`` which series lead to it,
+``overdue.py`` what waits for the reconciler.
 """

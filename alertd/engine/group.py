@@ -51,8 +51,8 @@ class Group(Protocol):
 
     labels: Labels
     lifecycle: Lifecycle
-    sources: array[int]
-    """Numbers of the series that lead to it (typecode ``I``), for the router. Not its state."""
+    sources: int
+    """The place of the list of series that lead to it (``sources.py``). Not its state."""
     wake_us: int
     ticket: int
     slot: int

@@ -142,7 +142,7 @@ class RestingGroup(CoastingGroup):
         self._begun_in = NO_STEP  # of another journal
         super().join(plan, pending_value)
         if self._asleep:
-            self._share_lifecycle()
+            self._free()
         else:
             self._try_to_sleep()
 
@@ -241,13 +241,18 @@ class RestingGroup(CoastingGroup):
         if self._asleep:
             self._cruise = None
             self._excess = 0.0
-            self._window.rest()
             self.lifecycle.rest()
-            self._share_lifecycle()
+            self._free()
             self._plan.timers.put_off(self, self.expires_us)
 
+    def _free(self) -> None:
+        """Let go of what a sleeper does not need: there may be a million of them."""
+        self._window.rest()
+        self._window.pack()
+        self._share_lifecycle()
+
     def _share_lifecycle(self) -> None:
-        """Let go of a lifecycle that says what those of others say who sleep."""
+        """Have no lifecycle of its own that says only what those of others say who sleep."""
         if self.lifecycle.is_at_rest:
             level = self.lifecycle.level
             self.lifecycle = self._plan.at_rest.setdefault(level, self.lifecycle)
@@ -262,7 +267,9 @@ class RestingGroup(CoastingGroup):
         self._window.stand_at(self._judged_us)
         self._forget()
         self._settle()
-        if not self._asleep:
+        if self._asleep:
+            self._share_lifecycle()
+        else:
             self._window.rebuild()
             self._own_lifecycle()
 
@@ -323,7 +330,7 @@ class RestingGroup(CoastingGroup):
          band) = msgspec.convert(still, _Stillness)  # fmt: skip
         self._load_band(band)
         self._peak_until_us = self._judged_us
-        if self._asleep or self._coasts:
-            self._window.rest()
         if self._asleep:
-            self._share_lifecycle()
+            self._free()
+        elif self._coasts:
+            self._window.rest()

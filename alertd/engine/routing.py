@@ -10,7 +10,6 @@ them, and a group that goes those that lead to it.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, cast
 
@@ -18,6 +17,7 @@ from alertd.engine.bucketed import BucketedGroup
 from alertd.engine.group import Group
 from alertd.engine.plan import Plan
 from alertd.engine.resting import RestingGroup
+from alertd.engine.sources import EMPTY, Sources
 from alertd.matching import predicate
 from alertd.model import Labels, MatchOperator, Rule, Series
 
@@ -76,12 +76,11 @@ class RuleGroups:
 class Newcomer:
     """Stands in for a group that the rule may have no room for; each event asks again."""
 
-    __slots__ = ("_groups", "labels", "sources")
+    __slots__ = ("_groups", "labels")
 
     def __init__(self, groups: RuleGroups, labels: Labels) -> None:
         self._groups = groups
         self.labels = labels
-        self.sources = array("I")
 
     @property
     def rule_id(self) -> str:
@@ -141,6 +140,7 @@ class Router:
         self._candidates: dict[_Handle, dict[str, RuleGroups]] = {}
         self._routes: list[Route | None] = []
         self._broken: dict[int, Route] = {}  # what is left of a route that has lost a group
+        self._sources = Sources()
 
     def __iter__(self) -> Iterator[RuleGroups]:
         return iter(self._rules.values())
@@ -186,19 +186,20 @@ class Router:
     def _forget_routes(self) -> None:
         """O(groups) when there are routes, so once for all rules of a change."""
         if self._routes:
-            self._routes, self._broken = [], {}
+            self._routes, self._broken, self._sources = [], {}, Sources()
             for groups in self:
                 for group in groups.by_labels.values():
-                    del group.sources[:]
+                    group.sources = EMPTY
             self._on_forget(None)
 
     def _forget_routes_to(self, group: Group) -> None:
-        self._on_forget(group.sources)
-        for series_id in group.sources:
+        series_ids = self._sources.take(group.sources)
+        group.sources = EMPTY
+        self._on_forget(series_ids)
+        for series_id in series_ids:
             route = self._routes[series_id] or self._broken[series_id]
             self._routes[series_id] = None
             self._broken[series_id] = tuple(other for other in route if other is not group)
-        del group.sources[:]
 
     def routes(self, series_ids: Sequence[int]) -> Iterator[Route]:
         """Return an iterator over the groups that see each of ``series_ids``.
@@ -241,9 +242,9 @@ class Router:
         """Match a series, and remember which groups it leads to."""
         route = self._match(self._series_of(series_id), newcomers)
         remembered = self._broken.pop(series_id, ())
-        for group in route:
-            if group not in remembered:
-                group.sources.append(series_id)
+        for watcher in route:
+            if not isinstance(watcher, Newcomer) and watcher not in remembered:
+                watcher.sources = self._sources.add(series_id, watcher.sources)
         return route
 
     def of_metrics(self, names: Collection[str], series_ids: Iterable[int]) -> Iterator[int]:

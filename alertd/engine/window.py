@@ -187,6 +187,10 @@ class Window:
         """Free what ``rebuild`` computes: nobody looks before that is called."""
         self.aggregate = _AT_REST
 
+    def pack(self) -> None:
+        """Give back the room that the columns have for events to come. O(events)."""
+        self.times, self.values = self.times[:], self.values[:]
+
     @property
     def is_at_rest(self) -> bool:
         """Whether the aggregate is to be rebuilt before anybody looks."""
