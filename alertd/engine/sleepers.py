@@ -79,7 +79,7 @@ class Sleepers:
         self._free: list[int] = []
         self._state = np.zeros(_FIRST_SLOTS, _STATE)
         self._state["from"][_NOBODY] = np.nan
-        self._resting: set[int] = set()
+        self._rests = bytearray(1)  # by slot, whether the group rests here
         self._waiting = WaitingEvents()
 
     @property
@@ -176,6 +176,7 @@ class Sleepers:
             group.slot = self._free.pop() if self._free else len(self._groups)
             if group.slot == len(self._groups):
                 self._groups.append(group)
+                self._rests.append(False)
                 self._state = _grown(self._state, len(self._groups), 0)
             self._groups[group.slot] = group
             self._state["from"][group.slot] = np.inf if group.may_rest else np.nan
@@ -190,6 +191,7 @@ class Sleepers:
                 judged_us, newest_us, raised_us, heard_us = rest.clock
                 lag_us = newest_us - raised_us - rest.lateness_us
                 found.append(slot)
+                self._rests[slot] = True
                 states.append(
                     (*rest.quiet, judged_us + rest.is_strict, rest.is_strict, newest_us, lag_us,
                      heard_us, rest.lateness_us, rest.apart_us, rest.room)
@@ -197,7 +199,6 @@ class Sleepers:
                 self._waiting.own(slot, rest.times, rest.values)
         if found:
             _words(self._state)[found] = _words(np.array(states, _STATE))
-            self._resting.update(found)
 
     def _keep_quiet(self, crowds: Crowds, state: _State, now_us: int) -> Mask:
         """Keep the events of groups that would keep all of theirs and rest on; return which.
@@ -249,7 +250,8 @@ class Sleepers:
         if resting:
             slots = self._bring_up_to_date(resting)
             self._state["from"][slots] = np.inf
-            self._resting.difference_update(slots.tolist())
+            for group in resting:
+                self._rests[group.slot] = False
 
     def catch_up(self, groups: Iterable[Group]) -> None:
         """Bring groups up to date, which rest on. O(events that wait)."""
@@ -259,7 +261,7 @@ class Sleepers:
 
     def _those_resting(self, groups: Iterable[Group]) -> list[Group]:
         """Return those of ``groups`` that rest here, each once."""
-        return [group for group in dict.fromkeys(groups) if group.slot in self._resting]
+        return [group for group in dict.fromkeys(groups) if self._rests[group.slot]]
 
     def _bring_up_to_date(self, groups: list[Group]) -> Slots:
         """Give groups that rest here what waits for them, and their clocks; return their slots."""
