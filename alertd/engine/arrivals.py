@@ -63,8 +63,12 @@ class Arrivals(Protocol):
 
 def each_event(routes: Iterable[Route], batch: EventBatch) -> Iterator[Arrival]:
     """Yield every event of ``batch``, each with whoever sees it; ``routes`` are its events'."""
-    events = zip(routes, batch.times_us, batch.values, strict=True)
-    return ((group, time_us, value) for route, time_us, value in events for group in route)
+    for route, time_us, value in zip(routes, batch.times_us, batch.values, strict=True):
+        if isinstance(route, tuple):
+            for watcher in route:
+                yield watcher, time_us, value
+        else:
+            yield route, time_us, value
 
 
 class OneByOne:

@@ -1,6 +1,6 @@
 """Which groups see a series.
 
-Owns the plans by metric name, each rule's groups, and the route of each series: the tuple of
+Owns the plans by metric name, each rule's groups, and the route of each series: the group or
 groups that its events go to. Matching is done once per series and remembered, so an event
 costs only the rules that see it, whether there are ten others or ten thousand.
 
@@ -104,7 +104,8 @@ class Newcomer:
 Watcher = Group | Newcomer
 """Whatever takes the events of a series for one rule."""
 
-Route = tuple[Watcher, ...]
+Route = Watcher | tuple[Watcher, ...]
+"""Whatever takes the events of a series. Where it is one, as for nearly all, no tuple is kept."""
 
 
 def new_group(plan: Plan, labels: Labels) -> Group:
@@ -112,10 +113,15 @@ def new_group(plan: Plan, labels: Labels) -> Group:
     return (BucketedGroup if plan.judges_on_close else RestingGroup)(plan, labels)
 
 
+def watchers_on(route: Route) -> tuple[Watcher, ...]:
+    """Return all that are on a route."""
+    return route if isinstance(route, tuple) else (route,)
+
+
 def groups_on(routes: Iterable[Route]) -> Iterator[Group]:
     """Yield the groups that are there on ``routes``, some more than once."""
     for route in set(routes):
-        for watcher in route:
+        for watcher in watchers_on(route):
             group = watcher.group if isinstance(watcher, Newcomer) else watcher
             if group is not None:
                 yield group
@@ -139,7 +145,8 @@ class Router:
         self._rules: dict[str, RuleGroups] = {}
         self._candidates: dict[_Handle, dict[str, RuleGroups]] = {}
         self._routes: list[Route | None] = []
-        self._broken: dict[int, Route] = {}  # what is left of a route that has lost a group
+        # What is left of routes that have lost a group.
+        self._broken: dict[int, tuple[Watcher, ...]] = {}
         self._sources = Sources()
 
     def __iter__(self) -> Iterator[RuleGroups]:
@@ -197,7 +204,7 @@ class Router:
         group.sources = EMPTY
         self._on_forget(series_ids)
         for series_id in series_ids:
-            route = self._routes[series_id] or self._broken[series_id]
+            route = watchers_on(self._routes[series_id] or self._broken[series_id])
             self._routes[series_id] = None
             self._broken[series_id] = tuple(other for other in route if other is not group)
 
@@ -240,12 +247,12 @@ class Router:
 
     def _route(self, series_id: int, newcomers: int) -> Route:
         """Match a series, and remember which groups it leads to."""
-        route = self._match(self._series_of(series_id), newcomers)
+        watchers = self._match(self._series_of(series_id), newcomers)
         remembered = self._broken.pop(series_id, ())
-        for watcher in route:
+        for watcher in watchers:
             if not isinstance(watcher, Newcomer) and watcher not in remembered:
                 watcher.sources = self._sources.add(series_id, watcher.sources)
-        return route
+        return watchers[0] if len(watchers) == 1 else watchers
 
     def of_metrics(self, names: Collection[str], series_ids: Iterable[int]) -> Iterator[int]:
         """Yield those of ``series_ids`` whose metric is one of ``names``."""
@@ -253,7 +260,7 @@ class Router:
             if self._series_of(series_id).metric_name in names:
                 yield series_id
 
-    def _match(self, series: Series, newcomers: int) -> Route:
+    def _match(self, series: Series, newcomers: int) -> tuple[Watcher, ...]:
         """Return the groups that see ``series``, in the order of their rules' ids.
 
         If there is no room for as many newcomers as the batch may have, who is let in is decided

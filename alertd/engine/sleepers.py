@@ -26,7 +26,13 @@ from numpy.typing import NDArray
 from alertd.engine.arrivals import Arrival, each_event
 from alertd.engine.crowds import Crowds, Floats, Ints, Mask, Slots
 from alertd.engine.group import Group, QuietClock
-from alertd.engine.routing import SERIES_BETWEEN_PAUSES, Newcomer, Router, groups_on
+from alertd.engine.routing import (
+    SERIES_BETWEEN_PAUSES,
+    Newcomer,
+    Router,
+    groups_on,
+    watchers_on,
+)
 from alertd.engine.waiting import WaitingEvents
 from alertd.model import EventBatch
 
@@ -153,15 +159,16 @@ class Sleepers:
             return slots
         new_ids = np.unique(series_ids[unknown]).tolist()
         for series_id, route in zip(new_ids, self._router.routes(new_ids), strict=True):
-            groups = [watcher for watcher in route if not isinstance(watcher, Newcomer)]
-            if len(groups) < len(route) or len(route) > _WIDEST:
+            watchers = watchers_on(route)
+            groups = [watcher for watcher in watchers if not isinstance(watcher, Newcomer)]
+            if len(groups) < len(watchers) or len(groups) > _WIDEST:
                 return None
-            if len(route) > self._slots.shape[1]:
-                wider = np.full((len(self._slots), len(route)), _NOBODY, np.int32)
+            if len(groups) > self._slots.shape[1]:
+                wider = np.full((len(self._slots), len(groups)), _NOBODY, np.int32)
                 wider[:, : self._slots.shape[1]] = self._slots
                 self._slots = wider
             self._slots[series_id] = _NOBODY
-            self._slots[series_id, : len(route)] = [self._slot_of(group) for group in groups]
+            self._slots[series_id, : len(groups)] = [self._slot_of(group) for group in groups]
         return self._known_slots(series_ids)[0]
 
     def _known_slots(self, series_ids: NDArray[np.uint32]) -> tuple[Slots, Mask]:
