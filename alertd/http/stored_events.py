@@ -1,10 +1,10 @@
 """``GET /api/events`` and ``GET /api/series``: what has been stored.
 
 Owns the parameters. Without ``metricName`` every metric is meant; ``labels.NAME=VALUE`` is
-equality, a label that a series lacks is the empty string, and all that are given must hold. With
-``resolution`` (seconds, a multiple of 60) events are summed up by series and time; the buckets
-that begin within the range are listed whole. Leaves the order, the pages and their cost to the
-store.
+equality, a label that a series lacks is the empty string, and all that are given, each label once,
+must hold. With ``resolution`` (seconds, a multiple of 60) events are summed up by series and time;
+the buckets that begin within the range are listed whole. Leaves the order, the pages and their cost
+to the store.
 """
 
 from __future__ import annotations

@@ -60,8 +60,8 @@ _LABELS: Final = Parameter(
         "patternProperties": {r"^labels\..+": {"type": "string"}},
         "additionalProperties": False,
     },
-    "Any number of `labels.NAME=VALUE`: only series with this value of this label; all must hold. "
-    "An empty value means a series without that label.",
+    "Any number of `labels.NAME=VALUE`, each label once: only series with that value of it; "
+    "all must hold. An empty value means a series without that label.",
     {"labels.service": "payment"},
     is_family=True,
 )
