@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alertd.http.number_columns import LONGEST_NUMBER, floats_in, lengths_of
-from alertd.http.timestamp import day_us, instants_us
+from alertd.http.timestamp import instants_us
 from alertd.http.timestamp_columns import is_spelt, numbers_us, rows_us
 
 _Rows = NDArray[np.uint8]
@@ -282,9 +282,9 @@ class _Reader:
             return times_us
         if _Field.TIME not in self._spans:
             return array("q", [received_us]) * len(self._starts)
-        first = self._shape.first[_Field.TIME].decode()
-        if is_spelt(len(first)):
-            times_us = rows_us(self._window(self._spans[_Field.TIME][0], len(first)), day_us(first))
+        characters = len(self._shape.first[_Field.TIME])
+        if is_spelt(characters):
+            times_us = rows_us(self._window(self._spans[_Field.TIME][0], characters))
             if times_us is not None:
                 return times_us
         return instants_us(list(map(bytes.decode, self._texts(_Field.TIME))), received_us)

@@ -27,7 +27,6 @@ from alertd.model import US_PER_S
 MAX_EPOCH_S: Final = 1e11
 """Greater numbers are refused: in seconds they are beyond the year 5138."""
 
-_DATE_CHARS: Final = len("2025-06-30")
 _HEAD_CHARS: Final = len("2025-06-30T15:00:00")
 _COLUMNS_FROM: Final = 64
 """Times in a batch from which on whole columns are cheaper."""
@@ -92,7 +91,7 @@ def _in_columns(timestamps: Sequence[str | int | float | None]) -> array[int] | 
     if kinds == {str}:
         texts = cast("Sequence[str]", timestamps)
         if len(set(map(len, texts))) == 1 and is_spelt(len(texts[0])):
-            return alike_us(texts, day_us(texts[0]))
+            return alike_us(texts)
     elif kinds <= {int, float}:
         with suppress(OverflowError):  # of an integer that no float comes near to
             return numbers_us(array("d", cast("Sequence[float]", timestamps)))
@@ -100,8 +99,8 @@ def _in_columns(timestamps: Sequence[str | int | float | None]) -> array[int] | 
 
 
 def day_us(text: str) -> int:
-    """Return the beginning, in UTC, of the day that ``text`` begins with; raises as ``text_us``."""
-    return _head_us(f"{text[:_DATE_CHARS]}T00:00:00")
+    """Return the beginning, in UTC, of a day like ``2025-06-30``; raises as ``text_us``."""
+    return _head_us(f"{text}T00:00:00")
 
 
 def text_us(text: str) -> int:

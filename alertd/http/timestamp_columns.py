@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from alertd.http.timestamp import MAX_EPOCH_S
+from alertd.http.timestamp import MAX_EPOCH_S, day_us
 from alertd.model import US_PER_S
 
 _DATE_CHARS: Final = len("0000-00-00")
@@ -56,22 +56,24 @@ def is_spelt(characters: int) -> bool:
     return characters in _SPELLINGS
 
 
-def alike_us(texts: Sequence[str], day_us: int) -> array[int] | None:
+def alike_us(texts: Sequence[str]) -> array[int] | None:
     """Return the times in microseconds since the epoch, if all are spelt so and of one day.
 
-    All of ``texts`` have one length, of which ``is_spelt`` is true; ``day_us`` is the beginning of
-    the day of the first. None where any has another spelling or day, or is no time of day.
+    All of ``texts`` have one length, of which ``is_spelt`` is true. None where any has another
+    spelling or day, or is no time of day; raises ``ValueError`` where there is no day as the
+    first's.
     """
     joined = "".join(texts)
     if not joined.isascii():
         return None
-    return rows_us(np.frombuffer(joined.encode(), np.uint8).reshape(len(texts), -1), day_us)
+    return rows_us(np.frombuffer(joined.encode(), np.uint8).reshape(len(texts), -1))
 
 
-def rows_us(rows: NDArray[np.uint8], day_us: int) -> array[int] | None:
+def rows_us(rows: NDArray[np.uint8]) -> array[int] | None:
     """Return ``alike_us`` of texts as rows of their bytes."""
     pattern, greatest, units_us = _SPELLINGS[rows.shape[1]]
-    expected = np.concatenate((rows[0, :_DATE_CHARS], pattern[_DATE_CHARS:]))
+    date = rows[0, :_DATE_CHARS]
+    expected = np.concatenate((date, pattern[_DATE_CHARS:]))
     # Flat, because a loop over short rows costs more than what is done in it.
     over = rows.ravel() ^ _repeated(expected, len(rows))  # digits begin at a multiple of 16
     if (over > _repeated(greatest, len(rows))).any():
@@ -79,7 +81,9 @@ def rows_us(rows: NDArray[np.uint8], day_us: int) -> array[int] | None:
     over = over.reshape(rows.shape)
     if ((over[:, _HOUR_TENS] == 2) & (over[:, _HOUR_ONES] > 3)).any():
         return None
-    times_us = (over.astype(np.float64) @ units_us).astype(np.int64) + day_us
+    times_us = (over.astype(np.float64) @ units_us).astype(np.int64) + day_us(
+        date.tobytes().decode()
+    )
     return array("q", times_us.tobytes())
 
 

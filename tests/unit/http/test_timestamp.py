@@ -137,9 +137,10 @@ def test_many_times_written_alike_are_read_in_columns() -> None:
     pytest.importorskip("numpy", reason="columns need NumPy")
     from alertd.http.timestamp_columns import alike_us
 
-    day_us = instant_us("2025-06-30T00:00:00Z")
     for texts in (ALIKE, MILLIS, WHOLE):
-        assert alike_us(texts, day_us) == array("q", map(instant_us, texts))
+        assert alike_us(texts) == array("q", map(instant_us, texts))
+    with pytest.raises(ValueError, match="not a time that exists"):
+        alike_us(["2025-02-30T15:00:00Z"] * 200)
 
 
 @given(
