@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import random
+
+import pytest
+
 from alertd.engine.timers import Timers
 from alertd.engine.window import NEVER_US
 
@@ -122,3 +126,35 @@ def test_entries_that_were_replaced_do_not_pile_up_however_far_away_their_time_i
         assert len(woken(timers, now_us + 5)) == len(sleepers)
         assert len(timers) <= 3 * len(sleepers)
     assert timers.next_us() is None
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_is_asked_everyone_is_woken_once_and_in_order(seed: int) -> None:
+    """Held against a plain list: those due, by their time and then by when they asked for it."""
+    source = random.Random(seed)  # noqa: S311 - the same in every run
+    timers, sleepers = wakers(*map(str, range(8)))
+    asked: dict[Waker, tuple[int, int]] = {}  # the time, and who asked for it before whom
+    now_us = 0
+    for number in range(2_000):
+        sleeper, wake_us = source.choice(sleepers), now_us + source.randrange(1, 6)
+        action = source.random()
+        if action < 0.5:
+            timers.ask(sleeper, wake_us)
+            if sleeper not in asked or wake_us < asked[sleeper][0]:
+                asked[sleeper] = wake_us, number
+        elif action < 0.7:
+            timers.put_off(sleeper, wake_us)
+            if sleeper in asked and asked[sleeper][0] < wake_us:
+                asked[sleeper] = wake_us, number
+        elif action < 0.8:
+            timers.cancel(sleeper)
+            asked.pop(sleeper, None)
+        else:
+            now_us += source.randrange(3)
+            due = [each for each in asked if asked[each][0] <= now_us]
+            expected = [each.name for each in sorted(due, key=asked.__getitem__)]
+            assert woken(timers, now_us, at_most=source.choice([1, 2, 9])) == expected
+            for each in due:
+                del asked[each]
+        assert timers.next_us() == min((wake_us for wake_us, _ in asked.values()), default=None)
+        assert len(timers) <= 2 * len(sleepers) + 64
