@@ -118,12 +118,16 @@ class Caller:
         """Who it is; empty where there are no tokens."""
         return self.token.name
 
-    def begin(self) -> None:
-        """Count a request. Raises ``UsedUp``, counting nothing, if no allowance is left."""
-        if not self._requests and not self._events:
+    def begin(self, route: Route) -> None:
+        """Count a request. Raises ``UsedUp``, counting nothing, if no allowance is left.
+
+        That for events holds back only what sends events: who has used it up can still read.
+        """
+        events = self._events if route.scope is Scope.INGEST else []
+        if not self._requests and not events:
             return
         now_s = self._now_s()
-        for key, allowance in (*self._requests, *self._events):
+        for key, allowance in (*self._requests, *events):
             wait_s = allowance.wait_s(now_s)
             if wait_s > 0:
                 raise UsedUp(
@@ -210,7 +214,7 @@ class Gate:
         try:
             self._check_source(ask)
             caller = self._caller(ask, route)
-            caller.begin()
+            caller.begin(route)
         except (Denied, UsedUp) as error:
             self._count(error, ask)
             raise

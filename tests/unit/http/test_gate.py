@@ -303,6 +303,18 @@ async def test_a_large_request_gets_through_and_is_waited_for() -> None:
     gate.admit(ask, PUSH_EVENTS)
 
 
+@pytest.mark.parametrize("limit", ["max_events_per_sec", "max_events_per_day"])
+async def test_an_allowance_for_events_holds_back_nothing_but_events(limit: str) -> None:
+    secret = new_token()
+    site = Site(token("t", secret, [Scope.INGEST, Scope.READ, Scope.WRITE], **{limit: 1}))
+    site.gate.admit(Ask("POST", "localhost", f"Bearer {secret}"), PUSH_EVENTS).charge(30)
+    sent = headers(f"Bearer {secret}")
+    refused = await site.send("POST", "/api/events", [], **sent)
+    assert refused.status == 429
+    for method, path in [("GET", "/metrics"), ("GET", "/api/status"), ("POST", "/api/alerts")]:
+        assert (await site.send(method, path, **sent)).status != 429, path
+
+
 async def test_what_is_left_of_an_allowance_survives_a_reload() -> None:
     secret = new_token()
     limited = token("t", secret, [Scope.INGEST], max_events_per_day=1)
