@@ -362,19 +362,25 @@ class Lifecycle:
         if incident is not None:
             self._end(incident, ended_us, reason, value)
 
-    def adopt(self, rule: Rule, at_us: int) -> None:
+    def adopt(self, rule: Rule, at_us: int) -> Rule:
         """Go on from ``at_us`` under an edited rule whose windows are the same.
 
-        What was judged by the rule's former version is not judged again by this one.
+        What was judged by the rule's former version is not judged again by this one. Returns that.
         """
-        self._rule = rule
+        former, self._rule = self._rule, rule
         self._machine.adopt(rule, at_us)
         self._past = None if self.is_idle else Past(self._machine.copy())
+        return former
 
-    def rejudge(self, at_us: int, level: Level, viewer: Viewer) -> None:
-        """The rule was edited: by its new form the level at ``at_us`` is ``level``."""
+    def rejudge(self, at_us: int, level: Level, viewer: Viewer, former: Rule) -> None:
+        """The rule was edited: by its new form the level at ``at_us`` is ``level``.
+
+        What that ends is told by its ``former`` one, under which it was on.
+        """
         if self.incident is not None and level in _ENDINGS and level != self.level:
+            edited, self._rule = self._rule, former
             self.resolve(at_us, EndReason.RULE_CHANGED, viewer.sight(at_us).value)
+            self._rule = edited
         if level != self.level:
             self.change(at_us, level, viewer)
         else:

@@ -166,14 +166,14 @@ class WindowGroup:
             self._begin_watch()
         at_us, warm_us = self.horizon_us(now_us), self._warm_up_us()
         self._warm_us = warm_us if warm_us > at_us else NEVER_US
-        self.lifecycle.adopt(self._plan.rule, at_us)
+        former = self.lifecycle.adopt(self._plan.rule, at_us)
         if self._newest_us != BEFORE_TIME_US:
             self._pass_over(at_us)
             is_warm = self._warm_us == NEVER_US
             level, value = self._plan.look(self._window) if is_warm else (Level.CLEAR, None)
             if level is Level.BREACH and value is not None:
                 self.lifecycle.observe(value)
-            self.lifecycle.rejudge(at_us, level, self)
+            self.lifecycle.rejudge(at_us, level, self, former)
         self._ask()
 
     def _clock_us(self, now_us: int) -> int:

@@ -29,6 +29,16 @@ def test_an_incident_that_no_longer_holds_ends_with_rule_changed() -> None:
     assert len(driver.told) == 2
 
 
+def test_what_an_edit_ends_is_told_as_the_rule_was_when_it_was_on() -> None:
+    driver = Driver(count_rule())
+    driver.send(1)
+    driver.change(count_rule(version=2, threshold=3.0), at=4)
+    assert [transition.rule.version for transition in driver.told] == [1, 1]
+    for time in (4, 5, 6):
+        driver.send(time)
+    assert driver.told[-1].rule.version == 2
+
+
 def test_an_incident_that_still_holds_stays_open_across_an_edit() -> None:
     driver = Driver(count_rule())
     driver.send(1)
