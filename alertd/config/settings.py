@@ -243,9 +243,7 @@ class Config(Struct, frozen=True, kw_only=True):
     def routes(self) -> tuple[Route, ...]:
         """Return the routes as the decisions take them."""
         defaults = self.defaults
-        return tuple(
-            spec.compiled(number, defaults) for number, spec in enumerate(self.route, start=1)
-        )
+        return tuple(spec.compiled(index, defaults) for index, spec in enumerate(self.route))
 
 
 SECTIONS: Final[Mapping[str, type[Section]]] = {

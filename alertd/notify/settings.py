@@ -119,13 +119,16 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
             at_once=_targets(self.channels),
         )
 
-    def compiled(self, number: int, defaults: Defaults) -> Route:
-        """Return it as the decisions take it. It must have no problems."""
+    def compiled(self, index: int, defaults: Defaults) -> Route:
+        """Return it as the decisions take it. It must have no problems.
+
+        ``index`` is its place in the file; it is named as warnings name it.
+        """
         timing = defaults.timing
         wait, interval = self.group_wait_secs, self.group_interval_secs
         repeat = self.repeat_interval_secs
         return Route(
-            name=f"route {number}",
+            name=route_name(index),
             matches=_predicate(self.matchers),
             targets=_targets(self.channels),
             goes_on=self.goes_on,
@@ -138,6 +141,11 @@ class RouteSpec(Struct, frozen=True, kw_only=True):
             repeat_us=None if repeat is None else seconds_to_us(repeat),
             escalation=compile_escalation(self.escalate_after_secs, _targets(self.escalate_to)),
         )
+
+
+def route_name(index: int) -> str:
+    """Return how a route is called wherever people read of it: by the way to it in the file."""
+    return f"route[{index}]"
 
 
 def route_problems(
@@ -168,10 +176,10 @@ def _unreached(
 ) -> Iterator[tuple[int, Problem]]:
     """Yield each route of which all that is ``chosen`` ends at an earlier one, with its index."""
     for index in range(len(routes)):
-        for number, earlier in enumerate(routes[:index]):
-            if not earlier.goes_on and includes(chosen[number], chosen[index]):
+        for before, earlier in enumerate(routes[:index]):
+            if not earlier.goes_on and includes(chosen[before], chosen[index]):
                 message = (
-                    f"is never reached: what it matches ends at route {number + 1}; "
+                    f"is never reached: what it matches ends at {route_name(before)}; "
                     "put it before that one, or let that one continue"
                 )
                 yield index, Problem("/matchers", message)

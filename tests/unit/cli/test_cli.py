@@ -202,11 +202,11 @@ escalate_to = ["owner"]
     [
         (
             ["--labels", "severity=critical"],
-            [("ops", "route 1", 0), ("boss", "route 1", 900), ("owner", "channel boss", 1500)],
+            [("ops", "route[0]", 0), ("boss", "route[0]", 900), ("owner", "channel boss", 1500)],
         ),
         (
             ["ruleName=Logins"],
-            [("ops", "route 1", 0), ("boss", "the rule", 0), ("owner", "the rule", 60)],
+            [("ops", "route[0]", 0), ("boss", "the rule", 0), ("owner", "the rule", 60)],
         ),
         (
             ["--labels", "ruleName=Logins,severity=info"],

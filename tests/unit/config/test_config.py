@@ -122,7 +122,7 @@ MISTAKES = [
     ('[[route]]\nchannels = ["ops"]', "2: route[0].channels[0]: 'ops' is not a configured channel"),
     (
         ROUTES + '[[route]]\nchannels = ["ops"]\nmatchers = {severity = "critical", dc = "eu"}',
-        "9: route[1].matchers: is never reached: what it matches ends at route 1; put it before",
+        "9: route[1].matchers: is never reached: what it matches ends at route[0]; put it before",
     ),
     (
         ROUTES + 'escalate_after_secs = 9\nescalate_to = ["bos"]',

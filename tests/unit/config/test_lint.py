@@ -196,11 +196,11 @@ ROUTE = '[[route]]\nchannels = ["ops"]\nmatchers = {%s}\n'
         ),
         (
             ROUTE % 'host = "=~web.*"' + ROUTE % 'host = "web-1"',
-            "6: route[1].matchers: is never reached: what it matches ends at route 1",
+            "6: route[1].matchers: is never reached: what it matches ends at route[0]",
         ),
         (
             ROUTE % 'host = "=~.*"' + '[[route]]\nchannels = ["ops"]\n',
-            "4: route[1].matchers: is never reached: what it matches ends at route 1",
+            "4: route[1].matchers: is never reached: what it matches ends at route[0]",
         ),
         (
             '[[inhibit]]\nsource = {dc = "=~eu.*"}\ntarget = {dc = "eu1"}\n',

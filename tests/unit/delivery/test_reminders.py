@@ -243,7 +243,7 @@ async def test_the_boss_hears_of_what_nobody_acknowledged_in_time_and_of_its_end
         assert detail is not None
         lines = {entry.detail for entry in detail.timeline if "boss" in entry.detail}
         assert lines >= {
-            "boss (by route 1): it is told in 15 min if nobody acknowledges it",
+            "boss (by route[0]): it is told in 15 min if nobody acknowledges it",
             "boss: nobody has acknowledged it; first of its group",
         }
 

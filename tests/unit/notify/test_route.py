@@ -28,28 +28,28 @@ ROUTES = [
     ),
     RouteSpec(channels=("log",), group_interval_secs=300),
 ]
-COMPILED = [spec.compiled(number, DEFAULTS) for number, spec in enumerate(ROUTES, start=1)]
+COMPILED = [spec.compiled(index, DEFAULTS) for index, spec in enumerate(ROUTES)]
 
 TABLE = [
     # severity, group, the rule's own channels → (channel, by what, seconds until then)
-    ("info", {}, (), [("log", "route 3", 0)]),
-    ("info", {"team": "db-eu"}, (), [("db", "route 1", 0), ("log", "route 3", 0)]),
+    ("info", {}, (), [("log", "route[2]", 0)]),
+    ("info", {"team": "db-eu"}, (), [("db", "route[0]", 0), ("log", "route[2]", 0)]),
     (
         *("critical", {}, ()),
-        [("pager", "route 2", 0), ("ops", "route 2", 0), ("boss", "route 2", 900),
-         ("db", "route 2", 900)],
+        [("pager", "route[1]", 0), ("ops", "route[1]", 0), ("boss", "route[1]", 900),
+         ("db", "route[1]", 900)],
     ),
     (
         *("critical", {"team": "db-us"}, ()),
-        [("db", "route 1", 0), ("pager", "route 2", 0), ("ops", "route 2", 0),
-         ("boss", "route 2", 900)],
+        [("db", "route[0]", 0), ("pager", "route[1]", 0), ("ops", "route[1]", 0),
+         ("boss", "route[1]", 900)],
     ),
-    ("info", {}, ("mail",), [("log", "route 3", 0), ("mail", "the rule", 0)]),
-    ("info", {}, ("log",), [("log", "route 3", 0)]),
+    ("info", {}, ("mail",), [("log", "route[2]", 0), ("mail", "the rule", 0)]),
+    ("info", {}, ("log",), [("log", "route[2]", 0)]),
     (
         *("critical", {}, ("boss",)),
-        [("pager", "route 2", 0), ("ops", "route 2", 0), ("boss", "the rule", 0),
-         ("db", "route 2", 900)],
+        [("pager", "route[1]", 0), ("ops", "route[1]", 0), ("boss", "the rule", 0),
+         ("db", "route[1]", 900)],
     ),
 ]  # fmt: skip
 
@@ -95,7 +95,7 @@ ESCALATIONS = [
      [("ops", "the rule", 0), ("boss", "the rule", 900)]),
     ((), (), _escalates(900, "boss"), {}, [("boss", "the rule", 900)]),
     (COMPILED[2:], (), _escalates(900, "boss", "log"), {},
-     [("log", "route 3", 0), ("boss", "the rule", 900)]),
+     [("log", "route[2]", 0), ("boss", "the rule", 900)]),
     ((), ("pager",), None, PAGER_FIRST,
      [("pager", "the rule", 0), ("boss", "channel pager", 300), ("owner", "channel boss", 900)]),
     ((), ("pager",), _escalates(60, "boss"), PAGER_FIRST,
@@ -103,8 +103,8 @@ ESCALATIONS = [
     ((), ("pager", "boss"), None, PAGER_FIRST,
      [("pager", "the rule", 0), ("boss", "the rule", 0), ("owner", "channel boss", 600)]),
     (COMPILED[1:2], (), None, {"ops": _escalates(60, "boss")},
-     [("pager", "route 2", 0), ("ops", "route 2", 0), ("boss", "channel ops", 60),
-      ("db", "route 2", 900)]),
+     [("pager", "route[1]", 0), ("ops", "route[1]", 0), ("boss", "channel ops", 60),
+      ("db", "route[1]", 900)]),
     ((), ("a",), None, {"a": _escalates(5, "b"), "b": _escalates(5, "a", "b")},
      [("a", "the rule", 0), ("b", "channel a", 5)]),
 ]  # fmt: skip
