@@ -181,7 +181,7 @@ class Attempts:
             "kinds": sorted({kind for kind, _ in outgoing.parts}),
             "parts": len(outgoing.parts),
             "channel": outgoing.target.channel,
-            "endpoint": endpoint,
+            "to": endpoint,  # redacted already: a second time would leave nothing of it
             "attempts": settlement.attempts,
         }
         match settlement.status:

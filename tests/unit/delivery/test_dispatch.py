@@ -15,6 +15,7 @@ import structlog
 import trio
 from structlog.testing import CapturingLogger
 
+from alertd import logs
 from alertd.channels.config import WebhookConfig
 from alertd.channels.factory import ChannelFactory
 from alertd.channels.message import Message, MessageKind
@@ -87,10 +88,7 @@ class Receiver:
     taken: list[str] = field(default_factory=list)
     busy: int = 0
     busiest: int = 0
-
-    @property
-    def redacted_endpoint(self) -> str:
-        return "https://hooks.example"
+    redacted_endpoint: str = "https://hooks.example"
 
     async def send(self, message: Message) -> Outcome:
         self.told.append((trio.current_time(), message))
@@ -173,7 +171,7 @@ def make_bench(
     log, metrics = CapturingLogger(), Metrics()
     bound: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
         log,
-        processors=[structlog.processors.KeyValueRenderer(key_order=["event"])],
+        processors=[logs.redact, structlog.processors.KeyValueRenderer(key_order=["event"])],
         wrapper_class=structlog.make_filtering_bound_logger(0),
     )
     config = config or NotifyConfig()
@@ -626,6 +624,17 @@ async def test_what_is_logged_and_counted(autojump_clock: trio.testing.MockClock
         labels = {"channel": "ops", "status": status}
         assert sample("notifications_total", labels) == 1.0
     assert sample("attempt_seconds_sum", {"channel": "ops"}) == 1.5
+
+
+@pytest.mark.parametrize("shown", ["o…@example.org", "o…@example.org (+1)", "https://a.example"])
+async def test_the_log_shows_where_a_message_went(
+    shown: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with running(make_bench(Receivers(ops=Receiver(redacted_endpoint=shown)))) as bench:
+        bench.add(notification("a"))
+        await trio.sleep(1)
+    (sent,) = bench.log.calls
+    assert f"to='{shown}'" in sent.args[0]
 
 
 async def test_a_real_receiver_that_fails_in_every_way_gets_each_message_under_one_key() -> None:
