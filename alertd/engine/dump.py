@@ -26,7 +26,8 @@ from alertd.engine.routing import RuleGroups
 from alertd.model import Labels, Limits, Rule
 
 GROUPS_AT_ONCE: Final = 64
-"""Groups that are brought up to date together: that costs one as much as some ten."""
+"""Groups that are brought up to date together, which costs as much as ten do one by one, and kept
+together: some 1 ms."""
 
 FORMAT: Final = 8
 """Version of the plain data that a dump yields."""

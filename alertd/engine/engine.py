@@ -20,7 +20,7 @@ import msgspec
 
 from alertd.arrays import has_numpy
 from alertd.engine.arrivals import Arrivals, OneByOne
-from alertd.engine.dump import Dump, Head, OfGroup, OfRule, read
+from alertd.engine.dump import GROUPS_AT_ONCE, Dump, Head, OfGroup, OfRule, read
 from alertd.engine.group import Group
 from alertd.engine.inputs import (
     Backfill,
@@ -197,7 +197,7 @@ class Engine:
         now_us = self._journal.now_us = batch.received_us
         yield from self._wake(now_us)
         if self._dump is not None:
-            self._keep(self._router.groups_of(batch.series_ids))
+            yield from self._keep_those_of(batch)
         self._choose_arrivals(len(batch))
         yield from self._arrivals.meet(batch)
         arrivals = self._arrivals.take(batch)
@@ -458,6 +458,14 @@ class Engine:
         )
         self._dump = Dump(head, self._overdue, self._router, self._arrivals.catch_up)
         return self._dump
+
+    def _keep_those_of(self, batch: EventBatch) -> Iterator[None]:
+        """Do what ``_keep`` does for all groups that a batch may change; pause now and then."""
+        groups = iter(dict.fromkeys(self._router.groups_of(batch.series_ids)))
+        while self._dump is not None and (portion := list(islice(groups, GROUPS_AT_ONCE))):
+            self._keep(portion)
+            if self._dump is not None:
+                yield
 
     def _keep(self, groups: Iterable[Group]) -> None:
         """These groups are about to change: a dump that is under way needs them as they are."""

@@ -12,7 +12,7 @@ from itertools import islice
 import msgpack
 import pytest
 
-from alertd.engine.dump import DumpEnded
+from alertd.engine.dump import GROUPS_AT_ONCE, DumpEnded
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import Input, RulesChanged, Tick
 from alertd.model import (
@@ -160,6 +160,41 @@ def test_large_batches_screened_in_columns_leave_the_same_state(seed: int) -> No
         states = columnar.group_states(each.id, now_us)
         assert states == plain.group_states(each.id, now_us)
         assert set(states) <= set(GroupState)
+
+
+@pytest.mark.usefixtures("bounds")
+def test_a_dump_is_taken_on_in_the_pauses_of_a_batch_that_keeps_groups_for_it() -> None:
+    engine, twin = (lived(1, columns_from=1)[0] for _ in range(2))
+    at_once, items = list(twin.dump()), iter(engine.dump())
+    taken = list(islice(items, 30))
+    at_us = engine.now_us + 1_000
+    times, values = array("q", [at_us] * 200), array("d", [50.0] * 200)
+    batch = EventBatch(at_us, array("I", range(200)), times, values)
+    told = []
+    for part in engine.in_slices(batch):
+        told += part
+        taken += islice(items, 40)
+    taken += items
+    assert taken == at_once
+    assert told == twin.step(batch)
+    assert frozen(engine) == frozen(twin)
+
+
+def test_a_batch_pauses_while_its_groups_are_kept_for_a_dump() -> None:
+    series = [Series(number, "cpu", (("host", f"h{number}"),)) for number in range(1_000)]
+    slices = []
+    for is_dumped in (False, True):
+        engine = Engine(series.__getitem__)
+        engine.step(RulesChanged(at_us=BEGIN_US, put=(RULES[0],)))
+        for number in range(1, 4):
+            at_us = BEGIN_US + number * 1_000
+            times, values = array("q", [at_us] * 1_000), array("d", [1.0] * 1_000)
+            if is_dumped and number == 3:
+                engine.dump()
+            batch = EventBatch(at_us, array("I", range(1_000)), times, values)
+            count = len(list(engine.in_slices(batch)))
+        slices.append(count)
+    assert slices[1] >= slices[0] + 1_000 // GROUPS_AT_ONCE
 
 
 def test_quiet_events_do_not_reach_their_groups_one_by_one(
