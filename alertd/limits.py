@@ -4,7 +4,7 @@ Owns the names of the limits, what each bounds and how it can be changed. Whoeve
 says so in words and puts the limit's name beside them (``Problem.limit``, ``AlertdError.limit``),
 so that it is counted where answers are made. What only rules refuse has no answer: it is counted
 by ``upkeep/limit_watch.py``. The numbers that are always the same stand here, once: for whoever
-refuses, for README's table and for the schemas in ``/openapi.json``. The others are settings.
+refuses, for docs/limits.md and for the schemas in ``/openapi.json``. The others are settings.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class Metrics:
         )
         self.limits_reached = self._counter(
             "limits_reached",
-            "How often somebody went beyond a limit and was refused; README.md lists them.",
+            "How often somebody went beyond a limit and was refused; docs/limits.md lists them.",
             "limit",
         )
         for limit in Limit:  # so that each is to be seen before it is reached

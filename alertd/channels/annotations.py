@@ -1,8 +1,8 @@
 """What a rule's author has to say of its incidents, in words that know the incident.
 
 Owns annotations, as Prometheus has them: by name a template, made into text when an incident is
-told. A template may use all that a channel's may say of one incident (README.md lists it), by its
-bare name: ``{{ labels.host }} is at {{ value }}``. Leaves the templates to
+told. A template may use all that a channel's may say of one incident (docs/templates.md lists it),
+by its bare name: ``{{ labels.host }} is at {{ value }}``. Leaves the templates to
 ``annotation_templates.py``, which is loaded with the first of them.
 """
 

@@ -1,9 +1,9 @@
 """What a channel says where its configuration has templates of its own for that.
 
-Owns the variables of templates (README.md lists them), how values are escaped for each kind of
-receiver, and the rule that a template which fails costs nobody a message: the default words are
-told instead, and what failed is said. Leaves the language to ``templates/`` and the default words
-to ``wording.py``.
+Owns the variables of templates (docs/templates.md lists them), how values are escaped for each
+kind of receiver, and the rule that a template which fails costs nobody a message: the default words
+are told instead, and what failed is said. Leaves the language to ``templates/`` and the default
+words to ``wording.py``.
 """
 
 from __future__ import annotations

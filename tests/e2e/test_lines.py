@@ -27,7 +27,7 @@ import trustme
 from alertd.access import new_token, written_hash
 from tests.e2e.daemon import GIVE_UP_S, MINIMAL, Daemon
 from tests.e2e.line_client import Client, address
-from tests.e2e.test_readme import README
+from tests.e2e.test_readme import ROOT
 
 Json = Any  # decoded JSON
 
@@ -289,11 +289,10 @@ def test_the_file_of_the_socket_says_who_may_send(mode: str, *, may: bool) -> No
     assert ("PermissionError" in asked.stderr) is not may, asked
 
 
-@pytest.mark.skipif(shutil.which("nc") is None, reason="README's line needs nc")
-def test_the_line_in_readme_runs_as_it_is_written(daemon: Daemon) -> None:
-    text = README.read_text(encoding="utf-8")
-    chapter = text[text.index("\n### Lines over a socket\n") :]
-    shell, shown = re.findall(r"^```(?:sh|json)\n(.*?)^```$", chapter, re.DOTALL | re.MULTILINE)[:2]
+@pytest.mark.skipif(shutil.which("nc") is None, reason="the line needs nc")
+def test_the_line_in_the_docs_runs_as_it_is_written(daemon: Daemon) -> None:
+    page = (ROOT / "docs/lines.md").read_text(encoding="utf-8")
+    shell, shown = re.findall(r"^```(?:sh|json)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)[:2]
     shell = shell.replace("data/lines.sock", str(daemon.folder / "lines.sock"))
     ran = subprocess.run(["/bin/sh", "-c", shell], capture_output=True, text=True)
     expected = [json.loads(line) for line in shown.splitlines()]

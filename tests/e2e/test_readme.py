@@ -1,4 +1,4 @@
-"""README's chapter on the HTTP API: each line runs as it is written, and answers as it is shown."""
+"""README's first message and docs/api.md: each line runs, and answers, as it is written there."""
 
 from __future__ import annotations
 
@@ -19,15 +19,17 @@ from tests.e2e.daemon import GIVE_UP_S, Daemon
 
 Json = Any  # decoded JSON
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+API_PAGE = ROOT / "docs/api.md"
 ADDRESS = "http://127.0.0.1:9470"
-"""In README; the test's daemon has another port."""
+"""As it is written there; the test's daemon has another port."""
 END = "--- end of block ---"
 ELLIPSIS = "…"
 
 pytestmark = pytest.mark.skipif(
     shutil.which("curl") is None or shutil.which("jq") is None,
-    reason="README's lines need curl and jq",
+    reason="the lines need curl and jq",
 )
 
 
@@ -49,11 +51,9 @@ class Request:
 
 
 def blocks() -> list[Block]:
-    """Return the chapter's blocks in order."""
-    text = README.read_text(encoding="utf-8")
-    chapter = text[text.index("\n## The HTTP API\n") :]
-    chapter = chapter[: chapter.index("\n## ", 1)]
-    fenced = re.findall(r"^```(sh|json)\n(.*?)^```$", chapter, re.DOTALL | re.MULTILINE)
+    """Return the page's blocks in order."""
+    page = API_PAGE.read_text(encoding="utf-8")
+    fenced = re.findall(r"^```(sh|json)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     found: list[Block] = []
     for language, body in fenced:
         if language == "sh":

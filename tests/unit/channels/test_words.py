@@ -96,8 +96,8 @@ def test_a_template_is_tried_on_messages_of_every_kind() -> None:
     assert any(view.value is None for sent in sample_messages() for view in sent.incidents)
 
 
-def test_the_templates_in_the_readme_can_be_used() -> None:
-    text = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+def test_the_templates_in_the_docs_can_be_used() -> None:
+    text = (Path(__file__).parents[3] / "docs/templates.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```toml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     tried = 0
     for table in (table for b in blocks for table in tomllib.loads(b).get("channels", {}).values()):

@@ -1,4 +1,4 @@
-"""Every limit is refused by name, counted by name, and stands in README's table."""
+"""Every limit is refused by name, counted by name, and stands in the table of docs/limits.md."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.unit.http.fakes import MAX_BYTES, MAX_EVENTS, MAX_IN_FLIGHT, Site
 from tests.unit.http.test_express import EVENT, LIBRARY, PLAIN, SOON_S, request, running
 from tests.unit.http.test_rules import MINIMAL
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "docs/limits.md"
 
 
 def reached(site: Site, limit: Limit) -> float:
@@ -224,8 +224,8 @@ async def test_slow_bodies_take_nobodys_place() -> None:
     assert len(slow) > MAX_IN_FLIGHT
 
 
-def test_readme_lists_the_limits_as_they_are() -> None:
-    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \|$", README.read_text(), re.M)
+def test_the_docs_list_the_limits_as_they_are() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| (.+?) \|$", PAGE.read_text(), re.M)
     assert rows == [
         (limit.value, bound.what, f"`{bound.setting}`" if "." in bound.setting else bound.setting,
          bound.answer)
