@@ -14,16 +14,13 @@ from typing import Final
 import click
 import msgspec
 import trio
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from alertd.blocking import Threads
 from alertd.cli.configuration import config_option
 from alertd.cli.labels import Label, each_once, tell_of_lists
 from alertd.cli.store_file import failing, find_store, store_option
-from alertd.cli.terminal import is_terminal
+from alertd.cli.terminal import is_terminal, print_table
 from alertd.cli.times import Instant
 from alertd.http.query import MAX_RESOLUTION_S, MINUTE_S
 from alertd.http.stored_items import BucketItem, EventItem, bucket_item, event_item
@@ -188,15 +185,14 @@ async def _pages(
 
 
 def _print_table(items: Sequence[_Item]) -> None:
-    table = Table(box=SIMPLE_HEAD)
+    if not items:
+        click.echo("no such event")
+        return
     numbers: tuple[str, ...] = ("count", "sum", "min", "max")
     names: tuple[str, ...] = ("time", "metric", "labels")
-    if items and isinstance(items[0], EventItem):
+    if isinstance(items[0], EventItem):
         names, numbers = (*names, "id"), ("value",)
-    for name in names:
-        table.add_column(name, overflow="fold", no_wrap=name == "time")
-    for name in numbers:
-        table.add_column(name, justify="right", no_wrap=True)
+    rows = []
     for item in items:
         labels = ", ".join(f"{name}={value}" for name, value in item.labels.items())
         columns = [item.timestamp, item.metric_name, labels]
@@ -204,8 +200,8 @@ def _print_table(items: Sequence[_Item]) -> None:
             columns += [item.id or "", _exactly(item.value)]
         else:
             columns += [str(item.count), *map(_exactly, (item.sum, item.min, item.max))]
-        table.add_row(*map(Text, columns))  # as Text, because brackets would be markup
-    Console().print(table if items else "no such event")
+        rows.append([Text(column) for column in columns])
+    print_table((*names, *numbers), rows, whole=("time",), numbers=numbers)
 
 
 def _exactly(number: float) -> str:

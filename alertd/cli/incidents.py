@@ -11,14 +11,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from alertd.channels.wording import number_text, time_text
 from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed
-from alertd.cli.terminal import is_terminal, print_json
+from alertd.cli.terminal import is_terminal, print_json, print_table
 from alertd.outbound import Told
 
 EPILOG: Final = """\b
@@ -61,8 +58,8 @@ _TOLD: Final = click.Choice([told.value for told in Told])
 def incidents(with_resolved: bool, told: str | None, limit: int, as_json: bool, url: str) -> None:
     """List the incidents that are on, the newest first.
 
-    With --all those that are over come behind them. Where nobody knows of one, it says so below the
-    name of the rule.
+    With --all those that are over come behind them. Who has acknowledged one stands below its
+    state; where nobody knows of one, it says so below the name of the rule.
     """
     found = listed(url, _LIST, limit, state="firing", told=told)
     if with_resolved:
@@ -100,23 +97,31 @@ def ack(incident_id: str, by: str | None, url: str) -> None:
 
 # Any: items as the API answers them.
 def _show(found: list[Mapping[str, Any]]) -> None:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
-    table.add_column("id", no_wrap=True)  # to be copied
-    for title in ("state", "severity", "rule", "labels", "value", "since"):
-        table.add_column(title, overflow="fold", min_width=len(title))
-    for one in found:
-        labels = "\n".join(f"{name}={value}" for name, value in one["groupLabels"].items())
-        value = one["currentValue"]
-        table.add_row(
-            Text(one["id"]),
-            Text(one["state"], style=_STYLES.get(one["state"], "")),
-            Text(one["severity"]),
-            Text(one["ruleName"]).append(_untold(one.get("told", "")), style="yellow"),
-            Text(labels),
-            Text("no data" if value is None else number_text(value)),
-            Text(time_text(one["startedAt"])),
-        )
-    Console().print(table)
+    titles = ("id", "state", "severity", "rule", "labels", "value", "since")
+    print_table(titles, [_row(one) for one in found], whole=("id",))
+
+
+# Any: as above.
+def _row(one: Mapping[str, Any]) -> tuple[Text, ...]:
+    value = one["currentValue"]
+    return (
+        Text(one["id"]),
+        Text(one["state"], style=_STYLES.get(one["state"], "")).append(_seen(one), style="yellow"),
+        Text(one["severity"]),
+        Text(one["ruleName"]).append(_untold(one.get("told", "")), style="yellow"),
+        Text("\n".join(f"{name}={label}" for name, label in one["groupLabels"].items())),
+        Text("no data" if value is None else number_text(value)),
+        Text(time_text(one["startedAt"])),
+    )
+
+
+# Any: as above.
+def _seen(one: Mapping[str, Any]) -> str:
+    """Return the line below a state; nothing where nobody has said that they had seen it."""
+    if one.get("acknowledgedAt") is None:
+        return ""
+    by = one["acknowledgedBy"]
+    return f"\nacknowledged by {by}" if by else "\nacknowledged"
 
 
 def _untold(told: str) -> str:

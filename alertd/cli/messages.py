@@ -10,14 +10,11 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from alertd.channels.wording import time_text
 from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed
-from alertd.cli.terminal import is_terminal, print_json, progress
+from alertd.cli.terminal import is_terminal, print_json, print_table, progress
 from alertd.outbound import DeliveryStatus
 
 EPILOG: Final = """\b
@@ -93,12 +90,8 @@ def requeue(ids: tuple[str, ...], all_failed: bool, channel: str | None, url: st
 
 # Any: items as the API answers them.
 def _show(found: list[Mapping[str, Any]]) -> None:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
-    table.add_column("id", no_wrap=True)  # to be copied
-    for title in ("channel", "status", "tells", "of", "begun", "error"):
-        table.add_column(title, overflow="fold", min_width=len(title))
-    for one in found:
-        table.add_row(
+    rows = [
+        (
             Text(one["id"]),
             Text(one["channel"]),
             _SHOWN[one["status"]],
@@ -107,4 +100,7 @@ def _show(found: list[Mapping[str, Any]]) -> None:
             Text(time_text(one["createdAt"])),
             Text(one["lastError"] or ""),
         )
-    Console().print(table)
+        for one in found
+    ]
+    titles = ("id", "channel", "status", "tells", "of", "begun", "error")
+    print_table(titles, rows, whole=("id",))

@@ -12,15 +12,12 @@ from typing import Final
 
 import click
 from msgspec import Struct
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from alertd.channels.wording import duration_text
 from alertd.cli.configuration import config_option, load_configuration
 from alertd.cli.labels import Label, Labels, each_once, tell_of_lists
-from alertd.cli.terminal import is_terminal, print_json
+from alertd.cli.terminal import is_terminal, print_json, print_table
 from alertd.config.settings import Config
 from alertd.meant import did_you_mean
 from alertd.model import US_PER_S, Severity
@@ -150,13 +147,11 @@ def _print_table(told: list[Destination]) -> None:
     if not told:
         click.secho("nobody would be told", fg="yellow")
         return
-    table = Table(box=SIMPLE_HEAD)
-    for title in ("channel", "by", "when", "grouped by", "repeated"):
-        table.add_column(title)
+    rows = []
     for one in told:
         after = duration_text(one.after_us / US_PER_S)
         when = f"after {after}, unless acknowledged" if one.after_us else "at once"
         every = f"every {duration_text(one.repeat_us / US_PER_S)}" if one.repeat_us else "never"
         cells = (one.target.channel, one.via, when, ", ".join(one.group_by), every)
-        table.add_row(*map(Text, cells))
-    Console().print(table)
+        rows.append([Text(cell) for cell in cells])
+    print_table(("channel", "by", "when", "grouped by", "repeated"), rows)

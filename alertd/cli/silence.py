@@ -12,15 +12,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import click
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from alertd.channels.wording import time_text
 from alertd.cli.daemon_api import ask, daemon_options, listed
 from alertd.cli.labels import each_once, tell_of_lists
-from alertd.cli.terminal import is_terminal, print_json
+from alertd.cli.terminal import is_terminal, print_json, print_table
 from alertd.cli.times import Instant, Length
 from alertd.clock import format_us, optional_time
 from alertd.model import US_PER_S
@@ -136,20 +133,15 @@ def _show(silences: list[Mapping[str, Any]]) -> None:
     if not is_terminal():
         print_json(silences)
         return
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=0)  # the id leaves little of 80 columns
-    table.add_column("id", no_wrap=True)  # to be copied
-    table.add_column("state")
-    table.add_column("matchers", overflow="fold", min_width=12)
-    for title in ("until", "by", "comment"):
-        table.add_column(title, overflow="fold", min_width=len(title))
+    rows = []
     for one in silences:
         matchers = "\n".join(_matcher(label, text) for label, text in one["matchers"].items())
         until = time_text(one["endsAt"])
         if one["state"] == "pending":
             until = f"{until}, from {time_text(one['startsAt'])} on"
         shown = (one["id"], one["state"], matchers, until, one["createdBy"], one["comment"])
-        table.add_row(*(Text(str(cell)) for cell in shown))
-    Console().print(table)
+        rows.append([Text(str(cell)) for cell in shown])
+    print_table(("id", "state", "matchers", "until", "by", "comment"), rows, whole=("id",))
 
 
 def _matcher(label: str, text: str) -> str:

@@ -92,6 +92,10 @@ class HistoryReply(Struct, frozen=True, kw_only=True, rename="camel"):
     """Why it ended."""
     flapping: bool
     """Whether its rule and group change state so often now that only that is told."""
+    acknowledged_at: Timestamp | None
+    """When somebody had seen it; null if nobody has."""
+    acknowledged_by: str | None
+    """Who; empty if nobody said."""
     current_value: float | None
     """The value at which it fired; null if the window had none."""
     peak_value: float | None
@@ -143,10 +147,6 @@ class TimelineReply(Struct, frozen=True, kw_only=True, rename="camel"):
 class IncidentReply(HistoryReply, frozen=True, kw_only=True, rename="camel"):
     """One incident with its timeline, the oldest line first."""
 
-    acknowledged_at: Timestamp | None
-    """When somebody had seen it; null if nobody has."""
-    acknowledged_by: str | None
-    """Who; empty if nobody said."""
     timeline: tuple[TimelineReply, ...]
     """What happened, the oldest first."""
 
@@ -178,6 +178,8 @@ def history_reply(item: HistoryItem, flaps: Flaps) -> HistoryReply:
         ended_at=optional_time(incident.ended_us),
         reason=incident.end_reason,
         flapping=flaps(incident.series),
+        acknowledged_at=optional_time(item.acked_us),
+        acknowledged_by=item.acked_by,
         current_value=incident.value,
         peak_value=incident.peak_value,
         threshold=item.threshold,
@@ -201,8 +203,6 @@ def incident_reply(detail: IncidentDetail, flaps: Flaps) -> IncidentReply:
     """Return an incident with its timeline."""
     return IncidentReply(
         **msgspec.structs.asdict(history_reply(detail.item, flaps)),
-        acknowledged_at=optional_time(detail.acked_us),
-        acknowledged_by=detail.acked_by,
         timeline=tuple(
             TimelineReply(
                 at=format_us(entry.at_us),

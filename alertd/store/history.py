@@ -48,7 +48,7 @@ _NOTIFICATIONS: Final = """
 
 _COLUMNS: Final = ", ".join(INCIDENT_COLUMNS)
 _SELECT: Final = f"SELECT {_COLUMNS} FROM incidents"  # noqa: S608  # constants
-_SELECT_ITEMS: Final = f"SELECT seq, {TOLD}, {_COLUMNS} FROM incidents"  # noqa: S608  # constants
+_SELECT_ITEMS: Final = f"SELECT seq, {TOLD}, acked_us, acked_by, {_COLUMNS} FROM incidents"  # noqa: S608  # constants
 
 _decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -90,6 +90,9 @@ class HistoryItem(Struct, frozen=True, kw_only=True):
     """The worst of its notifications; SUCCESS where it has none."""
     told: Told
     """Whether there was one, and anybody knows."""
+    acked_us: int | None = None
+    """When somebody said that they had seen it."""
+    acked_by: str | None = None
     notifications: tuple[NotificationItem, ...]
 
 
@@ -98,9 +101,6 @@ class IncidentDetail(Struct, frozen=True):
 
     item: HistoryItem
     timeline: tuple[TimelineEntry, ...]
-    acked_us: int | None = None
-    """When somebody said that they had seen it."""
-    acked_by: str | None = None
 
 
 def read_page(query: HistoryQuery, connection: apsw.Connection) -> Page[HistoryItem]:
@@ -130,11 +130,7 @@ def read_incident(incident_id: str, connection: apsw.Connection) -> IncidentDeta
     if not rows:
         return None
     (item,) = _items(connection, rows)
-    acked = connection.execute(
-        "SELECT acked_us, acked_by FROM incidents WHERE id = ?", (incident_id,)
-    ).fetchone()
-    acked_us, acked_by = msgspec.convert(acked, tuple[int | None, str | None])
-    return IncidentDetail(item, timeline.read(connection, incident_id), acked_us, acked_by)
+    return IncidentDetail(item, timeline.read(connection, incident_id))
 
 
 def group_text(group: Labels) -> str:
@@ -187,16 +183,16 @@ def read_recent(within_us: int, limit: int, connection: apsw.Connection) -> list
 def _items(connection: apsw.Connection, rows: Sequence[Sequence[Any]]) -> tuple[HistoryItem, ...]:
     """Return what ``_SELECT_ITEMS`` has found."""
     found = [
-        (WORST_FIRST[told], dict(zip(INCIDENT_COLUMNS, columns, strict=True)))
-        for _, told, *columns in rows
+        dict(zip(("seq", "told", "acked_us", "acked_by", *INCIDENT_COLUMNS), row, strict=True))
+        for row in rows
     ]
-    notifications = _notifications(connection, [column["id"] for _, column in found])
-    return tuple(_item(column, told, notifications) for told, column in found)
+    notifications = _notifications(connection, [column["id"] for column in found])
+    return tuple(_item(column, notifications) for column in found)
 
 
 # Any: as above.
 def _item(
-    column: Mapping[str, Any], told: Told, notifications: Mapping[str, Sequence[NotificationItem]]
+    column: Mapping[str, Any], notifications: Mapping[str, Sequence[NotificationItem]]
 ) -> HistoryItem:
     incident = _incident(column)
     of_it = tuple(notifications.get(incident.id, ()))
@@ -208,7 +204,9 @@ def _item(
         operator=Operator(column["operator"]),
         summary=column["summary"],
         status=_worst(item.status for item in of_it),
-        told=told,
+        told=WORST_FIRST[column["told"]],
+        acked_us=column["acked_us"],
+        acked_by=column["acked_by"],
         notifications=of_it,
     )
 

@@ -143,9 +143,12 @@ def test_incidents_are_listed_and_acknowledged_from_the_command_line(daemon: Dae
     assert alertd(daemon, "incidents", "--all", "--told", "failed") == []
     seen = alertd(daemon, "ack", oldest["id"], "--by", "ann")
     assert (seen["id"], seen["acknowledgedBy"]) == (oldest["id"], "ann")
+    listed = {one["id"]: one["acknowledgedBy"] for one in alertd(daemon, "incidents")}
+    assert listed == {newest["id"]: None, oldest["id"]: "ann"}
     code, shown = at_a_terminal("incidents", "--url", daemon.url)
     assert code == 0
     assert newest["id"] in shown
+    assert "acknowledged by ann" in shown
     assert "service=payment" in shown
     code, shown = at_a_terminal("ack", newest["id"], "--by", "bob", "--url", daemon.url)
     assert code == 0

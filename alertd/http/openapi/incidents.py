@@ -63,6 +63,8 @@ _INCIDENT: Final = HistoryReply(
     ended_at="2025-06-30T15:07:30.000000Z",
     reason=EndReason.RECOVERED,
     flapping=False,
+    acknowledged_at="2025-06-30T15:02:00.000000Z",
+    acknowledged_by="ann",
     current_value=101.0,
     peak_value=240.0,
     threshold=100.0,
@@ -79,8 +81,6 @@ _INCIDENT: Final = HistoryReply(
 )
 _WITH_TIMELINE: Final = IncidentReply(
     **msgspec.structs.asdict(_INCIDENT),
-    acknowledged_at="2025-06-30T15:02:00.000000Z",
-    acknowledged_by="ann",
     timeline=(
         TimelineReply(
             at="2025-06-30T15:00:00.000000Z",

@@ -91,7 +91,7 @@ def test_a_terminal_gets_a_table(path: Path) -> None:
     assert code == 0
     assert "host=a[b]" in text
     assert "id-0" in text
-    assert " 14.75 " in text
+    assert " 14.75\r" in text
     code, text = at_a_terminal("events", "--store", path, "--metric", "none")
     assert (code, "no such event" in text) == (0, True)
 
@@ -130,8 +130,8 @@ def test_a_terminal_shows_values_exactly_and_times_in_one_piece(tmp_path: Path) 
     code, text = at_a_terminal("events", "--store", tmp_path / "a.db", columns=80)
     assert code == 0
     assert "2025-06-30T15:00:00.000001Z" in text
-    assert " 1234567 " in text
-    assert " 0.30000000000000004 " in text
+    assert " 1234567\r" in text
+    assert " 0.30000000000000004\r" in text
     summed = at_a_terminal("events", "--store", tmp_path / "a.db", "--resolution", "60")[1]
     assert " 1234567.3 " in summed
 

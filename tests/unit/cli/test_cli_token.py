@@ -143,3 +143,24 @@ def test_a_narrow_terminal_shows_of_which_incidents_nobody_knows(asked: Asked) -
         for word in " ".join(words).split():
             assert word in text
         assert told != "delivered" or "tell" not in text
+
+
+def test_who_has_acknowledged_an_incident_stands_below_its_state(asked: Asked) -> None:
+    seen: dict[str, object] = {
+        "id": "6f1c2d4e-0000-5000-8000-000000000001",
+        "state": "firing",
+        "acknowledgedAt": "2026-11-26T07:35:12.345678Z",
+        "acknowledgedBy": "sam",
+        "severity": "critical",
+        "ruleName": "Errors",
+        "groupLabels": {"service": "shop"},
+        "currentValue": 137.0,
+        "startedAt": "2026-11-26T07:30:12.345678Z",
+    }
+    for by, words in (("sam", "acknowledged by sam"), ("", "acknowledged")):
+        asked.items = [seen | {"acknowledgedBy": by}]
+        code, text = at_a_terminal("incidents", "--url", asked.url)
+        assert (code, "acknowledged by" in text) == (0, bool(by))
+        assert words in text
+    asked.items = [seen | {"acknowledgedAt": None, "acknowledgedBy": None}]
+    assert "acknowledged" not in at_a_terminal("incidents", "--url", asked.url)[1]

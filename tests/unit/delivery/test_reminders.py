@@ -154,7 +154,7 @@ async def test_an_acknowledged_incident_is_not_repeated_and_its_end_is_told(
         assert await at.deliver() == []
         detail = await at.store.incidents.get(id_of(begun))
         assert detail is not None
-        assert (detail.acked_us, detail.acked_by) == (START_US + 10 * S, "ann")
+        assert (detail.item.acked_us, detail.item.acked_by) == (START_US + 10 * S, "ann")
         await at.tell(end(begun))
         assert await at.deliver() == ["resolved"]
         with pytest.raises(Conflict):

@@ -58,6 +58,8 @@ ITEM = HistoryItem(
     summary="101 > 100",
     status=DeliveryStatus.FAILED,
     told=Told.DELIVERED,
+    acked_us=T + 8,
+    acked_by="ann",
     notifications=(SENT, FAILED),
 )
 
@@ -84,6 +86,8 @@ async def test_an_item_of_the_history_has_the_columns_and_redacted_endpoints() -
         "endedAt": None,
         "reason": None,
         "flapping": False,
+        "acknowledgedAt": "2025-06-30T15:00:00.000008Z",
+        "acknowledgedBy": "ann",
         "currentValue": 101.0,
         "peakValue": 250.5,
         "threshold": 100.0,
