@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import socket
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -163,6 +166,59 @@ def test_every_line_runs_as_it_is_written_and_answers_as_it_is_shown(tmp_path: P
         finally:
             shell.close()
     assert {route_of(request) for request in asked} == {route.operation for route in ROUTES}
+
+
+def first_message() -> tuple[list[str], Json]:
+    """Return the shell of README's first message, and the message as it is shown."""
+    text = README.read_text(encoding="utf-8")
+    chapter = text[text.index("\n### The first message\n") :]
+    chapter = chapter[: chapter.index("\n## ", 1)]
+    fenced = re.findall(r"^```(sh|json)\n(.*?)^```$", chapter, re.DOTALL | re.MULTILINE)
+    [shown] = [json.loads(body) for language, body in fenced if language == "json"]
+    return [body for language, body in fenced if language == "sh"], shown
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Return when ``holds()`` does."""
+    until_s = time.monotonic() + GIVE_UP_S
+    while not holds():
+        assert time.monotonic() < until_s
+        time.sleep(0.05)
+
+
+def is_open(port: int) -> bool:
+    """Return whether somebody listens there."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_the_first_message_arrives_as_it_is_shown(tmp_path: Path) -> None:
+    (receiver, *steps), shown = first_message()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    received = tmp_path / "received"
+    with Daemon(tmp_path) as daemon, received.open("w") as printed:
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/alertd.toml").symlink_to(daemon.config_path)
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        environ = {**daemon.environ, "PATH": path, "ALERTD_URL": daemon.url}
+
+        def command(shell: str) -> list[str]:
+            return ["/bin/sh", "-ec", shell.replace("8000", str(port)).replace(ADDRESS, daemon.url)]
+
+        with subprocess.Popen(command(f"exec {receiver}"), stdout=printed) as receiving:
+            try:
+                wait_until(lambda: is_open(port))
+                for step in steps:
+                    subprocess.run(
+                        command(step), cwd=tmp_path, env=environ, check=True, timeout=GIVE_UP_S
+                    )
+                wait_until(lambda: received.read_text().count("\n") == 2)
+            finally:
+                receiving.kill()
+        test, alert = map(json.loads, received.read_text().splitlines())
+    assert test["kind"] == "test"
+    is_as_shown(shown, alert)
 
 
 def route_of(request: Request) -> str:
