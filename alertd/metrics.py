@@ -289,6 +289,10 @@ class Metrics:
             "configuration_warnings",
             "What the configuration says that is most likely not meant, when it was applied.",
         )
+        self.config_last_reload_successful = self._gauge(
+            "config_last_reload_successful",
+            "1 if the configuration was applied when it was last read, 0 if it was refused.",
+        )
         self.series = self._gauge("series", "Series known (bound: engine.max_series).")
         self.groups = self._gauge(
             "groups", "Groups of rules held in memory (bound: engine.max_groups_per_rule)."

@@ -6,7 +6,7 @@ and a reload says so when it finds it changed. SIGHUP, ``POST /api/reload`` and 
 come here, one at a time.
 
 Invariant: a configuration with any mistake changes nothing, and so does a store that cannot
-write.
+write. What the last reload was refused for is known until one is applied.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Final, Protocol
 
 import structlog
 import trio
+from msgspec import structs
 
 from alertd import sdnotify
 from alertd.access import Token
@@ -29,13 +30,22 @@ from alertd.config.rules import TomlRule
 from alertd.config.settings import Config
 from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import AlertdError, Overloaded, StoreUnavailable
-from alertd.reports import Changes, ConfigurationStatus, ReloadReport, Warned
+from alertd.reports import (
+    Changes,
+    ConfigurationStatus,
+    Mistake,
+    ReloadRefusal,
+    ReloadReport,
+    Warned,
+)
 from alertd.rulebook import RuleBook
 from alertd.rules import Source
 
 WATCH_EVERY_S: Final = 2.0
 MAX_WARNINGS: Final = 100
 """That a start, a reload or the status tells; ``alertd check`` tells all."""
+MAX_MISTAKES: Final = 100
+"""That the status tells of a reload that was refused; the log tells all."""
 _READ_AT_START: Final = ("server", "lines", "store", "engine", "logging", "host_metrics")
 _POLICIES: Final = ("notify", "route", "mute", "inhibit")
 
@@ -84,7 +94,7 @@ class Reloader:
         self._now_us = now_us
         self._use_policies = use_policies
         self.configuration = ConfigurationStatus(format_us(now_us()), (), 0)
-        """What was found when it was applied."""
+        """What was found when it was applied, and what the last reload was refused for."""
         self._files = ConfigFiles(path)
         self._tried: Stamps = {}
         """The files as they were when they were last applied or refused."""
@@ -168,18 +178,27 @@ class Reloader:
         except (Overloaded, StoreUnavailable) as error:
             # Nothing is wrong with the files, so the next look on the disk tries them again.
             log.error("configuration not reloaded yet", problem=str(error))
+            self._remember(error)
             raise
         except (ConfigError, ConfigConflict) as error:
             self._tried, self._refused = found, rules
             for problem in error.problems:
                 log.error("configuration not reloaded: nothing was changed", problem=str(problem))
+            self._remember(error)
             raise
         except AlertdError as error:
             self._tried, self._refused = found, ()
             log.error("configuration not reloaded", problem=str(error))
+            self._remember(error)
             raise
         self._tried, self._refused = found, ()
         return report
+
+    def _remember(self, error: AlertdError) -> None:
+        """Have the status say what a reload was refused for, until one is applied."""
+        mistakes = _mistakes(error)
+        refused = ReloadRefusal(format_us(self._now_us()), mistakes[:MAX_MISTAKES], len(mistakes))
+        self.configuration = structs.replace(self.configuration, refused=refused)
 
     async def _apply(self, examined: Examined) -> ReloadReport:
         before, config = self._config, examined.config
@@ -251,6 +270,12 @@ class Reloader:
             rules_gone=gone,
             channels=len(config.channels),
         )
+
+
+def _mistakes(error: AlertdError) -> tuple[Mistake, ...]:
+    if isinstance(error, (ConfigError, ConfigConflict)):
+        return tuple(Mistake(problem.place, problem.text) for problem in error.problems)
+    return (Mistake("", str(error)),)
 
 
 def _changes(before: Mapping[str, object], after: Mapping[str, object]) -> Changes:

@@ -90,8 +90,28 @@ class Warned(Struct, frozen=True):
     """Why, and what to do."""
 
 
+class Mistake(Struct, frozen=True):
+    """Why a reload was refused."""
+
+    path: str
+    """``FILE:LINE``; empty where no line of the files is to blame."""
+    message: str
+    """What is wrong, and what to mend."""
+
+
+class ReloadRefusal(Struct, frozen=True, rename="camel"):
+    """A reload that changed nothing."""
+
+    at: Timestamp
+    """When it was tried."""
+    errors: tuple[Mistake, ...]
+    """What it was refused for; at most 100."""
+    error_count: int
+    """How many there are."""
+
+
 class ConfigurationStatus(Struct, frozen=True, rename="camel"):
-    """What was found when the configuration that the daemon runs on was applied."""
+    """What the daemon runs on, and whether it is what is in the files."""
 
     applied_at: Timestamp
     """When that was: at the start, or by the last reload that was not refused."""
@@ -100,6 +120,9 @@ class ConfigurationStatus(Struct, frozen=True, rename="camel"):
     most 100."""
     warning_count: int
     """How many there are."""
+    refused: ReloadRefusal | None = None
+    """The last reload, if it was refused: the daemon runs on what was applied before, and the files
+    may keep it from starting again. Null where the last one was applied."""
 
 
 class StatusReport(Struct, rename="camel"):
@@ -139,7 +162,7 @@ class StatusReport(Struct, rename="camel"):
     overdue_groups: int
     """Groups whose past waits to be judged again because of them."""
     configuration: ConfigurationStatus
-    """What was found when it was applied."""
+    """What was found when it was applied, and why what is in the files now was not."""
     rule_errors: list[RuleError]
     """Rules of files that are left out because a rule made over HTTP has their name, and rules
     that name a channel which is not configured; at most 100."""

@@ -72,6 +72,7 @@ def _table(report: Mapping[str, Any]) -> Table:
 # Any: as above.
 def _to_mend(report: Mapping[str, Any]) -> Iterator[str]:
     """Yield a line for each thing that is not as it should be."""
+    yield from _refusal(report["configuration"]["refused"])
     if report["failedNotifications"]:
         yield (
             f"messages that were given up: {report['failedNotifications']:,}; "
@@ -93,3 +94,19 @@ def _to_mend(report: Mapping[str, Any]) -> Iterator[str]:
         yield f"rule {name!r} flaps since {time_text(flapping['since'])}: {labels}"
     if report["coldRules"]:
         yield f"rules that began without what was stored before: {len(report['coldRules'])}"
+
+
+# Any: as above.
+def _refusal(refused: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield what the last reload was refused for, if it was."""
+    if refused is None:
+        return
+    yield (
+        f"the configuration of {time_text(refused['at'])} was refused, so alertd runs on the one "
+        "before, and may not start again:"
+    )
+    for error in refused["errors"]:
+        yield ": ".join(filter(None, (error["path"], error["message"])))
+    more = refused["errorCount"] - len(refused["errors"])
+    if more > 0:
+        yield f"and {more} more mistakes: `alertd check` names all"

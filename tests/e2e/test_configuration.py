@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -114,7 +115,24 @@ def test_a_reload_from_the_command_line_tells_what_came_of_it(tmp_path: Path) ->
         assert refused.stderr == checked(daemon).stderr
         assert len(refused.stderr.splitlines()) == 2
         assert daemon.get("/api/alerts")["items"][0]["threshold"] == 0
-        assert daemon.get("/api/status")["configuration"] == found, "it runs on that one"
+        now = daemon.get("/api/status")["configuration"]
+        assert now | {"refused": None} == found, "it runs on that one"
+        told = [f"{error['path']}: {error['message']}" for error in now["refused"]["errors"]]
+        assert told == refused.stderr.splitlines()
+        daemon.wait_until(lambda: last_reload(daemon) == 0, "whoever watches is told")
+        daemon.write_config("")
+        daemon.wait_until(lambda: last_reload(daemon) == 1, "it is mended")
+        assert daemon.get("/api/status")["configuration"]["refused"] is None
+
+
+def last_reload(daemon: Daemon) -> float:
+    """Return whether the last reload was applied, as Prometheus gets it."""
+    (value,) = re.findall(
+        r"^alertd_config_last_reload_successful (.+)$",
+        daemon.client.get("/metrics").text,
+        re.MULTILINE,
+    )
+    return float(value)
 
 
 def test_a_silence_that_nothing_can_match_is_warned_of(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ COUNTS = {
     *("alertd_http_requests_in_flight", "alertd_flapping_series", "alertd_lines_connections"),
     *("alertd_unfolded_events", "alertd_folding_stopped", "alertd_retention_stopped"),
     *("alertd_rules_left_out", "alertd_configuration_warnings"),
+    "alertd_config_last_reload_successful",
 }
 """Gauges and histograms of things that are counted: they have no unit."""
 

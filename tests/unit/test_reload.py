@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from alertd.config.errors import ConfigConflict, ConfigError
@@ -17,12 +18,12 @@ from alertd.config.files import ConfigFiles
 from alertd.config.lint import examine
 from alertd.config.settings import Config
 from alertd.delivery.live_channels import LiveChannels
-from alertd.errors import Conflict, StoreUnavailable
+from alertd.errors import AlertdError, Conflict, StoreUnavailable
 from alertd.http.gate import Gate
 from alertd.metrics import Metrics
 from alertd.model import Target
-from alertd.reload import MAX_WARNINGS, Reloader
-from alertd.reports import Changes, Warned
+from alertd.reload import MAX_MISTAKES, MAX_WARNINGS, Reloader
+from alertd.reports import Changes, ReloadRefusal, Warned
 from alertd.rule_checks import RuleSetting
 from alertd.rulebook import RuleBook
 from alertd.rules import Source
@@ -69,6 +70,10 @@ class World:
 
     def write(self, text: str, name: str = "alertd.toml") -> None:
         (self.folder / name).write_text(text, encoding="utf-8")
+
+    def refused(self) -> ReloadRefusal | None:
+        """Return what the last reload was refused for."""
+        return self.reloader.configuration.refused
 
     def thresholds(self) -> dict[str, float]:
         """Return the threshold of each rule by its name."""
@@ -563,4 +568,53 @@ async def test_what_is_told_of_is_bounded_and_counted_and_stays_when_a_reload_is
         w.write("x = 1")
         with pytest.raises(ConfigError):
             await w.reloader.reload()
-        assert w.reloader.configuration == known, "it runs on that one"
+        at_last = w.reloader.configuration
+        assert structs.replace(at_last, refused=None) == known, "it runs on that one"
+
+
+async def test_what_the_last_reload_was_refused_for_is_known_until_one_is_applied(
+    tmp_path: Path,
+) -> None:
+    async with world(tmp_path, rule("a")) as w:
+        assert w.refused() is None
+        w.write("foo = 1\n" + rule("a"))
+        await w.reloader.look()
+        await w.reloader.look()
+        refused = w.refused()
+        assert refused is not None
+        assert refused.at > w.reloader.configuration.applied_at
+        ((path, message),) = [(error.path, error.message) for error in refused.errors]
+        assert (path, refused.error_count) == (f"{tmp_path}/alertd.toml:1", 1)
+        assert message.startswith("foo: ")
+        w.write(rule("a"))
+        await w.reloader.look()
+        await w.reloader.look()
+        assert w.refused() is None
+
+
+async def test_a_reload_that_was_refused_is_known_whoever_asked_and_whatever_was_wrong(
+    tmp_path: Path,
+) -> None:
+    server = '[server]\nbind = "0.0.0.0:9470"\n'
+    at_start = server + TOKEN.format(name="t", digit=1)
+    async with world(tmp_path, at_start, "0.0.0.0:9470") as w:
+        await w.rules.create(record_of(name="taken").spec)
+        many = "".join(f"x{number} = 1\n" for number in range(MAX_MISTAKES + 3))
+        wrong: list[tuple[str, type[AlertdError], str, str, int]] = [
+            (at_start + rule("taken"), ConfigConflict, f"{tmp_path}/alertd.toml:", "taken", 1),
+            ("", Conflict, "", "the last of [[auth.tokens]] cannot go", 1),
+            (many, ConfigError, f"{tmp_path}/alertd.toml:1", "x0", MAX_MISTAKES + 3),
+        ]
+        for text, error, path, words, count in wrong:
+            w.write(text)
+            with pytest.raises(error):
+                await w.reloader.reload()
+            refused = w.refused()
+            assert refused is not None
+            assert refused.errors[0].path.startswith(path)
+            assert words in refused.errors[0].message
+            assert refused.error_count == count
+            assert len(refused.errors) == min(count, MAX_MISTAKES)
+        w.write(at_start)
+        await w.reloader.reload()
+        assert w.refused() is None

@@ -17,6 +17,17 @@ WARNED = (
     "by 'team', so no incident has that label"
 )
 ILL = {
+    "configuration": REPORT["configuration"]
+    | {
+        "refused": {
+            "at": "2025-06-30T14:00:00.000000Z",
+            "errors": [
+                {"path": "/etc/alertd/alertd.toml:1", "message": "foo: unknown key"},
+                {"path": "", "message": "the certificate cannot be read"},
+            ],
+            "errorCount": 5,
+        }
+    },
     "ready": False,
     "reason": "the disk is full",
     "ruleErrors": [{"ruleId": "r", "ruleName": "CPU", "message": "it is not judged: …"}],
@@ -56,6 +67,7 @@ def test_a_program_gets_the_report_and_a_person_what_he_wants_to_know_first() ->
     ):
         assert words in text
     assert "not ready" not in text
+    assert "refused" not in text
 
 
 def test_what_is_not_as_it_should_be_is_told_and_is_the_exit_code() -> None:
@@ -65,6 +77,10 @@ def test_what_is_not_as_it_should_be_is_told_and_is_the_exit_code() -> None:
         code, text = at_a_terminal("status", "--url", daemon.url(""))
     assert code == 3
     for words in (
+        "the configuration of 2025-06-30 14:00:00 UTC was refused",
+        "/etc/alertd/alertd.toml:1: foo: unknown key",
+        "the certificate cannot be read",
+        "and 3 more mistakes",
         "rule 'CPU': it is not judged: …",
         "engine.max_groups_per_rule is reached: 'CPU'",
         "engine.max_series is reached: 'latency'",
