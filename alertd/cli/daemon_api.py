@@ -96,11 +96,11 @@ def ask(url: str, method: str, path: str, body: object = None) -> Any:
             f"{url!r} is not an address: {error}", param_hint="--url"
         ) from None
     except httpx.HTTPError as error:
-        _fail([f"cannot ask the daemon at {url}: {error}; is it running? see --url"])
+        refuse([f"cannot ask the daemon at {url}: {error}; is it running? see --url"])
     try:
         document = msgspec.json.decode(answer.content)
     except msgspec.DecodeError:
-        _fail([f"what answers at {url} is not alertd"])
+        refuse([f"what answers at {url} is not alertd"])
     if answer.is_error:
         errors = document.get("errors") or [{"path": "", "message": document.get("detail", "")}]
         lines = [": ".join(filter(None, (error["path"], error["message"]))) for error in errors]
@@ -108,7 +108,7 @@ def ask(url: str, method: str, path: str, body: object = None) -> Any:
             lines.append("and more")
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             lines.append(f"set {TOKEN_VARIABLE}, or name the token's file with --token-file")
-        _fail(lines)
+        refuse(lines)
     return document
 
 
@@ -169,11 +169,11 @@ def _authorization() -> dict[str, str]:
             environ=os.environ,
         )
     except SecretUnavailable as error:
-        _fail([str(error)])
+        refuse([str(error)])
     if token is None:
         return {}
     if not token.reveal().isascii() or not token.reveal().isprintable():
-        _fail(["the token is not one: it has characters that no token has"])
+        refuse(["the token is not one: it has characters that no token has"])
     return {"Authorization": f"Bearer {token.reveal()}"}
 
 
@@ -185,10 +185,11 @@ def _trust() -> ssl.SSLContext | bool:
     try:
         return ssl.create_default_context(cafile=file)
     except (OSError, ValueError) as error:
-        _fail([f"--ca-file {file} cannot be read as a PEM file of certificates: {error}"])
+        refuse([f"--ca-file {file} cannot be read as a PEM file of certificates: {error}"])
 
 
-def _fail(lines: list[str]) -> NoReturn:
+def refuse(lines: list[str]) -> NoReturn:
+    """Print why it cannot be done, and exit."""
     for line in lines:
         click.secho(line, err=True, fg="red")
     sys.exit(EXIT_REFUSED)

@@ -21,6 +21,7 @@ from alertd.cli.terminal import is_terminal, print_json, progress, size_text
 from alertd.config.settings import LoggingConfig
 from alertd.store.backup import BackupReport, back_up
 from alertd.store.check import CheckReport, check_store
+from alertd.store.failures import NO_DATABASE
 from alertd.store.restore import RestoreReport
 from alertd.store.restore import restore as restore_store
 from alertd.store.statistics import StoreFigures, read_figures
@@ -60,7 +61,7 @@ def check(store_path: Path | None, config_path: Path | None) -> None:
     if not is_terminal():
         print_json(found)
     else:
-        _tell_findings(found)
+        _tell_findings(found, is_named=store_path is not None)
     if not found.is_sound:
         sys.exit(EXIT_DAMAGED)
 
@@ -141,11 +142,16 @@ def _replayed(report: BackupReport | RestoreReport) -> str:
     return events if report.snapshot_position is not None else f"the whole log, {events}"
 
 
-def _tell_findings(found: CheckReport) -> None:
+def _tell_findings(found: CheckReport, *, is_named: bool) -> None:
+    """Print what was found, and the remedy: a file that is named may be a backup, or anything."""
     for finding in found.findings:
         click.secho(finding, fg="red")
+    if found.findings == (NO_DATABASE,) and is_named:
+        click.echo(f"{found.path} is no database of alertd's and no backup; name another file")
+        return
     if not found.is_sound:
-        click.echo(f"{found.path} is damaged; restore a backup: alertd db restore PATH")
+        backup = "if it is a backup, take another; if it is in use, " if is_named else ""
+        click.echo(f"{found.path} is damaged; {backup}restore a backup: alertd db restore PATH")
         return
     click.secho(
         f"{found.path}: sound; {found.events:,} events of {found.series:,} series in "

@@ -6,6 +6,7 @@ Owns the words of the commands and what they print. A running daemon does the wo
 from __future__ import annotations
 
 import getpass
+import uuid
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -14,7 +15,7 @@ import click
 from rich.text import Text
 
 from alertd.channels.wording import number_text, time_text
-from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed
+from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed, refuse
 from alertd.cli.terminal import is_terminal, print_json, print_table
 from alertd.outbound import Told
 
@@ -23,7 +24,7 @@ Examples:
   alertd incidents
   alertd incidents --all --limit 50
   alertd incidents --all --told failed
-  alertd ack 6f1c2d4e-0000-5000-8000-000000000001
+  alertd ack 6f1c2d4e
 
 \b
 Exit codes:
@@ -32,6 +33,11 @@ Exit codes:
   3  the daemon could not be reached, or refused; standard error says why
 """
 
+MIN_BEGINNING: Final = 6
+"""Characters of an id that stand for it: fewer are soon those of another incident, too."""
+MAX_CANDIDATES: Final = 10
+
+_ID_LENGTH: Final = len(str(uuid.UUID(int=0)))
 _LIST: Final = "/api/incidents"
 _STYLES: Final = {"firing": "red", "resolved": "green"}
 _UNTOLD: Final = {
@@ -79,9 +85,12 @@ def incidents(with_resolved: bool, told: str | None, limit: int, as_json: bool, 
 def ack(incident_id: str, by: str | None, url: str) -> None:
     """Say that somebody has seen INCIDENT, by its id.
 
-    It is not repeated any more, and nobody else is told because nobody reacted.
+    Six characters of the id, or more, are enough for an incident that is on and the only one
+    whose id begins with them. It is not repeated any more, and nobody else is told because nobody
+    reacted.
     """
     body = {"by": getpass.getuser() if by is None else by}
+    incident_id = _whole_id(incident_id, url)
     incident = ask(url, "POST", f"{_LIST}/{quote(incident_id, safe='')}/ack", body)
     if not is_terminal():
         print_json(incident)
@@ -93,6 +102,27 @@ def ack(incident_id: str, by: str | None, url: str) -> None:
     when = time_text(incident["acknowledgedAt"])
     click.secho(f"acknowledged{f' by {known}' if known else ''}, {when}", fg="green")
     click.echo(incident["message"])
+
+
+def _whole_id(beginning: str, url: str) -> str:
+    """Return the id of the one incident that is on and whose id begins so."""
+    if len(beginning) >= _ID_LENGTH:
+        return beginning
+    if len(beginning) < MIN_BEGINNING:
+        raise click.BadParameter(
+            f"{beginning!r} is too short: type {MIN_BEGINNING} characters of the id or more",
+            param_hint="INCIDENT",
+        )
+    is_on = listed(url, _LIST, state="firing")
+    found = [one for one in is_on if one["id"].startswith(beginning.lower())]
+    if not found:
+        refuse([f"no incident that is on has an id that begins with {beginning!r}"])
+    if len(found) > 1:
+        lines = [f"{one['id']}  {one['message']}" for one in found[:MAX_CANDIDATES]]
+        more = ["and more"] if len(found) > MAX_CANDIDATES else []
+        refuse([f"{len(found)} incidents that are on begin with {beginning!r}:", *lines, *more])
+    whole_id: str = found[0]["id"]
+    return whole_id
 
 
 # Any: items as the API answers them.

@@ -98,6 +98,9 @@ def add(
         end_us = begins_us + for_s * US_PER_S
     elif end_us is None or for_s is not None:
         raise click.UsageError("say how long it holds, --for, or until when, --end")
+    if end_us <= begins_us:
+        option = "--end" if for_s is None else "--for"
+        raise click.BadParameter("it would be over before it begins", param_hint=option)
     body = {
         "matchers": chosen,
         "startsAt": optional_time(start_us),

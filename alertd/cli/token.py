@@ -36,7 +36,7 @@ def token() -> None:
 
 
 @token.command()
-@click.option("--name", default="a-name", metavar="NAME", help="Who is to have it.")
+@click.option("--name", required=True, metavar="NAME", help="Who is to have it.")
 @click.option(
     "--scope",
     "scopes",

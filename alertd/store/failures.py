@@ -12,6 +12,9 @@ import apsw
 
 from alertd.errors import AlertdError, StoreUnavailable
 
+NO_DATABASE: Final = "it is not an alertd database"
+"""The finding where a file does not begin like one of SQLite's."""
+
 
 class StoreOpenError(AlertdError):
     """The database cannot be used as it is; the message says what to do about it."""
@@ -57,7 +60,7 @@ def translate(error: apsw.Error, operation: str, path: str) -> AlertdError | Non
     None if it is a mistake in alertd itself (bad SQL, a broken constraint): let that one rise.
     """
     if isinstance(error, apsw.NotADBError):
-        return corrupt(path, "it is not an alertd database")
+        return corrupt(path, NO_DATABASE)
     if isinstance(error, apsw.CorruptError):
         return corrupt(path, f"{operation} failed: {error}")
     for kind, remedy in _REMEDIES:

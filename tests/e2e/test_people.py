@@ -150,10 +150,12 @@ def test_incidents_are_listed_and_acknowledged_from_the_command_line(daemon: Dae
     assert newest["id"] in shown
     assert "acknowledged by ann" in shown
     assert "service=payment" in shown
-    code, shown = at_a_terminal("ack", newest["id"], "--by", "bob", "--url", daemon.url)
+    code, shown = at_a_terminal("ack", newest["id"][:8], "--by", "bob", "--url", daemon.url)
     assert code == 0
     assert "acknowledged by bob" in shown
-    assert "no incident with the id" in alertd(daemon, "ack", "nothing", exit_code=3)
+    assert "no incident that is on" in alertd(daemon, "ack", "nothing", exit_code=3)
+    absent = "6f1c2d4e-0000-5000-8000-000000000001"
+    assert "no incident with the id" in alertd(daemon, "ack", absent, exit_code=3)
     assert daemon.client.delete(f"/api/alerts/{rule['id']}").status_code == 204
     daemon.wait_until_judged()
     assert alertd(daemon, "incidents") == []

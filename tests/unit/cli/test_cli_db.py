@@ -131,3 +131,20 @@ def test_every_help_documents_the_exit_codes(command: str) -> None:
 
 def test_the_commands_are_those_that_are_tested() -> None:
     assert set(db.commands) == set(COMMANDS)
+
+
+def test_what_is_checked_by_its_name_need_not_be_the_daemons_database(
+    path: Path, tmp_path: Path
+) -> None:
+    letter, half = tmp_path / "letter", tmp_path / "half.db"
+    letter.write_text("not a database, but a letter to a friend" * 200)
+    assert invoked("db", "backup", "--store", str(path), str(half)).exit_code == 0
+    os.truncate(half, half.stat().st_size // 2)
+    for file, remedy in (
+        (letter, "is no database of alertd's and no backup; name another file"),
+        (half, "is damaged; if it is a backup, take another;"),
+    ):
+        code, text = at_a_terminal("db", "check", "--store", file)
+        assert code == 4
+        assert remedy in text
+        assert ("db restore" in text) == (file == half)

@@ -32,6 +32,12 @@ def test_what_is_printed_is_a_token_and_its_configuration(tmp_path: Path) -> Non
     assert token not in result.stderr
 
 
+def test_a_token_without_a_name_is_not_made() -> None:
+    result = CliRunner().invoke(main, ["token", "new"])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--name" in result.stderr
+
+
 class Asked(HTTPServer):
     """Notes the tokens that it is shown."""
 

@@ -32,3 +32,40 @@ def test_a_word_that_there_is_not_is_refused_with_those_that_there_are() -> None
     assert refused.exit_code == 2
     for word in ("delivered", "pending", "failed", "held_back", "nobody"):
         assert word in refused.stderr
+
+
+ALIKE = ("0e4eaec8-0000-5000-8000-000000000001", "0e4eaec8-0000-5000-8000-000000000002")
+OTHER = "6f1c2d4e-0000-5000-8000-000000000003"
+
+
+def on_now(*ids: str) -> Answer:
+    items = [{"id": id_, "message": f"what {id_[-1]} is about"} for id_ in ids]
+    return Answer(body=json.dumps({"items": items, "nextCursor": None}).encode())
+
+
+def test_the_beginning_of_an_id_is_enough_where_it_is_of_one_incident_that_is_on() -> None:
+    for typed, listings in (("6F1C2D", 1), (OTHER, 0)):
+        with http_receiver() as daemon:
+            daemon.script = [on_now(*ALIKE, OTHER)] * listings
+            daemon.otherwise = Answer(body=b"{}")
+            assert invoked("ack", typed, "--url", daemon.url("")).exit_code == 0
+        assert [request.path for request in daemon.received][:listings] == [
+            "/api/incidents?limit=1000&state=firing"
+        ] * listings
+        assert daemon.received[-1].path == f"/api/incidents/{OTHER}/ack"
+
+
+def test_a_beginning_that_is_of_several_incidents_or_of_none_acknowledges_nothing() -> None:
+    for typed, exit_code, words in (
+        ("0e4eaec8", 3, [*ALIKE, "what 1 is about"]),
+        ("0e4eae00", 3, ["no incident that is on", "'0e4eae00'"]),
+        ("0e4ea", 2, ["too short", "6 characters"]),
+    ):
+        with http_receiver() as daemon:
+            daemon.otherwise = on_now(*ALIKE, OTHER)
+            refused = invoked("ack", typed, "--url", daemon.url(""))
+        assert refused.exit_code == exit_code
+        for word in words:
+            assert word in refused.stderr
+        assert OTHER not in refused.stderr
+        assert not any(request.path.endswith("/ack") for request in daemon.received)

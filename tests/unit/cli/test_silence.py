@@ -86,3 +86,20 @@ def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], message: str
     refused = invoked("silence", "add", *arguments, "service=shop", "--url", "http://127.0.0.1:1")
     assert refused.exit_code == 2
     assert message in " ".join(refused.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (("--for", "0m"), "--for"),
+        (("--end", "2020-01-01T00:00:00Z"), "--end"),
+        (("--start", "2h", "--end", "1h"), "--end"),
+    ],
+)
+def test_a_silence_that_would_be_over_before_it_begins_is_refused_by_its_option(
+    arguments: tuple[str, ...], option: str
+) -> None:
+    with http_receiver() as daemon:
+        refused = invoked("silence", "add", *arguments, "service=shop", "--url", daemon.url(""))
+    assert (refused.exit_code, daemon.received) == (2, [])
+    assert f"{option}: it would be over before it begins" in refused.stderr
