@@ -79,6 +79,8 @@ class RuleSetting(Struct, frozen=True):
     """How far back events are stored: a window cannot reach further."""
     labels_of_channels: Mapping[str, frozenset[str]] = msgspec.field(default_factory=dict)
     """The labels that channels' templates show; see ``channels/shown_labels.py``."""
+    allow_private_endpoints: bool = False
+    """Whether endpoints of rules may lead to loopback and private addresses."""
 
 
 def check_spec(spec: RuleSpec, setting: RuleSetting) -> None:

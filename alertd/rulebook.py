@@ -22,7 +22,7 @@ import structlog
 import trio
 
 from alertd.channels.annotations import check_rule
-from alertd.channels.shown_labels import rule_warnings
+from alertd.channels.rule_warnings import rule_warnings
 from alertd.config.clashes import clash_problem, clashes
 from alertd.config.errors import ConfigConflict, ConfigProblem
 from alertd.config.rules import TomlRule

@@ -1,71 +1,29 @@
 """Connections that cannot be turned against the network that alertd stands in.
 
-Owns the rule which addresses an endpoint set over the API may lead to, and its enforcement.
+Enforces the rule in ``forbidden.py``, which addresses an endpoint set over the API may lead to.
 The name is resolved here, *every* address that it has is checked, and the connection goes to
 an address that was checked: a second answer of the name server (DNS rebinding), or a spelling
 such as ``http://2130706433``, gains nothing. Redirects are never followed, see ``http_client.py``.
 
-Prior art: httpx-secure. IANA's special-purpose registries are in ``ipaddress.is_global``;
-what that lets through (multicast, NAT64, 6to4, Teredo, …) is refused in addition, because such
-an address can carry a private one inside.
+Prior art: httpx-secure.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 from collections.abc import Iterable
-from typing import Final
 
 import httpcore
 import httpx
 import trio
 
+from alertd.channels.forbidden import forbidden_kind
 from alertd.errors import AlertdError
-
-_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-_TUNNELS: Final = tuple(
-    ipaddress.ip_network(block)
-    for block in (
-        "::/96",  # IPv4-compatible, RFC 4291
-        "64:ff9b::/96",  # NAT64, RFC 6052
-        "64:ff9b:1::/48",  # NAT64 for local use, RFC 8215
-        "2001::/32",  # Teredo, RFC 4380
-        "2002::/16",  # 6to4, RFC 3056
-        "192.88.99.0/24",  # 6to4 relays, RFC 7526
-    )
-)
-_CLOUD_METADATA: Final = ipaddress.ip_address("168.63.129.16")
-"""Azure's host services: a public address that leads into the host."""
 
 
 class ForbiddenAddress(AlertdError):
     """The host leads to an address that endpoints set over the API may not reach."""
-
-
-def forbidden_kind(address: str) -> str | None:
-    """Return what kind of address ``address`` is if it is refused, None if it is allowed.
-
-    ``address`` is numeric, as ``getaddrinfo`` returns it, with or without a scope.
-    """
-    ip: _Address = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    if ip.is_unspecified:
-        return "an unspecified address"
-    if ip.is_loopback:
-        return "a loopback address"
-    if ip.is_link_local:
-        return "a link-local address"
-    if ip.is_multicast:
-        return "a multicast address"
-    if any(ip in block for block in _TUNNELS):
-        return "a tunnel to another address"
-    if not ip.is_global or ip == _CLOUD_METADATA or getattr(ip, "is_site_local", False):
-        return "a private or reserved address"
-    return None
 
 
 class GuardedBackend(httpcore.AsyncNetworkBackend):

@@ -25,8 +25,8 @@ def labels_of_channels(channels: Mapping[str, ChannelConfig]) -> dict[str, froze
     return {name: labels for name, labels in shown.items() if labels}
 
 
-def rule_warnings(spec: RuleSpec, setting: RuleSetting) -> list[Problem]:
-    """Return what a rule, of which nothing is wrong, most likely does not mean.
+def label_warnings(spec: RuleSpec, setting: RuleSetting) -> list[Problem]:
+    """Return what a rule shows, or has shown of it, and does not have.
 
     Paths are JSON pointers with the wire's names.
     """

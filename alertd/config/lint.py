@@ -3,8 +3,8 @@
 Owns *warnings*: they are told, with their place, by ``alertd check``, at a start and by a reload,
 and refuse nothing. What most go by are all rules, those made over HTTP too: so they are made when
 somebody asks, not while the files are read. As long as there is no rule at all nothing is said of
-what has to do with rules. Leaves to ``shown_labels.py`` what one rule can have of them, and to
-``notify/matchers.py`` what matchers can match.
+what has to do with rules. Leaves to ``channels/rule_warnings.py`` what one rule can have of them,
+and to ``notify/matchers.py`` what matchers can match.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Final
 from msgspec import Struct
 
 from alertd.channels.config import EmailConfig
-from alertd.channels.shown_labels import labels_of_channels, listed, rule_warnings
+from alertd.channels.rule_warnings import rule_warnings
+from alertd.channels.shown_labels import labels_of_channels, listed
 from alertd.channels.wording import clip
 from alertd.config.document import Document
 from alertd.config.errors import ConfigProblem
@@ -57,7 +58,10 @@ class Examined(Struct, frozen=True):
         return sorted(found, key=lambda warning: (order[warning.file], warning.line or 0))
 
     def _in_rules(self) -> Iterator[ConfigProblem]:
-        setting = RuleSetting(labels_of_channels=labels_of_channels(self.config.channels))
+        setting = RuleSetting(
+            labels_of_channels=labels_of_channels(self.config.channels),
+            allow_private_endpoints=self.config.notify.allow_private_endpoints,
+        )
         tables = rule_tables(self.documents)
         for rule, (document, path, table) in zip(self.config.rules, tables, strict=True):
             found = in_snake_case(rule_warnings(rule.spec, setting))

@@ -10,11 +10,11 @@ import pytest
 import trio
 
 from alertd.channels.factory import ChannelFactory
+from alertd.channels.forbidden import forbidden_kind, forbidden_kind_of_url
 from alertd.channels.guarded import (
     ForbiddenAddress,
     GuardedBackend,
     GuardedTransport,
-    forbidden_kind,
 )
 from alertd.channels.protocol import Delivered, Permanent
 from alertd.model import Target
@@ -51,13 +51,34 @@ def test_public_addresses_are_allowed(address: str) -> None:
     assert forbidden_kind(address) is None
 
 
+LOOPBACK = [
+    *("127.0.0.1", "127.1", "2130706433", "0x7f.1", "0x7f000001", "017700000001", "0"),
+    *("localhost", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"),
+]
+
+
+@pytest.mark.parametrize("host", [*LOOPBACK, "a.LocalHost.", "10.0.0.1", "[fe80::1]"])
+def test_a_url_that_leads_inside_is_known_without_a_look_at_names(host: str) -> None:
+    assert forbidden_kind_of_url(f"http://{host}:18801/x") is not None
+
+
 @pytest.mark.parametrize(
-    "host",
-    [
-        *("127.0.0.1", "127.1", "2130706433", "0x7f.1", "0x7f000001", "017700000001", "0"),
-        *("localhost", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]"),
-    ],
+    "host", ["8.8.8.8", "[2606:4700::1111]", "intranet", "a..b", "localhost.x"]
 )
+def test_a_url_that_leads_outside_or_has_a_name_is_not_refused(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look_up = socket.getaddrinfo
+
+    def only_numbers(host: str, port: None, *, flags: int) -> object:
+        assert flags & socket.AI_NUMERICHOST, "a name would be looked up"
+        return look_up(host, port, flags=flags)
+
+    monkeypatch.setattr(socket, "getaddrinfo", only_numbers)
+    assert forbidden_kind_of_url(f"https://{host}/x") is None
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
 async def test_no_spelling_of_loopback_reaches_a_server_on_it(host: str) -> None:
     factory = ChannelFactory({})
     with http_receiver() as receiver:

@@ -10,7 +10,7 @@ from alertd.channels.config import (
     SlackConfig,
     WebhookConfig,
 )
-from alertd.channels.shown_labels import labels_of_channels, rule_warnings
+from alertd.channels.shown_labels import label_warnings, labels_of_channels
 from alertd.channels.templates.labels import shown_labels
 from alertd.model import Target
 from alertd.rule_checks import RuleSetting
@@ -71,10 +71,10 @@ def test_a_rule_is_warned_of_labels_that_it_does_not_group_by() -> None:
     )
     shown = {"chat": frozenset({"service", "dc", "host"}), "boss": frozenset({"dc"})}
     setting = RuleSetting(labels_of_channels=shown)
-    found = {warning.path: warning.message for warning in rule_warnings(rule.spec, setting)}
+    found = {warning.path: warning.message for warning in label_warnings(rule.spec, setting)}
     assert found.keys() == {"/annotations/a~1b", "/notifications/1", "/escalateTo/0"}
     assert found["/annotations/a~1b"].startswith("shows labels.host; incidents have the labels in ")
     assert found["/notifications/1"].startswith(
         "the templates of 'chat' show labels.dc, labels.host;"
     )
-    assert rule_warnings(record_of(group_by=("service", "dc", "host")).spec, setting) == []
+    assert label_warnings(record_of(group_by=("service", "dc", "host")).spec, setting) == []

@@ -250,3 +250,13 @@ def test_warnings_come_by_file_and_line(tmp_path: Path) -> None:
     )
     keys = [warning.partition(":")[0] for warning in warnings_of(tmp_path, text)]
     assert keys == ["1", "5", "7"]
+
+
+def test_an_endpoint_of_a_rule_that_nothing_is_sent_to_is_told(tmp_path: Path) -> None:
+    target = '{channel = "WEBHOOK", endpoint = "http://127.0.0.1:9/x"}'
+    rule = RULE.replace('"ops"]', f'"ops", {target}]')
+    [warning] = examine(written(tmp_path, rule), {}).warnings()
+    assert warning.key == "rules[0].notifications[1].endpoint"
+    assert warning.message.startswith("leads to a loopback address, which")
+    allowed = "[notify]\nallow_private_endpoints = true\n"
+    assert examine(written(tmp_path, allowed + rule), {}).warnings() == []

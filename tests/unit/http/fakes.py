@@ -295,11 +295,12 @@ class Site:
         self.quarantined = MemoryQuarantine()
         self.quarantine = Quarantine(self.quarantined, self.metrics)
         self.reloader = FixedReloader()
+        self.setting = RuleSetting(frozenset({"ops"}))
         self.rules = RuleBook(
             (),
             MemoryRoad(),
             clock.now_us,
-            setting=lambda: RuleSetting(frozenset({"ops"})),
+            setting=lambda: self.setting,
             states=lambda rule_id: {"ok": 1, "pending": 0, "firing": 2, "no_data": 0},
         )
         intake = Intake(

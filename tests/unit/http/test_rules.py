@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from alertd.rule_checks import RuleSetting
 from alertd.rules import RuleSpec
 from tests.unit.http.fakes import Site
 
@@ -344,3 +345,25 @@ async def test_a_rule_is_answered_with_what_it_most_likely_does_not_mean() -> No
     assert listed == [{name: made.body[name] for name in made.body.keys() - {"warnings"}}]
     mended = await site.send("PUT", path, made.body | {"groupBy": ["service", "host"]})
     assert (mended.status, mended.body["warnings"]) == (200, []), "a reply can be sent back"
+
+
+async def test_an_endpoint_that_nothing_is_sent_to_is_told_at_once() -> None:
+    site, inside = Site(), {"channel": "WEBHOOK", "endpoint": "http://127.0.0.1:18801/x"}
+    outside = {"channel": "SLACK", "endpoint": "https://hooks.example/x"}
+    later = {"escalateAfterSecs": 60, "escalateTo": [inside | {"endpoint": "http://[fe80::1]/x"}]}
+    made = await site.send(
+        "POST", "/api/alerts", MINIMAL | later | {"notifications": [outside, inside]}
+    )
+    assert made.status == 201
+    told = {warning["path"]: warning["message"] for warning in made.body["warnings"]}
+    assert told.keys() == {"/notifications/1/endpoint", "/escalateTo/0/endpoint"}
+    assert told["/notifications/1/endpoint"].startswith("leads to a loopback address, which")
+    assert told["/escalateTo/0/endpoint"].startswith("leads to a link-local address, which")
+
+
+async def test_an_endpoint_that_may_lead_inside_is_not_warned_of() -> None:
+    site = Site()
+    site.setting = RuleSetting(allow_private_endpoints=True)
+    inside = {"channel": "WEBHOOK", "endpoint": "http://127.0.0.1:18801/x"}
+    made = await site.send("POST", "/api/alerts", MINIMAL | {"notifications": [inside]})
+    assert (made.status, made.body["warnings"]) == (201, [])
