@@ -24,7 +24,7 @@ from alertd.config.document import Document
 from alertd.config.errors import ConfigProblem
 from alertd.config.places import KeyPath
 from alertd.config.rules import in_snake_case, rule_tables
-from alertd.config.settings import Config, read
+from alertd.config.settings import Config, included_files, read
 from alertd.notify.matchers import Reach, matcher_problem
 from alertd.notify.settings import unreached_routes
 from alertd.rule_checks import EMAIL, RuleSetting
@@ -53,6 +53,7 @@ class Examined(Struct, frozen=True):
             found += self._of_matchers(specs)
             found += self._on_routes(specs)
             found += self._of_equal_labels(specs)
+            found += self._of_grouping(specs)
             found += self._idle_channels(specs)
         order = {document.path: place for place, document in enumerate(self.documents)}
         return sorted(found, key=lambda warning: (order[warning.file], warning.line or 0))
@@ -74,8 +75,18 @@ class Examined(Struct, frozen=True):
                 yield self.documents[0].problem((*path, label), message)
 
     def _without_effect(self) -> Iterator[ConfigProblem]:
-        """Yield routes and inhibitions that do nothing, whatever the rules."""
+        """Yield what does nothing, or more than it looks like, whatever the rules."""
         document, routes = self.documents[0], self.config.route
+        for index, pattern in enumerate(self.config.include):
+            if not included_files(document.path.parent, (pattern,)):
+                yield document.problem(("include", index), f"no file matches {pattern!r}")
+        for index, mute in enumerate(self.config.mute):
+            if mute.start == mute.end:
+                message = (
+                    f"is also when it starts, so it holds for 24 hours, to {mute.end} on the next "
+                    'day; for a whole day write start = "00:00", end = "24:00"'
+                )
+                yield document.problem(("mute", index, "end"), message)
         for index, problem in unreached_routes(routes):
             if not any(_wrong(routes[index].matchers)):
                 yield document.problem(("route", index, "matchers"), problem.message)
@@ -145,6 +156,18 @@ class Examined(Struct, frozen=True):
                 message = _of_equal(label, sides)
                 if message is not None:
                     yield self.documents[0].problem(("inhibit", index, "equal", place), message)
+
+    def _of_grouping(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:
+        """Yield labels by which messages are grouped, and that no incident has."""
+        known = _SUBJECTS.union(*(spec.group_by for spec in specs))
+        lists: list[tuple[KeyPath, Sequence[str]]] = [(("notify",), self.config.notify.group_by)]
+        for index, route in enumerate(self.config.route):
+            lists.append((("route", index), route.group_by or ()))
+        for path, labels in lists:
+            for place, label in enumerate(labels):
+                if label not in known:
+                    message = f"no rule groups by {label!r}: it tells no messages apart"
+                    yield self.documents[0].problem((*path, "group_by", place), message)
 
     def _idle_channels(self, specs: Sequence[RuleSpec]) -> Iterator[ConfigProblem]:
         config = self.config

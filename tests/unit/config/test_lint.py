@@ -94,6 +94,18 @@ def test_what_is_meant_gives_no_warning(tmp_path: Path, text: str) -> None:
         ),
         (NIGHTS + 'weekdays = ["mon", "tue", "mon"]\n', "5: mute[0].weekdays[2]: 'mon' is there"),
         (
+            '[notify]\ngroup_by = ["ruleName", "host", "rack"]\n',
+            "2: notify.group_by[2]: no rule groups by 'rack'",
+        ),
+        (
+            '[[route]]\nchannels = ["ops"]\ngroup_by = ["severity", "rack"]\n',
+            "3: route[0].group_by[1]: no rule groups by 'rack'",
+        ),
+        (
+            '[[mute]]\nname = "n"\nstart = "22:00"\nend = "22:00"\n',
+            "4: mute[0].end: is also when it starts, so it holds for 24 hours",
+        ),
+        (
             f'[[auth.tokens]]\nname = "a"\nscopes = ["read", "read"]\nhash = "sha256:{"0" * 64}"\n',
             "3: auth.tokens[0].scopes[1]: 'read' is there twice",
         ),
@@ -260,3 +272,13 @@ def test_an_endpoint_of_a_rule_that_nothing_is_sent_to_is_told(tmp_path: Path) -
     assert warning.message.startswith("leads to a loopback address, which")
     allowed = "[notify]\nallow_private_endpoints = true\n"
     assert examine(written(tmp_path, allowed + rule), {}).warnings() == []
+
+
+def test_a_pattern_that_names_no_file_is_told_until_there_is_one(tmp_path: Path) -> None:
+    path = written(tmp_path, 'include = ["rules.d/*.toml"]\n' + RULE)
+    assert [str(warning) for warning in examine(path, {}).warnings()] == [
+        f"{path}:1: include[0]: no file matches 'rules.d/*.toml'"
+    ]
+    (tmp_path / "rules.d").mkdir()
+    (tmp_path / "rules.d/a.toml").touch()
+    assert examine(path, {}).warnings() == []
