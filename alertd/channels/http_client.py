@@ -5,13 +5,16 @@ cookies, no decompression, a reply of at most 64 KiB, one deadline for the whole
 always verified; and the reading of a reply's status as an outcome. Leaves bodies and headers
 to the channels.
 
-Invariant: a reason names a host at most, never a path, a query, a header or a reply's text.
+Invariant: a reason names a host and a port at most, never a path, a query, a header or a reply's
+text. The text stands beside it, for who tries a channel, without what the request was made of.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import ssl
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -25,8 +28,14 @@ from alertd.channels.backoff import parse_retry_after
 from alertd.channels.guarded import ForbiddenAddress, GuardedTransport
 from alertd.channels.protocol import Delivered, Outcome, Permanent, Retryable
 from alertd.channels.tls import describe_cause, load_ssl_context
+from alertd.channels.wording import one_line
 
 MAX_REPLY_BYTES: Final = 64 * 1024
+MAX_SAID_CHARS: Final = 200
+MAX_LOOKED_AT_BYTES: Final = 4096
+"""Of a refusal's body: what is made of the first so many bytes is shown."""
+MIN_SECRET_CHARS: Final = 4
+"""What is shorter guards nothing, and stands in many words."""
 RETRYABLE_STATUSES: Final = frozenset({408, 425, 429})
 """The 4xx that may pass by waiting; every 5xx may too."""
 REFUSALS: Final = RETRYABLE_STATUSES | {503}
@@ -55,6 +64,8 @@ class Reply:
     status: int
     retry_after: str | None
     body: bytes
+    said: str = ""
+    """The beginning of the body of a refusal, in one line and without secrets of the request."""
 
 
 class HttpClient:
@@ -94,11 +105,13 @@ class HttpClient:
                     reply = replace(reply, body=await _read_capped(response))
             except (httpx.HTTPError, httpx.InvalidURL, ForbiddenAddress, UnicodeError) as error:
                 if reply is None:
-                    return _failure(error, url.host, was_refused=progress.has_not_sent)
+                    return _failure(error, url, was_refused=progress.has_not_sent)
         if reply is None:
             reason = f"{url.host} gave no answer within {timeout_s:g} s"
             return Retryable(reason, was_refused=progress.has_not_sent)
-        return reply
+        if reply.status < 300:
+            return reply
+        return replace(reply, said=_said(reply.body, url, headers))
 
     async def aclose(self) -> None:
         """Close what is open. No ``post`` may be under way or follow."""
@@ -161,10 +174,26 @@ def judge(reply: Reply, host: str, now_s: float, detail: str = "") -> Outcome:
     reason = f"{host} answered {status}" + (f" ({detail})" if detail else "")
     if status in RETRYABLE_STATUSES or status >= 500:
         wait_s = parse_retry_after(reply.retry_after, now_s)
-        return Retryable(reason, wait_s, was_refused=status in REFUSALS)
+        return Retryable(reason, wait_s, was_refused=status in REFUSALS, said=reply.said)
     if 300 <= status < 400:
         reason += ": redirects are not followed; configure the address that it leads to"
-    return Permanent(reason)
+    return Permanent(reason, said=reply.said)
+
+
+def _said(body: bytes, url: httpx.URL, headers: Mapping[str, str]) -> str:
+    """Return what may be shown of a refusal.
+
+    Receivers like to repeat what they were asked, and a path, a query or a header may be the
+    secret: an ellipsis stands for each word of theirs.
+    """
+    asked = [url.raw_path.decode(), url.path, url.query.decode(), url.userinfo.decode()]
+    asked.append(b64encode(f"{url.username}:{url.password}".encode()).decode())  # as httpx sends it
+    asked += [text for name, text in headers.items() if name != "Content-Type"]
+    words = {word for text in asked for word in (text, *re.split(r"[\s/?&=,;:]+", text))}
+    secrets = sorted((w for w in words if len(w) >= MIN_SECRET_CHARS), key=len, reverse=True)
+    text = body[:MAX_LOOKED_AT_BYTES].decode(errors="replace")
+    text = re.sub("|".join(map(re.escape, secrets)), "…", text, flags=re.IGNORECASE)
+    return one_line(text)[:MAX_SAID_CHARS].rstrip()
 
 
 async def _read_capped(response: httpx.Response) -> bytes:
@@ -178,7 +207,8 @@ async def _read_capped(response: httpx.Response) -> bytes:
     return bytes(body[:MAX_REPLY_BYTES])
 
 
-def _failure(error: Exception, host: str, *, was_refused: bool) -> Retryable | Permanent:
+def _failure(error: Exception, url: httpx.URL, *, was_refused: bool) -> Retryable | Permanent:
+    host = url.host
     match error:
         case ForbiddenAddress():
             return Permanent(f"{host} {error}")
@@ -187,7 +217,7 @@ def _failure(error: Exception, host: str, *, was_refused: bool) -> Retryable | P
         case UnicodeError():
             return Permanent(f"{host!r} is not a valid host name")
         case httpx.ConnectError():
-            reason = f"cannot connect to {host}: {describe_cause(error)}"
+            reason = f"cannot connect to {url.netloc.decode()}: {describe_cause(error)}"
         case _:
             reason = f"the connection to {host} broke: {type(error).__name__}"
     return Retryable(reason, was_refused=was_refused)

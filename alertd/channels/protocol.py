@@ -7,7 +7,7 @@ of the receiver or the network, and never logs an endpoint or a secret.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from alertd.channels.message import IncidentView, Message
@@ -34,6 +34,8 @@ class Retryable:
     was_refused: bool = False
     """Whether it is certain that the receiver has not taken the message: it was not reached, or
     said so itself. Without an answer it may have taken it all the same."""
+    said: str = field(default="", compare=False, repr=False)
+    """The receiver's own words, for who tries the channel; neither stored nor logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Permanent:
     """It will not work as it is: the message becomes a dead letter at once."""
 
     reason: str
+    said: str = field(default="", compare=False, repr=False)
+    """The receiver's own words, for who tries the channel; neither stored nor logged."""
 
 
 class UnknownChannel(AlertdError):

@@ -123,7 +123,7 @@ class _Conversation:
             finally:
                 self._smtp.close()
         except (OSError, UnicodeError) as error:  # SMTPException is an OSError
-            return _failure(error, host)
+            return _failure(error, host, self._server.config.effective_port)
 
     def _hand_in(self, smtp: smtplib.SMTP, host: str) -> Outcome:
         if self._ended:
@@ -167,7 +167,7 @@ def _local_name() -> str:
     return name if "." in name and name.isascii() else "[127.0.0.1]"
 
 
-def _failure(error: OSError | UnicodeError, host: str) -> Retryable | Permanent:
+def _failure(error: OSError | UnicodeError, host: str, port: int) -> Retryable | Permanent:
     match error:
         case smtplib.SMTPRecipientsRefused():
             reason = f"{host} refused every recipient: {_refusals(error.recipients)}"
@@ -191,7 +191,7 @@ def _failure(error: OSError | UnicodeError, host: str) -> Retryable | Permanent:
         case _:
             # An error before there is a conversation; later ones are smtplib's.
             is_unreached = isinstance(error, ConnectionRefusedError | socket.gaierror)
-            reason = f"cannot talk to {host}: {describe_cause(error)}"
+            reason = f"cannot talk to {host}:{port}: {describe_cause(error)}"
             return Retryable(reason, was_refused=is_unreached)
 
 

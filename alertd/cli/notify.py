@@ -61,6 +61,8 @@ def test(channel: str, config_path: Path | None) -> None:
             click.secho(f"{channel}: in the default words: {outcome.fault}", err=True, fg="yellow")
         return
     click.secho(f"{channel}: not delivered: {outcome.reason}", err=True, fg="red")
+    if outcome.said:
+        click.secho(f"{channel}: the receiver said: {outcome.said}", err=True)
     sys.exit(EXIT_NOT_DELIVERED)
 
 

@@ -258,8 +258,9 @@ async def test_all_recipients_refused_is_tried_again_if_one_may_be_taken_later(
 
 
 async def test_nobody_listening_is_tried_again() -> None:
-    outcome = await channel_to(closed_port()).send(message())
-    reason = "cannot talk to 127.0.0.1: Connection refused"
+    port = closed_port()
+    outcome = await channel_to(port).send(message())
+    reason = f"cannot talk to 127.0.0.1:{port}: Connection refused"
     assert outcome == Retryable(reason, was_refused=True)
 
 

@@ -175,9 +175,9 @@ async def test_a_connection_that_breaks_is_tried_again(
 
 
 async def test_nobody_listening_is_tried_again_and_named(client: HttpClient) -> None:
-    url = f"http://127.0.0.1:{closed_port()}/{TOKEN}"
-    outcome = await channel_to(url, client).send(message())
-    reason = "cannot connect to 127.0.0.1: Connection refused"
+    port = closed_port()
+    outcome = await channel_to(f"http://127.0.0.1:{port}/{TOKEN}", client).send(message())
+    reason = f"cannot connect to 127.0.0.1:{port}: Connection refused"
     assert outcome == Retryable(reason, was_refused=True)
 
 

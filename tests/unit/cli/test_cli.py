@@ -270,10 +270,17 @@ def test_notify_test_sends_one_message_and_says_how_that_went(form: str) -> None
         assert b"nothing is wrong" in request.body
         body = json.loads(request.body)
         assert body["kind" if form == "alertd" else "receiver"] in ("test", "ops")
-        receiver.otherwise = Answer(status=404)
+        path = receiver.url().rpartition("/")[2]
+        assert len(path) >= 4
+        reason = f"cannot POST /{path}:\x1b[2J\n no_such_integration"
+        receiver.otherwise = Answer(status=404, body=f"{reason} {'x' * 300}".encode())
         failed = invoked("notify", "test", "ops", "--config", "a.toml")
         assert failed.exit_code == 3
         assert "404" in failed.stderr
+        said = failed.stderr.partition("ops: the receiver said: ")[2].rstrip("\n")
+        assert said.startswith("cannot POST …: [2J no_such_integration xxx")
+        assert len(said) == 200
+        assert path not in failed.stderr
     unknown = invoked("notify", "test", "opps", "--config", "a.toml")
     assert unknown.exit_code == 2
     assert "did you mean 'ops'" in unknown.stderr
