@@ -15,7 +15,7 @@ from alertd.upkeep.allocator import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(100):
-        blocks = [bytes(200_000) for _ in range(8)]
+        blocks = [bytes(200_000) for _ in range(4)]
         del blocks
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
