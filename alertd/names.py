@@ -1,7 +1,9 @@
-"""What may be a name of a metric, a label, or something configured."""
+"""What may be a name of a metric, a label, or something configured; which of some stand twice."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Final
 
 from alertd.limits import MAX_LABEL_NAME_CHARS, MAX_METRIC_NAME_CHARS
@@ -28,3 +30,8 @@ def name_problem(name: str) -> str | None:
     if name.strip() and name.isprintable() and len(name) <= _MAX_NAME_CHARS:
         return None
     return f"expected a name of 1 to {_MAX_NAME_CHARS} printable characters"
+
+
+def repeated(names: Iterable[str]) -> dict[str, int]:
+    """Return those that are there more than once, in their order, and how often each is."""
+    return {name: count for name, count in Counter(names).items() if count > 1}

@@ -169,6 +169,16 @@ class Reloader:
         return examined if examined.config == self._config else None
 
     async def _read_and_apply(self) -> ReloadReport:
+        """Try to; have the status say what it was refused for, until one is applied."""
+        try:
+            return await self._try_what_is_on_disk()
+        except AlertdError as error:
+            told = _mistakes(error)
+            refused = ReloadRefusal(format_us(self._now_us()), told[:MAX_MISTAKES], len(told))
+            self.configuration = structs.replace(self.configuration, refused=refused)
+            raise
+
+    async def _try_what_is_on_disk(self) -> ReloadReport:
         found = await trio.to_thread.run_sync(self._files.look)
         rules: Sequence[TomlRule] = ()
         try:
@@ -178,27 +188,18 @@ class Reloader:
         except (Overloaded, StoreUnavailable) as error:
             # Nothing is wrong with the files, so the next look on the disk tries them again.
             log.error("configuration not reloaded yet", problem=str(error))
-            self._remember(error)
             raise
         except (ConfigError, ConfigConflict) as error:
             self._tried, self._refused = found, rules
             for problem in error.problems:
                 log.error("configuration not reloaded: nothing was changed", problem=str(problem))
-            self._remember(error)
             raise
         except AlertdError as error:
             self._tried, self._refused = found, ()
             log.error("configuration not reloaded", problem=str(error))
-            self._remember(error)
             raise
         self._tried, self._refused = found, ()
         return report
-
-    def _remember(self, error: AlertdError) -> None:
-        """Have the status say what a reload was refused for, until one is applied."""
-        mistakes = _mistakes(error)
-        refused = ReloadRefusal(format_us(self._now_us()), mistakes[:MAX_MISTAKES], len(mistakes))
-        self.configuration = structs.replace(self.configuration, refused=refused)
 
     async def _apply(self, examined: Examined) -> ReloadReport:
         before, config = self._config, examined.config

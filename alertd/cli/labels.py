@@ -8,11 +8,12 @@ of labels is taken as it is, and told.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 import click
+
+from alertd.names import repeated
 
 _LIKE_A_LIST: Final = re.compile(r".*,\s*[\w.-]+(=|!=|!~)", re.DOTALL)
 
@@ -47,9 +48,8 @@ class Labels(click.ParamType[list[tuple[str, str]]]):
 def each_once(pairs: Iterable[tuple[str, str]], remedy: str) -> dict[str, str]:
     """Return the value of each label. Exits with ``remedy`` if one is there twice."""
     given = list(pairs)
-    for label, count in Counter(label for label, _ in given).items():
-        if count > 1:
-            raise click.UsageError(f"{label!r} is there {count} times; {remedy}")
+    for label, count in repeated(label for label, _ in given).items():
+        raise click.UsageError(f"{label!r} is there {count} times; {remedy}")
     return dict(given)
 
 

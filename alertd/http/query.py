@@ -7,7 +7,6 @@ all at once, because a misspelt filter that is ignored answers another question.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -19,6 +18,7 @@ from alertd.http import strict
 from alertd.http.timestamp import written_us
 from alertd.limits import MAX_PAGE_ITEMS, Limit
 from alertd.model import US_PER_S
+from alertd.names import repeated
 
 E = TypeVar("E", bound=StrEnum)
 
@@ -66,9 +66,8 @@ class Parameters:
         ]
         if any(name == LABELS for name, _ in pairs):
             self._refuse(LABELS, "names no label; write labels.NAME=VALUE")
-        for name, count in Counter(name for name, _ in pairs).items():
-            if count > 1:
-                self._refuse(strict.pointer(name), "is given more than once")
+        for name in repeated(name for name, _ in pairs):
+            self._refuse(strict.pointer(name), "is given more than once")
         return tuple((name.removeprefix(LABELS), value) for name, value in pairs)
 
     def limit(self) -> int:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum
@@ -27,6 +26,7 @@ from msgspec.structs import FieldInfo
 
 from alertd.errors import InvalidInput, Problem, pointer_token
 from alertd.meant import did_you_mean
+from alertd.names import repeated
 
 S = TypeVar("S", bound=Struct)
 
@@ -68,8 +68,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Return an object with these members. Raises ``ValueError`` if two have one name."""
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = Counter(name for name, _ in pairs)
-        twice = next(name for name in names if names[name] > 1)
+        twice = next(iter(repeated(name for name, _ in pairs)))
         raise ValueError(f"{_quoted(twice)} is there twice in one object")
     return members
 

@@ -47,7 +47,6 @@ MAX_LOGGED_TRANSITIONS: Final = 100
 
 T = TypeVar("T")
 
-
 log = structlog.get_logger(__name__)
 
 

@@ -93,11 +93,12 @@ def read_deliveries(query: DeliveryQuery, connection: apsw.Connection) -> Page[D
 def _walk(query: DeliveryQuery) -> tuple[str, list[str | int]]:
     """Return which messages are walked over, made of constants, and the values to bind to it."""
     end = 2**63 - 1 if query.cursor is None else cursor.integers(query.cursor, 1)[0]
-    walk, bindings = "messages NOT INDEXED WHERE seq < ?", [end]
+    walk = "messages NOT INDEXED WHERE seq < ?"
+    bindings: list[str | int] = [end]
     if query.status is DeliveryStatus.FAILED:
         walk = "messages INDEXED BY messages_failed WHERE status = 'FAILED' AND seq < ?"
     if query.incident_id is None:
-        return walk, [*bindings]
+        return walk, bindings
     return f"{walk} AND {_TELLS}", [*bindings, query.incident_id]
 
 

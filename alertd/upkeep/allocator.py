@@ -1,9 +1,9 @@
 """How much freed memory the C library keeps for what is allocated next.
 
 Each request, and each array operation on many events, needs blocks of some hundred kilobytes for a
-moment. glibc gives such blocks back to the kernel when they are freed, and the
-kernel clears each of their pages when the next one needs them: 20 page faults for a thousand events
-under load, 5 to 10 % of the time that an event takes.
+moment. glibc gives such blocks back to the kernel when they are freed, and the kernel clears each
+of their pages when the next one needs them: 20 page faults for a thousand events under load, 5 to
+10 % of the time that an event takes.
 
 Owns these settings of the process (mallopt(3)), which nobody can read back, so they stay. Another
 C library than glibc has its own ways, and is left alone.
