@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self._send_body(receiver, answer)
 
-    do_GET = do_POST  # noqa: N815  # http.server's name
+    do_GET = do_DELETE = do_POST  # noqa: N815  # http.server's names
 
     def _send_body(self, receiver: HttpReceiver, answer: Answer) -> None:
         if answer.endless:

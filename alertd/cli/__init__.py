@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from alertd import __version__
+from alertd.cli.commands import Group
 from alertd.cli.loading import load
 
 EXIT_CODES: Final = """\b
@@ -32,7 +33,7 @@ _MODULES: Final = {
 """Where each command stands."""
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """Imports the command that was named, and no other: the daemon needs nothing of the rest."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

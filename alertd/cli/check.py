@@ -14,6 +14,7 @@ from typing import Final
 import click
 from click.core import ParameterSource
 
+from alertd.cli.commands import command
 from alertd.cli.configuration import config_option, examine_configuration, refuse
 from alertd.cli.store_file import failing, store_option
 from alertd.config.clashes import clash_problem, clashes
@@ -31,7 +32,7 @@ Exit codes:
 """
 
 
-@click.command(epilog=EPILOG)
+@command(epilog=EPILOG)
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @config_option
 @store_option

@@ -14,6 +14,7 @@ import click
 import structlog
 
 from alertd import __version__, logs
+from alertd.cli.commands import command
 from alertd.cli.configuration import config_option, load_configuration
 from alertd.cli.loading import load
 from alertd.errors import AlertdError
@@ -21,7 +22,7 @@ from alertd.errors import AlertdError
 EXIT_FAILED: Final = 3
 
 
-@click.command()
+@command()
 @config_option
 def run(config_path: Path | None) -> None:
     """Run the daemon.
@@ -43,7 +44,7 @@ def run(config_path: Path | None) -> None:
         sys.exit(EXIT_FAILED)
 
 
-@click.command()
+@command()
 def version() -> None:
     """Print the version."""
     click.echo(f"alertd {__version__}")

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alertd import logs
+from alertd.cli.commands import group
 from alertd.cli.configuration import config_option
 from alertd.cli.store_file import EXIT_DAMAGED, failing, find_store, store_option
 from alertd.cli.terminal import is_terminal, print_json, progress, size_text
@@ -36,7 +37,7 @@ Exit codes:
 """
 
 
-@click.group(epilog=EXIT_CODES)
+@group(epilog=EXIT_CODES)
 def db() -> None:
     """Look after the database: check, backup, restore, stats.
 

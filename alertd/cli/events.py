@@ -17,6 +17,7 @@ import trio
 from rich.text import Text
 
 from alertd.blocking import Threads
+from alertd.cli.commands import command
 from alertd.cli.configuration import config_option
 from alertd.cli.labels import Label, each_once, tell_of_lists
 from alertd.cli.store_file import failing, find_store, store_option
@@ -71,7 +72,7 @@ _Item = EventItem | BucketItem
 _Read = Callable[[EventQuery], Awaitable[Page[_Item]]]
 
 
-@click.command(epilog=EPILOG)
+@command(epilog=EPILOG)
 @click.option("--metric", metavar="NAME", help="Only events of this metric.")
 @click.option(
     "--label",

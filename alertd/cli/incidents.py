@@ -6,8 +6,8 @@ Owns the words of the commands and what they print. A running daemon does the wo
 from __future__ import annotations
 
 import getpass
-import uuid
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -15,7 +15,9 @@ import click
 from rich.text import Text
 
 from alertd.channels.wording import number_text, time_text
-from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed, refuse
+from alertd.cli.commands import command
+from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed
+from alertd.cli.ids import whole_ids
 from alertd.cli.terminal import is_terminal, print_json, print_table
 from alertd.outbound import Told
 
@@ -33,11 +35,6 @@ Exit codes:
   3  the daemon could not be reached, or refused; standard error says why
 """
 
-MIN_BEGINNING: Final = 6
-"""Characters of an id that stand for it: fewer are soon those of another incident, too."""
-MAX_CANDIDATES: Final = 10
-
-_ID_LENGTH: Final = len(str(uuid.UUID(int=0)))
 _LIST: Final = "/api/incidents"
 _STYLES: Final = {"firing": "red", "resolved": "green"}
 _UNTOLD: Final = {
@@ -50,7 +47,7 @@ _UNTOLD: Final = {
 _TOLD: Final = click.Choice([told.value for told in Told])
 
 
-@click.command(epilog=EPILOG)
+@command(epilog=EPILOG)
 @click.option("--all", "with_resolved", is_flag=True, help="Those that are over, too.")
 @click.option(
     "--told",
@@ -78,7 +75,7 @@ def incidents(with_resolved: bool, told: str | None, limit: int, as_json: bool, 
         click.secho("there is none" if told or with_resolved else "nothing is on", fg="green")
 
 
-@click.command(epilog=EPILOG)
+@command(epilog=EPILOG)
 @click.argument("incident_id", metavar="INCIDENT")
 @click.option("--by", metavar="NAME", help="Who has seen it. Default: you.")
 @daemon_options
@@ -90,7 +87,8 @@ def ack(incident_id: str, by: str | None, url: str) -> None:
     reacted.
     """
     body = {"by": getpass.getuser() if by is None else by}
-    incident_id = _whole_id(incident_id, url)
+    what = ("incident that is on", "incidents that are on")
+    [incident_id] = whole_ids([incident_id], partial(_on_now, url), what=what, argument="INCIDENT")
     incident = ask(url, "POST", f"{_LIST}/{quote(incident_id, safe='')}/ack", body)
     if not is_terminal():
         print_json(incident)
@@ -104,25 +102,9 @@ def ack(incident_id: str, by: str | None, url: str) -> None:
     click.echo(incident["message"])
 
 
-def _whole_id(beginning: str, url: str) -> str:
-    """Return the id of the one incident that is on and whose id begins so."""
-    if len(beginning) >= _ID_LENGTH:
-        return beginning
-    if len(beginning) < MIN_BEGINNING:
-        raise click.BadParameter(
-            f"{beginning!r} is too short: type {MIN_BEGINNING} characters of the id or more",
-            param_hint="INCIDENT",
-        )
-    is_on = listed(url, _LIST, state="firing")
-    found = [one for one in is_on if one["id"].startswith(beginning.lower())]
-    if not found:
-        refuse([f"no incident that is on has an id that begins with {beginning!r}"])
-    if len(found) > 1:
-        lines = [f"{one['id']}  {one['message']}" for one in found[:MAX_CANDIDATES]]
-        more = ["and more"] if len(found) > MAX_CANDIDATES else []
-        refuse([f"{len(found)} incidents that are on begin with {beginning!r}:", *lines, *more])
-    whole_id: str = found[0]["id"]
-    return whole_id
+def _on_now(url: str) -> dict[str, str]:
+    """Return what is on, in words by id."""
+    return {one["id"]: one["message"] for one in listed(url, _LIST, state="firing")}
 
 
 # Any: items as the API answers them.

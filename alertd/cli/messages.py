@@ -6,6 +6,7 @@ Owns the words of the commands and what they print. A running daemon does the wo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,14 +14,16 @@ import click
 from rich.text import Text
 
 from alertd.channels.wording import time_text
+from alertd.cli.commands import group
 from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed
+from alertd.cli.ids import whole_ids
 from alertd.cli.terminal import is_terminal, print_json, print_table, progress
 from alertd.outbound import DeliveryStatus
 
 EPILOG: Final = """\b
 Examples:
   alertd messages list --status FAILED
-  alertd messages requeue 6f1c2d4e-0000-5000-8000-000000000001
+  alertd messages requeue 6f1c2d4e
   alertd messages requeue --failed --channel ops
 
 \b
@@ -38,7 +41,7 @@ _SHOWN: Final = {
 }
 
 
-@click.group(epilog=EPILOG)
+@group(epilog=EPILOG)
 def messages() -> None:
     """Look at what a running daemon has told, and have it send again what was given up."""
 
@@ -71,24 +74,40 @@ def list_(status: str | None, channel: str | None, limit: int, url: str) -> None
 def requeue(ids: tuple[str, ...], all_failed: bool, channel: str | None, url: str) -> None:
     """Have messages sent again, by their ids, or all that were given up.
 
-    Each is sent as if it were new, under its old Idempotency-Key.
+    Six characters of an id, or more, are enough for the only message that was given up and whose
+    id begins with them. Each is sent as if it were new, under its old Idempotency-Key.
     """
     if all_failed == bool(ids) or (channel is not None and not all_failed):
         raise click.UsageError("name messages by their ids, or say --failed")
     if all_failed:
-        failed = listed(url, _LIST, status=DeliveryStatus.FAILED.value, channel=channel)
-        ids = tuple(one["id"] for one in failed)
-    with progress() as report:
-        for done, id_ in enumerate(ids, start=1):
-            ask(url, "POST", f"{_LIST}/{quote(id_, safe='')}/requeue")
-            report("sending again", done, len(ids))
-    if is_terminal():
-        click.secho(f"sent again: {len(ids):,}", fg="green")
+        chosen = [one["id"] for one in _given_up(url, channel)]
     else:
-        print_json(ids)
+        what = ("message that was given up", "messages that were given up")
+        chosen = whole_ids(ids, partial(_in_words, url), what=what, argument="ID")
+    with progress() as report:
+        for done, id_ in enumerate(chosen, start=1):
+            ask(url, "POST", f"{_LIST}/{quote(id_, safe='')}/requeue")
+            report("sending again", done, len(chosen))
+    if is_terminal():
+        click.secho(f"sent again: {len(chosen):,}", fg="green")
+    else:
+        print_json(chosen)
 
 
 # Any: items as the API answers them.
+def _given_up(url: str, channel: str | None = None) -> list[Mapping[str, Any]]:
+    return listed(url, _LIST, status=DeliveryStatus.FAILED.value, channel=channel)
+
+
+def _in_words(url: str) -> dict[str, str]:
+    """Return what each message that was given up is about, by id."""
+    return {
+        one["id"]: f"{one['channel']}: {', '.join(one['kinds'])}, {time_text(one['createdAt'])}"
+        for one in _given_up(url)
+    }
+
+
+# Any: as above.
 def _show(found: list[Mapping[str, Any]]) -> None:
     rows = [
         (

@@ -19,6 +19,7 @@ from alertd.channels.factory import ChannelFactory
 from alertd.channels.message import Message, MessageKind
 from alertd.channels.protocol import Delivered, Outcome
 from alertd.channels.sample import sample_incident, sample_message
+from alertd.cli.commands import group
 from alertd.cli.configuration import config_option, load_configuration
 from alertd.config.settings import Config
 from alertd.meant import did_you_mean
@@ -39,7 +40,7 @@ Exit codes:
 """
 
 
-@click.group(epilog=EPILOG)
+@group(epilog=EPILOG)
 def notify() -> None:
     """Try the ways to tell people."""
 

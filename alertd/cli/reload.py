@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from alertd.cli.commands import command
 from alertd.cli.daemon_api import ask, daemon_options
 from alertd.cli.terminal import is_terminal, print_json
 from alertd.cli.warnings import tell_warnings
@@ -26,7 +27,7 @@ Exit codes:
 _KINDS: Final = ("rules", "channels", "tokens")
 
 
-@click.command(epilog=EPILOG)
+@command(epilog=EPILOG)
 @daemon_options
 def reload(url: str) -> None:
     """Have a running daemon read its configuration again.

@@ -15,6 +15,7 @@ from msgspec import Struct
 from rich.text import Text
 
 from alertd.channels.wording import duration_text
+from alertd.cli.commands import command
 from alertd.cli.configuration import config_option, load_configuration
 from alertd.cli.labels import Label, Labels, each_once, tell_of_lists
 from alertd.cli.terminal import is_terminal, print_json, print_table
@@ -51,7 +52,7 @@ class Line(Struct, frozen=True, kw_only=True, rename="camel"):
     repeat_interval_secs: float
 
 
-@click.command(epilog=EPILOG)
+@command(epilog=EPILOG)
 @click.option(
     "--labels",
     "listed",

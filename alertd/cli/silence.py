@@ -9,13 +9,18 @@ import getpass
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
+from itertools import starmap
 from typing import Any, Final
+from urllib.parse import quote
 
 import click
 from rich.text import Text
 
 from alertd.channels.wording import time_text
+from alertd.cli.commands import group
 from alertd.cli.daemon_api import ask, daemon_options, listed
+from alertd.cli.ids import whole_ids
 from alertd.cli.labels import each_once, tell_of_lists
 from alertd.cli.terminal import is_terminal, print_json, print_table
 from alertd.cli.times import Instant, Length
@@ -28,7 +33,7 @@ Examples:
   alertd silence add --for 2h --comment "deploy" service=payment 'host=~web-.*'
   alertd silence add --start 2026-12-24T22:00:00Z --end 2026-12-25T04:00:00Z ruleName=Backup
   alertd silence list
-  alertd silence expire 6f1c2d4e-0000-4000-8000-000000000001
+  alertd silence expire 6f1c2d4e
 
 \b
 Exit codes:
@@ -37,6 +42,7 @@ Exit codes:
   3  the daemon could not be reached, or refused; standard error says why
 """
 
+_LIST: Final = "/api/silences"
 _MOMENT: Final = Instant(ahead=True)
 _MATCHER = re.compile(r"([^=!]+)(=~|!~|!=|=)(.*)", re.DOTALL)
 
@@ -55,7 +61,7 @@ class _Matcher(click.ParamType[tuple[str, str]]):
         return match[1], f"{match[2]}{match[3]}"
 
 
-@click.group(epilog=EPILOG)
+@group(epilog=EPILOG)
 def silence() -> None:
     """Keep a running daemon quiet about what matches, for a while.
 
@@ -108,7 +114,7 @@ def add(
         "createdBy": getpass.getuser() if by is None else by,
         "comment": comment,
     }
-    added = ask(url, "POST", "/api/silences", body)
+    added = ask(url, "POST", _LIST, body)
     for warning in added.get("warnings", ()):
         click.secho(f"warning: {warning['path']} {warning['message']}", err=True, fg="yellow")
     _show([added])
@@ -119,7 +125,7 @@ def add(
 @daemon_options
 def list_(with_expired: bool, url: str) -> None:
     """List silences, those that end last first."""
-    found = listed(url, "/api/silences")
+    found = listed(url, _LIST)
     _show([one for one in found if with_expired or one["state"] != "expired"])
 
 
@@ -127,8 +133,23 @@ def list_(with_expired: bool, url: str) -> None:
 @click.argument("silence_id", metavar="ID")
 @daemon_options
 def expire(silence_id: str, url: str) -> None:
-    """End a silence now; what still fires is told."""
-    _show([ask(url, "DELETE", f"/api/silences/{silence_id}")])
+    """End the silence with this ID now; what still fires is told.
+
+    Six characters of the id, or more, are enough for the only silence that is not over and whose
+    id begins with them.
+    """
+    what = ("silence", "silences")
+    [silence_id] = whole_ids([silence_id], partial(_not_over, url), what=what, argument="ID")
+    _show([ask(url, "DELETE", f"{_LIST}/{quote(silence_id, safe='')}")])
+
+
+def _not_over(url: str) -> dict[str, str]:
+    """Return the silences that are not over, in words by id."""
+    return {
+        one["id"]: " ".join(_matchers(one))
+        for one in listed(url, _LIST)
+        if one["state"] != "expired"
+    }
 
 
 # Any: items as the API answers them.
@@ -138,7 +159,7 @@ def _show(silences: list[Mapping[str, Any]]) -> None:
         return
     rows = []
     for one in silences:
-        matchers = "\n".join(_matcher(label, text) for label, text in one["matchers"].items())
+        matchers = "\n".join(_matchers(one))
         until = time_text(one["endsAt"])
         if one["state"] == "pending":
             until = f"{until}, from {time_text(one['startsAt'])} on"
@@ -147,7 +168,8 @@ def _show(silences: list[Mapping[str, Any]]) -> None:
     print_table(("id", "state", "matchers", "until", "by", "comment"), rows, whole=("id",))
 
 
-def _matcher(label: str, text: str) -> str:
-    """Return a matcher as it is typed: the API leaves the operator of equality out."""
-    matcher = parse_matcher(label, text)
-    return f"{label}{matcher.operator}{matcher.pattern}"
+# Any: as above.
+def _matchers(one: Mapping[str, Any]) -> list[str]:
+    """Return matchers as they are typed: the API leaves the operator of equality out."""
+    parsed = starmap(parse_matcher, one["matchers"].items())
+    return [f"{matcher.label}{matcher.operator}{matcher.pattern}" for matcher in parsed]

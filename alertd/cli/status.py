@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alertd.channels.wording import duration_text, time_text
+from alertd.cli.commands import command
 from alertd.cli.daemon_api import ask, daemon_options
 from alertd.cli.terminal import is_terminal, print_json, size_text
 from alertd.cli.warnings import tell_warnings
@@ -29,7 +30,7 @@ Exit codes:
 """
 
 
-@click.command(epilog=EPILOG)
+@command(epilog=EPILOG)
 @daemon_options
 def status(url: str) -> None:
     """Show how a running daemon is doing, and what wants mending.

@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from alertd.access import Scope, new_token, written_hash
+from alertd.cli.commands import group
 
 EPILOG: Final = """\b
 Examples:
@@ -30,7 +31,7 @@ def _quoted(text: str) -> str:
     return msgspec.json.encode(text).decode()
 
 
-@click.group(epilog=EPILOG)
+@group(epilog=EPILOG)
 def token() -> None:
     """Make tokens for the HTTP interface."""
 

@@ -69,3 +69,12 @@ def test_a_beginning_that_is_of_several_incidents_or_of_none_acknowledges_nothin
             assert word in refused.stderr
         assert OTHER not in refused.stderr
         assert not any(request.path.endswith("/ack") for request in daemon.received)
+
+
+def test_what_may_have_been_meant_by_a_mistyped_beginning_is_named() -> None:
+    for typed, is_alike in (("0e4eae00", True), ("0e00ae00", False)):
+        with http_receiver() as daemon:
+            daemon.otherwise = on_now(*ALIKE, OTHER)
+            refused = invoked("ack", typed, "--url", daemon.url(""))
+        assert ("did you mean" in refused.stderr) is is_alike
+        assert all((one in refused.stderr) is is_alike for one in ALIKE)

@@ -59,3 +59,33 @@ def test_what_is_to_be_sent_again_is_named_in_one_way(arguments: tuple[str, ...]
     refused = invoked("messages", "requeue", *arguments, "--url", "http://127.0.0.1:1")
     assert refused.exit_code == 2
     assert "name messages by their ids, or say --failed" in refused.stderr
+
+
+def test_a_message_that_was_given_up_is_sent_again_by_the_beginning_of_its_id() -> None:
+    other = "00000000-0000-5000-8000-000000000002"
+    with http_receiver() as daemon:
+        daemon.script = [page(message(1), message(2) | {"id": other})]
+        daemon.otherwise = Answer(body=b"{}")
+        done = invoked("messages", "requeue", "6F1C2D", other, "--url", daemon.url(""))
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [ID.format(1), other])
+    assert [request.path for request in daemon.received] == [
+        "/api/notifications?limit=1000&status=FAILED",
+        f"/api/notifications/{ID.format(1)}/requeue",
+        f"/api/notifications/{other}/requeue",
+    ]
+
+
+def test_a_beginning_that_two_messages_share_has_none_of_all_that_are_named_sent_again() -> None:
+    with http_receiver() as daemon:
+        daemon.otherwise = page(message(1), message(2))
+        asked = ("messages", "requeue", ID.format(3), "6f1c2d4e")
+        refused = invoked(*asked, "--url", daemon.url(""))
+    assert refused.exit_code == 3
+    assert refused.stderr.splitlines() == [
+        "2 messages that were given up begin with '6f1c2d4e':",
+        f"{ID.format(1)}  [ops]: firing, resolved, 2026-11-26 07:30:12 UTC",
+        f"{ID.format(2)}  [ops]: firing, resolved, 2026-11-26 07:30:12 UTC",
+    ]
+    assert [request.path for request in daemon.received] == [
+        "/api/notifications?limit=1000&status=FAILED"
+    ]

@@ -12,6 +12,7 @@ from tests.receivers import Answer, http_receiver
 from tests.unit.cli.test_cli import invoked
 
 HOUR_US = 3_600_000_000
+ID = "6f1c2d4e-0000-4000-8000-00000000000{}"
 SILENCE = {
     "id": "s1",
     "state": "pending",
@@ -103,3 +104,32 @@ def test_a_silence_that_would_be_over_before_it_begins_is_refused_by_its_option(
         refused = invoked("silence", "add", *arguments, "service=shop", "--url", daemon.url(""))
     assert (refused.exit_code, daemon.received) == (2, [])
     assert f"{option}: it would be over before it begins" in refused.stderr
+
+
+def listed_silences(**states: str) -> Answer:
+    items = [SILENCE | {"id": ID.format(number), "state": states[number]} for number in states]
+    return Answer(body=json.dumps({"items": items, "nextCursor": None}).encode())
+
+
+def test_a_silence_is_ended_by_the_beginning_of_its_id_if_no_other_that_holds_begins_so() -> None:
+    with http_receiver() as daemon:
+        daemon.script = [listed_silences(a="expired", b="active")]
+        daemon.otherwise = Answer(body=json.dumps(SILENCE).encode())
+        assert invoked("silence", "expire", "6f1c2d", "--url", daemon.url("")).exit_code == 0
+    assert [request.path for request in daemon.received] == [
+        "/api/silences?limit=1000",
+        f"/api/silences/{ID.format('b')}",
+    ]
+
+
+def test_a_beginning_of_two_silences_ends_neither_and_says_what_each_is_about() -> None:
+    with http_receiver() as daemon:
+        daemon.otherwise = listed_silences(a="pending", b="active")
+        refused = invoked("silence", "expire", "6f1c2d", "--url", daemon.url(""))
+    assert (refused.exit_code, refused.stdout) == (3, "")
+    assert refused.stderr.splitlines() == [
+        "2 silences begin with '6f1c2d':",
+        f"{ID.format('a')}  service=shop",
+        f"{ID.format('b')}  service=shop",
+    ]
+    assert [request.path for request in daemon.received] == ["/api/silences?limit=1000"]
