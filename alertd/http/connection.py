@@ -242,10 +242,7 @@ class Connection:
     ) -> None:
         self._begin_request()
         try:
-            if scope["type"] == "http":
-                await self._site(scope, receive, send)
-            else:
-                await send({"type": "websocket.close", "code": 1000, "reason": None})
+            await self._site(scope, receive, send)
         finally:
             self._end_request()
 

@@ -1,7 +1,8 @@
 """Hypercorn's protocol for a connection: HTTP/1.0 and 1.1, and nothing else.
 
 Owns how the library is set up, and corrections to it: it says why it refuses what is not HTTP/1,
-and tells whether it is at rest. Imported with the first bytes that need it (``site.py``).
+WebSockets too; it begins no second reply to a client that has gone; it tells whether it is at rest.
+Imported with the first bytes that need it (``site.py``).
 
 Leaves the bytes on the wire, and time, to ``connection.py``.
 """
@@ -24,7 +25,13 @@ from hypercorn.logging import Logger
 from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import EventWrapper, WorkerContext
-from hypercorn.typing import AppWrapper, ConnectionState, ResponseSummary, WWWScope
+from hypercorn.typing import (
+    AppWrapper,
+    ConnectionState,
+    H11SendableEvent,
+    ResponseSummary,
+    WWWScope,
+)
 
 from alertd.http import problem
 from alertd.http.penalty import Penalty
@@ -117,12 +124,37 @@ class Http1(H11Protocol):
         elif isinstance(event, Closed):
             self._close()
 
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        """Send a part of a reply; if the connection is given up, raise ``Cancelled`` instead.
+
+        Hypercorn notes that a reply is begun only when its head is sent. If the client has gone
+        by then, the application is cancelled in the midst of that, and hypercorn would begin a
+        second reply, to nobody.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        await super()._send_h11_event(event)
+
     async def _send_error_response(self, status_code: int) -> None:
         status = HTTPStatus(status_code)
         detail = "the request is not HTTP/1.1 (RFC 9112)"
         if status is HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
             self.is_head_too_long = True
             detail = f"the request's head has more than {self.config.h11_max_incomplete_size} bytes"
+        await self._refuse(status, detail)
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        """Have the request answered; one for a WebSocket here, and as the last of its connection.
+
+        Hypercorn's WebSockets cannot be switched off, and take a byte too early for a defect.
+        """
+        if _is_for_a_websocket(request):
+            await self._refuse(HTTPStatus.FORBIDDEN, "alertd speaks no WebSocket")
+            await self.send(Closed())
+        else:
+            await super()._create_stream(request)
+
+    async def _refuse(self, status: HTTPStatus, detail: str) -> None:
+        """Answer instead of the application, unless that has begun to; then it is the end."""
         refusal = problem.render(status, detail)
         headers = [
             (b"content-type", problem.CONTENT_TYPE.encode()),
@@ -130,12 +162,12 @@ class Http1(H11Protocol):
             (b"connection", b"close"),
             *self.config.response_headers("h11"),
         ]
-        await self._penalty.wait(status_code)
+        await self._penalty.wait(status)
         if self.connection.our_state not in _NOTHING_SAID:
             return  # the application has answered meanwhile
         # All of it is made at once: the application may answer whenever this task waits.
         parts = (
-            h11.Response(status_code=status_code, headers=headers),
+            h11.Response(status_code=status, headers=headers),
             h11.Data(data=refusal.body),
             h11.EndOfMessage(),
         )
@@ -161,6 +193,17 @@ class Http1(H11Protocol):
         """Refuse HTTP/2 by prior knowledge, and ignore ``Upgrade: h2c`` (RFC 9110, 7.8)."""
         if event.http_version not in (b"1.0", b"1.1"):
             raise _UnsupportedVersion(event.http_version)
+
+
+def _is_for_a_websocket(request: h11.Request) -> bool:
+    """Return whether hypercorn would speak WebSocket from this request on."""
+    headers = dict(request.headers)
+    options = headers.get(b"connection", b"").lower().split(b",")
+    return (
+        request.method == b"GET"
+        and headers.get(b"upgrade", b"").strip().lower() == b"websocket"
+        and any(option.strip() == b"upgrade" for option in options)
+    )
 
 
 class _HypercornLog(Logger):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -29,6 +29,7 @@ from hpack import Encoder
 from hyperframe.frame import DataFrame, Frame, HeadersFrame, SettingsFrame
 
 from alertd.errors import AlertdError
+from alertd.http.express import Express
 from alertd.http.hardening import HardenedQuart
 from alertd.http.penalty import Penalty
 from alertd.http.server import _Clients, serve
@@ -485,11 +486,25 @@ def test_shutdown_does_not_wait_for_a_reader_beyond_the_grace_time(hasty_server:
         assert GRACE_S * 0.8 < hasty_server.stop_and_time() < GRACE_S + 2
 
 
-async def start_here(nursery: trio.Nursery, limits: Limits, metrics: Metrics) -> int:
+class FailsOnce:
+    """An express lane with a defect that the first request comes upon."""
+
+    def __init__(self) -> None:
+        self._has_failed = False
+
+    def recognise(self, data: bytes) -> None:
+        if not self._has_failed:
+            self._has_failed = True
+            raise ValueError("a defect")
+
+
+async def start_here(
+    nursery: trio.Nursery, limits: Limits, metrics: Metrics, express: Express | None = None
+) -> int:
     """Serve in this process, in ``nursery``; return the port."""
 
     async def run(task_status: trio.TaskStatus[list[str]]) -> None:
-        site, never = open_site(limits, partial(make_app, metrics)), trio.Event()
+        site, never = open_site(limits, partial(make_app, metrics), express), trio.Event()
         await serve(site, limits, metrics=metrics, shutdown=never, task_status=task_status)
 
     bound: list[str] = await nursery.start(run)
@@ -511,9 +526,10 @@ async def test_what_clients_do_is_counted_and_logged() -> None:
 
     with structlog.testing.capture_logs() as logs:
         async with trio.open_nursery() as nursery:
-            port = await start_here(nursery, Limits(max_connections=1), metrics)
+            express = cast("Express", FailsOnce())
+            port = await start_here(nursery, Limits(max_connections=1), metrics, express)
             async with await trio.open_tcp_stream("127.0.0.1", port) as attacker:
-                await attacker.send_all(WEBSOCKET_UPGRADE + b"\x00")
+                await attacker.send_all(HEALTH)
                 await until(lambda: value("http_connection_errors_total") == 1)
             await until(lambda: value("http_connections") == 0)
             async with await trio.open_tcp_stream("127.0.0.1", port) as client:
@@ -566,6 +582,44 @@ async def test_of_two_replies_to_a_bad_body_one_is_sent_and_whole(method: bytes)
         declared = re.search(rb"content-length: (\d+)", head)
         assert declared is not None
         assert len(body) == (0 if method == b"HEAD" else int(declared[1]))
+
+
+async def test_bytes_behind_a_request_for_a_websocket_do_not_get_in_the_way_of_the_refusal() -> (
+    None
+):
+    replies: list[bytes] = []
+
+    async def ask(port: int) -> None:
+        async with await trio.open_tcp_stream("127.0.0.1", port) as client:
+            await client.send_all(WEBSOCKET_UPGRADE + b"\x00")
+            replies.append(b"".join([part async for part in client]))
+
+    with structlog.testing.capture_logs() as logs:
+        async with trio.open_nursery() as nursery:
+            port = await start_here(nursery, Limits(), Metrics())
+            async with trio.open_nursery() as clients:
+                for _ in range(20):
+                    clients.start_soon(ask, port)
+            nursery.cancel_scope.cancel()
+    assert not logs
+    for reply in replies:
+        assert reply.startswith(b"HTTP/1.1 403 ")
+        assert json.loads(reply.partition(b"\r\n\r\n")[2])["detail"] == "alertd speaks no WebSocket"
+
+
+async def test_no_second_reply_is_begun_for_a_client_that_has_gone_before_the_first() -> None:
+    limits, metrics = Limits(), Metrics()
+    site = open_site(limits, partial(make_app, metrics))
+    clients = _Clients(site, None, Penalty(), limits, metrics)
+    ours, theirs = trio.socket.socketpair()
+    theirs.shutdown(socket.SHUT_RD)  # so it is the reply that finds out, not the next request
+    with structlog.testing.capture_logs() as logs:
+        async with trio.SocketStream(ours) as stream, trio.SocketStream(theirs) as client:
+            await client.send_all(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n")
+            with trio.fail_after(SOON_S):
+                await clients.serve(stream)
+    assert not logs
+    assert not metrics.registry.get_sample_value("alertd_http_connection_errors_total")
 
 
 async def test_no_client_delays_a_server_that_is_cancelled() -> None:
