@@ -5,6 +5,9 @@ again is harmless. What became of the incident itself stands at its event time, 
 reproduces; what became of its notifications stands at wall time. Attempts are not written here:
 they are a message's, which may tell of a thousand incidents, and are read from ``attempts``;
 but of one that collapsed those of the message in which it was before are.
+
+Of one instant, lines are read in the order in which such things come about: what became of the
+incident, what was decided about each of its notifications, and how their attempts went.
 """
 
 from __future__ import annotations
@@ -56,17 +59,47 @@ class TimelineEntry(Struct, frozen=True):
 
 _SEQ = "(SELECT seq FROM incidents WHERE id = ?1)"
 _READ = f"""
-    SELECT at_us, what, detail, notification_id FROM timeline WHERE incident_seq = {_SEQ}
+    SELECT t.at_us, t.what, t.detail, t.notification_id, ifnull(n.seq, 0)
+    FROM timeline t
+    LEFT JOIN notifications n ON n.id = t.notification_id
+    WHERE t.incident_seq = {_SEQ}
     UNION ALL
     SELECT a.at_us,
            CASE a.status WHEN 'SUCCESS' THEN 'sent' WHEN 'FAILED' THEN 'failed' ELSE 'retry' END,
            m.channel || iif(a.detail = '', '', ': ' || a.detail),
-           n.id
+           n.id,
+           n.seq
     FROM notifications n
     JOIN messages m ON m.seq = n.message_seq
     JOIN attempts a ON a.message_seq = m.seq
-    WHERE n.incident_seq = {_SEQ}
-    ORDER BY at_us"""  # noqa: S608  # constants
+    WHERE n.incident_seq = {_SEQ}"""  # noqa: S608  # constants
+
+_Row = tuple[int, str, str, str, int]
+"""A line as it is stored, and the place of its notification among all; 0 where there is none."""
+
+_OF_AN_INSTANT = (
+    (TimelineEvent.PENDING,),
+    (TimelineEvent.FIRED,),
+    (TimelineEvent.RESOLVED,),
+    (TimelineEvent.CORRECTED,),
+    (TimelineEvent.ACKNOWLEDGED,),
+    (
+        *(TimelineEvent.INHIBITED, TimelineEvent.SILENCED, TimelineEvent.MUTED),
+        *(TimelineEvent.FLAPPING, TimelineEvent.ESCALATES),
+        *(TimelineEvent.WITHHELD, TimelineEvent.QUEUED),
+    ),
+    (
+        *(TimelineEvent.RETRY, TimelineEvent.COLLAPSED, TimelineEvent.FAILED),
+        *(TimelineEvent.REQUEUED, TimelineEvent.SENT),
+    ),
+)
+"""What comes before what at one instant; of one step, by notification and then as it stands."""
+
+_PLACES = {
+    what.value: (step, place)
+    for step, events in enumerate(_OF_AN_INSTANT)
+    for place, what in enumerate(events)
+}
 
 
 def write(connection: apsw.Connection, entries: Iterable[tuple[str, TimelineEntry]]) -> None:
@@ -94,8 +127,14 @@ def keep_attempts(
 
 def read(connection: apsw.Connection, incident_id: str) -> tuple[TimelineEntry, ...]:
     """Return the timeline of an incident, the oldest first."""
-    rows = connection.execute(_READ, (incident_id,))
+    rows = sorted(connection.execute(_READ, (incident_id,)), key=_order)
     return tuple(
         TimelineEntry(at_us, TimelineEvent(what), detail, notification_id or None)
-        for at_us, what, detail, notification_id in rows
+        for at_us, what, detail, notification_id, _ in rows
     )
+
+
+def _order(row: _Row) -> tuple[int, int, int, int]:
+    at_us, what, _, _, notification_seq = row
+    step, place = _PLACES[what]
+    return at_us, step, notification_seq, place

@@ -379,7 +379,7 @@ async def test_a_failed_message_can_be_requeued_and_has_all_its_attempts_again(
         detail = await store.incidents.get(incident_of(life))
         assert detail is not None
         happened = [entry.what for entry in detail.timeline if entry.notification_id]
-        assert sorted(happened) == sorted(["queued", "failed", "requeued", "sent"])
+        assert happened == ["queued", "failed", "requeued", "sent"]
 
 
 async def test_messages_are_listed_the_newest_first_by_status_and_channel(tmp_path: Path) -> None:
