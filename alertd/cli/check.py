@@ -1,12 +1,13 @@
 """``alertd check``: what is wrong with a configuration, before anything is started.
 
-Owns what is printed of it, and the look at the rules that were made over HTTP, which are in the
-database of the same configuration, if there is one. That is one short read, by which a daemon that
-runs is not disturbed.
+Owns what is printed of it, and the look at the database that it names: whether a start would make a
+new one, and the rules in it that were made over HTTP. That is one short read, by which a daemon
+that runs is not disturbed.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sized
 from pathlib import Path
 from typing import Final
@@ -44,7 +45,8 @@ def check(
 
     Every mistake is named with its file and line, and so is what works but is most likely not
     meant: a warning. Nothing is started. Rules made over HTTP are considered too, for they have
-    names and channels as well: they are read from the database, if there is one.
+    names and channels as well: they are read from the database, if there is one. Where store.path
+    names a database that is not there yet, that is noted.
     """
     option = context.get_parameter_source("config_path")
     if file is not None and option is ParameterSource.COMMANDLINE:
@@ -55,6 +57,9 @@ def check(
     warnings = examined.warnings(rule.spec for rule in stored if rule.source is Source.API)
     for warning in warnings:
         click.secho(f"{warning.place}: warning: {warning.text}", err=True, fg="yellow")
+    if store_path is None and (note := _of_new_store(config)) is not None:
+        place = examined.documents[0].problem(("store", "path"), note)
+        click.secho(f"{place.place}: note: {place.text}", err=True, fg="cyan")
     found = clashes(config.rules, stored)
     if found:
         refuse([str(clash_problem(rule, owner)) for owner, rule in found.items()])
@@ -79,6 +84,24 @@ def _stored_rules(given: Path | None, config: Config) -> list[RuleRecord]:
     except AlertdError as error:
         click.secho(f"rules made over HTTP are not considered: {error}", err=True, fg="yellow")
         return []
+
+
+def _of_new_store(config: Config) -> str | None:
+    """Return what becomes of a start if there is no database where the configuration names one.
+
+    None where there is one, and where none is named: then no name can be mistyped.
+    """
+    if config.store.path is None:
+        return None
+    path = config.store.resolve_path().resolve()
+    if _may_be_there(path):
+        return None
+    folder = next(filter(_may_be_there, path.parents))
+    absent = f"there is no database {path} yet"
+    if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
+        return f"{absent}, and {folder} is no folder that this user may write to: a start fails"
+    missing = "" if folder == path.parent else f", and the folder {path.parent}"
+    return f"{absent}: a start makes a new, empty one{missing}"
 
 
 def _may_be_there(path: Path) -> bool:

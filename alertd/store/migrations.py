@@ -46,7 +46,7 @@ def migrate(connection: apsw.Connection, path: Path) -> None:
         if version:
             _log.info("schema migrated", path=str(path), schema=number)
     if not version:
-        _log.info("database created", path=str(path), schema=len(MIGRATIONS))
+        _log.info("a new store was made: there was none", path=str(path), schema=len(MIGRATIONS))
 
 
 def _offer_event_times(connection: apsw.Connection, path: Path) -> None:

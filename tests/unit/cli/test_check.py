@@ -125,3 +125,38 @@ def test_check_considers_what_rules_over_http_use() -> None:
     assert alone.stderr.startswith("a.toml:2: warning: channels.ops: ")
     with_store = invoked("check", "a.toml", "--store", "b.db")
     assert (with_store.exit_code, with_store.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("store", "note"),
+    [
+        ("b.db", "there is no database {here}/b.db yet: a start makes a new, empty one"),
+        (
+            "a/b/b.db",
+            "there is no database {here}/a/b/b.db yet: a start makes a new, empty one, and the "
+            "folder {here}/a/b",
+        ),
+        (
+            "a.toml/b.db",
+            "there is no database {here}/a.toml/b.db yet, and {here}/a.toml is no folder that this "
+            "user may write to: a start fails",
+        ),
+    ],
+)
+def test_a_database_that_is_not_there_yet_is_noted_where_one_is_named(
+    tmp_path: Path, store: str, note: str
+) -> None:
+    write("a", store=store)
+    result = invoked("check", "a.toml")
+    assert (result.exit_code, result.stdout) == (0, "a.toml: ok, 1 rule, 0 channels\n")
+    said = note.format(here=tmp_path.resolve())
+    assert result.stderr == f"a.toml:2: note: store.path: {said}\n"
+    assert sorted(os.listdir()) == ["a.toml"]
+
+
+def test_nothing_is_noted_of_a_database_that_is_there_or_that_nobody_has_named() -> None:
+    write("a")
+    assert invoked("check", "a.toml").stderr == ""
+    make_store(Path("b.db"))
+    write("a", store="b.db")
+    assert invoked("check", "a.toml").stderr == ""

@@ -89,7 +89,7 @@ async def test_an_empty_file_is_migrated_from_version_0(tmp_path: Path) -> None:
             pass
     created = [line for line in lines if "schema" in line]
     assert [(line["event"], line["schema"]) for line in created] == [
-        ("database created", len(MIGRATIONS))
+        ("a new store was made: there was none", len(MIGRATIONS))
     ]
     async with open_store(path):
         assert seen_by_another(path, "PRAGMA user_version") == [(len(MIGRATIONS),)]
