@@ -287,7 +287,7 @@ class Metrics:
         )
         self.configuration_warnings = self._gauge(
             "configuration_warnings",
-            "What the configuration says that is most likely not meant, when it was applied.",
+            "What the configuration says that is most likely not meant, with the present rules.",
         )
         self.config_last_reload_successful = self._gauge(
             "config_last_reload_successful",

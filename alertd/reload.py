@@ -7,12 +7,16 @@ come here, one at a time.
 
 Invariant: a configuration with any mistake changes nothing, and so does a store that cannot
 write. What the last reload was refused for is known until one is applied.
+
+What is most likely not meant depends on all rules, those made over HTTP too. So it is looked for
+again when these have changed, within seconds and for a small part of the time only.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -42,6 +46,8 @@ from alertd.rulebook import RuleBook
 from alertd.rules import Source
 
 WATCH_EVERY_S: Final = 2.0
+REST_PER_LOOK: Final = 20
+"""For so many times as long as a look for warnings took there is no other because of rules."""
 MAX_WARNINGS: Final = 100
 """That a start, a reload or the status tells; ``alertd check`` tells all."""
 MAX_MISTAKES: Final = 100
@@ -94,7 +100,13 @@ class Reloader:
         self._now_us = now_us
         self._use_policies = use_policies
         self.configuration = ConfigurationStatus(format_us(now_us()), (), 0)
-        """What was found when it was applied, and what the last reload was refused for."""
+        """What was found in what is applied, and what the last reload was refused for."""
+        self._examined: Examined | None = None
+        """What is applied; None as long as that was never on disk."""
+        self._changes_seen = 0
+        """How often rules had changed at the last look for warnings."""
+        self._look_from_s = -math.inf
+        """When the next may be."""
         self._files = ConfigFiles(path)
         self._tried: Stamps = {}
         """The files as they were when they were last applied or refused."""
@@ -139,10 +151,11 @@ class Reloader:
             await self.reload()
 
     async def watch(self) -> None:
-        """Reload when a file changes on disk, until cancelled."""
+        """Reload when a file changes on disk, and renew warnings, until cancelled."""
         while True:
             await trio.sleep(WATCH_EVERY_S)
             await self.look()
+            await self.renew_warnings()
 
     async def look(self) -> None:
         """Reload if the files are not those tried last, and have not changed since the last look.
@@ -159,6 +172,18 @@ class Reloader:
         elif self._refused and not self._rulebook.has_clashes(self._refused):
             log.info("the names that the configuration was refused for are free")
             await self.reload_unasked()
+
+    async def renew_warnings(self) -> None:
+        """Look for them again if rules have changed since the last look."""
+        async with self._reloading:
+            examined, now_s = self._examined, trio.current_time()
+            if examined is None or self._changes_seen == self._rulebook.changes:
+                return
+            if now_s >= self._look_from_s:
+                known = self.configuration
+                warnings, count = await self._warnings(examined, logged=known.warnings)
+                self.configuration = structs.replace(known, warnings=warnings, warning_count=count)
+                self._look_from_s = now_s + (1 + REST_PER_LOOK) * (trio.current_time() - now_s)
 
     async def _unchanged(self) -> Examined | None:
         """Return what is on disk if it is what the daemon runs on, else None."""
@@ -244,13 +269,26 @@ class Reloader:
         return report
 
     async def _look_through(self, examined: Examined) -> None:
-        """Log and remember what is most likely not meant, as far as it is told at all."""
+        """Remember what is applied now, and the warnings about it."""
+        self._examined = examined
+        warnings, count = await self._warnings(examined)
+        self.configuration = ConfigurationStatus(format_us(self._now_us()), warnings, count)
+
+    async def _warnings(
+        self, examined: Examined, *, logged: Collection[Warned] = ()
+    ) -> tuple[tuple[Warned, ...], int]:
+        """Return the warnings that are told, and how many there are; log those that are new."""
+        self._changes_seen = self._rulebook.changes
         others = [rule.spec for rule in self._rulebook.all() if rule.source is Source.API]
         found = await trio.to_thread.run_sync(examined.warnings, others)
-        for warning in found[:MAX_WARNINGS]:
-            log.warning("the configuration says what is most likely not meant", at=str(warning))
         told = tuple(Warned(warning.place, warning.text) for warning in found[:MAX_WARNINGS])
-        self.configuration = ConfigurationStatus(format_us(self._now_us()), told, len(found))
+        for warning in told:
+            if warning not in logged:
+                log.warning(
+                    "the configuration says what is most likely not meant",
+                    at=f"{warning.path}: {warning.message}",
+                )
+        return told, len(found)
 
     def _tell_by(self, config: Config) -> None:
         """Have people be told as ``config`` says, before its rules find anything to tell.

@@ -116,8 +116,8 @@ class ConfigurationStatus(Struct, frozen=True, rename="camel"):
     applied_at: Timestamp
     """When that was: at the start, or by the last reload that was not refused."""
     warnings: tuple[Warned, ...]
-    """What the files say that is most likely not meant, with the rules that there were then; at
-    most 100."""
+    """What the files say that is most likely not meant, with the rules that there are; at most
+    100. A change of rules is considered some seconds later."""
     warning_count: int
     """How many there are."""
     refused: ReloadRefusal | None = None
@@ -162,7 +162,7 @@ class StatusReport(Struct, rename="camel"):
     overdue_groups: int
     """Groups whose past waits to be judged again because of them."""
     configuration: ConfigurationStatus
-    """What was found when it was applied, and why what is in the files now was not."""
+    """What was found in what is applied, and why what is in the files now was not."""
     rule_errors: list[RuleError]
     """Rules of files that are left out because a rule made over HTTP has their name, and rules
     that name a channel which is not configured; at most 100."""

@@ -66,6 +66,8 @@ class RuleBook:
         self._left_out: dict[str, TomlRule] = {}
         """Rules of files that wait for their name, by the id of the rule that has it."""
         self._changing = trio.Lock()
+        self.changes = 0
+        """How often rules have changed since the start."""
 
     def __len__(self) -> int:
         return len(self._records)
@@ -258,6 +260,7 @@ class RuleBook:
             del self._records[rule_id]
         for record in put:
             self._records[record.id] = record
+        self.changes += 1
 
 
 def _place(rule: TomlRule) -> str:

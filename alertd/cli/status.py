@@ -35,7 +35,7 @@ Exit codes:
 def status(url: str) -> None:
     """Show how a running daemon is doing, and what wants mending.
 
-    The warnings about its configuration are of when it was read: with the rules of then.
+    The warnings about its configuration consider a change of rules some seconds after it.
     """
     report = ask(url, "GET", "/api/status")
     tell_warnings(report["configuration"])

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 from msgspec import structs
 from structlog.testing import capture_logs
 
-from alertd.config.errors import ConfigConflict, ConfigError
+from alertd.config.errors import ConfigConflict, ConfigError, ConfigProblem
 from alertd.config.files import ConfigFiles
-from alertd.config.lint import examine
+from alertd.config.lint import Examined, examine
 from alertd.config.settings import Config
 from alertd.delivery.live_channels import LiveChannels
 from alertd.errors import AlertdError, Conflict, StoreUnavailable
 from alertd.http.gate import Gate
 from alertd.metrics import Metrics
 from alertd.model import Target
-from alertd.reload import MAX_MISTAKES, MAX_WARNINGS, Reloader
+from alertd.reload import MAX_MISTAKES, MAX_WARNINGS, REST_PER_LOOK, Reloader
 from alertd.reports import Changes, ReloadRefusal, Warned
 from alertd.rule_checks import RuleSetting
 from alertd.rulebook import RuleBook
-from alertd.rules import Source
+from alertd.rules import RuleSpec, Source
 from alertd.tls import Tls
 from tests.unit.parts import Parts, record_of, running
 
@@ -552,6 +553,58 @@ async def test_what_is_most_likely_not_meant_is_told_at_start_and_by_a_reload(
             await w.rules.create(record_of(notifications=(Target("idle"),)).spec)
             assert (await w.reloader.reload()).warnings == (), "rules made over HTTP count"
             assert w.reloader.configuration.warning_count == 0
+
+
+async def test_a_change_of_rules_over_http_renews_what_is_told_of(
+    tmp_path: Path, mock_clock: trio.testing.MockClock
+) -> None:
+    assert mock_clock.rate == 0, "so no look takes time, and none has to rest"
+    with capture_logs() as lines:
+        async with world(tmp_path, rule("a") + channel("idle") + channel("ops")) as w:
+            at_start = w.reloader.configuration
+            assert at_start.warning_count == 2
+            made = await w.rules.create(record_of(notifications=(Target("idle"),)).spec)
+            assert w.reloader.configuration is at_start, "that is for the next look"
+            await w.reloader.renew_warnings()
+            (warning,) = w.reloader.configuration.warnings
+            assert warning.message.startswith("channels.ops: ")
+            assert structs.replace(w.reloader.configuration, warnings=(), warning_count=0) == (
+                structs.replace(at_start, warnings=(), warning_count=0)
+            )
+            await w.rules.delete(made.id, if_version=None)
+            await w.reloader.renew_warnings()
+            assert w.reloader.configuration == at_start
+            told = [line["at"] for line in lines if line["log_level"] == "warning"]
+    assert [text.split()[1] for text in told] == [
+        *("channels.idle:", "channels.ops:"),  # at the start
+        "channels.idle:",  # which was not among those told last
+    ]
+
+
+async def test_changes_of_rules_cost_a_small_part_of_the_time_and_the_last_one_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mock_clock: trio.testing.MockClock
+) -> None:
+    looks: list[int] = []
+
+    def look(_: Examined, others: Iterable[RuleSpec] = ()) -> list[ConfigProblem]:
+        looks.append(w.rules.changes)
+        trio.from_thread.run_sync(mock_clock.jump, 0.5)
+        return []
+
+    async with world(tmp_path, rule("a")) as w:
+        monkeypatch.setattr(Examined, "warnings", look)
+        began_s = trio.current_time()
+        for _ in range(1000):
+            w.rules.changes += 1
+            await w.reloader.renew_warnings()
+            mock_clock.jump(0.1)
+        spent_s = len(looks) * 0.5
+        assert 1 < spent_s < (trio.current_time() - began_s) / REST_PER_LOOK + 0.5
+        for _ in range(3):
+            mock_clock.jump(REST_PER_LOOK)
+            await w.reloader.renew_warnings()
+        assert looks[-1] == w.rules.changes
+        assert len(looks) == len(set(looks)), "where nothing has changed, nobody looks"
 
 
 async def test_what_is_told_of_is_bounded_and_counted_and_stays_when_a_reload_is_refused(
