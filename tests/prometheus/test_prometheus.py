@@ -100,6 +100,12 @@ def test_the_dashboard_asks_for_metrics_that_there_are() -> None:
     assert by_instance in known_series()
 
 
+def test_the_dashboard_shows_whatever_an_alert_is_about() -> None:
+    of_alerts = set(re.findall(r"\balertd_\w+", RULES.read_text(encoding="utf-8")))
+    assert len(of_alerts) > 10
+    assert of_alerts <= set(re.findall(r"\balertd_\w+", " ".join(queries())))
+
+
 def test_the_panels_of_the_dashboard_are_told_apart_and_do_not_overlap() -> None:
     ids = [panel["id"] for panel in panels()]
     assert len(ids) == len(set(ids))
