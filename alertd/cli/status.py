@@ -57,7 +57,7 @@ def _table(report: Mapping[str, Any]) -> Table:
     rows = {
         "alertd": f"{report['version']}, up for {duration_text(report['uptimeSecs'])}",
         "configuration": f"of {time_text(report['configuration']['appliedAt'])}",
-        "judged": f"all up to {duration_text(report['lagSecs'])} ago",
+        "judged": f"all up to {duration_text(report['lagSecs'])} ago" + _to_judge_again(report),
         "rules": f"{report['rules']:,}, {report['groups']:,} groups",
         "series": f"{report['series']:,}",
         "waiting": f"{queues['events']:,} events, {queues['notifications']:,} messages",
@@ -68,6 +68,12 @@ def _table(report: Mapping[str, Any]) -> Table:
     for title, text in rows.items():
         table.add_row(Text(title, style="bold"), Text(text))
     return table
+
+
+# Any: as above.
+def _to_judge_again(report: Mapping[str, Any]) -> str:
+    groups: int = report["overdueGroups"]
+    return f"; {groups:,} groups again, for events that came very late" if groups else ""
 
 
 # Any: as above.

@@ -109,7 +109,8 @@ class HistoryReply(Struct, frozen=True, kw_only=True, rename="camel"):
     window_end: Timestamp
     """Its end."""
     late_by: float
-    """Seconds by which the event that revealed it came late."""
+    """Seconds by which the event that revealed it came late: behind what had been judged of its
+    group. The first of a group, and a backlog in order, are not late, however old they are."""
     detected_by: DetectedBy
     """Which look at the data found it."""
     group_labels: dict[str, str]

@@ -43,6 +43,7 @@ ILL = {
         }
     ],
     "coldRules": ["r1", "r2"],
+    "overdueGroups": 1200,
     "snapshotAt": None,
 }
 
@@ -86,6 +87,7 @@ def test_what_is_not_as_it_should_be_is_told_and_is_the_exit_code() -> None:
         "engine.max_series is reached: 'latency'",
         "rule 'Errors' flaps since 2025-06-30 15:00:00 UTC: host=a, dc=b",
         "rules that began without what was stored before: 2",
+        "; 1,200 groups again, for events that came very late",
         "none since the start",
         "not ready: the disk is full",
     ):

@@ -42,6 +42,16 @@ def test_a_breach_that_touches_nothing_known_is_told_whole() -> None:
     assert (incident.detected_by, incident.late_by_us) == (DetectedBy.LATE, us(20))
 
 
+def test_the_first_events_of_a_group_and_a_backlog_in_order_are_old_and_not_late() -> None:
+    driver = Driver(make_rule(lateness=10))
+    driver.send(60, 1, at=4000)
+    driver.send(90, 1, at=4000)
+    assert driver.edges == [(60, 60, 70, NO_DATA), (90, 90, None, None)]
+    assert [(one.detected_by, one.late_by_us) for one in driver.incidents] == [
+        (DetectedBy.STREAM, 0)
+    ] * 2
+
+
 def test_one_that_touches_a_known_incident_extends_it_silently() -> None:
     driver = Driver(make_rule(lateness=50))
     driver.send(60, 1)
