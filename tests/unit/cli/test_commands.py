@@ -13,14 +13,14 @@ from tests.unit.cli.test_cli import invoked
 
 
 def commands(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    """Yield every command that does something, with what is typed to have it."""
+    """Yield every command, groups too, with what is typed to have it."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
+        assert command is not None
+        yield (*path, name), command
         if isinstance(command, click.Group):
             yield from commands(command, *path, name)
-        elif command is not None:
-            yield (*path, name), command
 
 
 OPTIONS = [
