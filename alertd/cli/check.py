@@ -41,12 +41,12 @@ Exit codes:
 def check(
     context: click.Context, file: Path | None, config_path: Path | None, store_path: Path | None
 ) -> None:
-    """Say what is wrong with the configuration, FILE or that of --config.
+    """Say what is wrong with a configuration.
 
-    Every mistake is named with its file and line, and so is what works but is most likely not
-    meant: a warning. Nothing is started. Rules made over HTTP are considered too, for they have
-    names and channels as well: they are read from the database, if there is one. Where store.path
-    names a database that is not there yet, that is noted.
+    That is FILE, or what --config says. Every mistake is named with its file and line, and so is
+    what works but is most likely not meant: a warning. Nothing is started. Rules made over HTTP
+    are considered too, for they have names and channels as well: they are read from the database,
+    if there is one. Where store.path names a database that is not there yet, that is noted.
     """
     option = context.get_parameter_source("config_path")
     if file is not None and option is ParameterSource.COMMANDLINE:

@@ -1,7 +1,8 @@
 """What every command and group of the command line is made of.
 
-Owns what click leaves open: an option that has one value may be given once. Of two values click
-takes the last without a word, and who types two means something else.
+Owns what click leaves open. An option that has one value may be given once: of two click takes the
+last without a word, and who types two means something else. And whoever asks a command for help
+sees the examples and the exit codes of its group.
 """
 
 from __future__ import annotations
@@ -24,9 +25,14 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands."""
+    """A group of such commands, whose examples and exit codes are those of each of them."""
 
     command_class = Command
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Do as any group; what stands below the group's help stands below the command's, too."""
+        cmd.epilog = cmd.epilog or self.epilog
+        super().add_command(cmd, name)
 
 
 # Any: what ``click.command`` and ``click.group`` take.

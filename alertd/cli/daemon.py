@@ -20,14 +20,22 @@ from alertd.cli.loading import load
 from alertd.errors import AlertdError
 
 EXIT_FAILED: Final = 3
+EPILOG: Final = """\b
+Exit codes:
+  0  stopped as asked
+  1  the configuration cannot be used; every mistake is on standard error
+  2  the command was not understood
+  3  it could not start, or failed while it ran; the log says why
+"""
 
 
-@command()
+@command(epilog=EPILOG)
 @config_option
 def run(config_path: Path | None) -> None:
     """Run the daemon.
 
-    SIGTERM and SIGINT stop it; SIGHUP reads the configuration again.
+    It runs until SIGTERM or SIGINT (Ctrl-C) stops it. Its log is on standard error. When a file of
+    the configuration changes, or on SIGHUP, it reads that again.
     """
     path, config = load_configuration(config_path)
     logs.configure(config.logging)

@@ -27,7 +27,14 @@ from alertd.store.restore import RestoreReport
 from alertd.store.restore import restore as restore_store
 from alertd.store.statistics import StoreFigures, read_figures
 
-EXIT_CODES: Final = """\b
+EPILOG: Final = """\b
+Examples:
+  alertd db backup /backup/alertd.db
+  alertd db backup /backup/alertd.db --force --store /var/lib/alertd/alertd.db
+  alertd db check --store /backup/alertd.db
+  alertd db restore /backup/alertd.db
+
+\b
 Exit codes:
   0  done; check: nothing is wrong
   1  the configuration cannot be used
@@ -37,7 +44,7 @@ Exit codes:
 """
 
 
-@group(epilog=EXIT_CODES)
+@group(epilog=EPILOG)
 def db() -> None:
     """Look after the database: check, backup, restore, stats.
 
@@ -47,7 +54,7 @@ def db() -> None:
     logs.configure(LoggingConfig(level="warning"))  # to standard error: the other is for answers
 
 
-@db.command(epilog=EXIT_CODES)
+@db.command()
 @store_option
 @config_option
 def check(store_path: Path | None, config_path: Path | None) -> None:
@@ -67,7 +74,7 @@ def check(store_path: Path | None, config_path: Path | None) -> None:
         sys.exit(EXIT_DAMAGED)
 
 
-@db.command(epilog=EXIT_CODES)
+@db.command()
 @click.argument("target", type=click.Path(path_type=Path), metavar="PATH")
 @click.option("--force", is_flag=True, help="Replace PATH if it is there.")
 @store_option
@@ -94,18 +101,17 @@ def backup(target: Path, force: bool, store_path: Path | None, config_path: Path
     click.echo(f"a start after its restore will replay {_replayed(made)}")
 
 
-@db.command(epilog=EXIT_CODES)
+@db.command()
 @click.argument("source", type=click.Path(path_type=Path), metavar="PATH")
 @store_option
 @config_option
 def restore(source: Path, store_path: Path | None, config_path: Path | None) -> None:
     """Put the backup PATH in the place of the database.
 
-    Refuses while a daemon uses the database: stop it first. The backup is checked before anything
-    is touched, and its copy again. The database that was there is kept beside it, with its
-    snapshots. Its next start begins with the snapshot in the backup and replays what came after
-    it, or the whole log if there is none; the number of events is told. Notifications that were
-    pending when the backup was made are sent (again), under the same keys.
+    Stop the daemon first: this refuses while one uses the database. The backup is checked before
+    anything is touched, and its copy again. The database that was there is kept beside the new
+    one, with its snapshots. How many events the next start has to replay is told. Notifications
+    that were pending when the backup was made are sent, again perhaps, under the same keys.
     """
     with failing(), progress() as report:
         restored = restore_store(source, find_store(store_path, config_path), report)
@@ -122,13 +128,13 @@ def restore(source: Path, store_path: Path | None, config_path: Path | None) -> 
         click.echo(f"what was there is kept as {restored.kept_as}")
 
 
-@db.command(epilog=EXIT_CODES)
+@db.command()
 @store_option
 @config_option
 def stats(store_path: Path | None, config_path: Path | None) -> None:
-    """Show what the database holds, table by table, and what it costs on the disk.
+    """Show what is in the database, and how much room it takes.
 
-    Reads the file once; the daemon may be running.
+    Table by table, with the newest snapshots. Reads the file once; the daemon may be running.
     """
     with failing(), progress() as report:
         figures = read_figures(find_store(store_path, config_path), report)

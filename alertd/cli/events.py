@@ -89,8 +89,8 @@ _Read = Callable[[EventQuery], Awaitable[Page[_Item]]]
     type=click.IntRange(min=0),
     default=DEFAULT_LIMIT,
     show_default=True,
-    metavar="N",
-    help="At most so many, the earliest first; 0 for all.",
+    metavar="COUNT",
+    help="How many to show at most, the earliest first; 0 for all.",
 )
 @click.option(
     "--resolution",

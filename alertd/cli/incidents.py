@@ -52,8 +52,8 @@ _TOLD: Final = click.Choice([told.value for told in Told])
 @click.option(
     "--told",
     type=_TOLD,
-    help="Only those of which somebody knows (delivered), or nobody does: yet (pending), because "
-    "it was given up (failed), is or was held back, or nobody was named.",
+    help="Only those that somebody was told of (delivered), or nobody: it is on its way (pending), "
+    "was given up (failed), is or was held back, or there is nobody to be told.",
 )
 @limit_option
 @click.option("--json", "as_json", is_flag=True, help="JSON at a terminal, too.")
@@ -77,14 +77,13 @@ def incidents(with_resolved: bool, told: str | None, limit: int, as_json: bool, 
 
 @command(epilog=EPILOG)
 @click.argument("incident_id", metavar="INCIDENT")
-@click.option("--by", metavar="NAME", help="Who has seen it. Default: you.")
+@click.option("--by", metavar="NAME", help="Who has seen it. Default: your user name.")
 @daemon_options
 def ack(incident_id: str, by: str | None, url: str) -> None:
-    """Say that somebody has seen INCIDENT, by its id.
+    """Say that you have seen an incident.
 
-    Six characters of the id, or more, are enough for an incident that is on and the only one
-    whose id begins with them. It is not repeated any more, and nobody else is told because nobody
-    reacted.
+    INCIDENT is the id that `alertd incidents` shows, or its beginning, six characters at least.
+    It is not repeated any more and does not escalate to others; its end is still told.
     """
     body = {"by": getpass.getuser() if by is None else by}
     what = ("incident that is on", "incidents that are on")

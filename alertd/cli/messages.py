@@ -43,7 +43,10 @@ _SHOWN: Final = {
 
 @group(epilog=EPILOG)
 def messages() -> None:
-    """Look at what a running daemon has told, and have it send again what was given up."""
+    """Show what was sent, and have what was given up sent again.
+
+    A running daemon is asked. A message tells of one incident or of many.
+    """
 
 
 @messages.command("list")
@@ -72,10 +75,11 @@ def list_(status: str | None, channel: str | None, limit: int, url: str) -> None
 @click.option("--channel", metavar="NAME", help="With --failed: only those of this channel.")
 @daemon_options
 def requeue(ids: tuple[str, ...], all_failed: bool, channel: str | None, url: str) -> None:
-    """Have messages sent again, by their ids, or all that were given up.
+    """Have messages that were given up sent again.
 
-    Six characters of an id, or more, are enough for the only message that was given up and whose
-    id begins with them. Each is sent as if it were new, under its old Idempotency-Key.
+    Name them by the ids that `alertd messages list --status FAILED` shows, or by the beginning of
+    these, six characters at least; or say --failed. Each is sent as if it were new, under its old
+    Idempotency-Key.
     """
     if all_failed == bool(ids) or (channel is not None and not all_failed):
         raise click.UsageError("name messages by their ids, or say --failed")

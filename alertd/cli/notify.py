@@ -42,14 +42,17 @@ Exit codes:
 
 @group(epilog=EPILOG)
 def notify() -> None:
-    """Try the ways to tell people."""
+    """Try a channel before it is needed."""
 
 
 @notify.command()
 @click.argument("channel")
 @config_option
 def test(channel: str, config_path: Path | None) -> None:
-    """Send a test message over CHANNEL, a name of the configuration, and say how that went."""
+    """Send a test message over CHANNEL, and say how that went.
+
+    CHANNEL is the name of one in the configuration. No daemon has to run.
+    """
     _, config = load_configuration(config_path)
     if channel not in config.channels:
         known = ", ".join(sorted(config.channels)) or "none is configured"

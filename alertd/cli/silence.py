@@ -80,7 +80,7 @@ def silence() -> None:
     "--start", "start_us", type=_MOMENT, metavar="TIME", help="From when on. Default: now."
 )
 @click.option("--comment", default="", metavar="TEXT", help="Why; it is shown with the incidents.")
-@click.option("--by", metavar="NAME", help="Who asks. Default: you.")
+@click.option("--by", metavar="NAME", help="Who asks. Default: your user name.")
 @daemon_options
 def add(
     matchers: tuple[tuple[str, str], ...],
@@ -133,10 +133,9 @@ def list_(with_expired: bool, url: str) -> None:
 @click.argument("silence_id", metavar="ID")
 @daemon_options
 def expire(silence_id: str, url: str) -> None:
-    """End the silence with this ID now; what still fires is told.
+    """End a silence now; what still fires is told.
 
-    Six characters of the id, or more, are enough for the only silence that is not over and whose
-    id begins with them.
+    ID is what `alertd silence list` shows, or its beginning, six characters at least.
     """
     what = ("silence", "silences")
     [silence_id] = whole_ids([silence_id], partial(_not_over, url), what=what, argument="ID")

@@ -35,7 +35,8 @@ Exit codes:
 def status(url: str) -> None:
     """Show how a running daemon is doing, and what wants mending.
 
-    The warnings about its configuration consider a change of rules some seconds after it.
+    Among that are the warnings about its configuration; a change of rules over HTTP shows in them
+    after some seconds.
     """
     report = ask(url, "GET", "/api/status")
     tell_warnings(report["configuration"])

@@ -17,7 +17,8 @@ from alertd.cli.commands import group
 EPILOG: Final = """\b
 Examples:
   alertd token new --name web-1 --scope ingest > web-1.token
-  curl -H "Authorization: Bearer $(cat web-1.token)" http://127.0.0.1:9470/api/status
+  alertd token new --name ann --scope read --scope write > ann.token
+  alertd incidents --token-file ann.token
 
 \b
 Exit codes:
@@ -45,7 +46,8 @@ def token() -> None:
     type=click.Choice([scope.value for scope in Scope]),
     default=[Scope.INGEST.value],
     show_default=True,
-    help="What it may do; may be repeated.",
+    help="What it may do: push events, read everything, change rules and silences and what is "
+    "told, or all of that and reload. May be repeated.",
 )
 def new(name: str, scopes: tuple[str, ...]) -> None:
     """Make a token that nobody can guess.

@@ -67,6 +67,24 @@ def test_an_option_twice_is_a_command_that_was_not_understood() -> None:
     assert "--comment is there 2 times" in refused.stderr
 
 
+def help_of(command: click.Command) -> str:
+    return command.get_help(click.Context(command, terminal_width=80))
+
+
+def test_lists_of_commands_have_a_whole_line_for_each() -> None:
+    for path, command in [((), cli.main), *commands(cli.main)]:
+        if isinstance(command, click.Group):
+            listed = help_of(command).partition("Commands:")[2].partition("\n\n")[0]
+            assert len(listed.splitlines()) > 1
+            assert "..." not in listed, path
+
+
+def test_help_says_what_the_exit_codes_of_a_command_mean() -> None:
+    for path, command in commands(cli.main):
+        if path != ("version",):
+            assert "Exit codes:\n  " in help_of(command), path
+
+
 def test_there_are_commands_with_options_of_both_kinds() -> None:
     assert len({path for path, _, _ in OPTIONS}) > 15
     assert {has_one_value(option) for _, _, option in OPTIONS} == {True, False}
