@@ -65,12 +65,21 @@ class CoastingGroup(CruisingGroup):
         quiet = plan.screen.holding_values
         return self._rest(quiet, is_strict=True, apart_us=self._window.span_us)
 
-    def _rest(self, quiet: tuple[float, float], *, is_strict: bool, apart_us: int) -> Rest:
+    def _rest(
+        self,
+        quiet: tuple[float, float],
+        *,
+        is_strict: bool,
+        apart_us: int,
+        roomy_until_us: int = BEFORE_TIME_US,
+    ) -> Rest:
+        clock = self._judged_us, self._newest_us, self._raised_us, self._heard_us
         return Rest(
-            clock=QuietClock(self._judged_us, self._newest_us, self._raised_us, self._heard_us),
+            clock=QuietClock(*clock, self._room),
             lateness_us=self._plan.lateness_us,
             quiet=quiet,
-            room=self._room - len(self._window.times),
+            roomy_until_us=roomy_until_us,
+            most_room=min(self._plan.screen.max_quiet, self._plan.max_events),
             is_strict=is_strict,
             apart_us=apart_us,
             times=self._window.times,

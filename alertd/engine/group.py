@@ -25,6 +25,8 @@ class QuietClock(NamedTuple):
     newest_us: int
     raised_us: int
     heard_us: int
+    room: int
+    """How many events the group may have before it must be looked at."""
 
 
 class Rest(NamedTuple):
@@ -34,8 +36,10 @@ class Rest(NamedTuple):
     lateness_us: int
     quiet: tuple[float, float]
     """The least and the greatest value that changes nothing."""
-    room: int
-    """Events that may be kept before the group must be looked at."""
+    roomy_until_us: int
+    """Before this all of its events are in its window: when its room is used up it is only given
+    more, unless that were more than ``most_room``."""
+    most_room: int
     is_strict: bool
     """Whether each event must be later than the one before."""
     apart_us: int

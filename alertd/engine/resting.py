@@ -22,7 +22,7 @@ from alertd.engine.band import BandDump
 from alertd.engine.coasting import CoastingGroup
 from alertd.engine.continuous import LEAST_ROOM
 from alertd.engine.cruising import NO_STEP
-from alertd.engine.group import Rest
+from alertd.engine.group import QuietClock, Rest
 from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Window
@@ -33,6 +33,9 @@ _WIDE_AWAKE: Final = 8
 
 To take up the window again costs as much as to cruise through some such part of its events.
 """
+
+ROOM_GROWTH: Final = 4
+"""So many times the events that it has are the room of a sleeper of which none has left."""
 
 _Stillness = tuple[bool, bool, int, int, float, BandDump | None]
 
@@ -106,7 +109,20 @@ class RestingGroup(CoastingGroup):
         """Return what lets quiet events be kept for it, None if it has to judge."""
         if not self._asleep:
             return super().rest()
-        return self._rest(self._plan.screen.quiet_values, is_strict=False, apart_us=NEVER_US)
+        times = self._window.times
+        # What has a past, or no events, has to look for itself what there is to forget.
+        is_roomy = self.lifecycle.is_at_rest and len(times) > 0
+        return self._rest(
+            self._plan.screen.quiet_values,
+            is_strict=False,
+            apart_us=NEVER_US,
+            roomy_until_us=times[0] + self._window.span_us if is_roomy else BEFORE_TIME_US,
+        )
+
+    def catch_up(self, clock: QuietClock) -> None:
+        """Take the clock that these events have moved, and the room that they were given."""
+        super().catch_up(clock)
+        self._room = clock.room
 
     def advance(self, now_us: int) -> None:
         """Move the horizon as far as the clock allows at ``now_us``."""
@@ -278,7 +294,7 @@ class RestingGroup(CoastingGroup):
         window, max_quiet = self._window, self._plan.screen.max_quiet
         self._asleep = 4 * window.count < 3 * max_quiet
         # While nothing has left the window yet, there is little that could be forgotten soon.
-        growth = 2 if window.low else 4
+        growth = 2 if window.low else ROOM_GROWTH
         self._room = window.low + min(max_quiet, max(LEAST_ROOM, growth * window.count))
         self.heed_limits()
 

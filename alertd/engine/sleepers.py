@@ -24,8 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alertd.engine.arrivals import Arrival, each_event
+from alertd.engine.continuous import LEAST_ROOM
 from alertd.engine.crowds import Crowds, Floats, Ints, Mask, Slots
 from alertd.engine.group import Group, QuietClock
+from alertd.engine.resting import ROOM_GROWTH
 from alertd.engine.routing import (
     SERIES_BETWEEN_PAUSES,
     Newcomer,
@@ -65,6 +67,9 @@ _STATE: Final = np.dtype(
         ("lateness", np.int64),
         ("apart", np.int64),  # how much later than the one before an event may be
         ("room", np.int64),
+        ("left", np.int64),  # of the room
+        ("roomy", np.int64),  # before this more room may be given, up to the most
+        ("most", np.int64),
     ]
 )
 """What is known of a group that rests here; see ``group.Rest``."""
@@ -195,13 +200,14 @@ class Sleepers:
         for slot in slots:
             rest = self._group_at(slot).rest()
             if rest is not None:
-                judged_us, newest_us, raised_us, heard_us = rest.clock
+                judged_us, newest_us, raised_us, heard_us, room = rest.clock
                 lag_us = newest_us - raised_us - rest.lateness_us
                 found.append(slot)
                 self._rests[slot] = True
                 states.append(
                     (*rest.quiet, judged_us + rest.is_strict, rest.is_strict, newest_us, lag_us,
-                     heard_us, rest.lateness_us, rest.apart_us, rest.room)
+                     heard_us, rest.lateness_us, rest.apart_us, room, room - len(rest.times),
+                     rest.roomy_until_us, rest.most_room)
                 )  # fmt: skip
                 self._waiting.own(slot, rest.times, rest.values)
         if found:
@@ -219,10 +225,12 @@ class Sleepers:
             (state["next"] <= first)
             & (last <= now_us)
             & (state["lag"] < first - now_us)
-            & (crowds.counts <= state["room"])
             & crowds.all_between(state["from"], crowds.values, state["until"])
             & crowds.all_between(state["strict"], steps, state["apart"])
         )
+        lacking = quiet & (state["left"] < crowds.counts)
+        if lacking.any():
+            quiet &= ~lacking | _enlarged(lacking, crowds, state)
         kept = crowds.slots.repeat(crowds.counts), crowds.times, crowds.values
         if not quiet.all():
             of_quiet = quiet.repeat(crowds.counts)
@@ -240,7 +248,7 @@ class Sleepers:
         state["next"] = last + state["strict"]
         if not steps.all():
             state["heard"][np.minimum.reduceat(steps, crowds.starts) == 0] = now_us
-        state["room"] -= crowds.counts
+        state["left"] -= crowds.counts
         _words(self._state)[crowds.slots[quiet]] = _words(state)[quiet]
         return quiet
 
@@ -291,7 +299,8 @@ class Sleepers:
         """Return the clock of each slot."""
         state = self._state.take(slots)
         judged, raised = state["next"] - state["strict"], state["newest"] - state["lag"]
-        columns = judged, state["newest"], raised - state["lateness"], state["heard"]
+        raised -= state["lateness"]
+        columns = judged, state["newest"], raised, state["heard"], state["room"]
         return map(QuietClock, *(column.tolist() for column in columns))
 
     def leave(self, group: Group) -> None:
@@ -309,6 +318,23 @@ class Sleepers:
         else:
             known = [series_id for series_id in series_ids if series_id < len(self._slots)]
             self._slots[known] = _UNKNOWN
+
+
+def _enlarged(lacking: Mask, crowds: Crowds, state: _State) -> Mask:
+    """Return which of the groups ``lacking`` room are given enough, as each would do it itself.
+
+    Those of which no event leaves its window meanwhile: there is nothing to be forgotten yet.
+    """
+    room = np.maximum(LEAST_ROOM, ROOM_GROWTH * state["room"])
+    left = state["left"] + room - state["room"]
+    enlarged: Mask = (
+        lacking
+        & (crowds.last_times < state["roomy"])
+        & (crowds.counts <= left)
+        & (room <= state["most"])
+    )
+    state["room"][enlarged], state["left"][enlarged] = room[enlarged], left[enlarged]
+    return enlarged
 
 
 def _for_each_group(of_series: Slots, batch: EventBatch) -> tuple[Slots, Ints, Floats]:

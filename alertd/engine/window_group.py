@@ -92,7 +92,7 @@ class WindowGroup:
 
     def catch_up(self, clock: QuietClock) -> None:
         """Take the clock that these events have moved."""
-        self._judged_us, self._newest_us, self._raised_us, self._heard_us = clock
+        self._judged_us, self._newest_us, self._raised_us, self._heard_us = clock[:4]
 
     def sight(self, at_us: int) -> Sight:
         """Return what the window holds now, seen as the window of the instant ``at_us``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -19,6 +20,7 @@ from alertd.model import (
     EndReason,
     EventBatch,
     GroupState,
+    Limits,
     Operator,
     Rule,
     RuleType,
@@ -144,6 +146,8 @@ def bounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr("alertd.engine.sleepers.ROUSED_AT_ONCE", 5)
         monkeypatch.setattr("alertd.engine.sleepers.MAX_GROUPS", 400)
         monkeypatch.setattr("alertd.engine.sleepers._FIRST_SLOTS", 2)
+        for module in ("continuous", "resting", "sleepers"):
+            monkeypatch.setattr(f"alertd.engine.{module}.LEAST_ROOM", 3)
 
 
 @pytest.mark.usefixtures("bounds")
@@ -197,28 +201,74 @@ def test_a_batch_pauses_while_its_groups_are_kept_for_a_dump() -> None:
     assert slices[1] >= slices[0] + 1_000 // GROUPS_AT_ONCE
 
 
-def test_quiet_events_do_not_reach_their_groups_one_by_one(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def observed(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Return how many events of each rule its groups observed one by one."""
     pytest.importorskip("numpy", reason="screening in columns needs NumPy")
-    observed = 0
-
-    def observe(self: object, *event: object) -> bool:
-        nonlocal observed
-        observed += 1
-        return original(self, *event)  # type: ignore[arg-type]  # as it was called
-
-    engine = Engine(SERIES.__getitem__)
-    engine.step(RulesChanged(at_us=BEGIN_US, put=(RULES[0],)))
     from alertd.engine.resting import RestingGroup
 
+    counted = Counter[str]()
     original = RestingGroup.observe
+
+    def observe(self: RestingGroup, time_us: int, value: float, now_us: int) -> bool:
+        counted[self.rule_id] += 1
+        return original(self, time_us, value, now_us)
+
     monkeypatch.setattr(RestingGroup, "observe", observe)
-    for number in range(1, 31):
-        at_us = BEGIN_US + number * 1_000
+    return counted
+
+
+def quiet_batches(count: int, *, apart_us: int) -> Iterator[EventBatch]:
+    """Yield batches with a small value of each series."""
+    for number in range(1, count + 1):
+        at_us = BEGIN_US + number * apart_us
         times, values = array("q", [at_us] * 200), array("d", [1.0] * 200)
-        engine.step(EventBatch(at_us, array("I", range(200)), times, values))
-    assert observed < 4 * 200
+        yield EventBatch(at_us, array("I", range(200)), times, values)
+
+
+def test_quiet_events_do_not_reach_their_groups_one_by_one(observed: Counter[str]) -> None:
+    engine = Engine(SERIES.__getitem__)
+    engine.step(RulesChanged(at_us=BEGIN_US, put=(RULES[0],)))
+    for batch in quiet_batches(30, apart_us=1_000):
+        engine.step(batch)
+    assert observed.total() < 4 * 200
+
+
+@pytest.mark.parametrize(
+    ("apart_us", "is_looked_at"),
+    [(100, False), (20_000, True)],
+    ids=["none has left its window", "many have left"],
+)
+def test_who_has_nothing_to_forget_is_given_room_without_a_look(
+    apart_us: int, is_looked_at: bool, observed: Counter[str]
+) -> None:
+    engine = Engine(SERIES.__getitem__)
+    engine.step(RulesChanged(at_us=BEGIN_US, put=(RULES[0],)))
+    batches = list(quiet_batches(400, apart_us=apart_us))
+    for batch in batches[:4]:
+        engine.step(batch)
+    observed.clear()
+    for batch in batches[4:]:
+        engine.step(batch)
+    assert bool(observed) == is_looked_at
+    plain = Engine(SERIES.__getitem__, columns_from=sys.maxsize)
+    plain.step(RulesChanged(at_us=BEGIN_US, put=(RULES[0],)))
+    for batch in batches:
+        plain.step(batch)
+    assert frozen(engine) == frozen(plain)
+
+
+def test_a_limit_on_events_is_reached_in_columns_as_it_is_one_by_one() -> None:
+    engines = []
+    for columns_from in (1, sys.maxsize):
+        engine = Engine(SERIES.__getitem__, columns_from=columns_from)
+        limits = Limits(events_per_group=200)
+        engine.step(RulesChanged(at_us=BEGIN_US, put=RULES[:5], limits=limits))
+        for batch in quiet_batches(300, apart_us=100):
+            engine.step(batch)
+        engines.append(engine)
+    assert frozen(engines[0]) == frozen(engines[1])
+    assert all(each.overflow_events for _, each in engines[0].observed())
 
 
 def test_who_never_rests_is_not_asked_whether_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
