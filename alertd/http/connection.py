@@ -180,17 +180,17 @@ class Connection:
         end = request.head_bytes + request.body_bytes
         self._begin_request()
         try:
+            body, rest = data[request.head_bytes : end], data[end:]
             if len(data) < end:
                 patience_s = self._limits.keep_alive_timeout_secs
                 with trio.move_on_after(patience_s) as patience:
-                    data = await self._receive_up_to(end, data)
+                    body, rest = await self._receive_body(body, request.body_bytes)
                 if patience.cancelled_caught:
                     await self._send(express.too_slow(request, patience_s))
                     self._begin_close()
-                if len(data) < end:
+                if len(body) < request.body_bytes:
                     return b""
             is_last = request.is_last or self._terminated.is_set()
-            body = data[request.head_bytes : end]
             reply = await express.answer(request, body, is_last=is_last)
             # Nobody else sends while the protocol is at rest.
             sent = self._transport.send_now(reply)
@@ -200,17 +200,19 @@ class Connection:
                 self._begin_close()
         finally:
             self._end_request()
-        return data[end:]
+        return rest
 
-    async def _receive_up_to(self, size: int, data: bytes) -> bytes:
-        """Return ``data`` and what follows it, ``size`` bytes at least unless the client ends."""
-        parts, missing = [data], size - len(data)
-        while missing > 0:
-            parts.append(await self._transport.receive())
-            if not parts[-1]:
-                break
-            missing -= len(parts[-1])
-        return b"".join(parts)
+    async def _receive_body(self, begun: bytes, size: int) -> tuple[bytes, bytes]:
+        """Return the body of ``size`` bytes that is ``begun``, and what has come behind it.
+
+        It is shorter if the client ends.
+        """
+        parts, rest, missing = [begun], b"", size - len(begun)
+        while missing > 0 and (part := await self._transport.receive()):
+            parts.append(part[:missing])
+            rest = part[missing:]
+            missing -= len(part)
+        return b"".join(parts), rest
 
     async def _send(self, data: bytes) -> None:
         taken = False

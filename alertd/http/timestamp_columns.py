@@ -81,9 +81,8 @@ def rows_us(rows: NDArray[np.uint8]) -> array[int] | None:
     over = over.reshape(rows.shape)
     if ((over[:, _HOUR_TENS] == 2) & (over[:, _HOUR_ONES] > 3)).any():
         return None
-    times_us = (over.astype(np.float64) @ units_us).astype(np.int64) + day_us(
-        date.tobytes().decode()
-    )
+    of_day = over[:, _HOUR_TENS:].astype(np.float64) @ units_us[_HOUR_TENS:]
+    times_us = of_day.astype(np.int64) + day_us(date.tobytes().decode())
     return array("q", times_us.tobytes())
 
 
