@@ -229,6 +229,7 @@ class Core:
             metrics,
             after_events=config.store.fold_after_events,
             after_us=seconds_to_us(config.store.fold_after_secs),
+            is_busy=lambda: self.pipeline.is_busy,
         )
 
     @asynccontextmanager

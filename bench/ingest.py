@@ -89,7 +89,7 @@ class Workload:
     @property
     def store_options(self) -> str:
         """Return further keys of ``[store]``."""
-        return "fold_after_events = 100000" if self.is_busy else ""
+        return "fold_after_events = 50000" if self.is_busy else ""
 
 
 WORKLOADS: Final = (

@@ -1,8 +1,9 @@
 """When the log is folded, and how much of the machine that may take.
 
 Owns the decision that there is enough to fold, or something old enough. It rests as ``pace.py``
-says, so that events have the processor and the disk when they need them; when the log grows faster
-than that there is no rest any more. Leaves how to fold to ``store/folding.py``.
+says, longer while events are being judged, so that they have the processor and the disk when they
+need them: a burst is folded when it is over. When the log grows faster than that there is no rest
+any more. Leaves how to fold to ``store/folding.py``.
 
 What is damaged is not folded: the log stays as it is, and says so, for events must go on.
 """
@@ -22,7 +23,7 @@ from alertd.store.folding import Folding
 from alertd.upkeep.pace import Pace
 
 LOOK_EVERY_S: Final = 5.0
-HURRY_SEGMENTS: Final = 3
+HURRY_SEGMENTS: Final = 5
 """When so many segments could be folded, there is no rest between two portions."""
 
 log = structlog.get_logger(__name__)
@@ -39,14 +40,18 @@ class Folder:
         *,
         after_events: int,
         after_us: int,
+        is_busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        """A segment has ``after_events``; fewer are folded once they are ``after_us`` old."""
+        """A segment has ``after_events``; fewer are folded once they are ``after_us`` old.
+
+        While others are ``is_busy`` it takes longer.
+        """
         self._folding = folding
         self._now_us = now_us
         self._metrics = metrics
         self._after_events = after_events
         self._after_us = after_us
-        self._pace = Pace()
+        self._pace = Pace(is_busy=is_busy)
         self._is_in_hurry = False
 
     async def run(self) -> None:

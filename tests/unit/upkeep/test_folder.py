@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -24,10 +25,20 @@ SECOND_US = 1_000_000
 
 
 def folder_of(
-    folding: Folding, metrics: Metrics, *, after_events: int = 10, now_us: int = START_US
+    folding: Folding,
+    metrics: Metrics,
+    *,
+    after_events: int = 10,
+    now_us: int = START_US,
+    is_busy: Callable[[], bool] = lambda: False,
 ) -> Folder:
     return Folder(
-        folding, lambda: now_us, metrics, after_events=after_events, after_us=60 * SECOND_US
+        folding,
+        lambda: now_us,
+        metrics,
+        after_events=after_events,
+        after_us=60 * SECOND_US,
+        is_busy=is_busy,
     )
 
 
@@ -134,12 +145,19 @@ async def test_it_rests_as_long_as_it_worked(autojump_clock: trio.testing.MockCl
     assert slow.rests_s == [pytest.approx(MAX_REST_S)]
 
 
+async def test_it_rests_longer_while_events_come(autojump_clock: trio.testing.MockClock) -> None:
+    working = Working(events=20, work_s=0.03)
+    await folder_of(working, Metrics(), is_busy=lambda: True).fold()
+    assert working.rests_s == [pytest.approx(MAX_REST_S)] * 2
+
+
 async def test_it_does_not_rest_when_the_log_grows_faster(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     working = Working(events=10 * (HURRY_SEGMENTS + 1), work_s=0.03)
     await folder_of(working, Metrics()).fold()
-    assert working.rests_s == [pytest.approx(rest_s) for rest_s in (0, 0, 0.03, 0.03)]
+    unhurried = [pytest.approx(0.03)] * (HURRY_SEGMENTS - 1)
+    assert working.rests_s == [pytest.approx(0), pytest.approx(0), *unhurried]
 
 
 async def test_a_store_that_cannot_write_is_asked_again(
