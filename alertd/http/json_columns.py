@@ -28,6 +28,7 @@ from alertd.http.number_columns import LONGEST_NUMBER, floats_in, lengths_of
 from alertd.http.timestamp import instants_us
 from alertd.http.timestamp_columns import is_spelt, numbers_us, rows_us
 
+_Bytes = NDArray[np.uint8]
 _Rows = NDArray[np.uint8]
 _Places = NDArray[np.int64]
 
@@ -37,6 +38,14 @@ _NULS: Final = bytes(2 * _LONGEST)
 """Behind the body: a place that is too great, or below 0, is found in there."""
 _MOST_BYTES: Final = 4
 """Bytes of such a column for each of the body: texts of very different lengths cost too many."""
+
+_READ_IN_BYTES: Final = 1 << 20
+"""So much memory is kept to read bodies in. Blocks of that size are cleared by the kernel each time
+that they are taken and given back, which takes as long as to copy a body ten times."""
+_PIECE_BYTES: Final = 1 << 16
+
+_read_in = np.empty(0, np.uint8)
+"""Of the body that is being read; none is handed on with what was read."""
 
 _SPACE: Final = rb"[ \t\n\r]*"
 _PLAIN: Final = rb'[^"\\\x00-\x1f]*'
@@ -163,9 +172,8 @@ class _Reader:
         *parts, closing = shape.parts
         assert isinstance(closing, bytes)
         self._parts = [*parts, closing + between]
-        events = memoryview(body)[:last_end]
-        self._data = np.frombuffer(b"".join((events, between, _NULS)), np.uint8)
-        braces = np.flatnonzero(self._data == ord("{"))
+        self._data = _in_a_row(memoryview(body)[:last_end], between, _NULS)
+        braces = _places_of(ord("{"), self._data)
         width = 2 if _Field.LABELS in shape.first else 1
         count, rest = divmod(len(braces), width)
         if rest or not 2 <= count <= len(body) // _SHORTEST_EVENT or b"\0" in body:
@@ -318,7 +326,7 @@ class _Reader:
 
     def _compare(self, at: _Places, still: bytes) -> None:
         """Raise ``_Strange`` unless ``still`` stands at each of these places."""
-        if not (still * len(at)).startswith(self._window(at, len(still))):
+        if not (still * len(at)).startswith(self._window(at, len(still)).data):
             raise _Strange
 
     def _window(self, at: _Places, width: int) -> _Rows:
@@ -327,6 +335,29 @@ class _Reader:
             raise _Strange
         windows = np.ndarray((len(self._data) - width + 1,), f"V{width}", self._data, strides=(1,))
         return windows[at].view(np.uint8).reshape(len(at), width)
+
+
+def _in_a_row(*parts: bytes | memoryview) -> _Bytes:
+    """Return ``parts`` one after the other: in memory that the next body is read in, too."""
+    global _read_in
+    size = sum(map(len, parts))
+    whole = _read_in
+    if size > len(whole):
+        whole = np.empty(size, np.uint8)
+        if size <= _READ_IN_BYTES:
+            _read_in = whole
+    end = 0
+    for part in parts:
+        begin, end = end, end + len(part)
+        whole[begin:end] = np.frombuffer(part, np.uint8)
+    return whole[:end]
+
+
+def _places_of(byte: int, data: _Bytes) -> _Places:
+    """Return where ``byte`` stands; a piece of the cache's size at a time."""
+    pieces = range(0, len(data), _PIECE_BYTES)
+    found = [np.flatnonzero(data[at : at + _PIECE_BYTES] == byte) + at for at in pieces]
+    return np.concatenate(found)
 
 
 def _end_of(match: re.Match[bytes] | None) -> int:
