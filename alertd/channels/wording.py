@@ -16,14 +16,13 @@ from alertd.channels.message import IncidentView, Message, MessageKind
 MAX_INCIDENTS_SHOWN: Final = 10
 """Incidents spelled out in one message; the rest are counted."""
 
-_ENDINGS: Final = {
-    "recovered": "recovered",
-    "no_data": "ended without data, recovery is not known",
-    "rule_changed": "ended because the rule was changed",
-    "rule_deleted": "ended because the rule was deleted or disabled",
-    "expired": "ended because the group was quiet for too long",
+_UNKNOWN: Final = {
+    "no_data": "ended without data{after}",
+    "rule_changed": "ended{after} because the rule was changed",
+    "rule_deleted": "ended{after} because the rule was deleted or disabled",
+    "expired": "forgotten without events{after}",
 }
-
+"""Ends after which nobody knows whether the condition holds still."""
 
 _COLOURS: Final = {
     "critical": "#d00000",
@@ -126,7 +125,23 @@ def ending(incident: IncidentView) -> str | None:
     """Return why it ended, in words; None while it fires."""
     if incident.state != "resolved":
         return None
-    return _ENDINGS.get(incident.reason or "", incident.reason or "ended")
+    return "recovered" if is_recovered(incident) else _unknown(incident.reason)
+
+
+def closing(reason: str, lasted_s: float, value: float | None) -> str:
+    """Return what the sentence on an incident says of its end: ``over after 2 min, at 3 then``.
+
+    ``value`` is the one at its end. Only a known recovery is called over.
+    """
+    lasted = f" after {duration_text(lasted_s)}"
+    if reason != "recovered":
+        return _unknown(reason, lasted)
+    return f"over{lasted}" + ("" if value is None else f", at {number_text(value)} then")
+
+
+def _unknown(reason: str | None, after: str = "") -> str:
+    how = _UNKNOWN.get(reason or "", "ended{after}").format(after=after)
+    return f"{how}, recovery is not known"
 
 
 def lasted_text(incident: IncidentView) -> str | None:

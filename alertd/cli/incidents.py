@@ -36,7 +36,14 @@ Exit codes:
 """
 
 _LIST: Final = "/api/incidents"
-_STYLES: Final = {"firing": "red", "resolved": "green"}
+_ENDED: Final = {
+    "recovered": Text("resolved", style="green"),
+    "no_data": Text("ended: no data"),
+    "rule_changed": Text("ended: rule changed"),
+    "rule_deleted": Text("ended: rule deleted or disabled"),
+    "expired": Text("ended: forgotten, no events"),
+}
+"""Only what is known to have recovered is green."""
 _UNTOLD: Final = {
     "pending": "not told yet",
     "failed": "telling failed",
@@ -117,13 +124,21 @@ def _row(one: Mapping[str, Any]) -> tuple[Text, ...]:
     value = one["currentValue"]
     return (
         Text(one["id"]),
-        Text(one["state"], style=_STYLES.get(one["state"], "")).append(_seen(one), style="yellow"),
+        _state(one).append(_seen(one), style="yellow"),
         Text(one["severity"]),
         Text(one["ruleName"]).append(_untold(one.get("told", "")), style="yellow"),
         Text("\n".join(f"{name}={label}" for name, label in one["groupLabels"].items())),
         Text("no data" if value is None else number_text(value)),
         Text(time_text(one["startedAt"])),
     )
+
+
+# Any: as above.
+def _state(one: Mapping[str, Any]) -> Text:
+    """Return whether it is on, and if not, why it ended."""
+    if one["state"] == "firing":
+        return Text("firing", style="red")
+    return _ENDED.get(one["reason"], Text("ended")).copy()
 
 
 # Any: as above.

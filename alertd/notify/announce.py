@@ -17,7 +17,7 @@ from msgspec import structs
 
 from alertd.channels.annotations import annotate
 from alertd.channels.message import IncidentView, MessageKind
-from alertd.channels.wording import duration_text, number_text
+from alertd.channels.wording import closing, duration_text, number_text
 from alertd.clock import format_us, optional_time
 from alertd.model import (
     NAMESPACE,
@@ -156,8 +156,8 @@ class Announcer:
     ) -> IncidentView:
         ended_us = incident.ended_us
         if ended_us is not None:
-            lasted = duration_text((ended_us - incident.started_us) / US_PER_S)
-            summary = f"{summary}; over after {lasted}"
+            lasted_s = (ended_us - incident.started_us) / US_PER_S
+            summary = f"{summary}; {closing(incident.end_reason or '', lasted_s, value)}"
         view = IncidentView(
             id=incident.id,
             alert_id=rule.id,

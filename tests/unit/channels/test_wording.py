@@ -12,6 +12,7 @@ from alertd.channels.email import compose
 from alertd.channels.message import MessageKind
 from alertd.channels.slack import payload
 from alertd.channels.words import Words
+from alertd.model import EndReason
 from tests.unit.channels.messages import incident, message, resolved
 
 
@@ -43,6 +44,32 @@ def test_missing_data_is_never_worded_as_recovery() -> None:
     words = wording.headline(view) + str(dict(wording.facts(view)))
     assert "RESOLVED" not in words
     assert "recovery is not known" in words
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("recovered", "over after 7 min, at 3 then"),
+        ("no_data", "ended without data after 7 min, recovery is not known"),
+        ("rule_changed", "ended after 7 min because the rule was changed, recovery is not known"),
+        (
+            "rule_deleted",
+            "ended after 7 min because the rule was deleted or disabled, recovery is not known",
+        ),
+        ("expired", "forgotten without events after 7 min, recovery is not known"),
+        ("another", "ended after 7 min, recovery is not known"),
+    ],
+)
+def test_only_a_known_recovery_is_called_over(reason: str, sentence: str) -> None:
+    assert wording.closing(reason, 420.0, 3.0) == sentence
+    is_over = wording.closing(reason, 420.0, None) == "over after 7 min"
+    assert is_over is (reason == "recovered")
+    until = dict(wording.facts(resolved(reason)))["Until"]
+    assert ("recovery is not known" in until) is not is_over
+
+
+def test_every_reason_of_an_end_has_words_of_its_own() -> None:
+    assert len({wording.closing(reason, 1.0, None) for reason in (*EndReason, "")}) == 6
 
 
 def test_a_recovery_says_until_when() -> None:

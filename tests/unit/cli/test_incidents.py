@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+from alertd.model import EndReason
 from tests.receivers import Answer, http_receiver
+from tests.unit.cli.terminals import at_a_terminal
 from tests.unit.cli.test_cli import invoked
 
 
@@ -32,6 +34,30 @@ def test_a_word_that_there_is_not_is_refused_with_those_that_there_are() -> None
     assert refused.exit_code == 2
     for word in ("delivered", "pending", "failed", "held_back", "nobody"):
         assert word in refused.stderr
+
+
+def test_only_a_known_recovery_is_green_and_another_end_says_its_reason() -> None:
+    ends = {
+        "recovered": "\x1b[32mresolved",
+        "no_data": "ended: no data",
+        "rule_changed": "ended: rule changed",
+        "rule_deleted": "ended: rule deleted or disabled",
+        "expired": "ended: forgotten, no events",
+    }
+    assert ends.keys() == set(EndReason)
+    for reason, shown in ends.items():
+        ended = {
+            "id": OTHER, "state": "resolved", "reason": reason, "severity": "critical",
+            "ruleName": "Host down", "groupLabels": {}, "currentValue": 0.0,
+            "startedAt": "2025-06-30T15:00:00.000000Z",
+        }  # fmt: skip
+        with http_receiver() as daemon:
+            body = json.dumps({"items": [ended], "nextCursor": None}).encode()
+            daemon.script = [page(), Answer(body=body)]
+            code, written = at_a_terminal("incidents", "--all", "--url", daemon.url(""))
+        assert code == 0
+        assert shown in written
+        assert ("\x1b[32m" in written) is (reason == "recovered")
 
 
 ALIKE = ("0e4eaec8-0000-5000-8000-000000000001", "0e4eaec8-0000-5000-8000-000000000002")
