@@ -210,6 +210,10 @@ class Metrics:
         self.store_cache_bytes = self._gauge(
             "store_cache_bytes", "Memory that holds what was read lately (bound: 64 MiB)."
         )
+        self.sqlite_memory_bytes = self._gauge(
+            "sqlite_memory_bytes",
+            "Memory that SQLite holds, mostly pages of the database (bound: some 32 MiB).",
+        )
         self.events_rolled_up = self._counter(
             "events_rolled_up", "Old events of which only rollups are left."
         )

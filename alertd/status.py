@@ -158,6 +158,7 @@ class Status:
         metrics.applied_position.set(pipeline.applied)
         metrics.wal_bytes.set(self._store.writer.wal_bytes)
         metrics.store_cache_bytes.set(self._store.events.cached_bytes)
+        metrics.sqlite_memory_bytes.set(self._store.sqlite_bytes)
 
     def snapshot(self) -> Mapping[str, object]:
         """Return the body of ``/api/status`` as plain data."""

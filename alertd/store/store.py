@@ -77,6 +77,14 @@ class Store:
     path: Path
     """The real path of the database."""
 
+    @property
+    def sqlite_bytes(self) -> int:
+        """How much memory SQLite holds in this process.
+
+        It is pages, up to what ``connection.py`` allows each connection, and little else.
+        """
+        return apsw.memory_used()
+
     def make_durable(self) -> None:
         """Fsync what was committed, which ``relaxed`` durability leaves open. Blocks.
 

@@ -8,9 +8,10 @@ Of two threads that both have work in Python each has its turn for ``SWITCH_INTE
 5 ms unless said otherwise; and whoever lets go of the interpreter for a system call, as the loop
 does for each packet and the writer for each row, waits so long to have it back.
 
-Owns these settings of the process, and puts back what it found. Invariant: once a search is due
-and the rest after the last one is over, it is made within ``LONGEST_WAIT_S``, however busy the
-daemon is, but for the time in which somebody has disabled it.
+Owns these settings of the process, and puts back what it found. Invariant: a search that is due is
+made within ``LONGEST_WAIT_S``, however busy the daemon is, but for the rest after the last one,
+which ends when as much is to be found as is worth a search by what that one found, and for the
+time in which somebody has disabled it.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ which requests that are refused leave 70 MB behind."""
 LONGEST_WAIT_S: Final = 60.0
 """For a moment in which nothing is to be judged."""
 REST: Final = 300
-"""Times as long as it took, a collection that found little is followed by a rest."""
+"""Times as long as it took, a collection is followed by a rest, while there is little to find."""
 MUCH: Final = 5_000
-"""Objects of garbage that were worth the search: the next one costs less if it comes soon."""
+"""Objects of garbage that are worth a search at once: one that comes soon costs less, and what they
+hold on to, as a request that was refused does to its body, is memory that others could use."""
 
 _NEVER: Final = 2**31 - 1
 
@@ -63,6 +65,8 @@ class Collector:
         self._metrics = metrics
         self._due_since_s: float | None = None
         self._rest_until_s = 0.0
+        self._found_each = 0.0
+        """Objects of garbage to a collection of middle age, by the last search."""
 
     async def run(self) -> None:
         """Look until cancelled. What is alive now, after the start, is never looked at again."""
@@ -82,8 +86,9 @@ class Collector:
         """
         if not gc.isenabled():
             return False
-        now_s = trio.current_time()
-        if gc.get_count()[2] < DUE_COLLECTIONS or now_s < self._rest_until_s:
+        now_s, collections = trio.current_time(), gc.get_count()[2]
+        is_at_rest = now_s < self._rest_until_s and collections * self._found_each < MUCH
+        if collections < DUE_COLLECTIONS or is_at_rest:
             return False
         if self._due_since_s is None:
             self._due_since_s = now_s
@@ -94,5 +99,6 @@ class Collector:
         took_s = time.perf_counter() - began_s
         self._metrics.garbage_collection_seconds.observe(took_s)
         self._due_since_s = None
-        self._rest_until_s = now_s + (REST * took_s if found < MUCH else 0)
+        self._rest_until_s = now_s + REST * took_s
+        self._found_each = found / collections
         return True

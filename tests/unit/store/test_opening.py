@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from alertd.store import migrations, quick_check
-from alertd.store.connection import Durability, check_sqlite
+from alertd.store.connection import WRITER_CACHE_KIB, Durability, check_sqlite
 from alertd.store.failures import StoreCorrupt, StoreOpenError
 from alertd.store.migrations import migrate
 from alertd.store.schema import MIGRATIONS
@@ -40,6 +40,17 @@ async def test_the_writer_has_the_settings_that_durability_rests_on(
             "foreign_keys": 1,
             "wal_autocheckpoint": 0,
         }
+
+
+async def test_what_sqlite_holds_of_a_large_file_is_told_and_bounded(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "alertd.db", durability=Durability.RELAXED) as store:
+        at_first_bytes = store.sqlite_bytes
+        await store.events.append([], series(5_000))
+        for _ in range(50):
+            await store.events.append([batch(5_000) for _ in range(10)], [])
+        held_bytes = store.sqlite_bytes - at_first_bytes
+        assert (tmp_path / "alertd.db").stat().st_size > WRITER_CACHE_KIB * 1024
+    assert WRITER_CACHE_KIB * 1024 / 2 < held_bytes < WRITER_CACHE_KIB * 1024 * 1.1
 
 
 async def test_a_second_daemon_on_the_same_file_is_refused(tmp_path: Path) -> None:

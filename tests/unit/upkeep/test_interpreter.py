@@ -30,10 +30,10 @@ def metrics() -> Iterator[Metrics]:
         yield Metrics()
 
 
-def old_garbage() -> weakref.ref[Loop]:
+def old_garbage(size: int = 1) -> weakref.ref[Loop]:
     """Return what tells whether garbage of the oldest generation is still there."""
-    loop = Loop()
-    found = weakref.ref(loop)
+    loops = [Loop() for _ in range(size)]
+    found = weakref.ref(loops[0])
     for _ in range(DUE_COLLECTIONS):
         gc.collect(1)
     return found
@@ -85,6 +85,21 @@ async def test_one_that_found_much_is_followed_by_another_at_once(
         assert collector.look()
         assert garbage() is None
         assert collections(metrics) == number
+
+
+async def test_a_rest_ends_when_much_is_to_be_found_by_what_the_last_one_found(
+    metrics: Metrics, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gc.collect()
+    old_garbage(100)
+    monkeypatch.setattr(interpreter, "REST", 1e6)
+    monkeypatch.setattr(interpreter, "MUCH", gc.collect() * 2.5)
+    collector = Collector(lambda: False, metrics)
+    old_garbage(100)
+    assert collector.look()
+    for is_worth_it in (False, False, True):
+        old_garbage(100)
+        assert collector.look() is is_worth_it
 
 
 async def test_nothing_is_collected_while_somebody_has_disabled_it(metrics: Metrics) -> None:
