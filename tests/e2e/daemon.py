@@ -24,7 +24,7 @@ from typing import Any, Self, TypeVar
 import httpx
 
 GIVE_UP_S = 20.0
-UNEXPECTED = ("request_failed", "daemon_failed", "not JSON")
+UNEXPECTED = ("request_failed", "connection_failed", "daemon_failed", "not JSON")
 """Events of the log that mean a defect, whatever a test does."""
 JSON = {"Content-Type": "application/json"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
