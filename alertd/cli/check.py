@@ -98,6 +98,7 @@ def _of_new_store(config: Config) -> str | None:
         return None
     folder = next(filter(_may_be_there, path.parents))
     absent = f"there is no database {path} yet"
+    # Path.is_dir raises where the folder above may not be looked into.
     if not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
         return f"{absent}, and {folder} is no folder that this user may write to: a start fails"
     missing = "" if folder == path.parent else f", and the folder {path.parent}"

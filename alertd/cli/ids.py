@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Final
 
 import click
@@ -69,5 +68,5 @@ def _beginning_with(beginning: str, ids: Iterable[str]) -> list[str]:
 
 def _listed(ids: Sequence[str], there: Mapping[str, str]) -> list[str]:
     """Return a line for each of ``ids``, up to a bound."""
-    lines = [f"{id_}  {there[id_]}" for id_ in islice(ids, MAX_CANDIDATES)]
+    lines = [f"{id_}  {there[id_]}" for id_ in ids[:MAX_CANDIDATES]]
     return [*lines, "and more"] if len(ids) > MAX_CANDIDATES else lines
