@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from alertd.engine.inputs import StoredGroup
 from alertd.engine.lifecycle import Lifecycle
 from alertd.engine.plan import Plan
+from alertd.engine.sources import Sources
 from alertd.engine.window import Window
 from alertd.model import GroupState, Incident, Labels
 
@@ -55,8 +56,8 @@ class Group(Protocol):
 
     labels: Labels
     lifecycle: Lifecycle
-    sources: int
-    """The place of the list of series that lead to it (``sources.py``). Not its state."""
+    sources: Sources
+    """The series that lead to it. Not its state."""
     wake_us: int
     ticket: int
     slot: int

@@ -17,7 +17,7 @@ from alertd.engine.bucketed import BucketedGroup
 from alertd.engine.group import Group
 from alertd.engine.plan import Plan
 from alertd.engine.resting import RestingGroup
-from alertd.engine.sources import EMPTY, Sources
+from alertd.engine.sources import listed, with_source
 from alertd.matching import predicate
 from alertd.model import Labels, MatchOperator, Rule, Series
 
@@ -147,7 +147,6 @@ class Router:
         self._routes: list[Route | None] = []
         # What is left of routes that have lost a group.
         self._broken: dict[int, tuple[Watcher, ...]] = {}
-        self._sources = Sources()
 
     def __iter__(self) -> Iterator[RuleGroups]:
         return iter(self._rules.values())
@@ -193,15 +192,15 @@ class Router:
     def _forget_routes(self) -> None:
         """O(groups) when there are routes, so once for all rules of a change."""
         if self._routes:
-            self._routes, self._broken, self._sources = [], {}, Sources()
+            self._routes, self._broken = [], {}
             for groups in self:
                 for group in groups.by_labels.values():
-                    group.sources = EMPTY
+                    group.sources = None
             self._on_forget(None)
 
     def _forget_routes_to(self, group: Group) -> None:
-        series_ids = self._sources.take(group.sources)
-        group.sources = EMPTY
+        series_ids = listed(group.sources)
+        group.sources = None
         self._on_forget(series_ids)
         for series_id in series_ids:
             route = watchers_on(self._routes[series_id] or self._broken[series_id])
@@ -247,11 +246,12 @@ class Router:
 
     def _route(self, series_id: int, newcomers: int) -> Route:
         """Match a series, and remember which groups it leads to."""
-        watchers = self._match(self._series_of(series_id), newcomers)
+        series = self._series_of(series_id)
+        watchers = self._match(series, newcomers)
         remembered = self._broken.pop(series_id, ())
         for watcher in watchers:
             if not isinstance(watcher, Newcomer) and watcher not in remembered:
-                watcher.sources = self._sources.add(series_id, watcher.sources)
+                watcher.sources = with_source(watcher.sources, series.id)
         return watchers[0] if len(watchers) == 1 else watchers
 
     def of_metrics(self, names: Collection[str], series_ids: Iterable[int]) -> Iterator[int]:

@@ -24,7 +24,7 @@ from alertd.engine.lifecycle import Discovery, Lifecycle, LifecycleDump
 from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import Retrospect
-from alertd.engine.sources import EMPTY
+from alertd.engine.sources import Sources
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Sight, Window, WindowDump
 from alertd.model import DetectedBy, GroupState, Incident, Labels
 
@@ -46,7 +46,7 @@ class WindowGroup:
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self.labels = labels
-        self.sources = EMPTY
+        self.sources: Sources = None
         self.wake_us = NEVER_US
         self.ticket = 0
         self.slot = 0

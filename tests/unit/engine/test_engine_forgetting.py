@@ -9,6 +9,7 @@ from unittest.mock import patch
 from alertd.engine.group import Group
 from alertd.engine.inputs import Reconsider
 from alertd.engine.routing import Router
+from alertd.engine.sources import listed
 from alertd.model import EndReason, OnNoData, Operator, TransitionKind
 from tests.unit.engine.engine_driver import Driver, count_rule, make_rule, us
 
@@ -110,7 +111,7 @@ def test_matching_is_decided_again_for_the_series_of_a_dropped_group_and_for_no_
     assert (driver.engine.group_count(), driver.engine.dropped_groups) == (4, 1)
     router = driver.engine._router
     groups = cast("tuple[Group, ...]", router._routes[1])
-    assert [sorted(router._sources.of(group.sources)) for group in groups] == [
+    assert [sorted(listed(group.sources)) for group in groups] == [
         [0, 1],
         [1],
         [0, 1],
