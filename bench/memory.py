@@ -16,6 +16,7 @@ from typing import Final
 
 import psutil
 
+from alertd.arrays import has_numpy
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import RulesChanged
 from alertd.ingest.series import SeriesRegistry
@@ -79,6 +80,7 @@ def _bytes_per_event(options: Options) -> float:
 
 def _with_series() -> tuple[float, int]:
     """Return the memory of a series, its group and its event, and of the whole process."""
+    has_numpy()  # what is loaded once is no group's
     gc.collect()
     before = _resident_bytes()
     registry = SeriesRegistry()
@@ -96,6 +98,7 @@ def _with_series() -> tuple[float, int]:
 
 
 def _growth(engine: Engine, batches: Iterable[EventBatch]) -> int:
+    has_numpy()  # what is loaded once is no group's
     gc.collect()
     before = _resident_bytes()
     for batch in batches:

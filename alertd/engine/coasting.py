@@ -32,16 +32,19 @@ TRY_AFTER: Final = 8
 class CoastingGroup(CruisingGroup):
     """A continuous group that need not judge what cannot end its breach."""
 
-    __slots__ = ("_coasts", "_peak_until_us")
+    __slots__ = ("_peak_until_us",)
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
-        self._coasts = False
-        self._peak_until_us = BEFORE_TIME_US  # up to here the peak is known, while it coasts
+        self._peak_until_us: int | None = None  # up to here the peak is known, while it coasts
         super().__init__(plan, labels)
+
+    @property
+    def _coasts(self) -> bool:
+        return self._peak_until_us is not None
 
     def close_instant(self) -> None:
         """No more events of the instant at the horizon come in this step: judge it."""
-        if self._coasts:
+        if self._peak_until_us is not None:
             self._is_open = False
         else:
             super().close_instant()
@@ -107,7 +110,6 @@ class CoastingGroup(CruisingGroup):
             and self._warm_us == NEVER_US
             and all(map(plan.holds, window.values[window.low : window.high]))
         ):
-            self._coasts = True
             self._cruise = None
             self._peak_until_us = self._judged_us - self._is_open
             window.rest()
@@ -139,8 +141,9 @@ class CoastingGroup(CruisingGroup):
         return True
 
     def _learn_peak_until(self, until_us: int) -> None:
-        if self._coasts and self._peak_until_us < until_us:
-            from_us, self._peak_until_us = self._peak_until_us, until_us
+        from_us = self._peak_until_us
+        if from_us is not None and from_us < until_us:
+            self._peak_until_us = until_us
             plan, window, peak = self._plan, self._window, self.lifecycle.peak
             if peak is None or may_be_passed(peak, plan.rule, window, from_us, until_us):
                 looks = self._retrospect(window, from_us).looks(from_us, until_us + 1)
@@ -152,7 +155,7 @@ class CoastingGroup(CruisingGroup):
         """Take up the window again where it stands."""
         if self._coasts:
             self._learn_peak_until(self._judged_us - self._is_open)
-            self._coasts = False
+            self._peak_until_us = None
             self._take_up_window()
 
     def _wake_up(self, now_us: int) -> None:

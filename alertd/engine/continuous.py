@@ -93,7 +93,7 @@ class ContinuousGroup(WindowGroup):
         if not self.lifecycle.is_idle:
             return self.lifecycle.state
         horizon_us = max(self._clock_us(now_us), self._judged_us)
-        has_value = self._window.count_at(horizon_us) >= self._plan.condition.min_samples
+        has_value = self._events.count_at(horizon_us) >= self._plan.condition.min_samples
         return GroupState.OK if has_value else GroupState.NO_DATA
 
     @property
@@ -102,13 +102,13 @@ class ContinuousGroup(WindowGroup):
 
     def _apply(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply an event for which there is room; False if it is older than the lateness."""
-        window = self._window
         if self._is_open:
             if time_us == self._judged_us:
-                window.put_inside(time_us, value)
+                self._window.put_inside(time_us, value)
                 return True
             self.close_instant()
             self._wake_up(now_us)
+        window = self._window
         if self._clock_us(now_us) > self._judged_us or window.high < len(window.times):
             self._advance(now_us)
             self._ask()

@@ -221,8 +221,6 @@ class Engine:
         elif self._arrivals.is_crowded:
             for groups in self._router:
                 self._arrivals.rouse(groups.by_labels.values())
-                for group in groups.by_labels.values():
-                    self._arrivals.leave(group)
             self._arrivals = OneByOne(self._router)
 
     def _forget_routes(self, series_ids: Iterable[int] | None) -> None:

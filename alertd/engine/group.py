@@ -60,8 +60,6 @@ class Group(Protocol):
     """The series that lead to it. Not its state."""
     wake_us: int
     ticket: int
-    slot: int
-    """Its place in ``sleepers.py``; 0 for none."""
 
     @property
     def may_rest(self) -> bool:

@@ -6,7 +6,8 @@ the rule's screen says that no window can be in breach, or that what was loud is
 it takes, and that a sleeper who is woken may find what is overdue before the reconciler does.
 
 Invariant: a group that sleeps is idle. All kept events lie at or before the horizon, and the
-window's edges and aggregate are stale. Its lifecycle may be one that all sleepers share.
+window's edges and aggregate are stale. Its lifecycle may be one that all sleepers share; while its
+events are packed (``packed.py``) its window is, too, and holds none of them.
 """
 
 from __future__ import annotations
@@ -23,9 +24,11 @@ from alertd.engine.coasting import CoastingGroup
 from alertd.engine.continuous import LEAST_ROOM
 from alertd.engine.cruising import NO_STEP
 from alertd.engine.group import QuietClock, Rest
+from alertd.engine.inputs import StoredGroup
+from alertd.engine.packed import LOG_EVENT_BYTES, MOST_PACKED, pack, pack_event, unpack
 from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
-from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Window
+from alertd.engine.window import BEFORE_TIME_US, NEVER_US, NO_EVENTS, Window
 from alertd.model import Incident, Labels
 
 _WIDE_AWAKE: Final = 8
@@ -43,25 +46,32 @@ _Stillness = tuple[bool, bool, int, int, float, BandDump | None]
 class RestingGroup(CoastingGroup):
     """A continuous group that judges only what may matter."""
 
-    __slots__ = ("_asleep", "_excess", "_loud_until_us", "_slept_until_us")
+    __slots__ = ("_excess", "_loud_until_us", "_packed", "_slept_until_us")
 
     may_rest: ClassVar = True
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
-        self._asleep = False
+        # None while it is awake. Else its events, or nothing: then they are in its window.
+        self._packed: bytes | None = None
         self._loud_until_us = BEFORE_TIME_US  # when the last loud event will have left
         self._excess = 0.0  # by how much what was loud is not outweighed yet; 0 while asleep
         self._slept_until_us = BEFORE_TIME_US  # no level was noted between falling asleep and this
         super().__init__(plan, labels)
 
+    @property
+    def _asleep(self) -> bool:
+        return self._packed is not None
+
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply one event received at ``now_us``; False if it is older than the lateness."""
-        plan, window = self._plan, self._window
-        if len(window.times) >= self._room:
-            if self._refuses(now_us):
+        plan, packed = self._plan, self._packed
+        kept = len(packed) >> LOG_EVENT_BYTES if packed else len(self._window.times)
+        if kept >= self._room:
+            if kept >= plan.max_events and self._refuses(now_us):
                 return True
             self._make_room_for(time_us)
-        if self._asleep:
+            packed = self._packed
+        if packed is not None:
             if (
                 self._judged_us <= time_us <= now_us
                 and not plan.is_loud(value)
@@ -70,8 +80,12 @@ class RestingGroup(CoastingGroup):
                     or self._is_ahead_after_gap(time_us, now_us)
                 )
             ):
-                window.times.append(time_us)
-                window.values.append(value)
+                if packed:
+                    self._packed = packed + pack_event(time_us, value)
+                else:
+                    window = self._window
+                    window.times.append(time_us)
+                    window.values.append(value)
                 if time_us != self._newest_us:
                     self._newest_us, self._raised_us = time_us, now_us
                     self._begun_in = plan.journal.steps
@@ -79,15 +93,21 @@ class RestingGroup(CoastingGroup):
                     self._heard_us = now_us
                 self._judged_us = time_us
                 return True
-            if self._sleeps_through(time_us, value, now_us):
-                return time_us > self._reach_us(self.horizon_us(now_us))
-            self._wake_up(now_us)
-            if not self._reopens(time_us):
-                self._judge(self._judged_us)  # clear, held and no data were all one to a sleeper
-        elif self._coasts:
+            return self._observe_disturbing(time_us, value, now_us)
+        if self._peak_until_us is not None:
             if self._coasts_through(time_us, value, now_us):
                 return True
             self._stop_coasting()
+        return self._observe_awake(time_us, value, now_us)
+
+    def _observe_disturbing(self, time_us: int, value: float, now_us: int) -> bool:
+        """Apply an event that is late, loud, ahead or after a pause, while it sleeps."""
+        self._own_window()
+        if self._sleeps_through(time_us, value, now_us):
+            return time_us > self._reach_us(self.horizon_us(now_us))
+        self._wake_up(now_us)
+        if not self._reopens(time_us):
+            self._judge(self._judged_us)  # clear, held and no data were all one to a sleeper
         return self._observe_awake(time_us, value, now_us)
 
     def _observe_awake(self, time_us: int, value: float, now_us: int) -> bool:
@@ -109,6 +129,7 @@ class RestingGroup(CoastingGroup):
         """Return what lets quiet events be kept for it, None if it has to judge."""
         if not self._asleep:
             return super().rest()
+        self._own_window()
         times = self._window.times
         # What has a past, or no events, has to look for itself what there is to forget.
         is_roomy = self.lifecycle.is_at_rest and len(times) > 0
@@ -165,7 +186,8 @@ class RestingGroup(CoastingGroup):
     def _wake_up(self, now_us: int) -> None:
         """Take up the window again where the clock at ``now_us`` has it."""
         if self._asleep:
-            self._asleep = False
+            self._own_window()
+            self._packed = None
             self._pass_over(self.horizon_us(now_us))
             self._slept_until_us = self._judged_us
             self._take_up_window()
@@ -263,9 +285,30 @@ class RestingGroup(CoastingGroup):
 
     def _free(self) -> None:
         """Let go of what a sleeper does not need: there may be a million of them."""
-        self._window.rest()
-        self._window.pack()
+        if not self._packed:
+            self._window.rest()
+            self._window.pack()
+            self._share_window()
         self._share_lifecycle()
+
+    @property
+    def _events(self) -> Window:
+        if not self._packed:
+            return self._window
+        window = self._plan.new_window()
+        unpack(self._packed, window)
+        return window
+
+    def _share_window(self) -> None:
+        """Have no window of its own, if it is looked at before the events are many."""
+        if self._window.times and self._room <= MOST_PACKED:
+            self._packed = pack(self._window)
+            self._window = NO_EVENTS
+
+    def _own_window(self) -> None:
+        """Have a window again that holds the events."""
+        if self._packed:
+            self._window, self._packed = self._events, b""
 
     def _share_lifecycle(self) -> None:
         """Have no lifecycle of its own that says only what those of others say who sleep."""
@@ -280,10 +323,14 @@ class RestingGroup(CoastingGroup):
 
     def _make_room_for_sleeper(self) -> None:
         """Forget what is no longer needed; wake up if too much is left."""
+        was_packed = bool(self._packed)
+        self._own_window()
         self._window.stand_at(self._judged_us)
         self._forget()
         self._settle()
         if self._asleep:
+            if was_packed:  # else there may be somebody who keeps events in its columns for it
+                self._share_window()
             self._share_lifecycle()
         else:
             self._window.rebuild()
@@ -292,7 +339,7 @@ class RestingGroup(CoastingGroup):
     def _settle(self) -> None:
         """Sleep until the columns have grown by much, unless the window is nearly loud."""
         window, max_quiet = self._window, self._plan.screen.max_quiet
-        self._asleep = 4 * window.count < 3 * max_quiet
+        self._packed = b"" if 4 * window.count < 3 * max_quiet else None
         # While nothing has left the window yet, there is little that could be forgotten soon.
         growth = 2 if window.low else ROOM_GROWTH
         self._room = window.low + min(max_quiet, max(LEAST_ROOM, growth * window.count))
@@ -313,6 +360,10 @@ class RestingGroup(CoastingGroup):
     def _fill(self, times_us: array[int], values: array[float]) -> None:
         super()._fill(times_us, values)
         self._listen_to_all(times_us, values)
+
+    def _take_clock(self, stored: StoredGroup) -> None:
+        super()._take_clock(stored)
+        self._own_window()  # there may be events that wait
 
     def _come_to(self, until_us: int) -> None:
         if self._asleep:
@@ -342,11 +393,12 @@ class RestingGroup(CoastingGroup):
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
         *common, still = state
         super().load(tuple(common))
-        (self._asleep, self._coasts, self._loud_until_us, self._slept_until_us, self._excess,
+        (asleep, coasts, self._loud_until_us, self._slept_until_us, self._excess,
          band) = msgspec.convert(still, _Stillness)  # fmt: skip
         self._load_band(band)
-        self._peak_until_us = self._judged_us
-        if self._asleep:
+        if asleep:
+            self._packed = b""
             self._free()
-        elif self._coasts:
+        elif coasts:
+            self._peak_until_us = self._judged_us
             self._window.rest()

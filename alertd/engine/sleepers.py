@@ -87,6 +87,7 @@ class Sleepers:
         self._least_events = least_events
         self._slots = np.full((_FIRST_SLOTS, 1), _UNKNOWN, np.int32)  # by series, place in route
         self._groups: list[Group | None] = [None]
+        self._slot_by_group: dict[Group, int] = {}
         self._free: list[int] = []
         self._state = np.zeros(_FIRST_SLOTS, _STATE)
         self._state["from"][_NOBODY] = np.nan
@@ -96,7 +97,7 @@ class Sleepers:
     @property
     def is_crowded(self) -> bool:
         """Whether there are so many groups that this does not pay any more."""
-        return len(self._groups) - len(self._free) > MAX_GROUPS
+        return len(self._slot_by_group) > MAX_GROUPS
 
     # ---- a batch
 
@@ -184,15 +185,17 @@ class Sleepers:
 
     def _slot_of(self, group: Group) -> int:
         """Return the slot of a group, giving it one if it is new here."""
-        if group.slot == _NOBODY:
-            group.slot = self._free.pop() if self._free else len(self._groups)
-            if group.slot == len(self._groups):
+        slot = self._slot_by_group.get(group)
+        if slot is None:
+            slot = self._free.pop() if self._free else len(self._groups)
+            if slot == len(self._groups):
                 self._groups.append(group)
                 self._rests.append(False)
                 self._state = _grown(self._state, len(self._groups), 0)
-            self._groups[group.slot] = group
-            self._state["from"][group.slot] = np.inf if group.may_rest else np.nan
-        return group.slot
+            self._groups[slot] = group
+            self._slot_by_group[group] = slot
+            self._state["from"][slot] = np.inf if group.may_rest else np.nan
+        return slot
 
     def _lay_down(self, slots: list[int]) -> None:
         """Have those of ``slots`` rest here that have fallen asleep."""
@@ -265,8 +268,8 @@ class Sleepers:
         if resting:
             slots = self._bring_up_to_date(resting)
             self._state["from"][slots] = np.inf
-            for group in resting:
-                self._rests[group.slot] = False
+            for slot in slots.tolist():
+                self._rests[slot] = False
 
     def catch_up(self, groups: Iterable[Group]) -> None:
         """Bring groups up to date, which rest on. O(events that wait)."""
@@ -276,11 +279,12 @@ class Sleepers:
 
     def _those_resting(self, groups: Iterable[Group]) -> list[Group]:
         """Return those of ``groups`` that rest here, each once."""
-        return [group for group in dict.fromkeys(groups) if self._rests[group.slot]]
+        slot_of, rests = self._slot_by_group.get, self._rests
+        return [group for group in dict.fromkeys(groups) if rests[slot_of(group, _NOBODY)]]
 
     def _bring_up_to_date(self, groups: list[Group]) -> Slots:
         """Give groups that rest here what waits for them, and their clocks; return their slots."""
-        slots = np.array([group.slot for group in groups], np.int32)
+        slots = np.array([self._slot_by_group[group] for group in groups], np.int32)
         self._waiting.give(slots)
         for group, clock in zip(groups, self._clocks_of(slots), strict=True):
             group.catch_up(clock)
@@ -305,11 +309,11 @@ class Sleepers:
 
     def leave(self, group: Group) -> None:
         """Forget a group that was roused: it is to be dropped."""
-        if group.slot != _NOBODY:
-            self._groups[group.slot] = None
-            self._waiting.own(group.slot)
-            self._free.append(group.slot)
-            group.slot = _NOBODY
+        slot = self._slot_by_group.pop(group, _NOBODY)
+        if slot != _NOBODY:
+            self._groups[slot] = None
+            self._waiting.own(slot)
+            self._free.append(slot)
 
     def forget_routes(self, series_ids: Iterable[int] | None) -> None:
         """Ask the router again about ``series_ids``, None for all, when events of them come."""

@@ -244,6 +244,12 @@ class Window:
         self.rebuild()
 
 
+NO_EVENTS: Final = Window(0, Count)
+"""The window of all groups that keep their events otherwise."""
+_HELD: Final = memoryview(NO_EVENTS.times), memoryview(NO_EVENTS.values)
+"""Nothing can be put into it: a column that is looked at does not grow (``BufferError``)."""
+
+
 def _to_bytes(column: array[int] | array[float]) -> bytes:
     if sys.byteorder == "big":
         column = column[:]

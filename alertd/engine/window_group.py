@@ -40,7 +40,7 @@ class WindowGroup:
 
     __slots__ = ("_filled_us", "_first_us", "_heard_us", "_judged_us", "_known_from_us",
                  "_newest_us", "_plan", "_raised_us", "_warm_us", "_window", "labels",
-                 "lifecycle", "slot", "sources", "ticket", "wake_us")  # fmt: skip
+                 "lifecycle", "sources", "ticket", "wake_us")  # fmt: skip
 
     may_rest: ClassVar = False
 
@@ -49,7 +49,6 @@ class WindowGroup:
         self.sources: Sources = None
         self.wake_us = NEVER_US
         self.ticket = 0
-        self.slot = 0
         self._plan = plan
         self.lifecycle = self._new_lifecycle(plan.condition.initial_level)
         self._window = plan.new_window()
@@ -126,6 +125,11 @@ class WindowGroup:
         raise NotImplementedError
 
     @property
+    def _events(self) -> Window:
+        """The window, to be looked at: its events are all that is sure to be right."""
+        return self._window
+
+    @property
     def _watches_silence(self) -> bool:
         """Whether the group is there, and its condition may hold, before any event."""
         return self._plan.condition.true_on_empty and not self._plan.rule.group_by
@@ -190,7 +194,7 @@ class WindowGroup:
         Only events that something may still ask for count. What has been kept longer than that
         is known to nobody, so it may not decide. O(log n).
         """
-        window, limit = self._window, self._plan.max_events
+        window, limit = self._events, self._plan.max_events
         if len(window.times) < limit:
             return False
         needed_after_us = self._reach_us(self.horizon_us(now_us)) - window.span_us
@@ -376,7 +380,7 @@ class WindowGroup:
         clock = (self._newest_us, self._raised_us, self._heard_us, self._first_us, self._warm_us,
                  self._judged_us, self._filled_us, self._known_from_us, self.wake_us,
                  self.ticket)  # fmt: skip
-        return clock, self.lifecycle.dump(), self._window.dump()
+        return clock, self.lifecycle.dump(), self._events.dump()
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""

@@ -188,5 +188,5 @@ def test_late_events_are_refused_alike_however_often_the_clock_is_looked_at(
     engine = new_limited_engine(limited)
     ticked = tell(engine, data.draw(retellings(world, cuts=False)))
     assert by_group(undated(ticked)) == by_group(undated(plain))
-    kept = [g._window.times for each in engine._router for g in each.by_labels.values()]  # type: ignore[attr-defined]  # behind the seam
+    kept = [g._events.times for each in engine._router for g in each.by_labels.values()]  # type: ignore[attr-defined]  # behind the seam
     assert max(map(len, kept), default=0) <= 64 + limit
