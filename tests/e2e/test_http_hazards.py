@@ -557,10 +557,8 @@ async def test_a_connection_accepted_at_the_last_moment_is_closed_at_once() -> N
             await clients.serve(stream)
 
 
-@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
-async def test_of_two_replies_to_a_bad_body_one_is_sent_and_whole(method: bytes) -> None:
-    """The application says 404 while the protocol says that the body is none."""
-    request = method + b" /nowhere HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+async def replies_to(request: bytes, clients: int) -> list[bytes]:
+    """Return what each of so many clients reads that send ``request``; nothing may be logged."""
     replies: list[bytes] = []
 
     async def ask(port: int) -> None:
@@ -571,12 +569,19 @@ async def test_of_two_replies_to_a_bad_body_one_is_sent_and_whole(method: bytes)
     with structlog.testing.capture_logs() as logs:
         async with trio.open_nursery() as nursery:
             port = await start_here(nursery, Limits(), Metrics())
-            async with trio.open_nursery() as clients:
-                for _ in range(80):
-                    clients.start_soon(ask, port)
+            async with trio.open_nursery() as asking:
+                for _ in range(clients):
+                    asking.start_soon(ask, port)
             nursery.cancel_scope.cancel()
     assert not logs
-    for reply in replies:
+    return replies
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+async def test_of_two_replies_to_a_bad_body_one_is_sent_and_whole(method: bytes) -> None:
+    """The application says 404 while the protocol says that the body is none."""
+    request = method + b" /nowhere HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    for reply in await replies_to(request, 80):
         head, _, body = reply.partition(b"\r\n\r\n")
         assert head[:12] in {b"HTTP/1.1 400", b"HTTP/1.1 404"}, reply
         declared = re.search(rb"content-length: (\d+)", head)
@@ -584,27 +589,11 @@ async def test_of_two_replies_to_a_bad_body_one_is_sent_and_whole(method: bytes)
         assert len(body) == (0 if method == b"HEAD" else int(declared[1]))
 
 
-async def test_bytes_behind_a_request_for_a_websocket_do_not_get_in_the_way_of_the_refusal() -> (
-    None
-):
-    replies: list[bytes] = []
-
-    async def ask(port: int) -> None:
-        async with await trio.open_tcp_stream("127.0.0.1", port) as client:
-            await client.send_all(WEBSOCKET_UPGRADE + b"\x00")
-            replies.append(b"".join([part async for part in client]))
-
-    with structlog.testing.capture_logs() as logs:
-        async with trio.open_nursery() as nursery:
-            port = await start_here(nursery, Limits(), Metrics())
-            async with trio.open_nursery() as clients:
-                for _ in range(20):
-                    clients.start_soon(ask, port)
-            nursery.cancel_scope.cancel()
-    assert not logs
-    for reply in replies:
+async def test_bytes_behind_a_request_for_a_websocket_do_not_hinder_its_refusal() -> None:
+    for reply in await replies_to(WEBSOCKET_UPGRADE + b"\x00", 20):
         assert reply.startswith(b"HTTP/1.1 403 ")
-        assert json.loads(reply.partition(b"\r\n\r\n")[2])["detail"] == "alertd speaks no WebSocket"
+        refusal = json.loads(reply.partition(b"\r\n\r\n")[2])
+        assert refusal["detail"] == "alertd speaks no WebSocket"
 
 
 async def test_no_second_reply_is_begun_for_a_client_that_has_gone_before_the_first() -> None:
