@@ -101,6 +101,7 @@ class Core:
         dedup_horizon_us = seconds_to_us(engine.dedup_horizon_secs)
         self._config = config
         self._labels_of_channels = labels_of_channels(config.channels)
+        self._tells_somebody = config.tells_somebody()
         self._allow_private_endpoints = config.notify.allow_private_endpoints
         self._announcer = announcer
         self._shutdown_deadline_s = config.notify.shutdown_deadline_secs
@@ -163,6 +164,7 @@ class Core:
                 config.store.event_retention_us,
                 self._labels_of_channels,
                 self._allow_private_endpoints,
+                self._tells_somebody,
             ),
             self._group_states,
             lambda: uuid.UUID(int=chance.getrandbits(128), version=4),
@@ -270,6 +272,7 @@ class Core:
         Nothing in it can fail, so a reload that has to be taken back is taken back by it.
         """
         self._labels_of_channels = labels_of_channels(config.channels)
+        self._tells_somebody = config.tells_somebody()
         self._allow_private_endpoints = config.notify.allow_private_endpoints
         self._announcer.use(config.defaults, config.routes())
         self._announcer.policy.use(*config.policies())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -81,6 +81,8 @@ class RuleSetting(Struct, frozen=True):
     """The labels that channels' templates show; see ``channels/shown_labels.py``."""
     allow_private_endpoints: bool = False
     """Whether endpoints of rules may lead to loopback and private addresses."""
+    tells_somebody: Callable[[RuleSpec], bool] = lambda _: True
+    """Whether anybody is told of a rule's incidents, by the rule itself or by a route."""
 
 
 def check_spec(spec: RuleSpec, setting: RuleSetting) -> None:

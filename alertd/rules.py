@@ -116,6 +116,11 @@ class RuleSpec(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown
     """Whom to tell of what nobody acknowledges in time."""
 
     @property
+    def aggregate_or_default(self) -> str:
+        """The aggregate that is judged by."""
+        return self.aggregate or ("count" if self.type is RuleType.SIMPLE_COUNT else "avg")
+
+    @property
     def targets(self) -> Iterator[Target]:
         """All whom it names, at once or later."""
         yield from self.notifications
@@ -191,8 +196,7 @@ def compile_rule(record: RuleRecord) -> Rule:
     spec = record.spec
     window_us = seconds_to_us(spec.window_duration_secs)
     bucket_secs = spec.bucket_interval_secs
-    default_aggregate = "count" if spec.type is RuleType.SIMPLE_COUNT else "avg"
-    aggregate = spec.aggregate or default_aggregate
+    aggregate = spec.aggregate_or_default
     least_samples = 0 if aggregate in ZERO_ON_EMPTY else 1
     rule = Rule(
         id=record.id,

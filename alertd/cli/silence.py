@@ -25,6 +25,7 @@ from alertd.cli.labels import each_once, tell_of_lists
 from alertd.cli.terminal import is_terminal, print_json, print_table
 from alertd.cli.times import Instant, Length
 from alertd.clock import format_us, optional_time
+from alertd.literals import meant_instead
 from alertd.model import US_PER_S
 from alertd.rules import parse_matcher
 
@@ -58,6 +59,11 @@ class _Matcher(click.ParamType[tuple[str, str]]):
         match = _MATCHER.fullmatch(str(value))
         if match is None:
             self.fail(f"{value!r} is not LABEL=VALUE, !=, =~ or !~", param, ctx)
+        matcher = parse_matcher(match[1], f"{match[2]}{match[3]}")
+        meant = meant_instead(matcher)
+        if meant is not None and meant.pattern != matcher.pattern:
+            right = f"{meant.label}{meant.operator.value}{meant.pattern}"
+            self.fail(f"{value!r} has two operators; did you mean {right!r}?", param, ctx)
         return match[1], f"{match[2]}{match[3]}"
 
 

@@ -17,7 +17,7 @@ from typing import Final
 from msgspec import Struct
 
 from alertd.channels.config import EmailConfig
-from alertd.channels.rule_warnings import rule_warnings
+from alertd.channels.rule_warnings import NOBODY, rule_warnings
 from alertd.channels.shown_labels import labels_of_channels, listed
 from alertd.channels.wording import clip
 from alertd.config.document import Document
@@ -25,7 +25,7 @@ from alertd.config.errors import ConfigProblem
 from alertd.config.places import KeyPath
 from alertd.config.rules import in_snake_case, rule_tables
 from alertd.config.settings import Config, included_files, read
-from alertd.notify.matchers import Reach, matcher_problem
+from alertd.notify.matchers import Reach, doubts, matcher_problem
 from alertd.notify.settings import unreached_routes
 from alertd.rule_checks import EMAIL, RuleSetting
 from alertd.rules import RuleSpec, parse_matchers
@@ -49,6 +49,7 @@ class Examined(Struct, frozen=True):
         """
         specs = [*(rule.spec for rule in self.config.rules), *others]
         found = [*self._in_rules(), *self._in_matchers(), *self._without_effect(), *self._twice()]
+        found += self._untold()
         if specs:
             found += self._of_matchers(specs)
             found += self._on_routes(specs)
@@ -68,8 +69,21 @@ class Examined(Struct, frozen=True):
             found = in_snake_case(rule_warnings(rule.spec, setting))
             yield from document.placed(path, table, found)
 
+    def _untold(self) -> Iterator[ConfigProblem]:
+        """Yield the first rule that tells nobody, with the number of the others.
+
+        Rules that only record are told of once: it may well be meant.
+        """
+        tells_somebody = self.config.tells_somebody()
+        rules = zip(self.config.rules, rule_tables(self.documents), strict=True)
+        untold = [place for rule, place in rules if not tells_somebody(rule.spec)]
+        if untold:
+            document, path, _ = untold[0]
+            others = f" (and so of {len(untold) - 1} more)" if untold[1:] else ""
+            yield document.problem((*path, "notifications"), f"{NOBODY}{others}")
+
     def _in_matchers(self) -> Iterator[ConfigProblem]:
-        """Yield matchers on what no incident can have, whatever the rules: most on a severity."""
+        """Yield matchers that cannot be meant, whatever the rules."""
         for path, matchers in self._all_matchers():
             for label, message in _wrong(matchers):
                 yield self.documents[0].problem((*path, label), message)
@@ -218,11 +232,16 @@ def _repeats(items: Iterable[object]) -> Iterator[tuple[int, str]]:
 
 
 def _wrong(matchers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield the labels of matchers on what no incident can have, each with the reason."""
-    for matcher in parse_matchers(matchers):
+    """Yield the labels of matchers that cannot be meant, each with the reason.
+
+    They are on what no incident can have, or take literally what looks like something else.
+    """
+    parsed = parse_matchers(matchers)
+    for matcher in parsed:
         message = matcher_problem(matcher)
         if message is not None:
             yield matcher.label, message
+    yield from doubts(parsed)
 
 
 def examine(path: Path, environ: Mapping[str, str] = os.environ) -> Examined:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -34,10 +34,10 @@ from alertd.notify.flapping import FlappingLimits
 from alertd.notify.inhibit import Inhibition
 from alertd.notify.mute import Mute
 from alertd.notify.route import DEFAULT_GROUP_BY, Defaults, Route
-from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
+from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec, tells_somebody
 from alertd.outbound import Timing
 from alertd.rule_checks import EMAIL, RuleSetting
-from alertd.rules import compile_escalation, seconds_to_us
+from alertd.rules import RuleSpec, compile_escalation, seconds_to_us
 from alertd.tls import make_context
 
 MAX_INCLUDED_FILES: Final = 1000
@@ -244,6 +244,13 @@ class Config(Struct, frozen=True, kw_only=True):
         """Return the routes as the decisions take them."""
         defaults = self.defaults
         return tuple(spec.compiled(index, defaults) for index, spec in enumerate(self.route))
+
+    def tells_somebody(self) -> Callable[[RuleSpec], bool]:
+        """Return what decides whether anybody can be told of a rule's incidents.
+
+        Without any channel that is not asked: alertd is to record then, and to be looked at.
+        """
+        return tells_somebody(self.route) if self.channels else lambda _: True
 
 
 SECTIONS: Final[Mapping[str, type[Section]]] = {

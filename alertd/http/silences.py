@@ -23,8 +23,8 @@ from alertd.http.responses import json_response
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
 from alertd.http.timestamp import instant_us
-from alertd.model import MatchOperator
-from alertd.notify.matchers import Reach
+from alertd.literals import spelled
+from alertd.notify.matchers import Reach, doubts
 from alertd.notify.silence import Silence
 from alertd.reports import Warned
 from alertd.rules import parse_matchers
@@ -89,7 +89,8 @@ class SilenceReply(SilenceItem, frozen=True, kw_only=True, rename="camel"):
     """A silence as it was just added."""
 
     warnings: tuple[Warned, ...]
-    """Why it is most likely not what was meant: no rule's incidents can match it."""
+    """Why it is most likely not what was meant: no rule's incidents can match it, or a value
+    looks like a regular expression or an operator and is taken literally."""
 
 
 class SilenceList(Struct, frozen=True, rename="camel"):
@@ -151,10 +152,16 @@ class SilenceRoutes:
         return json_response(self._item(await self._notifier.expire_silence(silence_id)))
 
     async def _warnings(self, silence: Silence) -> tuple[Warned, ...]:
-        """Return why nothing matches ``silence``, if there are rules and nothing can."""
+        """Return which values are most likely not meant, else why nothing can match, if so.
+
+        Of what can match nothing is said as long as there are no rules.
+        """
         specs = [record.spec for record in self._rules.all()]
-        if not specs:
-            return ()
+        found = doubts(silence.matchers)
+        if found or not specs:
+            return tuple(
+                Warned(f"/matchers/{pointer_token(label)}", message) for label, message in found
+            )
         problem = await trio.to_thread.run_sync(Reach(silence.matchers).problem, specs)
         if problem is None:
             return ()
@@ -170,10 +177,7 @@ class SilenceRoutes:
         return SilenceItem(
             id=silence.id,
             state=state,
-            matchers={
-                matcher.label: _spelled(matcher.operator, matcher.pattern)
-                for matcher in silence.matchers
-            },
+            matchers={matcher.label: spelled(matcher) for matcher in silence.matchers},
             starts_at=format_us(silence.starts_us),
             ends_at=format_us(silence.ends_us),
             created_at=format_us(silence.created_us),
@@ -203,8 +207,3 @@ def _silence(sent: SilenceBody, now_us: int) -> Silence:
         created_by=sent.created_by,
         comment=sent.comment,
     )
-
-
-def _spelled(operator: MatchOperator, pattern: str) -> str:
-    is_plain = operator is MatchOperator.EQUAL and pattern[:1] not in ("=", "!")
-    return pattern if is_plain else f"{operator.value}{pattern}"

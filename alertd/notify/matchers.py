@@ -13,6 +13,7 @@ from itertools import chain, islice
 from typing import Final
 
 from alertd.limits import MAX_PATTERN_CHARS
+from alertd.literals import literal_doubt, meant_instead, spelled
 from alertd.matching import all_of, predicate
 from alertd.meant import did_you_mean, did_you_mean_among_many
 from alertd.model import Matcher, MatchOperator, Severity
@@ -49,9 +50,22 @@ def matcher_problem(matcher: Matcher) -> str | None:
         is_about_one = any(holds({"severity": severity}) for severity in _SEVERITIES)
     if is_about_one:
         return None
-    hint = did_you_mean(matcher.pattern, _SEVERITIES)
+    hint = _pattern_meant(matcher) or did_you_mean(matcher.pattern, _SEVERITIES)
     known = f"expected one of {', '.join(_SEVERITIES)}, got {matcher.pattern!r}"
     return f"{known}; {hint}" if hint else known
+
+
+def doubts(matchers: Iterable[Matcher]) -> list[tuple[str, str]]:
+    """Return the labels whose values are most likely not meant literally, each with the reason.
+
+    Names of rules and severities are known: what is none of them is told by who looks for them.
+    """
+    return [
+        (matcher.label, doubt)
+        for matcher in matchers
+        if matcher.label not in ("ruleName", "severity")
+        and (doubt := literal_doubt(matcher)) is not None
+    ]
 
 
 def covers(wide: Iterable[Matcher], narrow: Iterable[Matcher]) -> bool:
@@ -116,7 +130,16 @@ def _reason(matcher: Matcher, specs: Sequence[RuleSpec]) -> str:
         labels = dict.fromkeys(chain(("ruleName", "severity"), grouped_by))
         message = f"no rule groups by {matcher.label!r}, so no incident has that label"
         return _asked(message, matcher.label, labels)
-    return _asked("no rule has such a name", matcher.pattern, (spec.name for spec in specs))
+    message, hint = "no rule has such a name", _pattern_meant(matcher)
+    if hint is not None:
+        return f"{message}; {hint}"
+    return _asked(message, matcher.pattern, (spec.name for spec in specs))
+
+
+def _pattern_meant(matcher: Matcher) -> str | None:
+    """Return a question with what a literal value that looks like something else may mean."""
+    meant = meant_instead(matcher)
+    return None if meant is None else f"did you mean {spelled(meant)!r}?"
 
 
 def _asked(message: str, name: str, known: Iterable[str]) -> str:

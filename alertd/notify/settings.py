@@ -21,12 +21,12 @@ from alertd.matching import Predicate, all_of, predicate
 from alertd.model import Target
 from alertd.names import name_problem
 from alertd.notify.inhibit import Inhibition
-from alertd.notify.matchers import covers
+from alertd.notify.matchers import Reach, covers
 from alertd.notify.mute import WEEKDAYS, Mute
 from alertd.notify.route import Defaults, Route
 from alertd.outbound import Timing
 from alertd.patterns import BadPattern
-from alertd.rules import compile_escalation, parse_matchers, seconds_to_us
+from alertd.rules import RuleSpec, compile_escalation, parse_matchers, seconds_to_us
 
 MAX_SECS: Final = 366 * 86_400
 
@@ -184,6 +184,16 @@ def _unreached(
                 )
                 yield index, Problem("/matchers", message)
                 break
+
+
+def tells_somebody(routes: Iterable[RouteSpec]) -> Callable[[RuleSpec], bool]:
+    """Return what decides whether anybody can be told of a rule's incidents.
+
+    By the rule itself, or by a route that one of them can take. Nothing must be wrong with the
+    routes.
+    """
+    reaches = [Reach(parse_matchers(route.matchers)) for route in routes]
+    return lambda spec: any(spec.targets) or any(reach.includes(spec) for reach in reaches)
 
 
 class InhibitSpec(Struct, frozen=True, kw_only=True):

@@ -90,7 +90,8 @@ channels = ["ops"]
 
 def test_a_reload_from_the_command_line_tells_what_came_of_it(tmp_path: Path) -> None:
     with Daemon(tmp_path) as daemon:
-        daemon.write_config(RULE.format(name="a", metric="m") + ROUTE)
+        rule = RULE.format(name="a", metric="m") + 'notifications = ["ops"]\n'
+        daemon.write_config(rule + ROUTE)
         done = reloaded(daemon)
         assert done.returncode == 0
         report = json.loads(done.stdout)
@@ -108,7 +109,7 @@ def test_a_reload_from_the_command_line_tells_what_came_of_it(tmp_path: Path) ->
             "they are counted",
         )
 
-        broken = RULE.format(name="a", metric="m").replace("threshold = 0", 'threshold = "many"')
+        broken = rule.replace("threshold = 0", 'threshold = "many"')
         daemon.write_config(broken + ROUTE.replace('"db"', '"=~("'))
         refused = reloaded(daemon)
         assert (refused.returncode, refused.stdout) == (3, "")

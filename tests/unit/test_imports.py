@@ -15,10 +15,15 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"alertd"}),
     frozenset({"limits"}),
     frozenset({"access", "arrays", "errors", "meant", "model", "names"}),
-    frozenset({"escalation", "patterns"}),
+    frozenset({"escalation", "patterns", "ranges"}),
     frozenset({"matching"}),
     frozenset({"outbound", "rules"}),
-    frozenset({"blocking", "clock", "metrics", "rule_checks", "sdnotify", "sockets", "tls"}),
+    frozenset(
+        {
+            *("blocking", "clock", "literals", "metrics", "rule_checks", "sdnotify", "sockets"),
+            "tls",
+        }
+    ),
     frozenset({"channels", "engine", "ingest"}),
     frozenset({"notify"}),
     frozenset({"store"}),

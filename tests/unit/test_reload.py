@@ -44,6 +44,7 @@ CHANNEL = """
 type = "webhook"
 url = "{url}"
 """
+TOLD = 'notifications = [{channel = "SLACK", endpoint = "https://hooks.example/x"}]\n'
 LOOPBACK = "127.0.0.1:9470"
 NOTHING = Changes((), (), ())
 
@@ -535,11 +536,11 @@ async def test_a_store_that_cannot_write_leaves_the_tokens_as_they_were(tmp_path
 async def test_what_is_most_likely_not_meant_is_told_at_start_and_by_a_reload(
     tmp_path: Path,
 ) -> None:
-    text = rule("a") + channel("idle")
+    text = rule("a") + TOLD + channel("idle")
     with capture_logs() as lines:
         async with world(tmp_path, text) as w:
             told = [line["at"] for line in lines if line["log_level"] == "warning"]
-            place = f"{tmp_path}/alertd.toml:9"
+            place = f"{tmp_path}/alertd.toml:10"
             message = (
                 "channels.idle: no rule, route or channel names it: nobody is told anything over it"
             )
@@ -560,7 +561,7 @@ async def test_a_change_of_rules_over_http_renews_what_is_told_of(
 ) -> None:
     assert mock_clock.rate == 0, "so no look takes time, and none has to rest"
     with capture_logs() as lines:
-        async with world(tmp_path, rule("a") + channel("idle") + channel("ops")) as w:
+        async with world(tmp_path, rule("a") + TOLD + channel("idle") + channel("ops")) as w:
             at_start = w.reloader.configuration
             assert at_start.warning_count == 2
             made = await w.rules.create(record_of(notifications=(Target("idle"),)).spec)
@@ -613,7 +614,7 @@ async def test_what_is_told_of_is_bounded_and_counted_and_stays_when_a_reload_is
     idle = "".join(channel(f"idle-{number}") for number in range(MAX_WARNINGS + 3))
     async with world(tmp_path, rule("a")) as w:
         assert w.reloader.configuration.warning_count == 0
-        w.write(rule("a") + idle)
+        w.write(rule("a") + TOLD + idle)
         report = await w.reloader.reload()
         assert (len(report.warnings), report.warning_count) == (MAX_WARNINGS, MAX_WARNINGS + 3)
         known = w.reloader.configuration

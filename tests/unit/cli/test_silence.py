@@ -64,6 +64,23 @@ def test_a_moment_is_taken_as_it_is_written() -> None:
     assert (sent["startsAt"], sent["endsAt"]) == (SILENCE["startsAt"], SILENCE["endsAt"])
 
 
+@pytest.mark.parametrize(
+    ("matcher", "right"),
+    [
+        ("host==~web-.*", "host=~web-.*"),
+        ("host=!~web-.*", "host!~web-.*"),
+        ("host=!=web", "host!=web"),
+        ("host==web", "host=web"),
+    ],
+)
+def test_an_operator_behind_an_operator_is_refused_with_the_right_spelling(
+    matcher: str, right: str
+) -> None:
+    done = invoked("silence", "add", "--for", "1h", matcher)
+    assert done.exit_code == 2
+    assert f"{matcher!r} has two operators; did you mean {right!r}?" in done.stderr
+
+
 def test_a_value_that_looks_like_more_labels_is_told() -> None:
     for matcher, is_told in (("team=db,severity=info", True), ("team=~db,web", False)):
         with http_receiver() as daemon:

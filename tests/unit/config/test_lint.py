@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from alertd.config.lint import examine
@@ -114,6 +115,107 @@ def test_what_is_meant_gives_no_warning(tmp_path: Path, text: str) -> None:
 def test_what_does_nothing_is_told_with_its_place(tmp_path: Path, text: str, says: str) -> None:
     [warning] = warnings_of(tmp_path, text)
     assert warning.startswith(says)
+
+
+HOSTS = '[[mute]]\nname = "n"\nstart = "22:00"\nend = "06:00"\nmatchers = '
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (HOSTS + '{host = "web-.*"}\n', "5: mute[0].matchers.host: 'web-.*' looks like"),
+        (
+            HOSTS + '{ruleName = "Host.*"}\n',
+            "5: mute[0].matchers.ruleName: matches nothing: no rule has such a name; "
+            "did you mean '=~Host.*'?",
+        ),
+        (
+            HOSTS + '{severity = "warning|info"}\n',
+            "5: mute[0].matchers.severity: expected one of critical, error, warning, info, "
+            "got 'warning|info'; did you mean '=~warning|info'?",
+        ),
+        (
+            '[[route]]\nchannels = ["ops"]\nmatchers = {host = "a|b"}\n',
+            "3: route[0].matchers.host: 'a|b' looks like a regular expression",
+        ),
+        (
+            '[[inhibit]]\nsource = {host = "^a"}\ntarget = {host = "b"}\n',
+            "2: inhibit[0].source.host: '^a' looks like a regular expression",
+        ),
+        (
+            '[[inhibit]]\nsource = {host = "a"}\ntarget = {host = "==~b"}\n',
+            "3: inhibit[0].target.host: '=~b' looks like an operator with a value",
+        ),
+    ],
+)
+def test_a_value_that_looks_like_a_pattern_is_told_wherever_matchers_are(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    [warning] = warnings_of(tmp_path, text)
+    assert warning.startswith(says)
+
+
+def rule(name: str, **keys: object) -> str:
+    """Return a further rule, which somebody is told of unless ``keys`` say otherwise."""
+    given = {
+        "name": name,
+        "type": "MOVING_WINDOW",
+        "metric_name": "m",
+        "threshold": 1,
+        "window_duration_secs": 60,
+        "notifications": ["ops"],
+    } | keys
+    lines = (f"{key} = {msgspec.json.encode(value).decode()}" for key, value in given.items())
+    return "\n".join(["", "[[rules]]", *lines, ""])
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        (
+            {"aggregate": "count", "operator": "<", "threshold": 0},
+            "threshold: count is a whole number, 0 or more, so count < 0 never holds",
+        ),
+        (
+            {"type": "SIMPLE_COUNT", "operator": "==", "threshold": 2.5},
+            "threshold: count is a whole number, 0 or more, so count == 2.5 never holds",
+        ),
+        (
+            {"aggregate": "stddev", "operator": ">", "threshold": -1},
+            "threshold: stddev is 0 or more, so stddev > -1 always holds",
+        ),
+        (
+            {"aggregate": "count", "operator": ">=", "threshold": 5, "resolve_threshold": 0},
+            "resolve_threshold: count is a whole number, 0 or more, so count >= 0 always holds",
+        ),
+    ],
+)
+def test_a_bound_that_no_value_or_each_is_beyond_is_told(
+    tmp_path: Path, keys: dict[str, object], says: str
+) -> None:
+    [warning] = warnings_of(tmp_path, rule("odd", **keys))
+    assert warning.split(": ", 1)[1].startswith(f"rules[1].{says}")
+
+
+def test_a_rule_for_missing_data_alone_is_meant(tmp_path: Path) -> None:
+    keys = {"aggregate": "stddev", "operator": "<", "threshold": 0, "on_no_data": "alert"}
+    assert warnings_of(tmp_path, rule("silent", **keys)) == []
+
+
+def test_rules_that_nobody_is_told_of_are_told_of_once(tmp_path: Path) -> None:
+    untold = rule("a", notifications=[]) + rule("b", notifications=[], group_by=["host"])
+    [warning] = warnings_of(tmp_path, untold)
+    assert warning.startswith("8: rules[1].notifications: neither this rule nor a route that")
+    assert warning.endswith("nobody is told (and so of 1 more)")
+    of_hosts = untold + '[[route]]\nchannels = ["ops"]\nmatchers = {host = "web"}\n'
+    [warning] = warnings_of(tmp_path, of_hosts)
+    assert warning.endswith("nobody is told"), "a route can take the other"
+    assert warnings_of(tmp_path, untold + '[[route]]\nchannels = ["ops"]\n') == []
+
+
+def test_without_any_channel_rules_are_there_to_record(tmp_path: Path) -> None:
+    path = written(tmp_path, rule("a", notifications=[]))
+    assert examine(path, {}).warnings() == []
 
 
 CHAT = """

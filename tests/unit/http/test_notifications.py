@@ -167,6 +167,9 @@ RULE = {
         ({"ruleName": "High Eror Count"}, "/matchers/ruleName"),
         ({"rack/row": "7"}, "/matchers/rack~1row"),
         ({"ruleName": "=~High.*", "zone": "eu"}, None),
+        ({"ruleName": "High.*"}, "/matchers/ruleName"),
+        ({"zone": "eu-.*"}, "/matchers/zone"),
+        ({"zone": "==~eu"}, "/matchers/zone"),
     ],
 )
 async def test_a_silence_that_no_rules_incidents_can_match_is_made_with_a_warning(

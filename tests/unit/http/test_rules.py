@@ -361,6 +361,19 @@ async def test_an_endpoint_that_nothing_is_sent_to_is_told_at_once() -> None:
     assert told["/escalateTo/0/endpoint"].startswith("leads to a link-local address, which")
 
 
+async def test_a_rule_that_cannot_be_meant_is_answered_with_why() -> None:
+    site = Site()
+    site.setting = RuleSetting(tells_somebody=lambda _: False)
+    rule = MINIMAL | {"threshold": -1, "matchers": {"host": "web-.*"}}
+    made = await site.send("POST", "/api/alerts", rule)
+    assert made.status == 201, "a warning refuses nothing"
+    told = {warning["path"]: warning["message"] for warning in made.body["warnings"]}
+    assert told.keys() == {"/threshold", "/matchers/host", "/notifications"}
+    assert told["/threshold"].startswith("count is a whole number, 0 or more, so count > -1 always")
+    assert told["/matchers/host"].endswith("did you mean '=~web-.*'?")
+    assert "nobody is told" in told["/notifications"]
+
+
 async def test_an_endpoint_that_may_lead_inside_is_not_warned_of() -> None:
     site = Site()
     site.setting = RuleSetting(allow_private_endpoints=True)
