@@ -12,6 +12,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+from alertd.config.settings import StoreConfig
+from alertd.pipeline.appender import MAX_JOINED_EVENTS
 from bench.processes import GIVE_UP_S, POLL_S, Program
 
 _CONFIG = """
@@ -28,6 +30,9 @@ durability = "full"
 format = "json"
 level = "info"
 """
+
+
+_SEGMENT_EVENTS = StoreConfig().fold_after_events
 
 
 class Daemon(Program):
@@ -86,6 +91,27 @@ class Daemon(Program):
             if time.monotonic() > deadline_s:
                 raise TimeoutError(f"events wait to be judged for more than {GIVE_UP_S:g} s")
             time.sleep(ask_every_s)
+
+    def come_to_rest(self) -> None:
+        """Return when what it has taken is folded, but for less than a segment of the default."""
+        deadline_s = time.monotonic() + GIVE_UP_S
+        while self._unfolded_events() >= _SEGMENT_EVENTS:
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"events wait to be folded for more than {GIVE_UP_S:g} s")
+            time.sleep(0.1)
+
+    def _unfolded_events(self) -> int:
+        """Return how many events wait to be folded, but for the newest entry of the log."""
+        self._connection.request("GET", "/metrics")
+        values = dict(
+            line.split(" ")
+            for line in self._connection.getresponse().read().decode().splitlines()
+            if line.startswith("alertd_events_") and "{" not in line
+        )
+        accepted, folded = (
+            int(float(values[f"alertd_events_{what}_total"])) for what in ("accepted", "folded")
+        )
+        return accepted - folded - MAX_JOINED_EVENTS
 
     def stored_bytes(self) -> int:
         """Return the size of the database and its write-ahead log; snapshots are apart."""

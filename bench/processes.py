@@ -96,6 +96,9 @@ class Program(ABC):
     def settle(self) -> None:  # noqa: B027 - what it has answered may be all that it does
         """Return when it has done all that it does with what it was sent."""
 
+    def come_to_rest(self) -> None:  # noqa: B027 - likewise
+        """Return when it has done, too, what it puts off while it is busy."""
+
     @abstractmethod
     def stored_bytes(self) -> int:
         """Return what it has on disk."""

@@ -191,6 +191,7 @@ def measure(
                     tell(f"rivals: {each.name}, {each.form}, {batch_events} a request …")
                     spec = each.spec(batch_events, seconds, client.reached_us)
                     found = run_round(each.program, client, spec)
+                    each.program.come_to_rest()  # not in the next one's turn
                     each.rounds.setdefault(batch_events, []).append(found)
         peak_bytes = {each.name: each.program.facts.peak_bytes() for each in contenders}
         events = Counter({"alertd": introduced})

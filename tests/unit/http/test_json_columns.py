@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 np = pytest.importorskip("numpy", reason="bodies are read as columns with NumPy")
 
+from alertd.http import json_columns  # noqa: E402
 from alertd.http.json_columns import read_alike  # noqa: E402
 from alertd.http.number_columns import LONGEST_NUMBER, floats_in, lengths_of  # noqa: E402
 from tests.unit.http.alike import RECEIVED_US, outcomes_are_the_same  # noqa: E402
@@ -78,6 +79,31 @@ def test_metrics_and_labels_may_be_of_any_length_and_differ() -> None:
     assert is_read(body)
     outcomes_are_the_same(body)
     outcomes_are_the_same(written(events))  # with escapes
+
+
+def test_what_was_read_stays_when_another_body_is_read_in_the_same_memory() -> None:
+    first, second = (written([event(number) for number in numbers]) for numbers in ((5, 6), (7, 8)))
+    was_read = read_alike(first, False, RECEIVED_US)
+    assert read_alike(second, False, RECEIVED_US) != was_read
+    assert read_alike(first, False, RECEIVED_US) == was_read
+
+
+def test_what_stood_behind_a_shorter_body_is_not_read() -> None:
+    source = random.Random(4)  # noqa: S311 - the same order in every run
+    bodies = [written([event(number) for number in range(count)]) for count in range(2, 60)]
+    alone = [read_alike(body, False, RECEIVED_US) for body in bodies]
+    order = source.sample(range(len(bodies)), len(bodies))
+    assert [read_alike(bodies[place], False, RECEIVED_US) for place in order] == [
+        alone[place] for place in order
+    ]
+
+
+def test_memory_is_kept_for_bodies_of_a_common_size_only() -> None:
+    body = written([event(number) for number in range(10_000)])
+    assert len(body) > json_columns._READ_IN_BYTES
+    assert is_read(body)
+    assert len(json_columns._read_in) <= json_columns._READ_IN_BYTES
+    outcomes_are_the_same(body)
 
 
 def test_a_metric_that_differs_where_nobody_looked_is_seen() -> None:
