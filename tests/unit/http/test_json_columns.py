@@ -333,6 +333,34 @@ def test_short_numbers_are_rounded_as_they_should_be() -> None:
     assert math.copysign(1, (numbers(["-0"]) or [-1])[0]) == 1
 
 
+@pytest.mark.parametrize("decimals", range(14))
+def test_numbers_with_as_many_digits_behind_the_point_are_rounded_as_they_should_be(
+    decimals: int,
+) -> None:
+    chance = random.Random(decimals)  # noqa: S311 - a test, no secret
+    most = max(1, 14 - decimals - (decimals > 0))
+    for digits in range(1, most + 4):  # the longest are not read by their digits
+        texts = [f"{chance.randrange(10**digits)}" for _ in range(300)]
+        if decimals:
+            texts = [f"{text}.{chance.randrange(10**decimals):0{decimals}}" for text in texts]
+        assert numbers(texts) == list(map(float, texts))
+
+
+ODD = ("07.50", "00.50", "7.5", "7.", ".50", "-7.50", "7:50", "7.5e", " 7.50", "7.500", "750", "7.5.",
+       "/.50", ":.50")  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("place", [0, 1, 9])
+def test_a_number_of_another_form_is_read_as_msgspec_does(odd: str, place: int) -> None:
+    texts = [f"{number}.25" for number in range(5, 15)]
+    texts[place] = odd
+    expected = None
+    with suppress(msgspec.DecodeError):
+        expected = [msgspec.json.decode(text, type=float) for text in texts]
+    assert numbers(texts) == expected
+
+
 def test_texts_of_very_different_lengths_do_not_cost_their_product() -> None:
     events = [event(number, labels={}) for number in range(59)]
     assert is_read(written(events))
