@@ -346,8 +346,8 @@ def test_numbers_with_as_many_digits_behind_the_point_are_rounded_as_they_should
         assert numbers(texts) == list(map(float, texts))
 
 
-ODD = ("07.50", "00.50", "7.5", "7.", ".50", "-7.50", "7:50", "7.5e", " 7.50", "7.500", "750", "7.5.",
-       "/.50", ":.50")  # fmt: skip
+ODD = ("07.50", "00.50", "7.5", "7.", ".50", "-7.50", "7:50", "7.5e", " 7.50", "7.500", "750",
+       "7.5.", "/.50", ":.50")  # fmt: skip
 
 
 @pytest.mark.parametrize("odd", ODD)
