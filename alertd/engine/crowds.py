@@ -37,16 +37,24 @@ class Crowds(NamedTuple):
     values: Floats
 
     @classmethod
-    def of(cls, slots: Slots, times: Ints, values: Floats) -> Crowds:
-        """Return events, at least one, each with the slot of its group, by group."""
-        keys = slots.astype(np.uint16) if slots.max() <= _SHORT else slots
+    def of(cls, slots: Slots, times: Ints, values: Floats, among: Ints | None = None) -> Crowds:
+        """Return events, each with the slot of its group, by group.
+
+        All of them, or those at the places ``among``; at least one.
+        """
+        chosen = slots if among is None else slots.take(among)
+        keys = chosen.astype(np.uint16) if chosen.max() <= _SHORT else chosen
         places = np.argsort(keys, kind="stable")
-        ordered = slots[places]
-        begins = np.ones(len(slots), np.bool_)
+        if among is not None:
+            places = among.take(places)
+        ordered = slots.take(places)
+        begins = np.ones(len(places), np.bool_)
         np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
         starts = np.flatnonzero(begins)
-        ends = np.append(starts[1:], len(slots))
-        return cls(ordered[starts], starts, ends - starts, places, times[places], values[places])
+        counts = np.append(starts[1:], len(places)) - starts
+        return cls(
+            ordered.take(starts), starts, counts, places, times.take(places), values.take(places)
+        )
 
     @property
     def first_times(self) -> Ints:

@@ -87,7 +87,7 @@ class WaitingEvents:
             else:
                 is_wanted = np.zeros(len(self._times_of), np.bool_)
                 is_wanted[slots] = True
-                self._cut(np.flatnonzero(is_wanted[self._slots[: self._count]]))
+                self._cut(np.flatnonzero(is_wanted.take(self._slots[: self._count])))
         self._append(slots.tolist())
 
     def deal_out(self) -> None:
@@ -101,8 +101,8 @@ class WaitingEvents:
         Nothing may be added before the last; ``give`` and ``deal_out`` may come in between.
         """
         for first in range(1, len(self._times_of), GROUPS_AT_ONCE):
-            slots = self._slots[: self._count]
-            self._cut(np.flatnonzero((first <= slots) & (slots < first + GROUPS_AT_ONCE)))
+            behind = (self._slots[: self._count] - first).view(np.uint32)  # what is before wraps
+            self._cut(np.flatnonzero(behind < GROUPS_AT_ONCE))
             yield
         self._count = self._searched = 0
 
@@ -110,7 +110,7 @@ class WaitingEvents:
         """Take the events at ``places`` out of the buffer, a piece for each group."""
         if not len(places):
             return
-        crowds = Crowds.of(self._slots[places], self._times[places], self._values[places])
+        crowds = Crowds.of(self._slots, self._times, self._values, places)
         self._slots[places] = _TAKEN
         slots = crowds.slots.tolist()
         starts = (_NUMBER_BYTES * crowds.starts).tolist()
