@@ -31,7 +31,7 @@ from alertd.store.protocols import EventStore, RuleStore
 
 MAX_GROUP_EVENTS: Final = 20_000
 """Events that one commit takes together; a single larger batch is committed alone."""
-MAX_JOINED_EVENTS: Final = 8_192
+MAX_JOINED_EVENTS: Final = 20_000
 """Events that one entry takes together: while they are quiet, a step of about a millisecond."""
 REFUSAL_FRESH_S: Final = 10.0
 
