@@ -71,9 +71,10 @@ class RuleSpec(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown
     operator: Operator = Operator.GT
     """The rule fires where the aggregate stands in this relation to the threshold."""
     aggregate: str | None = None
-    """``avg``, ``sum``, ``min``, ``max``, ``count``, ``last``, ``first``, ``delta``, ``rate``,
-    ``stddev``, ``distinct`` or a percentile like ``p95``; null: ``count`` for a ``SIMPLE_COUNT``,
-    else ``avg``."""
+    """``avg``, ``sum``, ``min``, ``max``, ``count``, ``last`` and ``first`` (by timestamp),
+    ``delta`` (last minus first), ``rate`` (the sum of the values per second of the window),
+    ``stddev`` (of the population), ``distinct`` (how many different values) or a percentile by
+    nearest rank like ``p95``; null: ``count`` for a ``SIMPLE_COUNT``, else ``avg``."""
     matchers: dict[str, str] = msgspec.field(default_factory=dict)
     """By label: a value, or one behind ``=``, ``!=``, ``=~``, ``!~``; only series that match all
     of them are seen. Regular expressions (RE2) match the whole value."""
@@ -86,7 +87,8 @@ class RuleSpec(Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown
     keep_firing_secs: float = 0
     """It must be over for so long before the incident ends."""
     resolve_threshold: float | None = None
-    """The incident ends only beyond this value; null: at the threshold."""
+    """The incident ends only where the aggregate no longer stands in the operator's relation to
+    this value (with ``>``: at this value or below); null: to the threshold."""
     allowed_lateness_secs: float = 10
     """How late events may come and be judged at once; later ones are judged within a minute."""
     on_no_data: OnNoData = OnNoData.RESOLVE

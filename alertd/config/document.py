@@ -8,6 +8,7 @@ Invariant: a converted value satisfies its annotation, ``msgspec.Meta`` bounds i
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,16 +22,18 @@ from msgspec.structs import FieldInfo
 
 from alertd.config.errors import ConfigProblem
 from alertd.config.places import KeyPath, Places
+from alertd.config.syntax import syntax_problem
 from alertd.errors import Problem
 from alertd.meant import did_you_mean
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+MAX_SHOWN_CHARS: Final = 40
+"""Of a text that a message shows."""
 
 TomlTable = Mapping[str, Any]
 """A table as ``tomllib`` gives it; Any, because nothing in it has been checked yet."""
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 _MISMATCH = re.compile(r"Expected `(.+?)`(.*)")
 
 _TOML_TYPES: Final = {
@@ -188,6 +191,7 @@ class Document:
         if len(raw) > MAX_FILE_BYTES:
             self._give_up(None, f"is larger than {MAX_FILE_BYTES // 2**20} MiB")
             return ""
+        raw = raw.removeprefix(codecs.BOM_UTF8)  # as some editors save text
         try:
             return raw.decode()
         except UnicodeDecodeError as error:
@@ -201,14 +205,12 @@ class Document:
         except RecursionError:
             self._give_up(None, "is nested too deeply")
         except ValueError as error:  # TOMLDecodeError, and the limit on digits of an integer
-            place = _SYNTAX_PLACE.search(str(error))
-            at_end = self._source.rstrip("\n").count("\n") + 1
-            line = None if place is None else int(place[1] or at_end)
-            self._give_up(line, f"not valid TOML: {_SYNTAX_PLACE.sub('', str(error))}")
+            line, path, message = syntax_problem(self._source, str(error))
+            self._give_up(line, message, path)
         return {}
 
-    def _give_up(self, line: int | None, message: str) -> None:
-        self._problems.append(ConfigProblem(self.path, line, "", message))
+    def _give_up(self, line: int | None, message: str, path: KeyPath = ()) -> None:
+        self._problems.append(ConfigProblem(self.path, line, display_key(path), message))
 
 
 def display_key(path: KeyPath) -> str:
@@ -218,9 +220,13 @@ def display_key(path: KeyPath) -> str:
         if isinstance(part, int):
             text += f"[{part}]"
         else:
-            spelled = part if _BARE_KEY.fullmatch(part) else msgspec.json.encode(part).decode()
+            spelled = part if _BARE_KEY.fullmatch(part) else _quoted(part)
             text += f".{spelled}" if text else spelled
     return text
+
+
+def _quoted(text: str) -> str:
+    return msgspec.json.encode(text).decode()
 
 
 def from_pointer(pointer: str, within: object) -> KeyPath:
@@ -254,7 +260,29 @@ def _explain(error: str, annotation: Any, value: object) -> str:
         return f"{message}; {hint}" if hint else message
     bound, has_type, _ = match[2].partition(", got ")
     got = _type_name(value) if has_type else _shown(value)
-    return f"expected {_words(match[1])}{bound}, got {got}"
+    return f"expected {_words(match[1])}{bound}{_example(match[1], value)}, got {got}" + (
+        _about_quotes(match[1], value)
+    )
+
+
+def _example(types: str, value: object) -> str:
+    """Return how an array or a table is written, if one is among ``types``."""
+    known = set(types.split(" | "))
+    if "array" in known:
+        text = value if isinstance(value, str) and len(value) <= MAX_SHOWN_CHARS else "…"
+        return f", like [{_quoted(text)}]"
+    if "object" in known:
+        return ', like { name = "value" }'
+    return ""
+
+
+def _about_quotes(types: str, value: object) -> str:
+    """Return that quotes are missing, or too much, if so; the value is not shown (a secret?)."""
+    known = set(types.split(" | "))
+    if isinstance(value, str):
+        return "; leave the quotes out" if known & {"bool", "float", "int"} else ""
+    is_plain = isinstance(value, (bool, int, float))
+    return "; a string has quotes" if "str" in known and is_plain else ""
 
 
 def _table_of(annotation: Any) -> type[msgspec.Struct] | None:
@@ -301,6 +329,6 @@ def _shown(value: object) -> str:
     """Return a number or a short text itself, anything else by its type."""
     if isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**18):
         return str(value).lower()
-    if isinstance(value, str) and len(value) <= 40:
+    if isinstance(value, str) and len(value) <= MAX_SHOWN_CHARS:
         return repr(value)
     return _type_name(value)

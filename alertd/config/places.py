@@ -40,6 +40,16 @@ class Places:
         return self._lines.get(path, 1)
 
 
+def repeated_key(source: str) -> tuple[KeyPath, int, int] | None:
+    """Return the first key, or table, that is given twice, with the lines of both.
+
+    ``source`` is what ``tomllib`` refuses for that.
+    """
+    scanner = _Scanner(source)
+    scanner.scan()
+    return scanner.repeated
+
+
 class _Scanner:
     """A cursor over the tokens; ``line`` is the line of ``self._lexeme``."""
 
@@ -48,6 +58,10 @@ class _Scanner:
         self._lines: dict[KeyPath, int] = {}
         self._last_index: dict[KeyPath, int] = {}
         """Of each array of tables, the index of the table that was opened last."""
+        self._given: dict[KeyPath, int] = {}
+        """The lines of the values, and of the tables that a header opens."""
+        self.repeated: tuple[KeyPath, int, int] | None = None
+        """The first of them that is there twice, and both lines."""
         self._line = 1
         self._height = 0
         self._kind = ""
@@ -93,6 +107,8 @@ class _Scanner:
             self._last_index[path] = self._last_index.get(path, -1) + 1
             self._lines.setdefault(path, line)
             self._advance()
+        else:
+            self._give(path, line)
         path = self._entered(path)
         for length in range(1, len(path) + 1):
             self._lines.setdefault(path[:length], line)
@@ -111,8 +127,15 @@ class _Scanner:
         for name in self._key():
             path = (*path, name)
             self._lines.setdefault(path, line)
+        self._give(path, line)
         self._advance()
         self._value(path)
+
+    def _give(self, path: KeyPath, line: int) -> None:
+        if path not in self._given:
+            self._given[path] = line
+        elif self.repeated is None:
+            self.repeated = path, self._given[path], line
 
     def _key(self) -> list[str]:
         """Read a key, dotted or not, and stop at what follows it."""

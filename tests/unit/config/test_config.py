@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 import pytest
@@ -364,7 +365,29 @@ MISTAKES = [
     ),
     ("a = 1\nb = = 2", "2: not valid TOML: Invalid value"),
     ("a = 1\nb = '''x\n\n", "2: not valid TOML: "),
-    ("a = 1\na = 2", "2: not valid TOML: Cannot overwrite a value"),
+    ("a = 1\nb = [\n1]\na = 2", "4: a: is there twice: in line 1 already"),
+    (RULE + "threshold = 2\n", "8: rules[0].threshold: is there twice: in line 6 already"),
+    ("[store]\n[engine]\n[store]", "3: store: is there twice: in line 1 already"),
+    ("a = { b = 1, b = 2 }", "1: a.b: is there twice: in line 1 already"),
+    ("a = 1\n[a]\nb = 1", "2: a: is there twice: in line 1 already"),
+    ("a.b = 1\n[a]\nc = 1", "2: not valid TOML: Cannot declare"),
+    ("a = 1\nseverity = critical", '2: not valid TOML: a text needs quotes: severity = "…"'),
+    ("notifications = [ops]", '1: not valid TOML: a text needs quotes: notifications = ["…"]'),
+    ("channels = [\n ops,\n]", '2: not valid TOML: a text needs quotes: "…"'),
+    ("m = { host = web }", '1: not valid TOML: a text needs quotes: host = "…"'),
+    ("channel = #alerts", '1: not valid TOML: a text needs quotes: channel = "…"'),
+    ("name = Host down", '1: not valid TOML: a text needs quotes: name = "…"'),
+    ("is_active = True", "1: not valid TOML: true and false are written small: is_active = true"),
+    ("name = \na = 1", "1: not valid TOML: a value is missing behind name ="),
+    ("name =", "1: not valid TOML: a value is missing behind name ="),
+    ("for_secs = 5m\na = 1", "1: not valid TOML: a length is a number of seconds, without a"),
+    (f"{RULE}group_by = 'host'", '8: rules[0].group_by: expected an array, like ["host"], got a'),
+    (f"{RULE}group_by = 5", '8: rules[0].group_by: expected an array, like ["…"], got a whole'),
+    (f"{RULE}matchers = ['host=a']", "8: rules[0].matchers: expected a table, like { name ="),
+    (
+        f"{RULE}min_samples = '5'",
+        "8: rules[0].min_samples: expected a whole number, got a string; leave the quotes out",
+    ),
     (f"a = {'[' * 10_000}", " is nested too deeply"),
     (f"a = {'1' * 5000}", " not valid TOML: "),
 ]
@@ -497,7 +520,7 @@ def test_lines_are_counted_alike_whatever_ends_them(tmp_path: Path, line_end: st
     path = tmp_path / "alertd.toml"
     path.write_bytes(line_end.join(["[server]", "# é", "bind = 5"]).encode())
     assert problems_of(path) == [
-        "alertd.toml:3: server.bind: expected a string, got a whole number"
+        "alertd.toml:3: server.bind: expected a string, got a whole number; a string has quotes"
     ]
 
 
@@ -564,3 +587,17 @@ def test_more_included_files_than_the_bound_are_refused(tmp_path: Path) -> None:
     for number in range(MAX_INCLUDED_FILES + 1):
         (tmp_path / f"{number}.inc").touch()
     assert problems_of(main) == ["alertd.toml:2: include: expected at most 1000 files, got 1001"]
+
+
+def test_a_mark_of_the_byte_order_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "alertd.toml"
+    path.write_bytes(codecs.BOM_UTF8 + b"[server]\nbind = 5\n")
+    [problem] = problems_of(path)
+    assert problem.startswith("alertd.toml:2: server.bind: expected a string"), "lines are as seen"
+
+
+@pytest.mark.parametrize("text", ["url = https://hooks.example/s3cr3t", "token = s3cr3t"])
+def test_no_value_is_shown_of_what_is_not_even_toml(tmp_path: Path, text: str) -> None:
+    [problem] = problems_of(written(tmp_path, text))
+    assert "a text needs quotes" in problem
+    assert "s3cr3t" not in problem
