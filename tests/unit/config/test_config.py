@@ -371,6 +371,8 @@ MISTAKES = [
     ("a = { b = 1, b = 2 }", "1: a.b: is there twice: in line 1 already"),
     ("a = 1\n[a]\nb = 1", "2: a: is there twice: in line 1 already"),
     ("a.b = 1\n[a]\nc = 1", "2: not valid TOML: Cannot declare"),
+    ('a = 1\na = 2 []\n[]\n"\\q" = 1', "2: a: is there twice: in line 1 already"),
+    ('a.b = 1\n[a]\n[]\n"\\q" = 1', "2: not valid TOML: Cannot declare"),
     ("a = 1\nseverity = critical", '2: not valid TOML: a text needs quotes: severity = "…"'),
     ("notifications = [ops]", '1: not valid TOML: a text needs quotes: notifications = ["…"]'),
     ("channels = [\n ops,\n]", '2: not valid TOML: a text needs quotes: "…"'),
