@@ -256,7 +256,7 @@ class Metrics:
             "channel",
         )
         self.notifications_requeued = self._counter(
-            "notifications_requeued", "Failed messages that somebody had sent again."
+            "notifications_requeued", "Messages that somebody had sent again, or at once."
         )
         self.resends = self._counter(
             "resends",

@@ -160,6 +160,8 @@ class Settlement(Struct, frozen=True, kw_only=True):
     """What is to be known of a success, for the timeline."""
     may_have_arrived: bool = False
     """Whether the receiver may have taken what is to be tried again."""
+    must_wait: bool = False
+    """Whether the receiver said when to try again, so that no success brings it forward."""
 
 
 class Announcement(Struct, frozen=True, kw_only=True, gc=False):

@@ -1,11 +1,11 @@
-"""``alertd messages``: which were delivered, wait or were given up, and having them sent again.
+"""``alertd messages``: which were delivered, wait or were given up, and having them sent.
 
 Owns the words of the commands and what they print. A running daemon does the work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote
@@ -25,6 +25,7 @@ Examples:
   alertd messages list --status FAILED
   alertd messages requeue 6f1c2d4e
   alertd messages requeue --failed --channel ops
+  alertd messages requeue --waiting
 
 \b
 Exit codes:
@@ -43,7 +44,7 @@ _SHOWN: Final = {
 
 @group(epilog=EPILOG)
 def messages() -> None:
-    """Show what was sent, and have what was given up sent again.
+    """Show what was sent, and have sent what was not.
 
     A running daemon is asked. A message tells of one incident or of many.
     """
@@ -72,21 +73,34 @@ def list_(status: str | None, channel: str | None, limit: int, url: str) -> None
 @messages.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option("--failed", "all_failed", is_flag=True, help="All that were given up.")
-@click.option("--channel", metavar="NAME", help="With --failed: only those of this channel.")
+@click.option("--waiting", "all_waiting", is_flag=True, help="All that wait to be sent.")
+@click.option(
+    "--channel", metavar="NAME", help="With --failed or --waiting: only those of this channel."
+)
 @daemon_options
-def requeue(ids: tuple[str, ...], all_failed: bool, channel: str | None, url: str) -> None:
-    """Have messages that were given up sent again.
+def requeue(
+    ids: tuple[str, ...], all_failed: bool, all_waiting: bool, channel: str | None, url: str
+) -> None:
+    """Have messages sent again that were given up, or sent now that wait.
 
-    Name them by the ids that `alertd messages list --status FAILED` shows, or by the beginning of
-    these, six characters at least; or say --failed. Each is sent as if it were new, under its old
-    Idempotency-Key.
+    Name them by the ids that `alertd messages list` shows, or by the beginning of these, six
+    characters at least; or say --failed, --waiting or both. What was given up is sent as if it
+    were new, under its old Idempotency-Key. What waits is tried now; the attempt counts.
     """
-    if all_failed == bool(ids) or (channel is not None and not all_failed):
-        raise click.UsageError("name messages by their ids, or say --failed")
-    if all_failed:
-        chosen = [one["id"] for one in _given_up(url, channel)]
+    statuses = [
+        status.value
+        for status, is_meant in (
+            (DeliveryStatus.FAILED, all_failed),
+            (DeliveryStatus.RETRY_PENDING, all_waiting),
+        )
+        if is_meant
+    ]
+    if bool(statuses) == bool(ids) or (channel is not None and not statuses):
+        raise click.UsageError("name messages by their ids, or say --failed or --waiting")
+    if statuses:
+        chosen = [one["id"] for one in _undelivered(url, statuses, channel)]
     else:
-        what = ("message that was given up", "messages that were given up")
+        what = ("message that is not delivered", "messages that are not delivered")
         chosen = whole_ids(ids, partial(_in_words, url), what=what, argument="ID")
     with progress() as report:
         for done, id_ in enumerate(chosen, start=1):
@@ -99,15 +113,22 @@ def requeue(ids: tuple[str, ...], all_failed: bool, channel: str | None, url: st
 
 
 # Any: items as the API answers them.
-def _given_up(url: str, channel: str | None = None) -> list[Mapping[str, Any]]:
-    return listed(url, _LIST, status=DeliveryStatus.FAILED.value, channel=channel)
+def _undelivered(
+    url: str, statuses: Sequence[str], channel: str | None = None
+) -> list[Mapping[str, Any]]:
+    """Return the messages of these statuses, the oldest first."""
+    return [
+        one
+        for status in statuses
+        for one in reversed(listed(url, _LIST, status=status, channel=channel))
+    ]
 
 
 def _in_words(url: str) -> dict[str, str]:
-    """Return what each message that was given up is about, by id."""
+    """Return what each message that is not delivered is about, by id."""
     return {
         one["id"]: f"{one['channel']}: {', '.join(one['kinds'])}, {time_text(one['createdAt'])}"
-        for one in _given_up(url)
+        for one in _undelivered(url, ("FAILED", "RETRY_PENDING"))
     }
 
 

@@ -51,7 +51,8 @@ def notify() -> None:
 def test(channel: str, config_path: Path | None) -> None:
     """Send a test message over CHANNEL, and say how that went.
 
-    CHANNEL is the name of one in the configuration. No daemon has to run.
+    CHANNEL is the name of one in the configuration. No daemon has to run. What one has waiting for
+    CHANNEL follows its own next success there; `alertd messages requeue --waiting` sends it now.
     """
     _, config = load_configuration(config_path)
     if channel not in config.channels:

@@ -146,12 +146,13 @@ class Attempts:
         attempts = outgoing.attempts + 1
         status, next_us, reason = DeliveryStatus.SUCCESS, now_us, None
         note, receipt = "", ""
-        may_have_arrived = False
+        may_have_arrived = must_wait = False
         match outcome:
             case Permanent():
                 status, reason = DeliveryStatus.FAILED, outcome.reason
             case Retryable():
                 reason, may_have_arrived = outcome.reason, not outcome.was_refused
+                must_wait = bool(outcome.wait_s)
                 expires_us = outgoing.begun_us + math.ceil(self._config.max_age_secs * US_PER_S)
                 if attempts >= self._config.max_attempts or now_us >= expires_us:
                     status = DeliveryStatus.FAILED
@@ -173,6 +174,7 @@ class Attempts:
             receipt=receipt,
             note=note[:MAX_REASON_CHARS],
             may_have_arrived=may_have_arrived,
+            must_wait=must_wait,
         )
 
     def _tell(self, outgoing: Outgoing, settlement: Settlement, endpoint: str | None) -> None:

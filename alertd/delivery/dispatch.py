@@ -69,7 +69,7 @@ class Outbox(Protocol):
         ...
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Record ``settlements`` in one transaction.
+        """Record ``settlements`` in one transaction; a success may make others due.
 
         Raises ``StoreUnavailable`` when nothing was written and it may be tried again.
         """

@@ -85,13 +85,14 @@ class Notifier:
         return self._policy.flapping.episode(series, self._now_us()) is not None
 
     async def requeue(self, message_id: str) -> None:
-        """Send a message that ended as FAILED again, now. Raises ``NotFound`` and ``Conflict``."""
+        """Send a message now that was given up, or waits. Raises ``NotFound`` and ``Conflict``."""
         before = await self._outbox.requeue(message_id, self._now_us())
         if before is None:
             raise NotFound(f"there is no notification with the id {message_id[:100]!r}")
-        if before is not DeliveryStatus.FAILED:
+        if before is DeliveryStatus.SUCCESS:
             raise Conflict(
-                f"the notification is {before.value}; only one that is FAILED can be sent again"
+                f"the notification is {before.value}; only one that is FAILED or RETRY_PENDING can "
+                "be sent again"
             )
         self._metrics.notifications_requeued.inc()
         log.info("notification requeued", notification=message_id)

@@ -48,7 +48,7 @@ class NotificationRoutes:
         return json_response(delivery_list(page))
 
     async def requeue(self, message_id: str) -> Response:
-        """Send one that has FAILED again, with all the attempts of a new one."""
+        """Send one again that was given up, or one at once that waits."""
         Parameters(request.args).check()
         await self._notifier.requeue(message_id)
         requeued = RequeueReply(message_id, DeliveryStatus.RETRY_PENDING)

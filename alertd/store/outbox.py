@@ -30,6 +30,7 @@ from alertd.store.deliveries import (
     read_deliveries,
 )
 from alertd.store.history import Page
+from alertd.store.hurry import NEXT_HASTE, hurry, requeue
 from alertd.store.readers import Readers
 from alertd.store.receipts import note_receipt, read_earlier
 from alertd.store.timeline import TimelineEntry, TimelineEvent
@@ -134,19 +135,19 @@ class Outbox:
         return await self._readers.run("read the outbox", _next_due_us)
 
     async def settle(self, settlements: Sequence[Settlement]) -> None:
-        """Record what became of attempts.
+        """Record what became of attempts; a success makes due what waits for the same receiver.
 
         Doing it twice is harmless: a message that has ended stays as it ended.
         """
         await self._writer.run("settle messages", partial(_settle, settlements), must_go_on=True)
 
     async def requeue(self, message_id: str, now_us: int) -> DeliveryStatus | None:
-        """Have a message that ended as FAILED sent again, at once, as if it were new.
+        """Have a message that ended as FAILED sent again as if it were new, one that waits now.
 
-        Returns its status before, None if there is none of that id; only FAILED is changed.
+        Returns its status before, None if there is none of that id.
         """
         return await self._writer.run(
-            "requeue a notification", partial(_requeue, message_id, now_us)
+            "requeue a notification", partial(requeue, message_id, now_us)
         )
 
     async def page(self, query: DeliveryQuery) -> Page[Delivery]:
@@ -321,14 +322,20 @@ def _next_due_us(connection: apsw.Connection) -> int | None:
     return next_us
 
 
+_SETTLE: Final = f"""
+    UPDATE messages SET status = ?, attempts = ?, next_attempt_us = ?, last_error = ?,
+        settled_us = ?, is_offered = 0, may_have_arrived = may_have_arrived OR ?,
+        haste = {NEXT_HASTE}
+    WHERE id = ? AND status = 'RETRY_PENDING'
+    RETURNING seq, channel, endpoint"""  # noqa: S608  # constants
+
+
 def _settle(settlements: Sequence[Settlement], connection: apsw.Connection) -> None:
+    taken: dict[tuple[str, str | None], int] = {}
     for settlement in settlements:
         settled_us = None if settlement.status is DeliveryStatus.RETRY_PENDING else settlement.at_us
-        seq = connection.execute(
-            "UPDATE messages SET status = ?, attempts = ?, next_attempt_us = ?, last_error = ?, "
-            "settled_us = ?, is_offered = 0, may_have_arrived = may_have_arrived OR ? "
-            "WHERE id = ? AND status = 'RETRY_PENDING' "
-            "RETURNING seq",
+        row = connection.execute(
+            _SETTLE,
             (
                 settlement.status.value,
                 settlement.attempts,
@@ -336,10 +343,14 @@ def _settle(settlements: Sequence[Settlement], connection: apsw.Connection) -> N
                 settlement.last_error,
                 settled_us,
                 settlement.may_have_arrived,
+                settlement.must_wait,
                 settlement.id,
             ),
-        ).get
-        if seq is not None:
+        ).fetchone()
+        if row is not None:
+            seq, channel, endpoint = row
+            if settlement.status is DeliveryStatus.SUCCESS:
+                taken[channel, endpoint] = settlement.at_us
             if settlement.receipt:
                 note_receipt(connection, seq, settlement.receipt)
             detail = settlement.last_error or settlement.note
@@ -347,36 +358,8 @@ def _settle(settlements: Sequence[Settlement], connection: apsw.Connection) -> N
                 "INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?)",
                 (seq, settlement.at_us, settlement.status.value, detail),
             )
-
-
-def _requeue(message_id: str, now_us: int, connection: apsw.Connection) -> DeliveryStatus | None:
-    row = connection.execute(
-        "SELECT seq, status, channel FROM messages WHERE id = ?", (message_id,)
-    ).fetchone()
-    if row is None:
-        return None
-    seq, status, channel = row
-    if status == DeliveryStatus.FAILED.value:
-        connection.execute(
-            "UPDATE messages SET status = 'RETRY_PENDING', attempts = 0, begun_us = ?, "
-            "next_attempt_us = ?, settled_us = NULL WHERE seq = ?",
-            (now_us, now_us, seq),
-        )
-        told = list(
-            connection.execute(
-                "SELECT i.id, n.id FROM notifications n JOIN incidents i ON i.seq = n.incident_seq "
-                "WHERE n.message_seq = ?",
-                (seq,),
-            )
-        )
-        timeline.write(
-            connection,
-            [
-                (incident_id, TimelineEntry(now_us, TimelineEvent.REQUEUED, channel, notification))
-                for incident_id, notification in told
-            ],
-        )
-    return DeliveryStatus(status)
+    for (channel, endpoint), at_us in taken.items():
+        hurry(connection, channel, endpoint, at_us)
 
 
 def _counts(connection: apsw.Connection) -> dict[DeliveryStatus, int]:

@@ -465,6 +465,13 @@ CREATE INDEX flapping_by_incident ON flapping (incident_seq);
 CREATE INDEX receipts_of_channel ON receipts (channel, receipt);
 """
 
+_HASTE: Final = """
+-- Whether a success at its receiver brings the next attempt forward: see alertd/store/hurry.py.
+ALTER TABLE messages ADD COLUMN haste INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX messages_to_hurry ON messages (channel, coalesce(endpoint, ''), seq)
+    WHERE status = 'RETRY_PENDING' AND attempts > 0 AND haste = 0;
+"""
+
 MIGRATIONS: Final = (
     _INITIAL,
     _EVENT_TIMES,
@@ -479,4 +486,5 @@ MIGRATIONS: Final = (
     _DOUBTS,
     _ESCALATIONS,
     _INCIDENTS_IN_ORDER,
+    _HASTE,
 )

@@ -221,6 +221,41 @@ def test_a_message_that_failed_is_listed_and_sent_again_on_request(
     assert daemon.client.post(requeue).status_code == 409
 
 
+def test_when_a_receiver_is_back_what_waits_for_it_is_told_at_once_or_when_somebody_asks(
+    tmp_path: Path, hook: HttpReceiver
+) -> None:
+    patient = "[notify]\nretry_first_secs = 600\nretry_max_secs = 600"
+    config = NOTIFY.format(url=hook.url()).replace("[notify]", patient)
+    with Daemon(tmp_path, config) as daemon:
+        hook.otherwise = Answer(status=503)
+        for name in ("Oldest", "Older"):
+            daemon.post_rule(name=name, **RULE)
+        fire(daemon)
+        hook.wait_for(2)
+        daemon.wait_until(lambda: len(refused(daemon)) == 2, "both are refused")
+        hook.otherwise = Answer()
+        daemon.post_rule(name="New", **RULE)
+        daemon.wait_until(lambda: len(daemon.history(status="SUCCESS")) == 3, "all are told")
+        hook.otherwise = Answer(status=503)
+        daemon.post_rule(name="Newest", **RULE)
+        daemon.wait_until(lambda: refused(daemon), "it is refused")
+        hook.otherwise = Answer()
+        [waiting] = refused(daemon)
+        assert alertd(daemon, "messages", "requeue", "--waiting") == [waiting["id"]]
+        daemon.wait_until(lambda: len(daemon.history(status="SUCCESS")) == 4, "all are told")
+        told = [json.loads(request.body)["incidents"][0]["ruleName"] for request in hook.received]
+        assert sorted(told[:2]) == ["Older", "Oldest"]
+        assert told[2] == "New"
+        assert sorted(told[3:5]) == ["Older", "Oldest"]
+        assert told[5:] == ["Newest", "Newest"]
+
+
+def refused(daemon: Daemon) -> list[dict[str, Any]]:
+    """Return the messages that have been refused, and wait."""
+    waiting = daemon.get("/api/notifications", status="RETRY_PENDING")["items"]
+    return [one for one in waiting if one["attempts"]]
+
+
 def test_what_flaps_is_told_so_once_and_shown_until_it_is_stable(
     tmp_path: Path, hook: HttpReceiver
 ) -> None:

@@ -107,8 +107,10 @@ OPERATIONS: Final = (
     Operation(
         name="requeueNotification",
         tag=_TAG,
-        summary="Send a message again that was given up",
-        note="With all the attempts of a new one, and the same `Idempotency-Key`.",
+        summary="Send a message again that was given up, or now one that waits",
+        note="Under the same `Idempotency-Key`. One that was given up has all the attempts of a "
+        "new one. One that waits is tried now, though its receiver may have asked for time, and so "
+        "is what has to be told before it; the attempt counts.",
         parameters=(path_parameter("message_id", "The message's id."),),
         replies=(
             reply(
@@ -121,7 +123,7 @@ OPERATIONS: Final = (
         refusals={
             **OF_PARAMETERS,
             HTTPStatus.NOT_FOUND: "",
-            HTTPStatus.CONFLICT: "The message is not FAILED.",
+            HTTPStatus.CONFLICT: "The message was delivered.",
         },
     ),
     Operation(

@@ -8,11 +8,12 @@ import apsw
 import msgspec
 import pytest
 
-from alertd.model import US_PER_S
+from alertd.model import US_PER_S, Target
 from alertd.notify.grouping import MAX_PARTS
 from alertd.outbound import Announcement, DeliveryStatus, Outgoing, Settlement, Timing
 from alertd.store.connection import APPLICATION_ID
 from alertd.store.deliveries import DeliveryQuery
+from alertd.store.hurry import HURRIED_BY_A_SUCCESS
 from alertd.store.schema import MIGRATIONS
 from alertd.store.store import Store, open_store
 from alertd.store.timeline import TimelineEvent
@@ -20,6 +21,7 @@ from tests.unit.store.store_samples import OPS, SLACK, START_US, firing, resolve
 
 S = US_PER_S
 GATHER = Timing(interval_us=10 * S)
+PROMPT = Timing(interval_us=0)
 
 
 def grouped(announcement: Announcement, at_us: int, *, group: str = "g") -> Announcement:
@@ -161,9 +163,8 @@ async def test_one_that_keeps_failing_does_not_hold_up_other_incidents_for_ever(
             (message,) = await claim(store, attempt)
             retry = settled(message, DeliveryStatus.RETRY_PENDING, attempt, next_s=attempt + 1)
             await store.outbox.settle([retry])
-        await store.outbox.settle(
-            [msgspec.structs.replace(retry, at_us=retry.at_us + 1, next_attempt_us=START_US * 2)]
-        )
+        asked = {"next_attempt_us": START_US * 2, "must_wait": True}
+        await store.outbox.settle([msgspec.structs.replace(retry, at_us=retry.at_us + 1, **asked)])
         await store.incidents.record([begun(1, at_s=9)], applied=2)
         (other,) = await deliver(store, 20)
         assert len(other.parts) == 1
@@ -380,6 +381,111 @@ async def test_a_failed_message_can_be_requeued_and_has_all_its_attempts_again(
         assert detail is not None
         happened = [entry.what for entry in detail.timeline if entry.notification_id]
         assert happened == ["queued", "failed", "requeued", "sent"]
+
+
+async def refused(store: Store, count: int) -> list[str]:
+    """Have that many messages refused, each of a group of its own; return their ids.
+
+    They are to be tried again after 100 s, the oldest of them last.
+    """
+    for n in range(count):
+        one = grouped(firing(START_US + n, targets=(OPS,)), START_US, group=f"g{n}")
+        await store.incidents.record([one], applied=n + 1)
+    waiting = await claim(store, 0)
+    assert len(waiting) == count
+    await store.outbox.settle(
+        [
+            settled(one, DeliveryStatus.RETRY_PENDING, 1, 100 + count - n)
+            for n, one in enumerate(waiting)
+        ]
+    )
+    return [one.id for one in waiting]
+
+
+async def succeed(store: Store, number: int, at_s: float, target: Target = OPS) -> None:
+    """Have a receiver take a message of its own group."""
+    one = firing(START_US + 1000 + number, targets=(target,))
+    at_us = START_US + round(at_s * S)
+    await store.incidents.record([grouped(one, at_us, group=f"new {number}")], applied=1)
+    new = {notification.id for notification in one.notifications}
+    [mine] = [message for message in await claim(store, at_s) if message.id in new]
+    await store.outbox.settle([settled(mine, DeliveryStatus.SUCCESS, at_s)])
+
+
+async def test_a_success_has_what_waits_for_the_same_receiver_tried_now_the_oldest_first(
+    tmp_path: Path,
+) -> None:
+    async with open_store(tmp_path / "alertd.db") as store:
+        waiting = await refused(store, 5)
+        await succeed(store, 0, 2, target=SLACK)
+        assert await claim(store, 2) == []
+        await succeed(store, 1, 3)
+        found = await claim(store, 3)
+        assert [one.id for one in found] == waiting
+        assert {one.attempts for one in found} == {1}
+        assert await store.outbox.next_due_us() == START_US + 3 * S
+
+
+async def test_a_hurried_message_that_fails_waits_in_full_and_may_be_hurried_after_that(
+    tmp_path: Path,
+) -> None:
+    """So what one receiver refuses while it takes the rest costs twice the attempts, not all."""
+    attempted_s = []
+    async with open_store(tmp_path / "alertd.db") as store:
+        [poison] = await refused(store, 1)
+        for at_s in range(2, 60):
+            await succeed(store, at_s, at_s)
+            for message in await claim(store, at_s):
+                assert message.id == poison
+                attempted_s.append(at_s)
+                again = settled(message, DeliveryStatus.RETRY_PENDING, at_s, at_s + 10)
+                await store.outbox.settle([again])
+    assert attempted_s == [2, 12, 13, 23, 24, 34, 35, 45, 46, 56, 57]
+
+
+async def test_what_a_receiver_asked_for_is_not_hurried_but_by_a_person(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([begun(0)], applied=1)
+        [message] = await claim(store, 0)
+        asked = settled(message, DeliveryStatus.RETRY_PENDING, 1, 100)
+        await store.outbox.settle([msgspec.structs.replace(asked, must_wait=True)])
+        await succeed(store, 0, 2)
+        assert await claim(store, 99) == []
+        before = await store.outbox.requeue(message.id, START_US + 99 * S)
+        assert before is DeliveryStatus.RETRY_PENDING
+        [again] = await claim(store, 99)
+        assert (again.id, again.attempts, again.begun_us) == (message.id, 1, message.begun_us)
+
+
+async def test_a_success_hurries_no_more_than_a_transaction_should_hold_and_all_in_the_end(
+    tmp_path: Path,
+) -> None:
+    count = HURRIED_BY_A_SUCCESS + 20
+    async with open_store(tmp_path / "alertd.db") as store:
+        waiting = await refused(store, count)
+        await succeed(store, 0, 2)
+        first = await claim(store, 2)
+        assert [one.id for one in first] == waiting[:HURRIED_BY_A_SUCCESS]
+        await store.outbox.settle([settled(first[0], DeliveryStatus.SUCCESS, 3)])
+        assert {one.id for one in await claim(store, 3)} == set(waiting[1:])
+
+
+async def test_who_has_one_sent_now_has_what_must_be_told_before_it_sent_too(
+    tmp_path: Path,
+) -> None:
+    life = begun(0, timing=PROMPT)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([life], applied=1)
+        [first] = await claim(store, 0)
+        lost = settled(first, DeliveryStatus.RETRY_PENDING, 1, 100)
+        await store.outbox.settle([msgspec.structs.replace(lost, may_have_arrived=True)])
+        end = ended(life, 2, timing=PROMPT)
+        await store.incidents.record([end], applied=2)
+        [told_end] = [one.id for one in end.notifications]
+        for _ in range(2):
+            assert await store.outbox.requeue(told_end, START_US + 5 * S)
+        assert [one.id for one in await deliver(store, 5)] == [first.id]
+        assert [one.id for one in await deliver(store, 5)] == [told_end]
 
 
 async def test_messages_are_listed_the_newest_first_by_status_and_channel(tmp_path: Path) -> None:
