@@ -199,6 +199,7 @@ class _Daemon:
             rulebook=core.rulebook,
             retention=core.retention,
             flapping=announcer.policy.flapping,
+            failing=core.failing,
             clock=clock,
             metrics=self._metrics,
         )

@@ -107,17 +107,19 @@ class Core:
         self._shutdown_deadline_s = config.notify.shutdown_deadline_secs
         self.clock = clock
         dispatch_log = structlog.get_logger(Dispatcher.__module__)
+        attempts = Attempts(
+            channels,
+            clock.now_us,
+            config.notify,
+            metrics,
+            dispatch_log,
+            list_url=f"{config.server.base_url}/api/incidents?state=firing",
+            random=chance.random,
+        )
+        self.failing = attempts.failing
         self.dispatcher = Dispatcher(
             store.outbox,
-            Attempts(
-                channels,
-                clock.now_us,
-                config.notify,
-                metrics,
-                dispatch_log,
-                list_url=f"{config.server.base_url}/api/incidents?state=firing",
-                random=chance.random,
-            ),
+            attempts,
             Places(channels.limits, clock.now_us, config.notify.concurrency_per_channel),
             clock.now_us,
             dispatch_log,

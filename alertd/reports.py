@@ -70,6 +70,21 @@ class FlappingStatus(Struct, rename="camel"):
     """When what holds then is told, if nothing changes until then."""
 
 
+class FailingChannel(Struct, frozen=True, rename="camel"):
+    """A receiver that has taken nothing since it refused a message."""
+
+    channel: str
+    """Name of a configured channel, or the type of one that a rule names by its endpoint."""
+    endpoint: str | None
+    """Where that is, without what may be secret; null for a configured channel."""
+    since: Timestamp
+    """From when on it has taken nothing; after a restart, as far as is known."""
+    waiting: int
+    """Messages that wait for it."""
+    last_error: str
+    """Why the last attempt failed."""
+
+
 class RuleError(Struct, frozen=True, rename="camel"):
     """A rule that cannot do what it says."""
 
@@ -176,6 +191,8 @@ class StatusReport(Struct, rename="camel"):
     """What waits where."""
     failed_notifications: int
     """Messages that were given up; ``GET /api/notifications?status=FAILED`` lists them."""
+    failing_channels: list[FailingChannel]
+    """Those that take nothing now and for which messages wait, the longest first; at most 20."""
     store: StoreStatus
     """What is on disk."""
     snapshot_position: int

@@ -17,15 +17,18 @@ import structlog
 import trio
 
 from alertd import __version__, sdnotify
+from alertd.channels.redact import redact_target
 from alertd.clock import Clock, format_us, optional_time
+from alertd.delivery.failing import FailingReceivers
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
-from alertd.model import US_PER_S
+from alertd.model import US_PER_S, Target
 from alertd.notify.flapping import Flapping
 from alertd.outbound import DeliveryStatus
 from alertd.pipeline.pipeline import Pipeline
 from alertd.reports import (
     ConfigurationStatus,
+    FailingChannel,
     FlappingStatus,
     QueueStatus,
     RecoveryStatus,
@@ -66,6 +69,7 @@ class Status:
         rulebook: RuleBook,
         retention: Retention,
         flapping: Flapping,
+        failing: FailingReceivers,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
@@ -77,6 +81,8 @@ class Status:
         self._rulebook = rulebook
         self._retention = retention
         self._flapping = flapping
+        self._failing = failing
+        self._waiting: dict[Target, int] = {}
         self._clock = clock
         self._metrics = metrics
         self._started_us = clock.now_us()
@@ -121,11 +127,14 @@ class Status:
         while True:
             try:
                 counts = await self._store.outbox.counts()
+                longest = [one.target for one in self._failing.longest()]
+                self._waiting = await self._store.outbox.waiting_for(longest)
             except StoreUnavailable as error:
                 _log.warning("gauges not up to date", error=str(error))
             else:
                 self._pending_notifications = counts[DeliveryStatus.RETRY_PENDING]
                 self._failed_notifications = counts[DeliveryStatus.FAILED]
+                self._failing.forget_idle(self._waiting)
             await self._look_for_room()
             self._measure()
             await trio.sleep(GAUGES_EVERY_S)
@@ -198,6 +207,7 @@ class Status:
                 notifications=self._pending_notifications,
             ),
             failed_notifications=self._failed_notifications,
+            failing_channels=self._failing_now(),
             store=StoreStatus(
                 path=str(path),
                 size_bytes=path.stat().st_size,
@@ -233,6 +243,20 @@ class Status:
             for record, channel in self._rulebook.missing_channels()
         )
         return list(islice(chain(left_out, untold), MAX_RULE_ERRORS))
+
+    def _failing_now(self) -> list[FailingChannel]:
+        """Return those of which it is known how many messages wait: after a second, all."""
+        return [
+            FailingChannel(
+                channel=one.target.channel,
+                endpoint=redact_target(one.target),
+                since=format_us(one.since_us),
+                waiting=self._waiting[one.target],
+                last_error=one.last_error,
+            )
+            for one in self._failing.longest()
+            if one.target in self._waiting
+        ]
 
     def _flapping_now(self, now_us: int) -> list[FlappingStatus]:
         return [

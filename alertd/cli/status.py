@@ -86,6 +86,13 @@ def _to_mend(report: Mapping[str, Any]) -> Iterator[str]:
             f"messages that were given up: {report['failedNotifications']:,}; "
             "`alertd messages list --status FAILED` lists them"
         )
+    for failing in report["failingChannels"]:
+        where = f" to {failing['endpoint']}" if failing["endpoint"] else ""
+        yield (
+            f"channel {failing['channel']!r}{where} takes nothing since "
+            f"{time_text(failing['since'])}, {failing['waiting']:,} messages wait for it: "
+            f"{failing['lastError']}"
+        )
     for error in report["ruleErrors"]:
         yield f"rule {error['ruleName']!r}: {error['message']}"
     for refusal in report["refusals"]:
@@ -94,7 +101,8 @@ def _to_mend(report: Mapping[str, Any]) -> Iterator[str]:
     for gap in report["observedGaps"]:
         yield (
             f"rule {gap['ruleName']!r}: events come up to {duration_text(gap['greatestSecs'])} "
-            f"apart, its allowedLatenessSecs is {gap['allowedLatenessSecs']:g}"
+            f"apart, its allowedLatenessSecs is {gap['allowedLatenessSecs']:g}: raise that, or "
+            "have senders push more often"
         )
     for flapping in report["flapping"]:
         labels = ", ".join(f"{name}={value}" for name, value in flapping["groupLabels"].items())

@@ -33,6 +33,7 @@ from alertd.channels.protocol import (
 )
 from alertd.clock import format_us
 from alertd.config.settings import NotifyConfig
+from alertd.delivery.failing import FailingReceivers
 from alertd.model import US_PER_S, Target
 from alertd.notify.compose import compose
 from alertd.outbound import DeliveryStatus, Outgoing, Settlement
@@ -93,6 +94,7 @@ class Attempts:
         self._log = log
         self._list_url = list_url
         self._random = random
+        self.failing = FailingReceivers()
 
     def use(self, config: NotifyConfig) -> None:
         """Judge by ``config`` from now on; what waits for its next attempt keeps its time."""
@@ -104,6 +106,7 @@ class Attempts:
         began_s = trio.current_time()
         outcome, endpoint = await self._send(outgoing)
         settlement = self._judge(outgoing, outcome)
+        self.failing.note(outgoing, settlement)
         channel = outgoing.target.channel
         self._metrics.notification_attempt_seconds.labels(channel).observe(
             trio.current_time() - began_s

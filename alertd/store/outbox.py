@@ -163,6 +163,10 @@ class Outbox:
         """Return how many messages there are of each status, all of them named."""
         return await self._readers.run("count the notifications", _counts)
 
+    async def waiting_for(self, targets: Sequence[Target]) -> dict[Target, int]:
+        """Return how many messages wait for each of ``targets``. O(what waits for them)."""
+        return await self._readers.run("count what waits", partial(_waiting_for, targets))
+
 
 class _Due(msgspec.Struct, frozen=True):
     """A message that is due, but for what is in it: its receiver, and the columns of ``DUE``."""
@@ -376,6 +380,17 @@ def _counts(connection: apsw.Connection) -> dict[DeliveryStatus, int]:
         DeliveryStatus.FAILED: failed,
         DeliveryStatus.RETRY_PENDING: pending,
         DeliveryStatus.SUCCESS: total - pending - failed,
+    }
+
+
+def _waiting_for(targets: Sequence[Target], connection: apsw.Connection) -> dict[Target, int]:
+    count = (
+        "SELECT count(*) FROM messages INDEXED BY messages_due "
+        "WHERE status = 'RETRY_PENDING' AND channel = ? AND coalesce(endpoint, '') = ?"
+    )
+    return {
+        target: connection.execute(count, (target.channel, target.endpoint or "")).get
+        for target in targets
     }
 
 

@@ -233,9 +233,15 @@ def test_when_a_receiver_is_back_what_waits_for_it_is_told_at_once_or_when_someb
         fire(daemon)
         hook.wait_for(2)
         daemon.wait_until(lambda: len(refused(daemon)) == 2, "both are refused")
+        failing = "failingChannels"
+        daemon.wait_until(lambda: daemon.get("/api/status")[failing], "the channel is named")
+        [channel] = daemon.get("/api/status")[failing]
+        assert (channel["channel"], channel["endpoint"], channel["waiting"]) == ("hook", None, 2)
+        assert "503" in channel["lastError"]
         hook.otherwise = Answer()
         daemon.post_rule(name="New", **RULE)
         daemon.wait_until(lambda: len(daemon.history(status="SUCCESS")) == 3, "all are told")
+        assert daemon.get("/api/status")[failing] == []
         hook.otherwise = Answer(status=503)
         daemon.post_rule(name="Newest", **RULE)
         daemon.wait_until(lambda: refused(daemon), "it is refused")

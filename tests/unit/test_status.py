@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from alertd.delivery.failing import FailingReceivers
 from alertd.errors import StoreUnavailable
 from alertd.metrics import Metrics
 from alertd.notify.flapping import Flapping
@@ -59,6 +60,7 @@ def status_of(parts: Parts, outbox: UnreadableOutbox) -> Status:
             rollups_us=SECOND,
         ),
         flapping=Flapping(),
+        failing=FailingReceivers(),
         clock=parts.clock,
         metrics=metrics,
     )

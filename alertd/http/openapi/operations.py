@@ -12,6 +12,7 @@ from alertd.metrics import CONTENT_TYPE
 from alertd.reports import (
     Changes,
     ConfigurationStatus,
+    FailingChannel,
     QueueStatus,
     RecoveryStatus,
     ReloadReport,
@@ -62,6 +63,15 @@ STATUS: Final = StatusReport(
     flapping=[],
     queues=QueueStatus(events=0, transactions=0, notifications=1),
     failed_notifications=2,
+    failing_channels=[
+        FailingChannel(
+            channel="ops",
+            endpoint=None,
+            since="2025-06-30T14:50:00.000000Z",
+            waiting=3,
+            last_error="HTTP 503",
+        )
+    ],
     store=StoreStatus(
         path="/var/lib/alertd/alertd.db",
         size_bytes=52428800,

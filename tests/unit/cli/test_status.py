@@ -59,7 +59,10 @@ def test_a_program_gets_the_report_and_a_person_what_he_wants_to_know_first() ->
     for words in (
         WARNED,
         "messages that were given up: 2; `alertd messages list --status FAILED` lists them",
-        "rule 'Payment errors': events come up to 31.5 s apart, its allowedLatenessSecs is 10",
+        "channel 'ops' takes nothing since 2025-06-30 14:50:00 UTC, 3 messages wait for it: "
+        "HTTP 503",
+        "rule 'Payment errors': events come up to 31.5 s apart, its allowedLatenessSecs is 10: "
+        "raise that, or have senders push more often",
         "up for 3 h",
         "of 2025-06-30 12:00:00 UTC",
         "12, 5,600 groups",
