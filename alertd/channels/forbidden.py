@@ -13,6 +13,7 @@ import socket
 from typing import Final
 from urllib.parse import urlsplit
 
+LOOPBACK: Final = "a loopback address"
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _TUNNELS: Final = tuple(
@@ -41,7 +42,7 @@ def forbidden_kind(address: str) -> str | None:
     if ip.is_unspecified:
         return "an unspecified address"
     if ip.is_loopback:
-        return "a loopback address"
+        return LOOPBACK
     if ip.is_link_local:
         return "a link-local address"
     if ip.is_multicast:
@@ -61,7 +62,7 @@ def forbidden_kind_of_url(url: str) -> str | None:
     """
     host = (urlsplit(url).hostname or "").removesuffix(".")
     if host == "localhost" or host.endswith(".localhost"):
-        return "a loopback address"
+        return LOOPBACK
     try:
         found = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
     except (OSError, UnicodeError):

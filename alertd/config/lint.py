@@ -16,7 +16,14 @@ from typing import Final
 
 from msgspec import Struct
 
-from alertd.channels.config import EmailConfig
+from alertd.channels.config import (
+    AlertmanagerConfig,
+    ChannelConfig,
+    EmailConfig,
+    SlackConfig,
+    WebhookConfig,
+)
+from alertd.channels.forbidden import LOOPBACK, forbidden_kind_of_url
 from alertd.channels.rule_warnings import NOBODY, rule_warnings
 from alertd.channels.shown_labels import labels_of_channels, listed
 from alertd.channels.wording import clip
@@ -49,7 +56,7 @@ class Examined(Struct, frozen=True):
         """
         specs = [*(rule.spec for rule in self.config.rules), *others]
         found = [*self._in_rules(), *self._in_matchers(), *self._without_effect(), *self._twice()]
-        found += self._untold()
+        found += [*self._untold(), *self._links_elsewhere()]
         if specs:
             found += self._of_matchers(specs)
             found += self._on_routes(specs)
@@ -81,6 +88,21 @@ class Examined(Struct, frozen=True):
             document, path, _ = untold[0]
             others = f" (and so of {len(untold) - 1} more)" if untold[1:] else ""
             yield document.problem((*path, "notifications"), f"{NOBODY}{others}")
+
+    def _links_elsewhere(self) -> Iterator[ConfigProblem]:
+        """Yield the first channel that carries links which only lead anywhere on this machine."""
+        server = self.config.server
+        if server.public_url is not None or not server.is_loopback:
+            return
+        for document in self.documents:
+            for name in document.table.get("channels", {}):
+                if _is_elsewhere(self.config.channels[name]):
+                    message = (
+                        f"is not on this machine, and links in its messages begin with "
+                        f"{server.base_url}, which leads nowhere there: set server.public_url"
+                    )
+                    yield document.problem(("channels", name), message)
+                    return
 
     def _in_matchers(self) -> Iterator[ConfigProblem]:
         """Yield matchers that cannot be meant, whatever the rules."""
@@ -197,6 +219,18 @@ class Examined(Struct, frozen=True):
             for name in document.table.get("channels", {}).keys() - named:
                 message = "no rule, route or channel names it: nobody is told anything over it"
                 yield document.problem(("channels", name), message)
+
+
+def _is_elsewhere(channel: ChannelConfig) -> bool:
+    """Return whether ``channel`` names a receiver that is not on this machine."""
+    match channel:
+        case WebhookConfig() | AlertmanagerConfig():
+            return forbidden_kind_of_url(channel.url) != LOOPBACK
+        case EmailConfig():
+            return forbidden_kind_of_url(f"smtp://{channel.host}") != LOOPBACK
+        case SlackConfig():
+            return forbidden_kind_of_url(channel.url or channel.api_url) != LOOPBACK
+    return False  # Apprise: the address says it, and is in a file
 
 
 def _of_equal(label: str, sides: Sequence[Sequence[Collection[str]]]) -> str | None:

@@ -384,3 +384,28 @@ def test_a_pattern_that_names_no_file_is_told_until_there_is_one(tmp_path: Path)
     (tmp_path / "rules.d").mkdir()
     (tmp_path / "rules.d/a.toml").touch()
     assert examine(path, {}).warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("channel", "is_elsewhere"),
+    [
+        ('type = "webhook"\nurl = "https://hooks.example.org/x"\n', True),
+        ('type = "webhook"\nurl = "http://192.0.2.7/x"\n', True),
+        ('type = "webhook"\nurl = "http://localhost:9/x"\n', False),
+        ('type = "alertmanager"\nurl = "http://[::1]:9093"\n', False),
+        ('type = "slack"\nurl = "https://hooks.slack.com/services/T/B/x"\n', True),
+        (MAIL.split("\n", 2)[2], False),
+        (MAIL.split("\n", 2)[2].replace("localhost", "smtp.example.org"), True),
+    ],
+)
+def test_links_that_lead_nowhere_where_a_channel_is_are_warned_of(
+    tmp_path: Path, channel: str, is_elsewhere: bool
+) -> None:
+    text = f"[channels.ops]\n{channel}"
+    found = examine(written(tmp_path, text), {}).warnings()
+    assert len(found) is int(is_elsewhere)
+    if is_elsewhere:
+        assert "channels.ops: is not on this machine" in found[0].text
+        assert found[0].text.endswith("set server.public_url")
+    known = f'{text}[server]\npublic_url = "https://alertd.example"\n'
+    assert examine(written(tmp_path, known), {}).warnings() == []
