@@ -60,7 +60,7 @@ def test_check_of_a_bad_file_prints_every_mistake_and_exits_1() -> None:
     result = invoked("check", "--config", "a.toml")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.splitlines() == [
-        "a.toml:2: server.bind: expected a string, got a whole number",
+        "a.toml:2: server.bind: expected a string, got a whole number; a string has quotes",
         "a.toml:3: server.colour: unknown key; known are allowed_hosts, bind, client_ca, "
         "keep_alive_timeout_secs, max_body_bytes, max_connections, max_events_per_request, "
         "max_requests_in_flight, public_url, send_timeout_secs, shutdown_grace_secs, tls_cert, "
