@@ -200,7 +200,7 @@ def _is_for_a_websocket(request: h11.Request) -> bool:
     headers = dict(request.headers)
     options = headers.get(b"connection", b"").lower().split(b",")
     return (
-        request.method == b"GET"
+        request.method.upper() == b"GET"  # hypercorn takes any spelling
         and headers.get(b"upgrade", b"").strip().lower() == b"websocket"
         and any(option.strip() == b"upgrade" for option in options)
     )

@@ -237,6 +237,7 @@ WEBSOCKET_UPGRADE = (
 ATTACKS: dict[str, tuple[bytes, bytes]] = {
     # name: what is sent at first, what is sent after an answer
     "websocket_upgrade_and_a_byte": (WEBSOCKET_UPGRADE + b"\x00", b""),
+    "websocket_upgrade_in_small_letters": (WEBSOCKET_UPGRADE.replace(b"GET", b"get"), b""),
     "websocket_upgrade_without_a_key": (
         b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         b"\x00",
@@ -319,8 +320,11 @@ def test_an_offer_of_http2_is_answered_in_http1(server: Server) -> None:
     assert reply.startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_websocket_is_refused_and_closed(server: Server) -> None:
-    assert server.ask(WEBSOCKET_UPGRADE).startswith(b"HTTP/1.1 403 ")
+@pytest.mark.parametrize("method", [b"GET", b"get", b"Get"])
+def test_a_websocket_is_refused_and_closed(server: Server, method: bytes) -> None:
+    reply = server.ask(WEBSOCKET_UPGRADE.replace(b"GET", method))
+    assert reply.startswith(b"HTTP/1.1 403 ")
+    assert b"alertd speaks no WebSocket" in reply
 
 
 def test_connection_close_closes_after_the_reply(server: Server) -> None:

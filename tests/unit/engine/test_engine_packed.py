@@ -54,3 +54,12 @@ def test_who_sleeps_with_few_events_has_no_window_until_it_wakes() -> None:
     driver.send(10, 90.0, host="h1")
     assert quiet._window is NO_EVENTS  # type: ignore[attr-defined]
     assert list(loud._window.values) == [0.0] * 5 + [90.0]  # type: ignore[attr-defined]
+
+
+def test_events_stay_packed_for_as_long_as_they_come_quietly() -> None:
+    driver = Driver(make_rule(group_by=("host",), aggregate="avg", lateness=10, window=300))
+    for time in range(0, 60 * 300, 60):
+        driver.send(time, 0.0, host="h")
+        group = driver.engine._router.group("r", (("host", "h"),))
+        assert group is not None
+        assert group._window is NO_EVENTS  # type: ignore[attr-defined]  # behind the seam
