@@ -206,12 +206,15 @@ class Evaluator:
     async def _record(self, transitions: list[Transition], position: int) -> None:
         """Record what was found, however long the store needs; meanwhile nothing is judged.
 
-        A storm is recorded in portions, so that commits of events come in between. Only the
-        last says that ``position`` is applied, and is fsynced: a replay finds the others again.
+        A storm is recorded in portions, so that commits of events come in between: each waits for
+        the one that is under way, which it would slow down. Only the last says that ``position``
+        is applied, and is fsynced: a replay finds the others again.
         Raises ``StoreUnavailable`` after ``hurry``.
         """
         start, told_s = 0, -math.inf
         while start < len(transitions):
+            if start:
+                await self._backlog.until_committed()
             end = start + max(SMALLEST_PORTION, round(LARGEST_PORTION * self._backlog.fullness))
             applied = position if end >= len(transitions) else None
             log_transitions(transitions[start : min(end, MAX_LOGGED_TRANSITIONS)])

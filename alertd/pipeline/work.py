@@ -9,7 +9,8 @@ but duplicates; so no tick runs ahead of a batch that was received before it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -68,6 +69,8 @@ class Backlog:
         self._received_us: dict[Work, int] = {}  # in order of receipt
         self._unjudged_events = 0
         self._judged = trio.Event()
+        self._committed = trio.Event()
+        self._committed.set()
 
     def __bool__(self) -> bool:
         """Return whether the engine has something yet to see."""
@@ -142,6 +145,19 @@ class Backlog:
         for work in entry.works:
             del self._received_us[work]
             work.done.set()
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Some of what waits is on its way to the disk, for as long as this is entered."""
+        self._committed = trio.Event()
+        try:
+            yield
+        finally:
+            self._committed.set()
+
+    async def until_committed(self) -> None:
+        """Wait until what is on its way to the disk has arrived, or was refused."""
+        await self._committed.wait()
 
     async def until_few_wait(self) -> None:
         """Wait until the evaluator has no more than ``MAX_UNJUDGED_EVENTS`` before it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -285,6 +286,38 @@ async def test_a_storm_is_recorded_in_portions_larger_the_more_waits(
         assert len(await parts.history()) == 60
     full, rest = divmod(60, portion)
     assert counting.portions == [portion] * full + [rest] * bool(rest)
+
+
+async def test_the_next_portion_of_a_storm_waits_for_events_on_their_way_to_the_disk(
+    tmp_path: Path,
+) -> None:
+    is_slow, release = trio.Event(), threading.Event()
+    async with running(tmp_path) as parts, trio.open_nursery() as nursery:
+
+        class Interrupted(Counting):
+            """After the first portion somebody sends, and the disk is slow."""
+
+            async def record(
+                self, announcements: Sequence[Announcement], *, applied: int | None
+            ) -> None:
+                await super().record(announcements, applied=applied)
+                if len(self.portions) == 1:
+                    writer = parts.store.writer
+                    nursery.start_soon(writer.run, "be slow", lambda connection: release.wait())
+                    nursery.start_soon(parts.pipeline.append, parts.batch(0))
+                    await trio.testing.wait_all_tasks_blocked()
+                    is_slow.set()
+
+        await parts.pipeline.change_rules(put=(record_of(threshold=0.0),))
+        parts.pipeline.evaluator._incidents = counting = Interrupted(parts.store.incidents)
+        await parts.pipeline.append(parts.storm(60))
+        await is_slow.wait()
+        await trio.testing.wait_all_tasks_blocked()
+        before = list(counting.portions)
+        release.set()
+        await parts.until_judged()
+    assert before == [SMALLEST_PORTION]
+    assert sum(counting.portions) >= 60
 
 
 class FullOfIncidents:
