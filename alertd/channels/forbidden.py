@@ -58,9 +58,13 @@ def forbidden_kind_of_url(url: str) -> str | None:
     """Return what kind of address ``url`` names if that is refused, whatever the spelling.
 
     None if it is allowed, and where it has a name: that leads to what it leads to when it is used.
+    None for what is no address as well, which leads nowhere.
     Nothing is looked up; ``localhost`` needs no look (RFC 6761, section 6.3).
     """
-    host = (urlsplit(url).hostname or "").removesuffix(".")
+    try:
+        host = (urlsplit(url).hostname or "").removesuffix(".")
+    except ValueError:
+        return None
     if host == "localhost" or host.endswith(".localhost"):
         return LOOPBACK
     try:

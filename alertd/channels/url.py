@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import httpx
 
 
@@ -11,7 +13,8 @@ def url_problem(url: str) -> str | None:
         return "must be ASCII without spaces, line breaks or control characters"
     try:
         parsed = httpx.URL(url)
-    except httpx.InvalidURL:
+        urlsplit(url)  # is stricter with brackets, and asked where an HTTP client is not loaded
+    except (httpx.InvalidURL, ValueError):
         return "is not a valid address"
     if parsed.scheme not in ("http", "https") or not parsed.host:
         return "must be an http:// or https:// address with a host"

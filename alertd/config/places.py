@@ -7,7 +7,6 @@ ends on any text: every step takes a token. Cost: one pass, at the first questio
 
 from __future__ import annotations
 
-import contextlib
 import re
 import tomllib
 from typing import Final
@@ -44,12 +43,11 @@ class Places:
 def repeated_key(source: str) -> tuple[KeyPath, int, int] | None:
     """Return the first key, or table, that is given twice, with the lines of both.
 
-    ``source`` is what ``tomllib`` refuses for that, so it is TOML up to there. None if it is
-    refused for something like that; then what follows may be anything.
+    ``source`` is TOML that ends where ``tomllib`` refused to go on for that. None if it did so for
+    something like that.
     """
     scanner = _Scanner(source)
-    with contextlib.suppress(ValueError):
-        scanner.scan()
+    scanner.scan()
     return scanner.repeated
 
 

@@ -29,15 +29,17 @@ class SyntaxProblem(NamedTuple):
 def syntax_problem(source: str, error: str) -> SyntaxProblem:
     """Return what ``error``, from ``tomllib`` about ``source``, means."""
     place, reason = _PLACE.search(error), _PLACE.sub("", error)
-    if reason.startswith(_TWICE) and (again := repeated_key(source)) is not None:
-        path, first, second = again
-        return SyntaxProblem(second, path, f"is there twice: in line {first} already")
     if place is None:
         return SyntaxProblem(None, (), f"not valid TOML: {reason}")
     lines = source.rstrip("\n").split("\n")
     number = int(place[1] or len(lines))
     line = lines[number - 1] if number <= len(lines) else ""
     column = int(place[2] or len(line) + 1)
+    if reason.startswith(_TWICE):
+        accepted = "\n".join([*lines[: number - 1], line[: column - 1]])
+        if (again := repeated_key(accepted)) is not None:
+            path, first, second = again
+            return SyntaxProblem(second, path, f"is there twice: in line {first} already")
     return SyntaxProblem(number, (), f"not valid TOML: {_remedy(reason, line, column) or reason}")
 
 

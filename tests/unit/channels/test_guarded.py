@@ -63,7 +63,7 @@ def test_a_url_that_leads_inside_is_known_without_a_look_at_names(host: str) -> 
 
 
 @pytest.mark.parametrize(
-    "host", ["8.8.8.8", "[2606:4700::1111]", "intranet", "a..b", "localhost.x"]
+    "host", ["8.8.8.8", "[2606:4700::1111]", "intranet", "a..b", "localhost.x", "[[", "]"]
 )
 def test_a_url_that_leads_outside_or_has_a_name_is_not_refused(
     host: str, monkeypatch: pytest.MonkeyPatch

@@ -372,6 +372,12 @@ MISTAKES = [
     ("a = 1\n[a]\nb = 1", "2: a: is there twice: in line 1 already"),
     ("a.b = 1\n[a]\nc = 1", "2: not valid TOML: Cannot declare"),
     ('a = 1\na = 2 []\n[]\n"\\q" = 1', "2: a: is there twice: in line 1 already"),
+    (f"a = 1\na = 2 {'[' * 5000}", "2: a: is there twice: in line 1 already"),
+    (f"[a]\n[a] b = {'[' * 5000}", "2: a: is there twice: in line 1 already"),
+    (
+        '[channels.ops]\ntype = "webhook"\nurl = "http://[[["',
+        "3: channels.ops.url: is not a valid address",
+    ),
     ('a.b = 1\n[a]\n[]\n"\\q" = 1', "2: not valid TOML: Cannot declare"),
     ("a = 1\nseverity = critical", '2: not valid TOML: a text needs quotes: severity = "…"'),
     ("notifications = [ops]", '1: not valid TOML: a text needs quotes: notifications = ["…"]'),
