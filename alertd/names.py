@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Hashable, Iterable
+from typing import Final, TypeVar
 
 from alertd.limits import MAX_LABEL_NAME_CHARS, MAX_METRIC_NAME_CHARS
+
+N = TypeVar("N", bound=Hashable)
 
 _MAX_NAME_CHARS: Final = 100
 METRIC_NAME_REMEDY: Final = (
@@ -32,6 +34,6 @@ def name_problem(name: str) -> str | None:
     return f"expected a name of 1 to {_MAX_NAME_CHARS} printable characters"
 
 
-def repeated(names: Iterable[str]) -> dict[str, int]:
+def repeated(names: Iterable[N]) -> dict[N, int]:
     """Return those that are there more than once, in their order, and how often each is."""
     return {name: count for name, count in Counter(names).items() if count > 1}

@@ -7,11 +7,12 @@ sees the examples and the exit codes of its group.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
+
+from alertd.names import repeated
 
 
 class Command(click.Command):
@@ -49,8 +50,8 @@ def group(**attributes: Any) -> Callable[[Callable[..., None]], Group]:
 
 def _refuse_repeated(ctx: click.Context, in_order: Iterable[click.Parameter]) -> None:
     """Raise ``UsageError`` for the first option with one value that has been given several."""
-    for parameter, count in Counter(in_order).items():
-        if count > 1 and has_one_value(parameter):
+    for parameter, count in repeated(in_order).items():
+        if has_one_value(parameter):
             raise click.UsageError(
                 f"{parameter.opts[-1]} is there {count} times, and has one value; give it once", ctx
             )

@@ -88,7 +88,7 @@ def requeue(
     were new, under its old Idempotency-Key. What waits is tried now; the attempt counts.
     """
     statuses = [
-        status.value
+        status
         for status, is_meant in (
             (DeliveryStatus.FAILED, all_failed),
             (DeliveryStatus.RETRY_PENDING, all_waiting),
@@ -114,13 +114,13 @@ def requeue(
 
 # Any: items as the API answers them.
 def _undelivered(
-    url: str, statuses: Sequence[str], channel: str | None = None
+    url: str, statuses: Sequence[DeliveryStatus], channel: str | None = None
 ) -> list[Mapping[str, Any]]:
     """Return the messages of these statuses, the oldest first."""
     return [
         one
         for status in statuses
-        for one in reversed(listed(url, _LIST, status=status, channel=channel))
+        for one in reversed(listed(url, _LIST, status=status.value, channel=channel))
     ]
 
 
@@ -128,7 +128,7 @@ def _in_words(url: str) -> dict[str, str]:
     """Return what each message that is not delivered is about, by id."""
     return {
         one["id"]: f"{one['channel']}: {', '.join(one['kinds'])}, {time_text(one['createdAt'])}"
-        for one in _undelivered(url, ("FAILED", "RETRY_PENDING"))
+        for one in _undelivered(url, (DeliveryStatus.FAILED, DeliveryStatus.RETRY_PENDING))
     }
 
 

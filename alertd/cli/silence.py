@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Mapping
 from functools import partial
-from itertools import starmap
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -26,8 +25,8 @@ from alertd.cli.terminal import is_terminal, print_json, print_table
 from alertd.cli.times import Instant, Length
 from alertd.clock import format_us, optional_time
 from alertd.literals import meant_instead
-from alertd.model import US_PER_S
-from alertd.rules import parse_matcher
+from alertd.model import US_PER_S, Matcher
+from alertd.rules import parse_matcher, parse_matchers
 
 EPILOG: Final = """\b
 Examples:
@@ -59,12 +58,12 @@ class _Matcher(click.ParamType[tuple[str, str]]):
         match = _MATCHER.fullmatch(str(value))
         if match is None:
             self.fail(f"{value!r} is not LABEL=VALUE, !=, =~ or !~", param, ctx)
-        matcher = parse_matcher(match[1], f"{match[2]}{match[3]}")
+        label, text = match[1], f"{match[2]}{match[3]}"
+        matcher = parse_matcher(label, text)
         meant = meant_instead(matcher)
         if meant is not None and meant.pattern != matcher.pattern:
-            right = f"{meant.label}{meant.operator.value}{meant.pattern}"
-            self.fail(f"{value!r} has two operators; did you mean {right!r}?", param, ctx)
-        return match[1], f"{match[2]}{match[3]}"
+            self.fail(f"{value!r} has two operators; did you mean {_typed(meant)!r}?", param, ctx)
+        return label, text
 
 
 @group(epilog=EPILOG)
@@ -176,5 +175,8 @@ def _show(silences: list[Mapping[str, Any]]) -> None:
 # Any: as above.
 def _matchers(one: Mapping[str, Any]) -> list[str]:
     """Return matchers as they are typed: the API leaves the operator of equality out."""
-    parsed = starmap(parse_matcher, one["matchers"].items())
-    return [f"{matcher.label}{matcher.operator}{matcher.pattern}" for matcher in parsed]
+    return [_typed(matcher) for matcher in parse_matchers(one["matchers"])]
+
+
+def _typed(matcher: Matcher) -> str:
+    return f"{matcher.label}{matcher.operator}{matcher.pattern}"
