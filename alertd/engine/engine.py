@@ -56,7 +56,7 @@ from alertd.model import (
 COLUMNS_FROM: Final = 64
 """From so many events on, a batch is screened in columns: of fewer, each is observed for less."""
 
-PORTIONS_BETWEEN_PAUSES: Final = 8
+PORTIONS_BETWEEN_PAUSES: Final = 4
 """So many times ``GROUPS_BETWEEN_PAUSES`` events are observed at most between two pauses."""
 
 WOKEN_AT_ONCE: Final = 20 * GROUPS_BETWEEN_PAUSES

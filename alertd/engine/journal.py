@@ -13,8 +13,8 @@ from alertd.model import Transition, TransitionKind
 GROUPS_BETWEEN_PAUSES: Final = 5
 """Groups that are judged, or transitions found, between two pauses of a step: some 0.1 ms."""
 
-QUIET_BETWEEN_PAUSES: Final = 40
-"""Groups of which nothing is found, that are judged at the end of a step: some 0.3 ms."""
+QUIET_BETWEEN_PAUSES: Final = 20
+"""Groups of which nothing is found, that are judged at the end of a step: some 0.2 ms."""
 
 
 class OpenInstant(Protocol):

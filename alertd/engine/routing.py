@@ -127,7 +127,7 @@ def groups_on(routes: Iterable[Route]) -> Iterator[Group]:
                 yield group
 
 
-SERIES_BETWEEN_PAUSES: Final = 100
+SERIES_BETWEEN_PAUSES: Final = 50
 """Series that are routed at a time, each with a new group or several: some 20 us each."""
 
 

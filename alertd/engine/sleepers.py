@@ -17,7 +17,6 @@ eight of each group, and as much again to deal it out. 100 bytes a group.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Final, TypeVar
 
 import numpy as np
@@ -44,8 +43,8 @@ MAX_GROUPS: Final = 16_384
 ROUSED_AT_ONCE: Final = 128
 """Events that are not quiet, whose groups are brought up to date together: some 0.8 ms."""
 
-LAID_DOWN_AT_ONCE: Final = 128
-"""Groups that come to rest here between two pauses: some 0.4 ms."""
+LAID_DOWN_AT_ONCE: Final = 64
+"""Groups that come to rest here between two pauses: some 0.4 ms, where each has to unpack."""
 
 _FIRST_SLOTS: Final = 1_024
 _WIDEST: Final = 16
@@ -76,6 +75,7 @@ _STATE: Final = np.dtype(
 
 _State = NDArray[np.void]
 _Any = TypeVar("_Any", bound=np.generic)
+_Integer = TypeVar("_Integer", np.uint32, np.int32)
 
 
 class Sleepers:
@@ -112,13 +112,13 @@ class Sleepers:
         slots, unknown = self._known_slots(series_ids)
         if unknown.any():  # a series that has slots has a route
             yield from self._router.meet(batch.series_ids)
-            new_ids = np.unique(series_ids[unknown])
+            new_ids = _distinct(series_ids[unknown], len(self._slots))
             for start in range(0, len(new_ids), SERIES_BETWEEN_PAUSES):
                 if self._slots_of(new_ids[start : start + SERIES_BETWEEN_PAUSES]) is None:
                     return
                 yield
             slots, _ = self._known_slots(series_ids)
-        awake = np.unique(slots[self._state["from"][slots] == np.inf])
+        awake = _distinct(slots[self._state["from"][slots] == np.inf], len(self._groups))
         for start in range(0, len(awake), LAID_DOWN_AT_ONCE):
             self._lay_down(awake[start : start + LAID_DOWN_AT_ONCE].tolist())
             yield
@@ -149,11 +149,11 @@ class Sleepers:
         if quiet.all():
             return
         loud = np.sort(crowds.places[(~quiet).repeat(crowds.counts)])
-        groups = [self._group_at(slot) for slot in slots[loud].tolist()]
-        arrivals = zip(groups, times[loud].tolist(), values[loud].tolist(), strict=True)
-        for start in range(0, len(groups), ROUSED_AT_ONCE):
-            self.rouse(groups[start : start + ROUSED_AT_ONCE])
-            yield from islice(arrivals, ROUSED_AT_ONCE)
+        for start in range(0, len(loud), ROUSED_AT_ONCE):
+            places = loud[start : start + ROUSED_AT_ONCE]
+            groups = [self._group_at(slot) for slot in slots[places].tolist()]
+            self.rouse(groups)
+            yield from zip(groups, times[places].tolist(), values[places].tolist(), strict=True)
 
     def _slots_of(self, series_ids: NDArray[np.uint32]) -> Slots | None:
         """Return the slots of the groups that see each series, routing those that are new.
@@ -163,7 +163,7 @@ class Sleepers:
         slots, unknown = self._known_slots(series_ids)
         if not unknown.any():
             return slots
-        new_ids = np.unique(series_ids[unknown]).tolist()
+        new_ids = _distinct(series_ids[unknown], len(self._slots)).tolist()
         for series_id, route in zip(new_ids, self._router.routes(new_ids), strict=True):
             watchers = watchers_on(route)
             groups = [watcher for watcher in watchers if not isinstance(watcher, Newcomer)]
@@ -339,6 +339,16 @@ def _enlarged(lacking: Mask, crowds: Crowds, state: _State) -> Mask:
     )
     state["room"][enlarged], state["left"][enlarged] = room[enlarged], left[enlarged]
     return enlarged
+
+
+def _distinct(numbers: NDArray[_Integer], below: int) -> NDArray[_Integer]:
+    """Return ``numbers``, of which all are less than ``below``, each once and ascending.
+
+    O(numbers + below); what ``np.unique`` hashes takes ten times as long.
+    """
+    are_there = np.zeros(below, np.bool_)
+    are_there[numbers] = True
+    return np.flatnonzero(are_there).astype(numbers.dtype)
 
 
 def _for_each_group(of_series: Slots, batch: EventBatch) -> tuple[Slots, Ints, Floats]:
