@@ -7,11 +7,16 @@ to ``model.py`` what happened.
 
 from __future__ import annotations
 
+import uuid
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Struct
 
-from alertd.model import US_PER_S, IncidentSeries, Target, Transition
+from alertd.model import NAMESPACE, US_PER_S, IncidentSeries, Target, Transition
+
+WHOEVER_KNOWS: Final = Target("")
+"""In the place of the target: each that heard of the incident and is not named any more."""
 
 
 class DeliveryStatus(StrEnum):
@@ -171,5 +176,18 @@ class Announcement(Struct, frozen=True, kw_only=True, gc=False):
     summary: str
     """One line for a person: what, where, value against threshold."""
     notifications: tuple[Notification, ...] = ()
+    end: Notification | None = None
+    """Of an end: what it tells ``WHOEVER_KNOWS``, who has an id and a group when it is recorded."""
     flapping: FlappingEpisode | None = None
     """How its series flaps since this transition, if it does."""
+
+
+def notification_id(about_id: str, kind: str, target: Target) -> str:
+    """Return the id of what tells ``target`` that ``kind`` has happened to an incident.
+
+    ``about_id`` is the incident's, or that of an episode of flapping.
+    """
+    identity = (
+        f"notification\x1d{about_id}\x1d{kind}\x1d{target.channel}\x1d{target.endpoint or ''}"
+    )
+    return str(uuid.uuid5(NAMESPACE, identity))

@@ -9,7 +9,6 @@ it twice is harmless. What holds them back is decided when they are first record
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -20,7 +19,6 @@ from alertd.channels.message import IncidentView, MessageKind
 from alertd.channels.wording import closing, duration_text, number_text
 from alertd.clock import format_us, optional_time
 from alertd.model import (
-    NAMESPACE,
     US_PER_S,
     Incident,
     Rule,
@@ -33,7 +31,14 @@ from alertd.notify.matchers import subject_labels
 from alertd.notify.policy import Policy
 from alertd.notify.review import escalates
 from alertd.notify.route import BY_RULE, Defaults, Own, Route, destinations
-from alertd.outbound import Announcement, FlappingEpisode, Notification, Timing
+from alertd.outbound import (
+    WHOEVER_KNOWS,
+    Announcement,
+    FlappingEpisode,
+    Notification,
+    Timing,
+    notification_id,
+)
 
 _TOLD = {
     TransitionKind.FIRING: MessageKind.FIRING,
@@ -73,36 +78,47 @@ class Announcer:
         hold = self.policy.hold(incident.id, labels, now_us)
         own = Own(rule.targets, rule.repeat_interval_us, rule.escalation)
         told = destinations(self._routes, labels, own, self._defaults)
-        if not told:
+        is_end = kind is MessageKind.RESOLVED
+        if not told and not is_end:
             return Announcement(transition=transition, summary=summary, flapping=flaps)
         view = self._view(rule, incident, transition.value, summary)
-        encoded = msgspec.json.encode(view)
+        common = Notification(
+            id="",
+            incident_id=incident.id,
+            rule_id=rule.id,
+            kind=kind.value,
+            target=WHOEVER_KNOWS,
+            group_key="",
+            timing=self._defaults.timing,
+            view=msgspec.json.encode(view),
+            created_us=now_us,
+            hold=hold,
+        )
         notifications: Iterable[Notification] = [
-            Notification(
+            structs.replace(
+                common,
                 id=notification_id(incident.id, kind, destination.target),
-                incident_id=incident.id,
-                rule_id=rule.id,
-                kind=kind.value,
                 target=destination.target,
                 group_key=_group_key(destination.group_by, labels),
                 timing=destination.timing,
-                view=_escalated(view, after_us) if after_us else encoded,
-                created_us=now_us,
+                view=_escalated(view, after_us) if after_us else common.view,
                 repeat_us=destination.repeat_us,
                 via="" if destination.via == BY_RULE else destination.via,
                 hold=escalates(after_us, now_us) if after_us and hold is None else hold,
                 after_us=after_us,
             )
             for destination in told
-            for after_us in [destination.after_us if kind is MessageKind.FIRING else 0]
+            for after_us in [0 if is_end else destination.after_us]
         ]
         if flaps is not None:
             at_once = {destination.target for destination in told if not destination.after_us}
             notifications = self._while_it_flaps(flaps, notifications, view, at_once)
+            common = structs.replace(common, hold=hold or self.policy.flapping.hold_of(flaps))
         return Announcement(
             transition=transition,
             summary=summary,
             notifications=tuple(notifications),
+            end=common if is_end else None,
             flapping=flaps,
         )
 
@@ -195,17 +211,6 @@ def summarise(rule: Rule, incident: Incident) -> str:
     limit = f"{rule.operator.value} {number_text(rule.threshold)}"
     what = f"{rule.aggregate} of {rule.metric_name} over {kind} {span}"
     return f"{rule.name}{place}: {what} was {value} (alert if {limit})"
-
-
-def notification_id(about_id: str, kind: MessageKind, target: Target) -> str:
-    """Return the id of what tells ``target`` that ``kind`` has happened to an incident.
-
-    ``about_id`` is the incident's, or that of an episode of flapping.
-    """
-    identity = (
-        f"notification\x1d{about_id}\x1d{kind}\x1d{target.channel}\x1d{target.endpoint or ''}"
-    )
-    return str(uuid.uuid5(NAMESPACE, identity))
 
 
 def _escalated(view: IncidentView, after_us: int) -> bytes:

@@ -155,6 +155,7 @@ def _record(
             for announcement in announcements
             for notification in announcement.notifications
         ],
+        ends=[announcement.end for announcement in announcements if announcement.end is not None],
         more_follow=applied is None,
     )
     connection.executemany(

@@ -7,14 +7,15 @@ beginning is still held back the end is not told either, unless it was told as f
 What a commit without an fsync of its own begins is an open message, so whoever sends it has to
 close it first, in a commit that has one and is behind that.
 An incident stays in the group in which its target first heard of it, whatever is configured
-meanwhile, so that its end can never overtake its beginning.
+meanwhile, so that its end can never overtake its beginning. Whoever heard of the beginning hears
+of the end, also if the rule and the routes name others by then.
 
 Cost: two queries for all notifications of a call, and one for each group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import apsw
@@ -23,7 +24,7 @@ import msgspec
 from alertd.model import Target
 from alertd.notify.grouping import LastMessage, Placement, place
 from alertd.notify.review import RESOLVED
-from alertd.outbound import DeliveryStatus, HoldReason, Notification
+from alertd.outbound import DeliveryStatus, HoldReason, Notification, notification_id
 from alertd.store import timeline
 from alertd.store.timeline import TimelineEntry, TimelineEvent
 
@@ -34,15 +35,18 @@ def post(
     connection: apsw.Connection,
     notifications: Sequence[Notification],
     *,
+    ends: Sequence[Notification] = (),
     more_follow: bool = False,
 ) -> None:
     """Write those of ``notifications`` that are new, each with the message that will tell it.
 
-    Where ``more_follow`` the messages stay open for them, also those that may leave at once.
+    ``ends`` are for ``WHOEVER_KNOWS``. Where ``more_follow`` the messages stay open for them, also
+    those that may leave at once.
     """
-    fresh = _fresh(connection, notifications)
+    told_before = _told_before(connection, (*notifications, *ends))
+    others = _for_others(connection, notifications, ends, told_before)
+    fresh = _fresh(connection, (*notifications, *others))
     if fresh:
-        told_before = _told_before(connection, fresh)
         _Post(connection, told_before, more_follow=more_follow).take(fresh)
 
 
@@ -66,6 +70,36 @@ def _waiting(connection: apsw.Connection, notifications: Iterable[Notification])
     return {notification_id for (notification_id,) in rows}
 
 
+def _for_others(
+    connection: apsw.Connection,
+    notifications: Iterable[Notification],
+    ends: Iterable[Notification],
+    told_before: Mapping[tuple[str, Target], _Telling],
+) -> list[Notification]:
+    """Return ``ends`` for those who may know of a beginning and are not named any more."""
+    named = {(one.incident_id, one.target) for one in notifications}
+    ends_of = {end.incident_id: end for end in ends}
+    return [
+        msgspec.structs.replace(
+            ends_of[incident_id], id=notification_id(incident_id, RESOLVED, target), target=target
+        )
+        for (incident_id, target), telling in told_before.items()
+        if incident_id in ends_of
+        and (incident_id, target) not in named
+        and telling.has_begun
+        and not _has_failed(connection, telling.messages)
+    ]
+
+
+def _has_failed(connection: apsw.Connection, messages: Collection[int]) -> bool:
+    """Return whether all of ``messages``, of which there are some, were given up."""
+    statuses = connection.execute(
+        "SELECT DISTINCT status FROM messages WHERE seq IN (SELECT value FROM json_each(?))",
+        (_json_array(messages),),
+    )
+    return [status for (status,) in statuses] == [DeliveryStatus.FAILED.value]
+
+
 def _fresh(
     connection: apsw.Connection, notifications: Sequence[Notification]
 ) -> list[Notification]:
@@ -76,8 +110,8 @@ def _fresh(
         "SELECT id FROM notifications WHERE id IN (SELECT value FROM json_each(?))",
         (_json_array(wanted),),
     )
-    for (notification_id,) in list(known):
-        del wanted[notification_id]
+    for (known_id,) in list(known):
+        del wanted[known_id]
     return list(wanted.values())
 
 
@@ -330,5 +364,5 @@ def _via(notification: Notification) -> str:
     return f" (by {notification.via})" if notification.via else ""
 
 
-def _json_array(texts: Iterable[str]) -> str:
-    return msgspec.json.encode(list(texts)).decode()
+def _json_array(values: Iterable[str | int]) -> str:
+    return msgspec.json.encode(list(values)).decode()

@@ -16,10 +16,11 @@ from alertd.errors import Conflict, InvalidInput, NotFound
 from alertd.model import Target, TransitionKind
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
 from alertd.outbound import DeliveryStatus
+from alertd.rules import compile_rule
 from alertd.store import waiting
 from alertd.store.silences import SilenceQuery
 from tests.unit.delivery.desk import OPS, S, begin, desk, end, id_of, rule
-from tests.unit.store.store_samples import START_US
+from tests.unit.store.store_samples import START_US, settlement
 
 
 async def test_what_still_fires_when_a_silence_ends_is_told_then(tmp_path: Path) -> None:
@@ -499,3 +500,46 @@ async def test_new_routes_tell_what_fires_from_now_on_and_ends_go_where_beginnin
         await at.tell(told_after)
         assert await at.deliver() == ["firing"] * 3
         assert {one.target.channel for one in at.sent} == {"ops", "boss"}
+        at.sent.clear()
+        await at.tell(end(told_before))
+        assert await at.deliver() == ["resolved"]
+        assert [one.target.channel for one in at.sent] == ["ops"]
+
+
+async def test_whoever_heard_of_a_beginning_hears_of_its_end_though_nothing_names_him_any_more(
+    tmp_path: Path,
+) -> None:
+    by_route = begin(of=rule(notifications=()))
+    old, new = (
+        Config(route=(RouteSpec(channels=(name,), group_interval_secs=0),))
+        for name in ("old", "new")
+    )
+    async with desk(tmp_path, old) as at:
+        await at.tell(by_route)
+        assert await at.deliver() == ["firing"]
+        at.use(new)
+        for _ in range(2):
+            await at.tell(end(by_route))
+        assert await at.deliver() == ["resolved"]
+        assert [one.target.channel for one in at.sent] == ["old", "old"]
+
+
+async def test_an_edited_rule_tells_the_end_to_whom_it_told_and_not_to_whom_nothing_came(
+    tmp_path: Path,
+) -> None:
+    told, silenced, failed = begin(0), begin(1), begin(2)
+    async with desk(tmp_path) as at:
+        await at.tell(told)
+        assert await at.deliver() == ["firing"]
+        await at.tell(failed)
+        [lost] = await at.store.outbox.claim(at.now_us, limit=1)
+        await at.store.outbox.settle([settlement(lost, DeliveryStatus.FAILED, at_us=at.now_us)])
+        await at.silence(60, service="payment")
+        await at.tell(silenced)
+        edited = compile_rule(rule(notifications=()))
+        ends = [end(one) for one in (told, silenced, failed)]
+        await at.tell(*(structs.replace(one, rule=edited) for one in ends))
+        assert await at.deliver() == [], "silenced as well"
+        at.at(60)
+        assert await at.deliver() == ["resolved"]
+        assert id_of(told).encode() in at.sent[-1].parts[0][1]
