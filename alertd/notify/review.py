@@ -88,8 +88,11 @@ def review(waiting: Waiting, hold: Hold | None, now_us: int) -> Verdict:
         if waiting.acked_us is not None:
             return Verdict(Action.REST, ReviewReason.ACKNOWLEDGED)
     if hold is not None:
-        look_us = max(hold.until_us, now_us + US_PER_S)
-        return Verdict(Action.HOLD, ReviewReason.HELD, look_us, hold)
+        look_us = hold.until_us
+        if waiting.status is not None:
+            # What holds a repeat back may be over early, and nobody has repeats looked at then.
+            look_us = min(look_us, now_us + waiting.repeat_us)
+        return Verdict(Action.HOLD, ReviewReason.HELD, max(look_us, now_us + US_PER_S), hold)
     if waiting.status is None:
         if waiting.held_by == HoldReason.ESCALATES.value:
             return Verdict(Action.RELEASE, ReviewReason.NOBODY_REACTED)

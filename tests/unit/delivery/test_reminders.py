@@ -175,6 +175,26 @@ async def test_a_repeat_waits_for_the_end_of_a_silence(tmp_path: Path) -> None:
         assert await at.deliver() == ["repeat"]
 
 
+async def test_repeats_go_on_at_their_interval_when_what_held_them_back_is_over_early(
+    tmp_path: Path,
+) -> None:
+    async with desk(tmp_path) as at:
+        await at.tell(begin())
+        assert await at.deliver() == ["firing"]
+        silence = await at.silence(30 * 86_400, service="payment")
+        at.at(600)
+        assert await at.deliver() == []
+        await at.notifier.expire_silence(silence.id)
+        at.at(1200)
+        assert await at.deliver() == ["repeat"]
+        at.use(ALWAYS)
+        at.at(1800)
+        assert await at.deliver() == []
+        at.use(Config())
+        at.at(2400)
+        assert await at.deliver() == ["repeat"]
+
+
 async def test_without_an_interval_nothing_is_repeated(tmp_path: Path) -> None:
     async with desk(tmp_path) as at:
         await at.tell(begin(of=rule(repeat_interval_secs=0.0)))

@@ -35,6 +35,7 @@ TOLD = structs.replace(HELD, status=DeliveryStatus.SUCCESS, held_by=None, held_r
 UNDER_WAY = structs.replace(TOLD, status=DeliveryStatus.RETRY_PENDING)
 GIVEN_UP = structs.replace(TOLD, status=DeliveryStatus.FAILED)
 SILENCE = Hold(HoldReason.SILENCED, "s", NOW + 60 * S, "silence s")
+FOR_WEEKS = Hold(HoldReason.SILENCED, "s", NOW + 2_000_000 * S, "silence s")
 OVER = Hold(HoldReason.INHIBITED, "x", NOW, "incident x")
 
 FLAPS = Hold(HoldReason.FLAPPING, "e", NOW + 600 * S, "it changed its state more than …")
@@ -70,6 +71,7 @@ TABLE = [
     # a repeat whose time has come
     (TOLD, None, Action.REPEAT, STILL_ON, None),
     (TOLD, SILENCE, Action.HOLD, STILL_HELD, 60),
+    (TOLD, FOR_WEEKS, Action.HOLD, STILL_HELD, 600),
     (structs.replace(TOLD, kind="repeat"), None, Action.REPEAT, STILL_ON, None),
     (structs.replace(TOLD, ended_us=NOW), None, Action.REST, ENDED, None),
     (structs.replace(TOLD, acked_us=NOW), None, Action.REST, ACKED, None),
