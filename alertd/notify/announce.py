@@ -63,13 +63,25 @@ class Announcer:
         self.policy = Policy() if policy is None else policy
         """What holds notifications back now."""
 
+    def foresee(self, transitions: Iterable[Transition]) -> None:
+        """Know what is on once ``transitions``, which were found together, are announced.
+
+        So an incident inhibits those that begin with it, in whatever order they were found.
+        Costs nothing where there are no inhibitions.
+        """
+        if self.policy.sources.has_inhibitions:
+            for transition in transitions:
+                if transition.incident is not None:
+                    labels = _labels_of(transition.rule, transition.incident)
+                    self._note_source(transition.incident, labels)
+
     def announce(self, transition: Transition) -> Announcement | None:
         """Return what to record and whom to tell of ``transition``; None without an incident."""
         kind, incident, rule = _TOLD.get(transition.kind), transition.incident, transition.rule
         if incident is None:
             return None
         summary = summarise(rule, incident)
-        labels = subject_labels(rule.name, rule.severity.value, dict(incident.group))
+        labels = _labels_of(rule, incident)
         self._note_source(incident, labels)
         if kind is None:
             return Announcement(transition=transition, summary=summary)
@@ -211,6 +223,10 @@ def summarise(rule: Rule, incident: Incident) -> str:
     limit = f"{rule.operator.value} {number_text(rule.threshold)}"
     what = f"{rule.aggregate} of {rule.metric_name} over {kind} {span}"
     return f"{rule.name}{place}: {what} was {value} (alert if {limit})"
+
+
+def _labels_of(rule: Rule, incident: Incident) -> dict[str, str]:
+    return subject_labels(rule.name, rule.severity.value, dict(incident.group))
 
 
 def _escalated(view: IncidentView, after_us: int) -> bytes:

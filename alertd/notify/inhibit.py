@@ -49,6 +49,11 @@ class Sources:
         for incident_id, labels in self._incidents.items():
             self._enter(incident_id, labels)
 
+    @property
+    def has_inhibitions(self) -> bool:
+        """Whether any incident can hold others back."""
+        return bool(self._inhibitions)
+
     def begin(self, incident_id: str, labels: Mapping[str, str]) -> None:
         """An incident has begun, or was on at start, or goes by other labels now."""
         if self._incidents.get(incident_id) != labels:

@@ -211,6 +211,7 @@ class Evaluator:
         is applied, and is fsynced: a replay finds the others again.
         Raises ``StoreUnavailable`` after ``hurry``.
         """
+        self._announcer.foresee(transitions)
         start, told_s = 0, -math.inf
         while start < len(transitions):
             if start:

@@ -324,6 +324,7 @@ async def _record(
     store: Store, announcer: Announcer, pending: list[Transition], applied: int
 ) -> None:
     """Record what replay found; what had been recorded before stays as it is."""
+    announcer.foresee(pending)
     announcements = await announced(pending, announcer)
     pending.clear()
     if announcements:

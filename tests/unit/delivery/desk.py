@@ -45,8 +45,12 @@ class Desk:
     async def tell(self, *transitions: Transition) -> None:
         """Record ``transitions`` as found now."""
         announcements = []
-        for transition in transitions:
-            found = msgspec.structs.replace(transition, detected_us=self.now_us)
+        all_found = [
+            msgspec.structs.replace(transition, detected_us=self.now_us)
+            for transition in transitions
+        ]
+        self.announcer.foresee(all_found)
+        for found in all_found:
             announcement = self.announcer.announce(found)
             assert announcement is not None
             announcements.append(announcement)

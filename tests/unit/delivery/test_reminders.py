@@ -233,6 +233,20 @@ async def test_what_a_source_explains_is_told_when_the_source_has_ended_first(
         assert sorted(await at.deliver()) == ["firing", "resolved"]
 
 
+async def test_a_source_explains_what_is_found_together_with_it_in_whatever_order(
+    tmp_path: Path,
+) -> None:
+    cause, effect = begin(of=rule("Payment is down")), begin(1)
+    async with desk(tmp_path, INHIBIT) as at:
+        await at.tell(effect, cause)
+        assert await at.deliver() == ["firing"]
+        assert b"Payment is down" in at.sent[0].parts[0][1]
+        later = begin(2)
+        await at.tell(later, end(cause))
+        assert sorted(await at.deliver()) == ["firing", "firing", "resolved"]
+        assert "inhibited" not in await at.whats(id_of(later)), "it begins as its source ends"
+
+
 ESCALATE = Config(
     route=(
         RouteSpec(

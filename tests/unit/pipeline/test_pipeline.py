@@ -11,8 +11,10 @@ import pytest
 import trio
 import trio.testing
 
+from alertd.config.settings import Config
 from alertd.errors import Overloaded, StoreUnavailable
 from alertd.model import DetectedBy, EndReason, EventBatch
+from alertd.notify.settings import InhibitSpec
 from alertd.outbound import Announcement
 from alertd.pipeline import work
 from alertd.pipeline.appender import MAX_JOINED_EVENTS
@@ -22,7 +24,7 @@ from alertd.rule_checks import MAX_ANNOTATIONS
 from alertd.store.connection import open_readonly
 from alertd.store.incidents import IncidentStore
 from alertd.store.protocols import LogEntry
-from tests.unit.delivery.desk import begin
+from tests.unit.delivery.desk import OPS, begin
 from tests.unit.parts import Parts, WatchedAnnouncer, new_announcer, record_of, running
 
 
@@ -387,3 +389,25 @@ async def test_what_is_found_is_put_into_words_though_it_is_cancelled_meanwhile(
         scope.cancel()
         found = await announced(transitions, new_announcer())
     assert [each.transition for each in found] == transitions
+
+
+async def test_what_is_found_together_is_known_before_any_of_it_is_announced(
+    tmp_path: Path,
+) -> None:
+    """So an incident inhibits those that were found before it."""
+    rules = [
+        record_of(f"r{number}", name=name, threshold=0.0, notifications=(OPS,))
+        for number, name in enumerate(("Effect", "Cause", "Other effect"))
+    ]
+    explained = InhibitSpec(
+        source={"ruleName": "Cause"}, target={"ruleName": "=~.*ffect"}, equal=("host",)
+    )
+    announcer = new_announcer()
+    announcer.policy.use(*Config(inhibit=(explained,)).policies())
+    async with running(tmp_path, announcer=announcer) as parts:
+        await parts.pipeline.change_rules(put=tuple(rules))
+        await parts.pipeline.append(parts.batch(0))
+        await parts.until_judged()
+        assert len(await parts.history()) == 3
+        [sent] = await parts.store.outbox.claim(parts.clock.now_us(), limit=10)
+        assert [b"Cause" in view for _, view in sent.parts] == [True]
