@@ -132,7 +132,9 @@ class Engine:
     def _backfill(self, groups: RuleGroups, stored: StoredGroup) -> Iterator[None]:
         """Judge stored events in a group apart from all others, then let it be one of them."""
         if stored.labels not in groups.by_labels and not groups.has_room():
-            groups.plan.observed.newcomer(stored.labels, len(stored.times_us))
+            groups.plan.observed.newcomer(
+                stored.labels, self._journal.now_us, events=len(stored.times_us)
+            )
             return
         silence = SilentJournal(self._journal.now_us)
         group: Group = new_group(groups.plan.apart(silence), stored.labels)

@@ -96,7 +96,7 @@ class Newcomer:
         """Have the group observe it, if there is room for it; else only count it."""
         group = self._groups.admit(self.labels)
         if group is None:
-            self._groups.plan.observed.newcomer(self.labels)
+            self._groups.plan.observed.newcomer(self.labels, now_us)
             return True
         return group.observe(time_us, value, now_us)
 

@@ -200,14 +200,14 @@ class WindowGroup:
         needed_after_us = self._reach_us(self.horizon_us(now_us)) - window.span_us
         if window.count_between(needed_after_us, NEVER_US) < limit:
             return False
-        self._plan.observed.overflow(self.labels)
+        self._plan.observed.overflow(self.labels, now_us)
         return True
 
     def note_gap(self, raised_us: int, now_us: int) -> None:
         """Count how long M has not been raised, if the clock has run ahead of it meanwhile."""
         gap_us = now_us - raised_us
         if gap_us > self._plan.lateness_us and raised_us != self._plan.active_us:
-            self._plan.observed.gap(gap_us)
+            self._plan.observed.gap(gap_us, now_us)
 
     def _hear(self, time_us: int, now_us: int) -> None:
         """Let the clock go by an event that it has reached at ``now_us``."""

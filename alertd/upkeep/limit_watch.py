@@ -1,8 +1,9 @@
 """What is refused because a limit is reached, and what senders do that rules do not expect.
 
 Owns how that is told: by name in ``/api/status``, counted in ``/metrics``, and in the log with
-one line a minute. The refusing and the counting are the engine's (``engine/observed.py``) and
-the registry's; this reads their counts now and then, and changes nothing.
+one line a minute. What has not been seen for a day is over, and shown no longer. The refusing and
+the counting are the engine's (``engine/observed.py``) and the registry's; this reads their counts
+now and then, and changes nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ from typing import Final
 import structlog
 from msgspec import Struct
 
+from alertd.clock import Timestamp, format_us
 from alertd.engine.engine import Engine
+from alertd.engine.window import BEFORE_TIME_US
 from alertd.ingest.series import SeriesRegistry
 from alertd.limits import Limit
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, Labels
 
 LOG_EVERY_S: Final = 60.0
+SHOWN_FOR_US: Final = 86_400 * US_PER_S
+"""After it was seen last, by the engine's clock."""
 MAX_SHOWN: Final = 100
 
 _GROUPS: Final = "max_groups_per_rule"
@@ -47,6 +52,8 @@ class Refusal(Struct, frozen=True, rename="camel"):
     """The metric of the series that was refused last; None with a rule."""
     latest: dict[str, str] | None = None
     """The labels of the group, or the series, that was refused last; None after a restart."""
+    latest_at: Timestamp | None = None
+    """When that was; None with ``max_series``."""
 
 
 class ObservedGap(Struct, frozen=True, rename="camel"):
@@ -62,6 +69,8 @@ class ObservedGap(Struct, frozen=True, rename="camel"):
     """The longest of them."""
     allowed_lateness_secs: float
     """What the rule allows; it should be at least as long."""
+    latest_at: Timestamp
+    """When the last of them was over. A day later the rule is not listed any more."""
 
 
 class LimitWatch:
@@ -77,7 +86,7 @@ class LimitWatch:
 
     def refusals(self) -> list[Refusal]:
         """Return what is refused, the most first; at most ``MAX_SHOWN``. O(rules)."""
-        return nlargest(MAX_SHOWN, self._all(), key=self._count)
+        return nlargest(MAX_SHOWN, self._all(self._shown_from_us), key=self._count)
 
     def gaps(self) -> list[ObservedGap]:
         """Return the rules with gaps, the greatest first; at most ``MAX_SHOWN``. O(rules)."""
@@ -88,11 +97,16 @@ class LimitWatch:
                 count=observed.gaps,
                 greatest_secs=observed.greatest_gap_us / US_PER_S,
                 allowed_lateness_secs=rule.allowed_lateness_us / US_PER_S,
+                latest_at=format_us(observed.gap_seen_us),
             )
             for rule, observed in self._engine.observed()
-            if observed.gaps
+            if observed.gaps and observed.gap_seen_us >= self._shown_from_us
         )
         return nlargest(MAX_SHOWN, found, key=lambda gap: gap.greatest_secs)
+
+    @property
+    def _shown_from_us(self) -> int:
+        return self._engine.now_us - SHOWN_FOR_US
 
     def look(self, now_s: float) -> None:
         """Count what was refused since the last look; log it if a minute has passed. O(rules)."""
@@ -126,18 +140,28 @@ class LimitWatch:
             others_that_are_refused=others,
         )
 
-    def _all(self) -> Iterator[Refusal]:
+    def _all(self, from_us: int = BEFORE_TIME_US) -> Iterator[Refusal]:
+        """Yield what was refused, and of rules what they refused from ``from_us`` on."""
         registry = self._registry
         if registry.latest_refused is not None:
             metric_name, labels = registry.latest_refused
             yield Refusal(_SERIES, None, metric_name=metric_name, latest=_plain(labels))
         for rule, observed in self._engine.observed():
-            for limit, events, latest in (
-                (_GROUPS, observed.newcomer_events, observed.latest_newcomer),
-                (_EVENTS, observed.overflow_events, observed.latest_full),
-            ):
-                if events:
-                    yield Refusal(limit, events, rule.id, rule.name, latest=_plain(latest))
+            for limit, events, seen_us, latest in (
+                (_GROUPS, observed.newcomer_events, observed.newcomer_seen_us,
+                 observed.latest_newcomer),
+                (_EVENTS, observed.overflow_events, observed.overflow_seen_us,
+                 observed.latest_full),
+            ):  # fmt: skip
+                if events and seen_us >= from_us:
+                    yield Refusal(
+                        limit,
+                        events,
+                        rule.id,
+                        rule.name,
+                        latest=_plain(latest),
+                        latest_at=format_us(seen_us),
+                    )
 
 
 def _more(count: int, before: int) -> int:

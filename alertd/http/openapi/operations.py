@@ -58,6 +58,7 @@ STATUS: Final = StatusReport(
             count=3,
             greatest_secs=31.5,
             allowed_lateness_secs=10.0,
+            latest_at="2025-06-30T14:58:00.000000Z",
         )
     ],
     flapping=[],

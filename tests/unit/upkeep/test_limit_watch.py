@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 from structlog.testing import capture_logs
 
+from alertd.clock import format_us
 from alertd.engine.inputs import RulesChanged
 from alertd.errors import Overloaded
 from alertd.ingest.series import SeriesRegistry
 from alertd.metrics import Metrics
 from alertd.model import Limits
 from alertd.upkeep.limit_watch import LimitWatch
-from tests.unit.engine.engine_driver import Driver, count_rule
+from tests.unit.engine.engine_driver import Driver, count_rule, us
+
+DAY_S = 86_400
 
 
 def counted(metrics: Metrics, limit: str) -> float:
@@ -95,3 +98,27 @@ def test_rules_with_gaps_are_shown_with_the_greatest_first() -> None:
     (gap,) = watch.gaps()
     assert (gap.rule_name, gap.count, gap.greatest_secs) == ("slow", 2, 60)
     assert gap.allowed_lateness_secs == 10
+
+
+def test_what_was_not_seen_for_a_day_is_shown_no_longer_but_still_counts() -> None:
+    driver, metrics = Driver(count_rule(lateness=10)), Metrics()
+    driver.engine.step(RulesChanged(at_us=0, limits=Limits(events_per_group=1)))
+    watch = LimitWatch(driver.engine, SeriesRegistry(), metrics)
+    for second in (100, 160, 161):
+        driver.send(second)
+    driver.tick(160 + DAY_S - 1)
+    driver.restart()
+    watch = LimitWatch(driver.engine, SeriesRegistry(), metrics)
+    (gap,), (refusal,) = watch.gaps(), watch.refusals()
+    assert gap.latest_at == format_us(us(160))
+    assert (refusal.events, refusal.latest_at) == (1, format_us(us(161)))
+    driver.tick(160 + DAY_S)
+    assert watch.gaps() == []
+    assert watch.refusals() == [refusal]
+    driver.tick(161 + DAY_S)
+    assert watch.refusals() == []
+    watch.look(0)
+    assert counted(metrics, "max_events_per_group") == 0  # those before the restart are not new
+    driver.send(161 + DAY_S + 1)
+    (gap,) = watch.gaps()
+    assert gap.count == 2
