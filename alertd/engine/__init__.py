@@ -11,5 +11,6 @@ time (``screen.py``, ``excess.py``, ``resting.py``, ``packed.py``, ``coasting.py
 ``exact.py``) from change point to change point, asks the rule's ``condition.py`` what the value
 means there, and tells its ``lifecycle.py``, which writes transitions into the ``journal.py``.
 ``timers.py`` knows when a quiet group must be looked at, ``sources.py`` which series lead to it,
-``overdue.py`` what waits for the reconciler.
+``overdue.py`` what waits for the reconciler; ``population.py`` has these together and says how a
+group goes, ``rule_changes.py`` what a change of the rules does.
 """

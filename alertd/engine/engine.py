@@ -10,7 +10,6 @@ ticks never decrease.
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -18,8 +17,6 @@ from typing import Final
 
 import msgspec
 
-from alertd.arrays import has_numpy
-from alertd.engine.arrivals import Arrivals, OneByOne
 from alertd.engine.dump import GROUPS_AT_ONCE, Dump, Head, OfGroup, OfRule, read
 from alertd.engine.group import Group
 from alertd.engine.inputs import (
@@ -36,10 +33,10 @@ from alertd.engine.inputs import (
 )
 from alertd.engine.journal import GROUPS_BETWEEN_PAUSES, Journal, SilentJournal
 from alertd.engine.observed import Observed
-from alertd.engine.overdue import OverdueGroups, reach_us
-from alertd.engine.plan import Plan
-from alertd.engine.routing import Router, RuleGroups, Watcher, new_group, same_windows
-from alertd.engine.timers import Timers
+from alertd.engine.overdue import reach_us
+from alertd.engine.population import COLUMNS_FROM, Population
+from alertd.engine.routing import RuleGroups, Watcher, new_group
+from alertd.engine.rule_changes import RuleChanges
 from alertd.model import (
     EndReason,
     EventBatch,
@@ -52,9 +49,6 @@ from alertd.model import (
     Transition,
     TransitionKind,
 )
-
-COLUMNS_FROM: Final = 64
-"""From so many events on, a batch is screened in columns: of fewer, each is observed for less."""
 
 PORTIONS_BETWEEN_PAUSES: Final = 4
 """So many times ``GROUPS_BETWEEN_PAUSES`` events are observed at most between two pauses."""
@@ -73,18 +67,13 @@ class Engine:
 
         Batches of ``columns_from`` events and more are screened as a whole.
         """
-        self._columns_from = columns_from
+        self._groups = Population(series_of, columns_from)
+        self._timers, self._router = self._groups.timers, self._groups.router
+        self._overdue = self._groups.overdue
         self._journal = Journal()
-        self._timers: Timers[Group] = Timers()
-        self._router = Router(series_of, self._forget_routes)
-        self._arrivals: Arrivals = OneByOne(self._router)
+        self._changes = RuleChanges(self._groups, self._journal)
         self.overdue_events = 0
         """Events older than the lateness of a rule that sees them, since the state began."""
-        self.dropped_groups = 0
-        """Groups dropped because they had been quiet for their time, since the state began."""
-        self.limits = Limits()
-        """What is kept at most. An input changes it, so that a replay refuses the same events."""
-        self._overdue = OverdueGroups()
         self._reach_us: int | None = None  # the greatest of any rule's; None if not known yet
         self._dump: Dump | None = None
         self.look_backs: tuple[LookBack, ...] = ()
@@ -144,8 +133,8 @@ class Engine:
             return
         replaced = self._router.replace(groups, group)
         if replaced is not None:
-            self._arrivals.rouse((replaced,))
-            self._leave(replaced)
+            self._groups.arrivals.rouse((replaced,))
+            self._groups.leave(replaced)
         group.join(groups.plan, silence.pending_value)
         self._timers.ask(group, group.expires_us)
 
@@ -172,8 +161,18 @@ class Engine:
         groups = self._router.get(rule_id)
         if groups is None:
             return {}
-        self._arrivals.catch_up(groups.by_labels.values())
+        self._groups.arrivals.catch_up(groups.by_labels.values())
         return dict(Counter(group.state(now_us) for group in groups.by_labels.values()))
+
+    @property
+    def limits(self) -> Limits:
+        """What is kept at most."""
+        return self._changes.limits
+
+    @property
+    def dropped_groups(self) -> int:
+        """Groups dropped because they had been quiet for their time, since the state began."""
+        return self._groups.dropped
 
     @property
     def now_us(self) -> int:
@@ -188,7 +187,7 @@ class Engine:
         """Return the incidents that are firing. O(groups)."""
         found = []
         for groups in self._router:
-            self._arrivals.catch_up(groups.by_labels.values())
+            self._groups.arrivals.catch_up(groups.by_labels.values())
             for group in groups.by_labels.values():
                 group.learn_peak(self._journal.now_us)
                 if group.lifecycle.incident is not None:
@@ -200,9 +199,9 @@ class Engine:
         yield from self._wake(now_us)
         if self._dump is not None:
             yield from self._keep_those_of(batch)
-        self._choose_arrivals(len(batch))
-        yield from self._arrivals.meet(batch)
-        arrivals = self._arrivals.take(batch)
+        self._groups.choose_arrivals(len(batch))
+        yield from self._groups.arrivals.meet(batch)
+        arrivals = self._groups.arrivals.take(batch)
         pause_at, portions, has_more = self._journal.count + GROUPS_BETWEEN_PAUSES, 0, True
         while has_more:
             has_more = False
@@ -214,19 +213,6 @@ class Engine:
             if self._journal.count >= pause_at or not portions % PORTIONS_BETWEEN_PAUSES:
                 pause_at = self._journal.count + GROUPS_BETWEEN_PAUSES
                 yield
-
-    def _choose_arrivals(self, events: int) -> None:
-        """Screen whole batches from the first large one on, until there are too many groups."""
-        if events >= self._columns_from:
-            self._arrivals = _in_columns(self._router, self._columns_from) or self._arrivals
-            self._columns_from = sys.maxsize
-        elif self._arrivals.is_crowded:
-            for groups in self._router:
-                self._arrivals.rouse(groups.by_labels.values())
-            self._arrivals = OneByOne(self._router)
-
-    def _forget_routes(self, series_ids: Iterable[int] | None) -> None:
-        self._arrivals.forget_routes(series_ids)
 
     def _note_overdue(self, group: Watcher, time_us: int) -> None:
         """Remember an event whose time is past judging here."""
@@ -312,10 +298,10 @@ class Engine:
         before.times, before.values = event.before_times_us, event.before_values
         # What the rule told before it was edited or paused is not its present self's.
         told = [incident for incident in event.told if incident.detected_us >= plan.active_us]
-        self._arrivals.rouse((group,))
+        self._groups.arrivals.rouse((group,))
         group.advance(now_us)
         group.reconsider(stretch.from_us, events, before, told, overdue.least_us, now_us)
-        self._drop_if_expired(group, now_us)
+        self._groups.drop_if_expired(group, now_us)
 
     def _apply_tick(self, now_us: int) -> None:
         for _ in self._tick(now_us):
@@ -332,7 +318,7 @@ class Engine:
         and then.
         """
         while woken := self._timers.take_due(now_us, WOKEN_AT_ONCE):
-            self._arrivals.rouse(woken)
+            self._groups.arrivals.rouse(woken)
             for count, group in enumerate(woken, start=1):
                 if not count % GROUPS_BETWEEN_PAUSES:
                     yield
@@ -340,105 +326,18 @@ class Engine:
                 self._timers.cancel(group)
                 expires_us = group.expires_us
                 if expires_us <= now_us and group not in self._overdue:
-                    self._drop(group, expires_us)
+                    self._groups.drop(group, expires_us)
                 else:
                     group.advance(now_us)
-                    self._drop_if_expired(group, now_us)
-
-    def _drop_if_expired(self, group: Group, now_us: int) -> None:
-        """Drop a group that has been quiet for its time; another is looked at again then.
-
-        One whose past waits for the reconciler stays until that has been there.
-        """
-        if group in self._overdue:
-            return
-        expires_us = group.expires_us
-        if expires_us > now_us:
-            self._timers.ask(group, expires_us)
-        else:
-            self._drop(group, now_us)
-
-    def _drop(self, group: Group, at_us: int) -> None:
-        """Judge a group, which was roused, up to ``at_us``, the wall time of its end; forget it."""
-        groups = self._router.get(group.rule_id)
-        assert groups is not None
-        group.advance(at_us)
-        groups.plan.forget(group, at_us)
-        self._router.drop(groups, group)
-        self._end(group, EndReason.EXPIRED, at_us)
-        self.dropped_groups += 1
+                    self._groups.drop_if_expired(group, now_us)
 
     def _apply_rules(self, change: RulesChanged) -> None:
         if self._dump is not None:
             self._dump.end()
             self._dump = None
         self._apply_tick(change.at_us)
-        if change.limits is not None:
-            self._limit(change.limits)
-        for rule_id, reason in change.dropped:
-            self._end_all(self._router.remove(rule_id), reason, change.at_us)
-        look_backs = []
-        for rule in change.put:
-            known = self._router.get(rule.id)
-            if known is not None and same_windows(known.plan.rule, rule):
-                self._adopt(known, rule, change.at_us)
-            else:
-                old = self._router.remove(rule.id)
-                self._end_all(old, EndReason.RULE_CHANGED, change.at_us)
-                plan = self._new_plan(rule, change.at_us)
-                self._router.add(plan)
-                look_backs.append(LookBack(rule.id, plan.read_after_us, plan.lateness_us))
-        self.look_backs = tuple(look_backs)
+        self.look_backs = self._changes.apply(change)
         self._reach_us = None
-
-    def _new_plan(self, rule: Rule, active_us: int) -> Plan:
-        plan = Plan(rule, active_us, self._journal, self._timers)
-        plan.heed(self.limits)
-        return plan
-
-    def _limit(self, limits: Limits) -> None:
-        """Refuse by other limits from now on. Nothing that is there is dropped by lower ones."""
-        self.limits = limits
-        for groups in self._router:
-            groups.plan.heed(limits)
-            self._arrivals.rouse(groups.by_labels.values())
-            for group in groups.by_labels.values():
-                group.heed_limits()
-
-    def _adopt(self, known: RuleGroups, rule: Rule, now_us: int) -> None:
-        """Judge a rule's present windows by its edited form, the past by the form it had."""
-        self._arrivals.rouse(known.by_labels.values())
-        for group in known.by_labels.values():
-            group.advance(now_us)
-            group.learn_peak(now_us)
-        known.plan.adopt(rule)
-        known.watch_silence()
-        for group in list(known.by_labels.values()):
-            group.rejudge(now_us)
-            self._drop_if_expired(group, now_us)
-
-    def _end_all(self, groups: RuleGroups | None, reason: EndReason, now_us: int) -> None:
-        """End what is open on groups that go away."""
-        if groups is None:
-            return
-        self._arrivals.rouse(groups.by_labels.values())
-        for group in groups.by_labels.values():
-            self._overdue.discard(group)
-            self._end(group, reason, now_us)
-
-    def _end(self, group: Group, reason: EndReason, now_us: int) -> None:
-        """End what is open on a group that goes away, and never look at it again."""
-        group.learn_peak(now_us)
-        lifecycle = group.lifecycle
-        if lifecycle.incident is not None:
-            ended_us = max(group.horizon_us(now_us), lifecycle.incident.fired_us)
-            lifecycle.resolve(ended_us, reason, None)
-        self._leave(group)
-
-    def _leave(self, group: Group) -> None:
-        """Never look again at a group that was roused."""
-        self._timers.cancel(group)
-        self._arrivals.leave(group)
 
     def dump(self) -> Dump:
         """Return the whole state as it is now, as plain data, to be iterated over.
@@ -448,7 +347,8 @@ class Engine:
         """
         if self._dump is not None:
             self._dump.end()
-        self._arrivals.deal_out()  # from now on, a group that waits for its turn is sent nothing
+        # From now on, a group that waits for its turn is sent nothing.
+        self._groups.arrivals.deal_out()
         head = Head(
             now_us=self._journal.now_us,
             overdue_events=self.overdue_events,
@@ -456,7 +356,7 @@ class Engine:
             limits=self.limits,
             last_ticket=self._timers.last_ticket,
         )
-        self._dump = Dump(head, self._overdue, self._router, self._arrivals.catch_up)
+        self._dump = Dump(head, self._overdue, self._router, self._groups.arrivals.catch_up)
         return self._dump
 
     def _keep_those_of(self, batch: EventBatch) -> Iterator[None]:
@@ -483,13 +383,13 @@ class Engine:
         source = read(items)
         head = next(source)
         assert isinstance(head, Head)
-        self._journal.now_us, self.limits = head.now_us, head.limits
-        self.overdue_events, self.dropped_groups = head.overdue_events, head.dropped_groups
+        self._journal.now_us, self._changes.limits = head.now_us, head.limits
+        self.overdue_events, self._groups.dropped = head.overdue_events, head.dropped_groups
         for item in source:
             if isinstance(item, Overdue):
                 self._overdue.restore(item)
             elif isinstance(item, OfRule):
-                plan = self._new_plan(item.rule, item.plan[0])
+                plan = self._changes.new_plan(item.rule, item.plan[0])
                 plan.load(item.plan)
                 groups = self._router.add(plan)
             elif isinstance(item, OfGroup):
@@ -509,12 +409,3 @@ def _expired(incident: Incident, rule: Rule, now_us: int) -> Transition:
         value=None,
         incident=msgspec.structs.replace(incident, ended_us=ended_us, end_reason=EndReason.EXPIRED),
     )
-
-
-def _in_columns(router: Router, columns_from: int) -> Arrivals | None:
-    """Return what screens whole batches, or None where NumPy is not installed."""
-    if not has_numpy():
-        return None
-    from alertd.engine.sleepers import Sleepers  # needs NumPy
-
-    return Sleepers(router, columns_from)

@@ -6,10 +6,11 @@ from array import array
 
 import pytest
 
-from alertd.engine.engine import COLUMNS_FROM, PORTIONS_BETWEEN_PAUSES, Engine
+from alertd.engine.engine import PORTIONS_BETWEEN_PAUSES, Engine
 from alertd.engine.group import Rest
 from alertd.engine.inputs import RulesChanged, Tick
 from alertd.engine.journal import GROUPS_BETWEEN_PAUSES, QUIET_BETWEEN_PAUSES
+from alertd.engine.population import COLUMNS_FROM
 from alertd.engine.resting import RestingGroup
 from alertd.engine.routing import SERIES_BETWEEN_PAUSES
 from alertd.model import EventBatch, Rule, Series, Transition, TransitionKind
