@@ -54,8 +54,12 @@ def status_word(incident: IncidentView) -> str:
 
 
 def latest(message: Message) -> list[IncidentView]:
-    """Return what the message says of each incident in the end: one view for each."""
-    return list({incident.id: incident for incident in message.incidents}.values())
+    """Return what the message says of each incident in the end: one view for each, in its order.
+
+    One that began and ended since stands where its end does: behind all that fires.
+    """
+    last = {view.id: view for view in message.incidents}
+    return [view for view in message.incidents if view is last[view.id]]
 
 
 def headline(incident: IncidentView) -> str:
@@ -64,7 +68,7 @@ def headline(incident: IncidentView) -> str:
 
 
 def subject(message: Message) -> str:
-    """Return one line for the whole message."""
+    """Return one line for the whole message; of several rules it names that of the worst."""
     incidents = latest(message)
     prefix = {
         MessageKind.TEST: "[test] ",
@@ -78,9 +82,11 @@ def subject(message: Message) -> str:
         where = f" ({group_text(first)})" if first.group_labels else ""
         return f"{prefix}{headline(first)}{where}"
     firing = sum(incident.state != "resolved" for incident in incidents)
-    names = sorted({incident.rule_name for incident in incidents})
-    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-    return f"{prefix}{firing} firing, {len(incidents) - firing} ended: {names[0]}{more}"
+    counts = {"firing": firing, "ended": len(incidents) - firing}
+    counted = ", ".join(f"{count} {word}" for word, count in counts.items() if count)
+    others = len({incident.rule_name for incident in incidents}) - 1
+    more = f" and {others} more" if others else ""
+    return f"{prefix}{counted}: {first.rule_name}{more}"
 
 
 def group_text(incident: IncidentView) -> str:

@@ -63,6 +63,7 @@ def message(
     )
 
 
-def resolved(reason: str = "recovered") -> IncidentView:
+def resolved(reason: str = "recovered", **changes: Any) -> IncidentView:
     """Return an incident that has ended."""
-    return incident(state="resolved", reason=reason, ended_at="2025-06-30T15:07:00.000000Z")
+    ended_at = "2025-06-30T15:07:00.000000Z"
+    return incident(state="resolved", reason=reason, ended_at=ended_at, **changes)

@@ -88,7 +88,24 @@ def test_no_value_is_told_as_no_data() -> None:
 def test_the_subject_counts_what_one_message_holds() -> None:
     several = message(incident(id="a", rule_name="A"), incident(id="b", rule_name="B"), resolved())
     assert wording.subject(several) == "2 firing, 1 ended: A and 2 more"
+    assert wording.subject(message(*several.incidents[:2])) == "2 firing: A and 1 more"
+    assert wording.subject(message(resolved(), resolved(id="b"))) == "2 ended: High Error Count"
     assert wording.subject(message(kind=MessageKind.REPEAT)).startswith("[still] FIRING")
+
+
+def test_the_subject_names_the_rule_of_the_worst_and_not_the_first_of_the_alphabet() -> None:
+    worst = incident(id="w", rule_name="Payments down")
+    told = message(worst, incident(id="b", rule_name="Disk", severity="info"))
+    assert wording.subject(told) == "2 firing: Payments down and 1 more"
+
+
+def test_what_began_and_ended_since_stands_behind_all_that_fires_and_hides_none_of_it() -> None:
+    brief = [incident(id=f"{n}", rule_name="Brief") for n in range(wording.MAX_INCIDENTS_SHOWN)]
+    ends = [resolved(id=view.id, rule_name="Brief") for view in brief]
+    told = message(*brief, incident(id="on", rule_name="Lasting"), *ends)
+    assert [view.id for view in wording.latest(told)][:2] == ["on", "0"]
+    assert wording.plain_text(told).startswith("FIRING: Lasting")
+    assert wording.subject(told) == "1 firing, 10 ended: Lasting and 1 more"
 
 
 def test_who_is_escalated_to_is_told_so_and_nobody_else() -> None:
