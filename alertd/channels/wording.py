@@ -97,12 +97,11 @@ def group_text(incident: IncidentView) -> str:
 
 def facts(incident: IncidentView) -> list[tuple[str, str]]:
     """Return what is known of the incident as (label, text), the most telling first."""
-    found = [
-        ("Severity", incident.severity),
-        ("Where", group_text(incident)),
-        ("Value", value_text(incident)),
-        ("Since", time_text(incident.started_at)),
-    ]
+    found = [("Severity", incident.severity)]
+    if incident.group_labels:
+        found.append(("Where", group_text(incident)))
+    found.append(("Value", value_text(incident)))
+    found.append(("Since", time_text(incident.started_at)))
     if incident.state == "resolved" and incident.ended_at is not None:
         found.append(("Until", f"{time_text(incident.ended_at)}, {ending(incident)}"))
     window = f"{time_text(incident.window_start)} to {time_text(incident.window_end)}"

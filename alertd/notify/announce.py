@@ -10,13 +10,14 @@ it twice is harmless. What holds them back is decided when they are first record
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import msgspec
 from msgspec import structs
 
 from alertd.channels.annotations import annotate
 from alertd.channels.message import IncidentView, MessageKind
-from alertd.channels.wording import closing, duration_text, number_text
+from alertd.channels.wording import clip, closing, duration_text, number_text
 from alertd.clock import format_us, optional_time
 from alertd.model import (
     US_PER_S,
@@ -39,6 +40,9 @@ from alertd.outbound import (
     Timing,
     notification_id,
 )
+
+MAX_MATCHERS_CHARS: Final = 200
+"""Of a rule's matchers in the sentence on an incident; the rest is cut."""
 
 _TOLD = {
     TransitionKind.FIRING: MessageKind.FIRING,
@@ -214,15 +218,28 @@ class Announcer:
 
 
 def summarise(rule: Rule, incident: Incident) -> str:
-    """Return one line for a person: which rule, where, and the value against the threshold."""
+    """Return one line for a person: which rule, where, and the value against the threshold.
+
+    What a rule leaves out by its matchers is said, for its labels do not tell that.
+    """
     where = ", ".join(f"{name}={value}" for name, value in incident.group)
     place = f" for {where}" if where else ""
     value = "no data" if incident.value is None else number_text(incident.value)
     span = duration_text(rule.window_us / US_PER_S)
     kind = "a bucket of" if rule.type is RuleType.BUCKETED_WINDOW else "the last"
     limit = f"{rule.operator.value} {number_text(rule.threshold)}"
-    what = f"{rule.aggregate} of {rule.metric_name} over {kind} {span}"
+    what = f"{rule.aggregate} of {rule.metric_name}{_among(rule)} over {kind} {span}"
     return f"{rule.name}{place}: {what} was {value} (alert if {limit})"
+
+
+def _among(rule: Rule) -> str:
+    """Return which events count, ``{job=backup}``, as far as the group does not say it."""
+    matchers = [
+        f"{each.label}{each.operator.value}{each.pattern}"
+        for each in rule.matchers
+        if each.label not in rule.group_by
+    ]
+    return f"{{{clip(', '.join(matchers), MAX_MATCHERS_CHARS)}}}" if matchers else ""
 
 
 def _labels_of(rule: Rule, incident: Incident) -> dict[str, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from alertd.channels.message import IncidentView, Message, MessageKind
 
 INCIDENT_ID = "6f1c2d4e-0000-5000-8000-000000000001"

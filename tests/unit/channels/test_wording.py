@@ -81,6 +81,11 @@ def test_how_late_the_data_came_is_told() -> None:
     assert "Late" not in dict(wording.facts(incident()))
 
 
+def test_where_is_told_only_of_a_group() -> None:
+    assert dict(wording.facts(incident()))["Where"] == "service=payment"
+    assert "Where" not in dict(wording.facts(incident(group_labels={})))
+
+
 def test_no_value_is_told_as_no_data() -> None:
     assert wording.value_text(incident(value=None)) == "no data, alert if > 100"
 

@@ -11,6 +11,7 @@ from alertd.channels.message import IncidentView
 from alertd.model import EndReason, Transition
 from alertd.notify.announce import Announcer
 from tests.unit.delivery.desk import begin, end
+from tests.unit.store.store_samples import record
 
 ANNOUNCER = Announcer("http://alertd.example")
 
@@ -37,3 +38,17 @@ def test_no_receiver_reads_over_where_recovery_is_not_known(reason: EndReason) -
 def test_the_sentence_on_what_is_on_knows_no_end() -> None:
     assert view_of(begin()).message.endswith(")")
     assert ";" not in view_of(begin()).message
+
+
+def test_the_sentence_says_which_events_of_the_metric_count_where_no_label_does() -> None:
+    some = record(matchers={"service": "payment", "host": "=~web-.*", "zone": "!=b"})
+    every = record(matchers={})
+    assert " of error_count{host=~web-.*, zone!=b} over " in view_of(begin(of=some)).message
+    assert " of error_count over " in view_of(begin(of=every)).message
+
+
+def test_long_matchers_are_cut_in_the_sentence() -> None:
+    long = record(matchers={"host": "=~" + "x" * 400})
+    message = view_of(begin(of=long)).message
+    assert len(message) < 400
+    assert "x…} over " in message
