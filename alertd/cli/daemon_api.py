@@ -91,9 +91,9 @@ def ask(url: str, method: str, path: str, body: object = None) -> Any:
             trust_env=False,
             verify=_trust(),
         )
-    except httpx.InvalidURL as error:
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol):
         raise click.BadParameter(
-            f"{url!r} is not an address: {error}", param_hint="--url"
+            f"{url!r} is not an address; write it like {DEFAULT_URL}", param_hint="--url"
         ) from None
     except httpx.HTTPError as error:
         refuse([f"cannot ask the daemon at {url}: {error}; is it running? see --url"])

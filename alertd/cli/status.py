@@ -90,19 +90,21 @@ def _to_mend(report: Mapping[str, Any]) -> Iterator[str]:
         where = f" to {failing['endpoint']}" if failing["endpoint"] else ""
         yield (
             f"channel {failing['channel']!r}{where} takes nothing since "
-            f"{time_text(failing['since'])}, {failing['waiting']:,} messages wait for it: "
-            f"{failing['lastError']}"
+            f"{time_text(failing['since'])}, messages that wait for it: {failing['waiting']:,}; "
+            f"it said last: {failing['lastError']}"
         )
     for error in report["ruleErrors"]:
         yield f"rule {error['ruleName']!r}: {error['message']}"
     for refusal in report["refusals"]:
         whose = refusal["ruleName"] or refusal["metricName"]
         yield f"engine.{refusal['limit']} is reached: {whose!r}; GET /api/status has more"
-    for gap in report["observedGaps"]:
+    # Where no event was ever too late, what comes so far apart is rare, and not sent in batches.
+    for gap in report["observedGaps"] if report["overdueEvents"] else ():
         yield (
             f"rule {gap['ruleName']!r}: events come up to {duration_text(gap['greatestSecs'])} "
-            f"apart, its allowedLatenessSecs is {gap['allowedLatenessSecs']:g}: raise that, or "
-            "have senders push more often"
+            f"apart, its allowedLatenessSecs is {gap['allowedLatenessSecs']:g}: if that is how "
+            "often senders push, raise it, or have them push more often; if events are rare, it "
+            "is well so"
         )
     for flapping in report["flapping"]:
         labels = ", ".join(f"{name}={value}" for name, value in flapping["groupLabels"].items())
