@@ -58,8 +58,10 @@ def read_channels(
     taken: dict[str, str] = {}
     escalating: list[tuple[Document, KeyPath, ChannelConfig]] = []
     for document in documents:
-        tables = document.subtable(("channels",), document.table.get("channels", {})) or {}
-        for name, entry in tables.items():
+        tables = document.subtable(
+            ("channels",), document.table.get("channels", {}), "channels.NAME"
+        )
+        for name, entry in (tables or {}).items():
             path: KeyPath = ("channels", name)
             place = f"{document.path}:{document.line_of(path)}"
             if taken.setdefault(name, place) != place:

@@ -104,11 +104,16 @@ class Document:
                 hint = did_you_mean(key, known) or f"known are {', '.join(sorted(known))}"
                 self.refuse((*path, key), f"unknown key; {hint}")
 
-    def subtable(self, path: KeyPath, value: object) -> TomlTable | None:
-        """Return ``value`` if it is a table; else note that it is not and return None."""
+    def subtable(self, path: KeyPath, value: object, head: str | None = None) -> TomlTable | None:
+        """Return ``value`` if it is a table; else note that it is not and return None.
+
+        ``head`` is how the head of such a table is written, where that is not its key.
+        """
         if isinstance(value, dict):
             return value
-        self.refuse(path, f"expected a table, got {_type_name(value)}")
+        is_doubled = isinstance(value, list) and any(isinstance(each, dict) for each in value)
+        remedy = f"; write [{head or display_key(path)}] above it" if is_doubled else ""
+        self.refuse(path, f"expected a table, got {_type_name(value)}{remedy}")
         return None
 
     def subtables(

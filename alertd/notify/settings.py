@@ -10,7 +10,7 @@ import operator
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeVar
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +18,7 @@ from msgspec import Struct
 from alertd.errors import Problem, pointer_token
 from alertd.escalation import escalation_problems
 from alertd.matching import Predicate, all_of, predicate
+from alertd.meant import did_you_mean, did_you_mean_among_many
 from alertd.model import Target
 from alertd.names import name_problem
 from alertd.notify.inhibit import Inhibition
@@ -64,14 +65,13 @@ class MuteSpec(Struct, frozen=True, kw_only=True):
             problems.append(Problem("/weekdays", "expected at least one day"))
         for index, day in enumerate(self.weekdays):
             if day not in WEEKDAYS:
-                known = ", ".join(WEEKDAYS)
-                problems.append(Problem(f"/weekdays/{index}", f"expected {known}, got {day!r}"))
+                expected = f"expected {', '.join(WEEKDAYS)}, got {day!r}"
+                hint = did_you_mean(day[:3], WEEKDAYS)
+                problems.append(Problem(f"/weekdays/{index}", _with_hint(expected, hint)))
         if _zone(self.time_zone) is None:
-            problems.append(
-                Problem(
-                    "/time_zone", f'expected a zone like "Europe/Berlin", got {self.time_zone!r}'
-                )
-            )
+            expected = f'expected a zone like "Europe/Berlin", got {self.time_zone!r}'
+            hint = did_you_mean_among_many(self.time_zone, available_timezones())
+            problems.append(Problem("/time_zone", _with_hint(expected, hint)))
         return problems
 
     def compiled(self) -> Mute:
@@ -246,6 +246,10 @@ def _matcher_problems(key: str, matchers: Mapping[str, str]) -> list[Problem]:
 def _minute(text: str) -> int:
     hours, _, minutes = text.partition(":")
     return int(hours) * 60 + int(minutes)
+
+
+def _with_hint(message: str, hint: str | None) -> str:
+    return message if hint is None else f"{message}; {hint}"
 
 
 def _zone(name: str) -> ZoneInfo | None:

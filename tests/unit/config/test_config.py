@@ -182,8 +182,19 @@ MISTAKES = [
         "5: mute[0].time_zone: expected a zone like \"Europe/Berlin\", got 'Europe/Bonn'",
     ),
     (
+        '[[mute]]\nname = "n"\nstart = "22:00"\nend = "06:00"\ntime_zone = "europe/berln"',
+        "5: mute[0].time_zone: expected a zone like \"Europe/Berlin\", got 'europe/berln'; did you "
+        "mean 'Europe/Berlin'?",
+    ),
+    (
         '[[mute]]\nname = "n"\nstart = "22:00"\nend = "06:00"\nweekdays = ["mon", "Tue"]',
-        "5: mute[0].weekdays[1]: expected mon, tue,",
+        "5: mute[0].weekdays[1]: expected mon, tue, wed, thu, fri, sat, sun, got 'Tue'; did you "
+        "mean 'tue'?",
+    ),
+    (
+        '[[mute]]\nname = "n"\nstart = "22:00"\nend = "06:00"\nweekdays = ["Sunday"]',
+        "5: mute[0].weekdays[0]: expected mon, tue, wed, thu, fri, sat, sun, got 'Sunday'; did you "
+        "mean 'sun'?",
     ),
     ('[[mute]]\nname = "n"\nend = "06:00"', "1: mute[0].start: is missing; expected a string"),
     ("[mute]\nx = 1", "1: mute: expected an array of tables: write [[mute]] above each"),
@@ -269,6 +280,18 @@ MISTAKES = [
     ('[logging]\nlevel = "warn"', '2: logging.level: expected "debug" or "info" or "warning" or'),
     ("[host_metrics]\nenabled = 1", "2: host_metrics.enabled: expected true or false, got a whole"),
     ("channels = 1", "1: channels: expected a table, got a whole number"),
+    (
+        '[[channels]]\nname = "ops"',
+        "1: channels: expected a table, got an array; write [channels.NAME] above it",
+    ),
+    (
+        '[[channels.ops]]\ntype = "webhook"',
+        "1: channels.ops: expected a table, got an array; write [channels.ops] above it",
+    ),
+    (
+        '[[server]]\nbind = "127.0.0.1:1"',
+        "1: server: expected a table, got an array; write [server] above it",
+    ),
     ("[channels]\nx = 1", "2: channels.x: expected a table, got a whole number"),
     (
         "[channels.x]\nurl = 'x'",
