@@ -8,6 +8,7 @@ nobody, and endpoints that nothing is sent to. Leaves the labels that templates 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,6 +21,11 @@ from alertd.ranges import foregone, range_of
 from alertd.rule_checks import EMAIL, RuleSetting
 from alertd.rules import TARGET_FIELDS, ZERO_ON_EMPTY, RuleSpec, parse_matchers
 
+_TEMPLATE: Final = re.compile(r"\{\{.*\}\}|\{%.*%\}", re.DOTALL)
+NO_TEMPLATE: Final = (
+    "is no template, so it is told as it stands here: write it as one of the annotations, as "
+    "annotations.description where an Alertmanager is told"
+)
 NOBODY: Final = (
     "neither this rule nor a route that its incidents can take names a channel: nobody is told"
 )
@@ -28,6 +34,8 @@ NOBODY: Final = (
 def rule_warnings(spec: RuleSpec, setting: RuleSetting) -> list[Problem]:
     """Return the warnings; paths are JSON pointers with the wire's names."""
     found = [*_of_thresholds(spec), *_of_matchers(spec), *label_warnings(spec, setting)]
+    if _TEMPLATE.search(spec.description):
+        found.append(Problem("/description", NO_TEMPLATE))
     if not setting.tells_somebody(spec):
         found.append(Problem("/notifications", NOBODY))
     if not setting.allow_private_endpoints:

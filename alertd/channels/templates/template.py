@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -69,7 +70,8 @@ class Template:
             charge_loops(tree)
             code = environment.compile(tree)
         except jinja2.TemplateSyntaxError as error:
-            raise TemplateFailed(f"line {error.lineno}: {error.message}") from None
+            hint = _AS_IN_PROMETHEUS if _GO_NAME.search(source) else ""
+            raise TemplateFailed(f"line {error.lineno}: {error.message}{hint}") from None
         except (RecursionError, SyntaxError, MemoryError):  # Python's own limits on nesting
             raise TemplateFailed("is nested too deeply") from None
         self._template = jinja2.Template.from_code(environment, code, {})
@@ -99,6 +101,11 @@ class Template:
         return line
 
 
+_GO_NAME: Final = re.compile(r"\{[{%](?:[^}]*\s)?[.$]\w")
+"""A name as Go's templates write it: ``{{ $labels.host }}``, ``{{ .Labels.host }}``."""
+_AS_IN_PROMETHEUS: Final = (
+    "; this is Jinja2, where names have no $ and no dot before them: {{ labels.host }}, {{ value }}"
+)
 _MAY_BE_MISSING: Final = (
     "a value here is missing in some messages; write `value | default(0)`, or another default"
 )

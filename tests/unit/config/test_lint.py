@@ -184,6 +184,8 @@ def rule(name: str, **keys: object) -> str:
             {"aggregate": "stddev", "operator": ">", "threshold": -1},
             "threshold: stddev is 0 or more, so stddev > -1 always holds",
         ),
+        ({"description": "{{ labels.host }} is slow"}, "description: is no template, so it is"),
+        ({"description": "{% if value %}bad{% endif %}"}, "description: is no template, so it is"),
         (
             {"aggregate": "count", "operator": ">=", "threshold": 5, "resolve_threshold": 0},
             "resolve_threshold: count is a whole number, 0 or more, so count >= 0 always holds",
