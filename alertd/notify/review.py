@@ -16,6 +16,7 @@ from alertd.model import US_PER_S, Labels, Target
 from alertd.outbound import DeliveryStatus, Hold, HoldReason
 
 RESOLVED: Final = "resolved"
+REPEAT: Final = "repeat"
 
 
 class Waiting(Struct, frozen=True, kw_only=True):

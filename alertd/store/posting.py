@@ -23,7 +23,7 @@ import msgspec
 
 from alertd.model import Target
 from alertd.notify.grouping import LastMessage, Placement, place
-from alertd.notify.review import RESOLVED
+from alertd.notify.review import REPEAT, RESOLVED
 from alertd.outbound import DeliveryStatus, HoldReason, Notification, notification_id
 from alertd.store import timeline
 from alertd.store.timeline import TimelineEntry, TimelineEvent
@@ -211,7 +211,9 @@ class _Post:
                 telling.messages.add(seq)
                 look_us = _repeat_at_us(notification)
                 rows.append(_row(notification, telling.group_key, seq, look_us=look_us))
-                lines.append(_line(notification, TimelineEvent.QUEUED, placement.reason.value))
+                why = "told again; " if notification.kind == REPEAT else ""
+                detail = f"{why}{placement.reason.value}"
+                lines.append(_line(notification, TimelineEvent.QUEUED, detail))
         self._connection.executemany(_INSERT_NOTIFICATION, rows)
         self._connection.executemany(
             "UPDATE notifications SET look_us = NULL WHERE id = ?", [(one,) for one in withheld]

@@ -138,6 +138,11 @@ async def test_it_is_repeated_until_it_ends(tmp_path: Path) -> None:
             *[(0, "firing"), (600, "repeat"), (1200, "repeat"), (1800, "repeat")],
             (2000, "resolved"),
         ]
+        assert begun.incident is not None
+        detail = await at.store.incidents.get(begun.incident.id)
+        assert detail is not None
+        queued = [line.detail for line in detail.timeline if line.what.value == "queued"]
+        assert ["told again" in line for line in queued] == [False, True, True, True, False]
 
 
 async def test_an_acknowledged_incident_is_not_repeated_and_its_end_is_told(
