@@ -67,17 +67,19 @@ class Announcer:
         self.policy = Policy() if policy is None else policy
         """What holds notifications back now."""
 
-    def foresee(self, transitions: Iterable[Transition]) -> None:
-        """Know what is on once ``transitions``, which were found together, are announced.
+    @property
+    def foresees(self) -> bool:
+        """Whether ``foresee`` makes a difference."""
+        return self.policy.sources.has_inhibitions
+
+    def foresee(self, transition: Transition) -> None:
+        """Know what is on once ``transition`` is announced; call it for all found together first.
 
         So an incident inhibits those that begin with it, in whatever order they were found.
-        Costs nothing where there are no inhibitions.
         """
-        if self.policy.sources.has_inhibitions:
-            for transition in transitions:
-                if transition.incident is not None:
-                    labels = _labels_of(transition.rule, transition.incident)
-                    self._note_source(transition.incident, labels)
+        if transition.incident is not None:
+            labels = _labels_of(transition.rule, transition.incident)
+            self._note_source(transition.incident, labels)
 
     def announce(self, transition: Transition) -> Announcement | None:
         """Return what to record and whom to tell of ``transition``; None without an incident."""

@@ -12,7 +12,7 @@ that was received before it.
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -211,7 +211,7 @@ class Evaluator:
         is applied, and is fsynced: a replay finds the others again.
         Raises ``StoreUnavailable`` after ``hurry``.
         """
-        self._announcer.foresee(transitions)
+        await foresee(transitions, self._announcer)
         start, told_s = 0, -math.inf
         while start < len(transitions):
             if start:
@@ -255,22 +255,35 @@ class Evaluator:
                 await trio.sleep(STORE_RETRY_S)
 
 
-async def announced(transitions: Sequence[Transition], announcer: Announcer) -> list[Announcement]:
-    """Return what is to be recorded of ``transitions``, in their order.
+async def foresee(transitions: Sequence[Transition], announcer: Announcer) -> None:
+    """Let ``announcer`` know of all ``transitions`` before it announces the first."""
+    if announcer.foresees:
+        async for transition in _by_turns(transitions):
+            announcer.foresee(transition)
 
-    Others have a turn now and then, for an annotation may cost as much as all else that is said of
-    an incident. It is not cancelled at that: what the engine has found would not be told.
+
+async def announced(transitions: Sequence[Transition], announcer: Announcer) -> list[Announcement]:
+    """Return what is to be recorded of ``transitions``, in their order."""
+    return [
+        announcement
+        async for transition in _by_turns(transitions)
+        if (announcement := announcer.announce(transition)) is not None
+    ]
+
+
+async def _by_turns(transitions: Sequence[Transition]) -> AsyncIterator[Transition]:
+    """Yield ``transitions``, and let others have a turn now and then.
+
+    For an annotation may cost as much as all else that is said of an incident. It is not cancelled
+    at that: what the engine has found would not be told.
     """
-    announcements = []
     turn = Turn()
     for transition in transitions:
-        if (announcement := announcer.announce(transition)) is not None:
-            announcements.append(announcement)
+        yield transition
         if turn.is_over():
             with trio.CancelScope(shield=True):
                 await others()
             turn = Turn()
-    return announcements
 
 
 def rules_changed(change: RuleChange) -> RulesChanged:

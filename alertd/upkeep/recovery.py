@@ -29,7 +29,7 @@ from alertd.ingest.series import SeriesRegistry
 from alertd.model import EventBatch, Incident, IncidentSeries, Series, Transition
 from alertd.notify.announce import Announcer
 from alertd.pipeline.backfill import start_warm
-from alertd.pipeline.evaluator import announced, rules_changed
+from alertd.pipeline.evaluator import announced, foresee, rules_changed
 from alertd.rules import RuleChange
 from alertd.store.failures import StoreCorrupt
 from alertd.store.files import FILES, Files
@@ -324,7 +324,7 @@ async def _record(
     store: Store, announcer: Announcer, pending: list[Transition], applied: int
 ) -> None:
     """Record what replay found; what had been recorded before stays as it is."""
-    announcer.foresee(pending)
+    await foresee(pending, announcer)
     announcements = await announced(pending, announcer)
     pending.clear()
     if announcements:

@@ -68,12 +68,18 @@ class WatchedAnnouncer(Announcer):
         super().__init__("http://alertd.example")
         self.worded_after: set[int] = set()
         """After how many turns of ``others``."""
+        self.foreseen_after: set[int] = set()
         self._turns = 0
 
     def announce(self, transition: Transition) -> Announcement | None:
         """Return what to record of ``transition``."""
         self.worded_after.add(self._turns)
         return super().announce(transition)
+
+    def foresee(self, transition: Transition) -> None:
+        """Know what is on once ``transition`` is announced."""
+        self.foreseen_after.add(self._turns)
+        super().foresee(transition)
 
     async def others(self) -> None:
         """Take each turn that there is, until cancelled."""

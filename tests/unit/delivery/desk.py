@@ -18,6 +18,7 @@ from alertd.notify.announce import Announcer
 from alertd.notify.route import Defaults
 from alertd.notify.silence import Silence
 from alertd.outbound import Announcement, DeliveryStatus, Outgoing, Timing
+from alertd.pipeline.evaluator import announced, foresee
 from alertd.rules import RuleRecord, compile_rule, parse_matcher
 from alertd.store.store import Store, open_store
 from tests.unit.store.store_samples import START_US, firing, record, resolved, settlement
@@ -44,16 +45,13 @@ class Desk:
 
     async def tell(self, *transitions: Transition) -> None:
         """Record ``transitions`` as found now."""
-        announcements = []
-        all_found = [
+        found = [
             msgspec.structs.replace(transition, detected_us=self.now_us)
             for transition in transitions
         ]
-        self.announcer.foresee(all_found)
-        for found in all_found:
-            announcement = self.announcer.announce(found)
-            assert announcement is not None
-            announcements.append(announcement)
+        await foresee(found, self.announcer)
+        announcements = await announced(found, self.announcer)
+        assert len(announcements) == len(found)
         await self.store.incidents.record(announcements, applied=1)
 
     async def deliver(self) -> list[str]:

@@ -18,7 +18,7 @@ from alertd.notify.settings import InhibitSpec
 from alertd.outbound import Announcement
 from alertd.pipeline import work
 from alertd.pipeline.appender import MAX_JOINED_EVENTS
-from alertd.pipeline.evaluator import LARGEST_PORTION, SMALLEST_PORTION, announced
+from alertd.pipeline.evaluator import LARGEST_PORTION, SMALLEST_PORTION, announced, foresee
 from alertd.pipeline.turn import MOST_PAUSES
 from alertd.rule_checks import MAX_ANNOTATIONS
 from alertd.store.connection import open_readonly
@@ -381,6 +381,23 @@ async def test_others_have_turns_while_costly_annotations_are_made(
         assert len(await parts.history()) == SMALLEST_PORTION
         nursery.cancel_scope.cancel()
     assert len(announcer.worded_after) >= SMALLEST_PORTION, "they have a turn after each incident"
+
+
+async def test_others_have_turns_while_it_is_looked_at_what_inhibits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("alertd.pipeline.turn.TURN_S", 0.0)  # each incident takes longer
+    announcer = WatchedAnnouncer()
+    transitions = [begin(number) for number in range(10)]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(announcer.others)
+        await foresee(transitions, announcer)
+        assert announcer.foreseen_after == set(), "it makes no difference without inhibitions"
+        everything = InhibitSpec(source={"severity": "CRITICAL"}, target={"severity": "WARNING"})
+        announcer.policy.use(*Config(inhibit=(everything,)).policies())
+        await foresee(transitions, announcer)
+        nursery.cancel_scope.cancel()
+    assert len(announcer.foreseen_after) == len(transitions)
 
 
 async def test_what_is_found_is_put_into_words_though_it_is_cancelled_meanwhile() -> None:
