@@ -1,9 +1,9 @@
 """What is asked of a whole column of numbers: by NumPy where it is long.
 
-Owns the choice between the two ways, which answer the same. NumPy is not imported before the
-first long column comes, so that a daemon at rest saves the 16 MB; where it is not installed, and
-for short columns, Python's loops do. Columns are those of ``model.EventBatch``. Whoever has such
-a choice of his own asks ``has_numpy``, and imports what needs it only then.
+Owns the choice between the two ways, which answer the same. NumPy is not imported before the first
+long column comes, so that a daemon at rest saves the 16 MB; where it is not installed, and for
+short columns, Python's loops do. Columns are those of ``model.EventBatch``. Modules with such a
+choice of their own ask ``has_numpy``, and import what needs NumPy only then.
 
 Cost: 1 ns a number, where a loop over boxed numbers takes 25.
 """

@@ -1,4 +1,4 @@
-"""The daemon but for its sockets: what stands between the store and whoever feeds it.
+"""The daemon but for its sockets: what stands between the store and all that feeds it.
 
 Owns how these parts are wired, and their lifetime: dispatch and the pipeline, snapshots,
 reconciling, folding, housekeeping. It stops in order: the pipeline judges what it has taken, a

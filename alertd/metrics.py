@@ -1,8 +1,8 @@
 """What alertd counts about itself, for ``GET /metrics``.
 
-Owns every metric's name, labels, unit and help text (Prometheus naming: base units, the unit at
-the end, ``_total`` for counters). Whoever does the work does the counting. Label values come
-from small fixed sets or from the configuration, never from what a client sends.
+Owns every metric's name, labels, unit and help text (Prometheus naming: base units, the unit at the
+end, ``_total`` for counters). The code that does the work does the counting. Label values come from
+small fixed sets or from the configuration, never from what a client sends.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How long to wait before the next attempt. Pure: no clock, no sleep, no global randomness.
 
 Owns the law (doubling with jitter, the receiver's wish honoured) and the reading of the
-``Retry-After`` header. Leaves to ``delivery/dispatch.py`` how often and for how long to try at all.
+``Retry-After`` header. Leaves to ``delivery/attempt.py`` how often and for how long to try at all.
 
 "Equal jitter" (half of the wait is fixed, half is random) and not "full": messages that failed
 together still spread out, and none is tried again at once.

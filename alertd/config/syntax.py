@@ -1,4 +1,4 @@
-"""What is wrong with text that is no TOML, in the words of who wrote it.
+"""What is wrong with text that is no TOML, in the words of its author.
 
 Owns the remedies for what ``tomllib`` refuses in few words: a text without quotes, a length with a
 unit, a value that is missing, a key or table that is there twice. No value is shown: it may be a

@@ -1,4 +1,4 @@
-"""Which receivers fail now, since when and why: for whoever asks how the daemon is doing.
+"""Which receivers fail now, since when and why: for those who ask how the daemon is doing.
 
 Owns what the last outcome at each receiver was, since the start. A receiver fails from its first
 refusal on until it takes a message; one for which nothing waits any more is forgotten when

@@ -1,8 +1,8 @@
 """What people may ask of notifications, and what follows from it.
 
 Owns silences, acknowledgements and requeueing as people know them: the refusals, the counting, the
-log lines, and waking whoever has something to do then. Leaves the rows to the store, the decisions
-to ``notify/`` and the sending to ``dispatch.py``.
+log lines, and waking what has something to do then. Leaves the rows to the store, the decisions to
+``notify/`` and the sending to ``dispatch.py``.
 
 Invariant: what ``Policy`` holds of silences is what the store has.
 """

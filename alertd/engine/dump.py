@@ -1,9 +1,9 @@
 """The engine's state at one instant, handed out bit by bit while the engine goes on.
 
 Owns the items of a dump, written and read, and what a dump under way still needs of groups that
-change before their turn: whoever is about to change a group has it kept first, as it was (copy on
-write). So a snapshot of a large state holds up nobody for longer than it takes to dump the groups
-of one batch. A change of rules cannot wait for that: it ends the dump.
+change before their turn: a group that is about to change is kept first, as it was (copy on write).
+So a snapshot of a large state holds up nobody for longer than it takes to dump the groups of one
+batch. A change of rules cannot wait for that: it ends the dump.
 
 Invariant: what a whole dump yields is what it would have yielded at once. Cost: a group that
 changes meanwhile is dumped at most once more than needed; nothing while no dump is under way.

@@ -5,8 +5,8 @@ power of two, so a sum of floats is one too, and Python's integers hold it exact
 removing values in any order leaves exactly the sum of what remains: nothing drifts, and one value
 of 1e308 is gone when it is removed.
 
-A running float sum would be some 5 times cheaper an operation but carries an error that has to
-be bounded, refreshed and settled; see ARCHITECTURE, decisions.
+A running float sum would be some 5 times cheaper an operation but carries an error that has to be
+bounded, refreshed and settled; see ARCHITECTURE, What judging means.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a rule has seen that whoever wrote it should know.
+"""What a rule has seen that its author should know.
 
 Owns counts, not decisions: events that were not judged because of a limit (``model.Limits``), and
 pauses of senders that were longer than the allowed lateness, in which the clock ran ahead of

@@ -1,8 +1,8 @@
 """How much of something a caller may use up in a time.
 
-Pure: whoever asks brings the time. An allowance is full at first and refills evenly. A request is
-let in as long as a whole one is left, whatever it turns out to cost; what it took too much of is
-waited for. So a request of any size gets through, and over time no more passes than is allowed.
+Pure: the caller brings the time. An allowance is full at first and refills evenly. A request is let
+in as long as a whole one is left, whatever it turns out to cost; what it took too much of is waited
+for. So a request of any size gets through, and over time no more passes than is allowed.
 """
 
 from __future__ import annotations

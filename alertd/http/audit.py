@@ -4,7 +4,7 @@ Owns the line ``audit``, written whatever ``logging.level`` is, for each request
 ``write`` or ``admin`` when it is over: who (the token's name, and that of the client's certificate
 where it has one), from where, which operation on which resource, and what became of it. Pushing
 events is not a change in this sense: it is counted by token. The log goes where the daemon's goes,
-by default to the journal, out of reach of whoever holds a token; a table in the database would not
+by default to the journal, out of reach of those who hold a token; a table in the database would not
 be.
 """
 

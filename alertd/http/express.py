@@ -1,9 +1,9 @@
 """The express lane: plain requests, answered in front of the web framework.
 
 Nearly all requests that alertd ever gets are alike: HTTP/1.1, ``POST /api/events``, a body of known
-length in JSON. Through h11, hypercorn, ASGI and Quart such a request costs 1.6 ms before its
-first event is looked at; here it costs a tenth of that. And who only watches the daemon need not
-have a web framework loaded.
+length in JSON. Through h11, hypercorn, ASGI and Quart such a request costs 1.6 ms before its first
+event is looked at; here it costs a tenth of that. And a daemon that is only watched need not load
+a web framework.
 
 Owns what is answered here, one handler a route. A request is taken if it is plain (``plain.py``),
 there is a handler for it, and the gate knows who sends it. All others, malformed requests and

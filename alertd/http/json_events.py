@@ -1,7 +1,7 @@
 """Events in JSON: an object, an array of objects, NDJSON, or lines by themselves.
 
 Owns how they are told apart in the bytes. Three ways lead to a draft. Many events that are written
-alike are read as columns of bytes (``json_columns.py``, 0.3 us an event). Else the whole body is
+alike are read as columns of bytes (``json_columns.py``, 0.2 us an event). Else the whole body is
 decoded at once, with labels as raw bytes (0.7 us an event); if *anything* is wrong, each event is
 taken alone (about 10 us an event). Leaves what an event may be to ``event_input.py``.
 """

@@ -1,9 +1,9 @@
 """Client errors beyond a rate are answered late, so a flood of them costs those who send it.
 
-Owns that rate, over all clients together. A request that is refused costs as much as a good one;
-whoever sends nothing else, over however many connections, gets no more than ``ERRORS_PER_S`` of
-them looked at, plus one a connection in ``MAX_DELAY_S``. A client that errs now and then notices
-nothing while nobody floods. Good requests are never delayed. What waits is bounded by
+Owns that rate, over all clients together. A request that is refused costs as much as a good one; a
+sender of nothing else, over any number of connections, gets no more than ``ERRORS_PER_S`` of them
+looked at, plus one a connection in ``MAX_DELAY_S``. A client that errs now and then notices nothing
+while nobody floods. Good requests are never delayed. What waits is bounded by
 ``server.max_connections``: a connection has one request at a time.
 """
 

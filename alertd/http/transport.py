@@ -2,7 +2,7 @@
 
 Owns how they are read and written. Over plain TCP it asks the kernel itself and waits only where
 the kernel has nothing, or no room: trio's stream gives others a turn at each piece, which for small
-requests costs more than the piece. So whoever sends piece after piece gives turns himself.
+requests costs more than the piece. So code that sends piece after piece has to give turns itself.
 
 Leaves time limits, and who may send when, to ``connection.py``.
 """

@@ -15,7 +15,7 @@ Lines are counted from 1. A line is acknowledged when it is durable (committed a
 when it was refused and that has been said; so every line before the position is one or the other.
 What one read brings is one batch, made durable at once, with one acknowledgement.
 
-Blank lines are no lines: they are not counted, and whoever has nothing to send may keep a
+Blank lines are no lines: they are not counted, and a client that has nothing to send may keep a
 connection with them. A last line without a line break counts when the client ends its side. A
 client that has to show a token (TCP, where tokens are configured) sends ``{"token": "…"}`` as its
 first line, which is not counted and answered ``{"acknowledged": 0}``. The first line must be an

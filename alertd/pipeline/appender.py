@@ -7,7 +7,7 @@ batches of a group become one entry of the log: it is the entries that cost, her
 the engine. Such an entry was received with the last of them. A group that begins with a small batch
 is closed a turn of the loop later: its neighbours come in that turn.
 
-Invariants: whoever was answered is durable. Positions follow the order in which work was taken.
+Invariants: what was answered is durable. Positions follow the order in which work was taken.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """For how long the event loop may judge or put into words before others have their turn.
 
-Owns the length of such a turn, which has two sides. Whoever answers a request waits for one at
-several of its steps, so it is short, and others have several of theirs in a row. But the loop lets
-go of the interpreter whenever it looks at its sockets. A thread that waits for the interpreter is
-woken by that, comes too late as a rule, and begins to wait anew; only one that has waited for a
-whole ``SWITCH_INTERVAL_S`` of ``upkeep/interpreter.py`` asks for it, and gets it. So a turn is much
+Owns the length of such a turn, which has two sides. A request waits for one at several of its
+steps, so it is short, and others have several of theirs in a row. But the loop lets go of the
+interpreter whenever it looks at its sockets. A thread that waits for the interpreter is woken by
+that, comes too late as a rule, and begins to wait anew; only one that has waited for a whole
+``SWITCH_INTERVAL_S`` of ``upkeep/interpreter.py`` asks for it, and gets it. So a turn is much
 longer than that: with turns of 0.1 ms and an interval of as much, commits took 20 to 50 ms, in
 which the writer hardly ran. Leaves it to the work to say where it may be interrupted.
 """

@@ -1,4 +1,4 @@
-"""Blocks and directories that were read lately, decoded, for whoever asks for them again.
+"""Blocks and directories that were read lately, decoded, for when they are asked for again.
 
 Owns how many there are: those used last, up to a number of bytes. They never change and their
 names are not given twice, so nothing in here can be out of date; what is deleted from the store

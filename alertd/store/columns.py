@@ -1,10 +1,10 @@
 """A column of 64-bit integers in few bytes.
 
-Owns the packed form: the integers' bytes apart by significance ("byte planes"), from the lowest
-up, after one more plane with their signs; negative numbers are inverted, so that the planes above
-the greatest magnitude are all zero and left out. Each plane is a zstd frame (RFC 8878) of its own,
-for planes have nothing in common, or stands as it is where that is no longer. Whoever packs
-small numbers pays for their low planes only.
+Owns the packed form: the integers' bytes apart by significance ("byte planes"), from the lowest up,
+after one more plane with their signs; negative numbers are inverted, so that the planes above the
+greatest magnitude are all zero and left out. Each plane is a zstd frame (RFC 8878) of its own, for
+planes have nothing in common, or stands as it is where that is no longer. Small numbers cost their
+low planes only.
 
 Everything here runs at C speed: about 10 ns an integer.
 """

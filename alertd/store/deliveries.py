@@ -2,7 +2,7 @@
 
 Owns the queries of ``GET /api/notifications``. Pages run from the newest to the oldest. Invariant:
 as ``incident_query.py`` has it, a page looks at a bounded number of messages. Leaves redaction of
-endpoints to whoever shows them.
+endpoints to those who show them.
 """
 
 from __future__ import annotations

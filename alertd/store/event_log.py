@@ -2,9 +2,9 @@
 
 Owns the tables ``event_log`` and ``series``. Invariant: positions grow by one and an entry never
 changes, so replaying from a position gives the same inputs in the same order, folded or not.
-Positions are not given out twice: whoever prunes the log leaves its newest entry. Leaves the bytes
-of an entry to ``entry_codec.py``, finding events by series and time to ``event_reads.py``, and
-folded entries to ``segments.py``, ``segment_reads.py`` and ``chosen_events.py``.
+Positions are not given out twice: what prunes the log leaves its newest entry. Leaves the bytes of
+an entry to ``entry_codec.py``, finding events by series and time to ``event_reads.py``, and folded
+entries to ``segments.py``, ``segment_reads.py`` and ``chosen_events.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Looking back at incidents: queries, pages, and what an item of them holds.
 
 Owns the reading side of the tables ``incidents`` and ``notifications``. Leaves to
-``incident_query.py`` which incidents a page has, redaction of endpoints to whoever shows them, and
+``incident_query.py`` which incidents a page has, redaction of endpoints to those who show them, and
 writing to ``incidents.py``.
 """
 

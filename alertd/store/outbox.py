@@ -2,11 +2,12 @@
 
 Owns the table ``messages`` once a row is in it, and ``attempts``, one row for each. Invariants: of
 one group the messages are offered one at a time, in the order in which they were recorded, so
-nobody is told of an end before the beginning; one that keeps failing holds up only those that
-tell of the same incidents. A message that has been offered takes nothing more in, and what a
-receiver may have taken of it stays in it: each notification reaches a receiver under one key, and
-each key with one content. One that has ended is never offered again, unless somebody asks for it.
-Leaves making messages to ``posting.py``, and retry times and sending to ``delivery/dispatch.py``.
+nobody is told of an end before the beginning; one that keeps failing holds up only those that tell
+of the same incidents. A message that has been offered takes nothing more in, and what a receiver
+may have taken of it stays in it: each notification reaches a receiver under one key, and each key
+with one content. One that has ended is never offered again, unless somebody asks for it. Leaves
+making messages to ``posting.py``, retry times to ``delivery/attempt.py``, and sending to
+``delivery/dispatch.py``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How much one transaction of background work takes, so that no append waits long for it.
 
 Owns the law: a portion is halved when its transaction held the writer for longer than ``LONG_S``,
-and doubled again when that was less than ``SHORT_S``. So one slow moment of the disk costs one
-long transaction, and a slow disk only smaller ones. It is pure: whoever measures tells it.
+and doubled again when that was less than ``SHORT_S``. So one slow moment of the disk costs one long
+transaction, and a slow disk only smaller ones. It is pure: the caller measures.
 """
 
 from __future__ import annotations

@@ -3,12 +3,12 @@
 Owns the rows of new notifications, and of ``messages`` what grouping needs; the decisions are
 ``notify/grouping.py``'s. One that is held back has a row and no message: ``release`` gives it one.
 Invariants: a notification is posted once, however often it is recorded. Of an incident whose
-beginning is still held back the end is not told either, unless it was told as flapping.
-What a commit without an fsync of its own begins is an open message, so whoever sends it has to
-close it first, in a commit that has one and is behind that.
-An incident stays in the group in which its target first heard of it, whatever is configured
-meanwhile, so that its end can never overtake its beginning. Whoever heard of the beginning hears
-of the end, also if the rule and the routes name others by then.
+beginning is still held back the end is not told either, unless it was told as flapping. What a
+commit without an fsync of its own begins is an open message, so before it is sent it has to be
+closed, in a later commit that has one. An incident stays in the group in which its target first
+heard of it, whatever is configured meanwhile, so that its end can never overtake its beginning.
+Whoever heard of the beginning hears of the end, also if the rule and the routes name others by
+then.
 
 Cost: two queries for all notifications of a call, and one for each group.
 """

@@ -1,8 +1,8 @@
 """Events that were refused, kept so that a person can see what their senders sent.
 
 Owns the table ``quarantine``. It is bounded: a row that is added beyond ``MAX_ROWS`` pushes the
-oldest out, in the same transaction. What falls out of time is pruned in small steps by whoever
-calls ``prune``. Leaves which events get here, and how fast, to ``alertd/quarantine.py``.
+oldest out, in the same transaction. What falls out of time is pruned in small steps, by calls of
+``prune``. Leaves which events get here, and how fast, to ``pipeline/quarantine.py``.
 """
 
 from __future__ import annotations

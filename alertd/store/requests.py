@@ -2,7 +2,7 @@
 
 Owns the table ``request_keys``. A row is written in the transaction of the request's events, by
 ``event_log.py``; a later request under a key that has expired takes the row's place. Rows are
-pruned from the oldest end, in small steps, by whoever calls ``prune``.
+pruned from the oldest end, in small steps, by calls of ``prune``.
 """
 
 from __future__ import annotations

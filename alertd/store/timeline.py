@@ -1,10 +1,10 @@
 """What happened to an incident, line by line.
 
-Owns the table ``timeline``. Invariant: a line's key is made of what happened, so recording it
-again is harmless. What became of the incident itself stands at its event time, which a replay
-reproduces; what became of its notifications stands at wall time. Attempts are not written here:
-they are a message's, which may tell of a thousand incidents, and are read from ``attempts``;
-but of one that collapsed those of the message in which it was before are.
+Owns the table ``timeline``. Invariant: a line's key is made of what happened, so recording it again
+is harmless. What became of the incident itself stands at its event time, which a replay reproduces;
+what became of its notifications stands at wall time. Attempts are not written here: they are a
+message's, which may tell of a thousand incidents, and are read from ``attempts``. Only those of a
+message that an incident has left, to be told in that of its end, are copied here.
 
 Of one instant, lines are read in the order in which such things come about: what became of the
 incident, what was decided about each of its notifications, and how their attempts went.

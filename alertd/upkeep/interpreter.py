@@ -9,9 +9,9 @@ Of two threads that both have work in Python each has its turn for ``SWITCH_INTE
 does for each packet and the writer for each row, waits so long to have it back.
 
 Owns these settings of the process, and puts back what it found. Invariant: a search that is due is
-made within ``LONGEST_WAIT_S``, however busy the daemon is, but for the rest after the last one,
-which ends when as much is to be found as is worth a search by what that one found, and for the
-time in which somebody has disabled it.
+made within ``LONGEST_WAIT_S``, however busy the daemon is. It is put off only by the
+rest after the last one, unless so much was found then that another is worth it, and while somebody
+has disabled searches.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Owns the law, for folding and retention alike: events have half of the processor and of the disk at
 least, and more of them the slower these are, for what a portion had to wait counts as its work.
-Who can tell that others are busy rests on until they are not, but not for long.
+Work that can tell that others are busy rests on until they are not, but not for long.
 """
 
 from __future__ import annotations
