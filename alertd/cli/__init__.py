@@ -26,7 +26,7 @@ Exit codes:
 
 _MODULES: Final = {
     **dict.fromkeys(("run", "version"), "daemon"),
-    **dict.fromkeys(("incidents", "ack"), "incidents"),
+    **dict.fromkeys(("incidents", "why", "ack"), "incidents"),
     **{name: name for name in ("check", "db", "events", "messages", "notify", "reload")},
     **{name: name for name in ("route", "silence", "status", "token")},
 }

@@ -1,4 +1,4 @@
-"""``alertd incidents`` and ``alertd ack``: what is on, and that somebody has seen it.
+"""``alertd incidents``, ``why`` and ``ack``: what is on, why, and that somebody has seen it.
 
 Owns the words of the commands and what they print. A running daemon does the work.
 """
@@ -19,6 +19,7 @@ from alertd.cli.commands import command
 from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed
 from alertd.cli.ids import whole_ids
 from alertd.cli.terminal import is_terminal, print_json, print_table
+from alertd.limits import MAX_PAGE_ITEMS
 from alertd.outbound import Told
 
 EPILOG: Final = """\b
@@ -26,6 +27,7 @@ Examples:
   alertd incidents
   alertd incidents --all --limit 50
   alertd incidents --all --told failed
+  alertd why 6f1c2d4e
   alertd ack 6f1c2d4e
 
 \b
@@ -108,6 +110,37 @@ def ack(incident_id: str, by: str | None, url: str) -> None:
     click.echo(incident["message"])
 
 
+@command(epilog=EPILOG)
+@click.argument("incident_id", metavar="INCIDENT")
+@daemon_options
+def why(incident_id: str, url: str) -> None:
+    """Say why an incident fired, and who was told or not.
+
+    INCIDENT is the id that `alertd incidents` shows. Its beginning, six characters at least, is
+    enough for one that is on, and for the newest 1000 that are over. What is shown of it is its
+    timeline: each decision and each attempt, the oldest first.
+    """
+    what = ("incident", "incidents")
+    [incident_id] = whole_ids([incident_id], partial(_known, url), what=what, argument="INCIDENT")
+    incident = ask(url, "GET", f"{_LIST}/{quote(incident_id, safe='')}")
+    if not is_terminal():
+        print_json(incident)
+        return
+    click.echo(incident["message"])
+    click.echo(f"{incident['id']}, {incident['severity']}, {_standing(incident)}\n")
+    lines = [
+        (Text(time_text(line["at"])), Text(line["what"]), Text(line["detail"]))
+        for line in incident["timeline"]
+    ]
+    print_table(("when", "what", "detail"), lines, whole=("when",))
+
+
+def _known(url: str) -> dict[str, str]:
+    """Return what is on and what was lately, in words by id."""
+    over = listed(url, _LIST, MAX_PAGE_ITEMS, state="resolved")
+    return _on_now(url) | {one["id"]: one["message"] for one in over}
+
+
 def _on_now(url: str) -> dict[str, str]:
     """Return what is on, in words by id."""
     return {one["id"]: one["message"] for one in listed(url, _LIST, state="firing")}
@@ -139,6 +172,16 @@ def _state(one: Mapping[str, Any]) -> Text:
     if one["state"] == "firing":
         return Text("firing", style="red")
     return _ENDED.get(one["reason"], Text("ended")).copy()
+
+
+# Any: as above.
+def _standing(one: Mapping[str, Any]) -> str:
+    """Return in one line how it stands: state, when, and who knows of it."""
+    seen, untold = _seen(one).strip(), _untold(one.get("told", "")).strip()
+    since = f"since {time_text(one['startedAt'])}"
+    if one["endedAt"] is not None:
+        since = f"{time_text(one['startedAt'])} to {time_text(one['endedAt'])}"
+    return ", ".join(filter(None, (_state(one).plain, since, seen, untold)))
 
 
 # Any: as above.

@@ -97,6 +97,45 @@ def test_a_beginning_that_is_of_several_incidents_or_of_none_acknowledges_nothin
         assert not any(request.path.endswith("/ack") for request in daemon.received)
 
 
+def detail(**changes: object) -> Answer:
+    incident = {
+        "id": OTHER, "state": "firing", "reason": None, "severity": "critical",
+        "message": "Host down for host=a: count was 0 (alert if < 1)", "told": "held_back",
+        "startedAt": "2025-06-30T15:00:00.000000Z", "endedAt": None,
+        "acknowledgedAt": "2025-06-30T15:09:00.000000Z", "acknowledgedBy": "ann",
+        "timeline": [
+            {"at": "2025-06-30T15:00:00.000000Z", "what": "fired", "detail": "Host down"},
+            {"at": "2025-06-30T15:00:01.000000Z", "what": "silenced", "detail": "ops: silence s"},
+        ],
+    }  # fmt: skip
+    return Answer(body=json.dumps(incident | changes).encode())
+
+
+def test_why_shows_a_person_the_timeline_and_a_program_all_there_is() -> None:
+    for typed, listings in (("6f1c2d", [page(), on_now(*ALIKE, OTHER)]), (OTHER, [])):
+        with http_receiver() as daemon:
+            daemon.script, daemon.otherwise = listings, detail()
+            done = invoked("why", typed, "--url", daemon.url(""))
+        assert (done.exit_code, json.loads(done.stdout)["told"]) == (0, "held_back")
+        assert daemon.received[-1].path == f"/api/incidents/{OTHER}"
+    with http_receiver() as daemon:
+        daemon.otherwise = detail()
+        code, shown = at_a_terminal("why", OTHER, "--url", daemon.url(""))
+    assert code == 0
+    for words in (
+        "Host down for host=a: count was 0 (alert if < 1)",
+        f"{OTHER}, critical, firing, since 2025-06-30 15:00:00 UTC, acknowledged by ann, held back",
+        "2025-06-30 15:00:01 UTC",
+        "ops: silence s",
+    ):
+        assert words in shown
+    ended = {"state": "resolved", "reason": "no_data", "endedAt": "2025-06-30T15:10:00.000000Z"}
+    with http_receiver() as daemon:
+        daemon.otherwise = detail(**ended)
+        _, shown = at_a_terminal("why", OTHER, "--url", daemon.url(""))
+    assert "ended: no data, 2025-06-30 15:00:00 UTC to 2025-06-30 15:10:00 UTC" in shown
+
+
 def test_what_may_have_been_meant_by_a_mistyped_beginning_is_named() -> None:
     for typed, is_alike in (("0e4eae00", True), ("0e00ae00", False)):
         with http_receiver() as daemon:

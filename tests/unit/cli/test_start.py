@@ -134,7 +134,7 @@ def test_who_mistypes_a_command_is_told_which_may_have_been_meant() -> None:
 
 def test_the_help_names_every_command_and_what_it_is_for() -> None:
     lines = invoked("--help").stdout.partition("Commands:\n")[2].splitlines()
-    described = dict(line.split(maxsplit=1) for line in lines[:14])
+    described = dict(line.split(maxsplit=1) for line in lines[:15])
     assert set(described) == {
         *(
             "ack",
@@ -151,5 +151,6 @@ def test_the_help_names_every_command_and_what_it_is_for() -> None:
             "status",
             "token",
             "version",
+            "why",
         )
     }
