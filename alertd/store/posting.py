@@ -16,11 +16,12 @@ Cost: two queries for all notifications of a call, and one for each group.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import apsw
 import msgspec
 
+from alertd.channels.message import MessageKind
 from alertd.model import Target
 from alertd.notify.grouping import LastMessage, Placement, place
 from alertd.notify.review import REPEAT, RESOLVED
@@ -123,6 +124,8 @@ class _Telling:
     messages: set[int]
     held: dict[str, str]
     """What of it is held back, or was until there was no need: ids of notifications, reasons."""
+    reports: dict[str, str] = field(default_factory=dict)
+    """Of what was laid to rest while the series flapped: by its id, that of the report of that."""
     knows_it_flaps: bool = False
     """Whether it was told that the series flaps, in place of something of this incident."""
 
@@ -137,10 +140,10 @@ def _told_before(
 ) -> dict[tuple[str, Target], _Telling]:
     incidents = {notification.incident_id for notification in notifications}
     found: dict[tuple[str, Target], _Telling] = {}
-    for incident_id, channel, endpoint, group_key, seq, own_id, held_by, look_us in list(
+    for incident_id, channel, endpoint, group_key, seq, own_id, held_by, held_ref, look_us in list(
         connection.execute(
             "SELECT i.id, n.channel, n.endpoint, n.group_key, n.message_seq, n.id, n.held_by, "
-            "n.look_us FROM incidents i "
+            "n.held_ref, n.look_us FROM incidents i "
             "JOIN notifications n INDEXED BY notifications_of_incident ON n.incident_seq = i.seq "
             "WHERE i.id IN (SELECT value FROM json_each(?)) ORDER BY n.seq",
             (_json_array(incidents),),
@@ -150,11 +153,29 @@ def _told_before(
         telling = found.setdefault(key, _Telling(group_key, set(), {}))
         if seq is not None:
             telling.messages.add(seq)
-        elif look_us is None and held_by == HoldReason.FLAPPING.value:
-            telling.knows_it_flaps = True
-        else:  # one laid to rest was never told either
-            telling.held[own_id] = held_by
+            continue
+        telling.held[own_id] = held_by  # one laid to rest was never told either
+        if look_us is None and held_by == HoldReason.FLAPPING.value:
+            telling.reports[own_id] = notification_id(held_ref, MessageKind.FLAPPING, key[1])
+    _note_who_knows_it_flaps(connection, found.values())
     return found
+
+
+def _note_who_knows_it_flaps(connection: apsw.Connection, tellings: Collection[_Telling]) -> None:
+    reports = {report_id for telling in tellings for report_id in telling.reports.values()}
+    if not reports:
+        return
+    rows = connection.execute(
+        "SELECT id FROM notifications WHERE id IN (SELECT value FROM json_each(?)) "
+        "AND message_seq IS NOT NULL",
+        (_json_array(reports),),
+    )
+    told = {report_id for (report_id,) in rows}
+    for telling in tellings:
+        for own_id, report_id in telling.reports.items():
+            if report_id in told:
+                telling.knows_it_flaps = True
+                del telling.held[own_id]
 
 
 class _Post:

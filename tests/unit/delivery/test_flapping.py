@@ -174,6 +174,24 @@ async def test_an_acknowledged_incident_is_not_told_again_when_it_is_stable(
         assert await at.deliver() == ["resolved"]
 
 
+async def test_who_was_not_told_that_it_flaps_hears_of_no_end_after_an_acknowledgement(
+    tmp_path: Path,
+) -> None:
+    """A silence held the report back, and after it there was nothing to report with."""
+    async with desk(tmp_path, FLAPS) as at:
+        silence = await at.silence(10_000, service="payment")
+        assert await flap(at, 5) == []
+        last = begin(2, at_us=at.now_us)
+        await at.notifier.expire_silence(silence.id)
+        assert await at.deliver() == []
+        await at.notifier.acknowledge(id_of(last), "ann")
+        assert await at.deliver() == []
+        at.at(1000)
+        await at.tell(end(last, at_us=at.now_us))
+        assert await at.deliver() == []
+        assert (await at.whats(id_of(last)))[-1] == "withheld"
+
+
 async def test_repeats_begin_when_it_is_stable(tmp_path: Path) -> None:
     async with desk(tmp_path, FLAPS) as at:
         assert (await flap(at, 5))[-1] == "flapping"
