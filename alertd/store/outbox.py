@@ -31,9 +31,10 @@ from alertd.store.deliveries import (
     read_deliveries,
 )
 from alertd.store.history import Page
-from alertd.store.hurry import NEXT_HASTE, hurry, requeue
+from alertd.store.hurry import NEXT_HASTE, hurry
 from alertd.store.readers import Readers
 from alertd.store.receipts import note_receipt, read_earlier
+from alertd.store.requeue import requeue
 from alertd.store.timeline import TimelineEntry, TimelineEvent
 from alertd.store.told import Place, Told, read_told
 from alertd.store.writer import Writer

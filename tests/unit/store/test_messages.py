@@ -488,6 +488,46 @@ async def test_who_has_one_sent_now_has_what_must_be_told_before_it_sent_too(
         assert [one.id for one in await deliver(store, 5)] == [told_end]
 
 
+async def test_what_has_ended_is_told_to_have_ended_again_behind_a_beginning_that_is_requeued(
+    tmp_path: Path,
+) -> None:
+    """Else its receiver would take for on what is over."""
+    over, on = begun(0), begun(1)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([over, on], applied=1)
+        [lost] = await claim(store, 0)
+        await store.outbox.settle([settled(lost, DeliveryStatus.FAILED, 0)])
+        await store.incidents.record([ended(over, 20)], applied=2)
+        [told_end] = await deliver(store, 20)
+        for at_s in (100, 200):
+            at_us = START_US + at_s * S
+            assert await store.outbox.requeue(lost.id, at_us) is DeliveryStatus.FAILED
+            assert await store.outbox.requeue(lost.id, at_us) is DeliveryStatus.RETRY_PENDING
+            [again] = await claim(store, at_s)
+            assert (again.id, again.parts) == (lost.id, lost.parts)
+            failed_again = at_s == 100
+            status = DeliveryStatus.FAILED if failed_again else DeliveryStatus.SUCCESS
+            await store.outbox.settle([settled(again, status, at_s)])
+            [end_again] = await deliver(store, at_s)
+            assert end_again.parts == told_end.parts
+            assert end_again.id not in {lost.id, told_end.id}, "the same key would be ignored"
+        assert await store.outbox.next_due_us() is None
+
+
+async def test_an_end_that_is_still_to_be_told_is_told_once_behind_what_is_requeued(
+    tmp_path: Path,
+) -> None:
+    life = begun(0)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([life], applied=1)
+        [lost] = await claim(store, 0)
+        await store.outbox.settle([settled(lost, DeliveryStatus.FAILED, 0)])
+        await store.incidents.record([ended(life, 5)], applied=2)
+        await store.outbox.requeue(lost.id, START_US + 6 * S)
+        found = await deliver(store, 6) + await deliver(store, 10) + await deliver(store, 60)
+        assert [kind for one in found for kind, _ in one.parts] == ["firing", "resolved"]
+
+
 async def test_messages_are_listed_the_newest_first_by_status_and_channel(tmp_path: Path) -> None:
     async with open_store(tmp_path / "alertd.db") as store:
         for n in range(5):

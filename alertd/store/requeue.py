@@ -1,0 +1,114 @@
+"""What people have sent again, or now.
+
+Owns what becomes of a message that somebody asks for. Invariant: also then nobody hears of a
+beginning last that has ended: an end that was told already is told again behind it, by a message
+of its own, so that each key goes on standing for one content.
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Final
+
+import apsw
+from msgspec import structs
+
+from alertd.model import NAMESPACE, Target
+from alertd.notify.review import RESOLVED
+from alertd.outbound import DeliveryStatus, Notification
+from alertd.store import timeline
+from alertd.store.posting import post
+from alertd.store.timeline import TimelineEntry, TimelineEvent
+
+
+def requeue(message_id: str, now_us: int, connection: apsw.Connection) -> DeliveryStatus | None:
+    """Have a message sent at ``now_us``; return its status before, None if there is none.
+
+    One that was given up begins anew, and the ends that its receiver has heard of are told again
+    behind it. One that waits keeps its count of attempts, and what must be sent before it is sent
+    now, too. One that was delivered stays as it is.
+    """
+    row = connection.execute(
+        "SELECT seq, status, channel, endpoint, group_key, next_attempt_us FROM messages "
+        "WHERE id = ?",
+        (message_id,),
+    ).fetchone()
+    if row is None:
+        return None
+    seq, status, channel, endpoint, group_key, next_attempt_us = row
+    before = DeliveryStatus(status)
+    match before:
+        case DeliveryStatus.FAILED:
+            connection.execute(
+                "UPDATE messages SET status = 'RETRY_PENDING', attempts = 0, haste = 0, "
+                "begun_us = ?, next_attempt_us = ?, settled_us = NULL WHERE seq = ?",
+                (now_us, now_us, seq),
+            )
+            post(connection, _heard_ends(connection, seq, now_us))
+        case DeliveryStatus.RETRY_PENDING:
+            connection.execute(
+                "UPDATE messages INDEXED BY messages_waiting SET haste = 1, next_attempt_us = ? "
+                "WHERE status = 'RETRY_PENDING' AND channel = ? AND endpoint IS ? "
+                "AND group_key = ? AND seq <= ? AND next_attempt_us > ?",
+                (now_us, channel, endpoint, group_key, seq, now_us),
+            )
+    if before is DeliveryStatus.FAILED or (
+        before is DeliveryStatus.RETRY_PENDING and next_attempt_us > now_us
+    ):
+        _note(connection, seq, TimelineEntry(now_us, TimelineEvent.REQUEUED, channel))
+    return before
+
+
+# An end that is being sent may arrive before what is requeued; one that waits longer cannot.
+_HEARD_ENDS: Final = """
+    SELECT i.id, ended.id, ended.rule_id, ended.group_key, ended.view, ended.channel,
+           ended.endpoint
+    FROM notifications begun
+    JOIN incidents i ON i.seq = begun.incident_seq
+    JOIN notifications ended INDEXED BY notifications_of_incident
+      ON ended.incident_seq = begun.incident_seq AND ended.kind = 'resolved'
+     AND ended.channel = begun.channel AND ended.endpoint IS begun.endpoint
+    JOIN messages m ON m.seq = ended.message_seq
+    WHERE begun.message_seq = ?1 AND begun.kind != 'resolved' AND m.seq != ?1
+      AND (m.status = 'SUCCESS'
+           OR (m.status = 'RETRY_PENDING' AND NOT m.is_open AND m.next_attempt_us <= ?2))
+      AND NOT EXISTS (SELECT 1 FROM notifications own INDEXED BY notifications_of_incident
+                      WHERE own.incident_seq = i.seq AND own.message_seq = ?1
+                        AND own.kind = 'resolved')
+    ORDER BY ended.seq"""
+
+
+def _heard_ends(connection: apsw.Connection, seq: int, now_us: int) -> list[Notification]:
+    """Return what tells again of the ends that a message, sent now, would come too late for.
+
+    Else its receiver would take for on what is over.
+    """
+    ends = {
+        incident_id: Notification(
+            id=str(uuid.uuid5(NAMESPACE, f"again\x1d{ended_id}\x1d{now_us}")),
+            incident_id=incident_id,
+            rule_id=rule_id,
+            kind=RESOLVED,
+            target=Target(channel, endpoint),
+            group_key=group_key,
+            view=view.encode(),
+            created_us=now_us,
+        )
+        for incident_id, ended_id, rule_id, group_key, view, channel, endpoint in list(
+            connection.execute(_HEARD_ENDS, (seq, now_us))
+        )
+    }
+    return list(ends.values())
+
+
+def _note(connection: apsw.Connection, seq: int, line: TimelineEntry) -> None:
+    """Write ``line`` on the timelines of all that the message tells of."""
+    told = list(
+        connection.execute(
+            "SELECT i.id, n.id FROM notifications n JOIN incidents i ON i.seq = n.incident_seq "
+            "WHERE n.message_seq = ?",
+            (seq,),
+        )
+    )
+    lines = [(incident_id, structs.replace(line, notification_id=one)) for incident_id, one in told]
+    timeline.write(connection, lines)
