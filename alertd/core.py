@@ -139,7 +139,7 @@ class Core:
             policy=announcer.policy,
             now_us=clock.now_us,
             metrics=metrics,
-            wake_dispatch=self.dispatcher.wake,
+            send_now=self.dispatcher.send_now,
             wake_reminders=self.reminders.wake,
             random_bits=chance.getrandbits,
         )

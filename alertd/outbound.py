@@ -167,6 +167,9 @@ class Settlement(Struct, frozen=True, kw_only=True):
     """Whether the receiver may have taken what is to be tried again."""
     must_wait: bool = False
     """Whether the receiver said when to try again, so that no success brings it forward."""
+    rest_until_us: int = 0
+    """Until when the receiver asked to be left alone, whatever else there is for it; 0: it did not.
+    """
 
 
 class Announcement(Struct, frozen=True, kw_only=True, gc=False):

@@ -150,12 +150,16 @@ class Attempts:
         status, next_us, reason = DeliveryStatus.SUCCESS, now_us, None
         note, receipt = "", ""
         may_have_arrived = must_wait = False
+        rest_until_us = 0
         match outcome:
             case Permanent():
                 status, reason = DeliveryStatus.FAILED, outcome.reason
             case Retryable():
                 reason, may_have_arrived = outcome.reason, not outcome.was_refused
                 must_wait = bool(outcome.wait_s)
+                if outcome.wait_s and outcome.was_refused:
+                    rest_s = min(outcome.wait_s, self._config.retry_max_secs)
+                    rest_until_us = now_us + math.ceil(rest_s * US_PER_S)
                 expires_us = outgoing.begun_us + math.ceil(self._config.max_age_secs * US_PER_S)
                 if attempts >= self._config.max_attempts or now_us >= expires_us:
                     status = DeliveryStatus.FAILED
@@ -178,6 +182,7 @@ class Attempts:
             note=note[:MAX_REASON_CHARS],
             may_have_arrived=may_have_arrived,
             must_wait=must_wait,
+            rest_until_us=rest_until_us,
         )
 
     def _tell(self, outgoing: Outgoing, settlement: Settlement, endpoint: str | None) -> None:

@@ -132,6 +132,11 @@ class Dispatcher:
         """Look at the outbox now: something was added to it, or made due. Cheap; never blocks."""
         self._woken.set()
 
+    def send_now(self, target: Target) -> None:
+        """Look at the outbox now, also if ``target`` asked to be left alone."""
+        self._places.end_rest(target)
+        self.wake()
+
     async def drain(self, deadline_s: float) -> None:
         """Claim nothing more, let attempts end for up to ``deadline_s`` seconds, then stop.
 
@@ -200,6 +205,8 @@ class Dispatcher:
         except BaseException:  # cancelled: it stays RETRY_PENDING as it was
             self._free_place(outgoing.id)
             raise
+        if settlement.rest_until_us:
+            self._places.rest(outgoing.target, settlement.rest_until_us)
         self._outcomes.append(settlement)
         self._outcome_came.set()
 

@@ -20,7 +20,7 @@ from alertd.config.settings import Config
 from alertd.errors import Conflict, InvalidInput, NotFound
 from alertd.limits import MAX_SILENCES, Limit
 from alertd.metrics import Metrics
-from alertd.model import IncidentSeries
+from alertd.model import IncidentSeries, Target
 from alertd.notify.matchers import subject_labels
 from alertd.notify.policy import Policy
 from alertd.notify.silence import Silence, silence_problems
@@ -62,7 +62,7 @@ class Notifier:
         policy: Policy,
         now_us: Callable[[], int],
         metrics: Metrics,
-        wake_dispatch: Callable[[], None],
+        send_now: Callable[[Target], None],
         wake_reminders: Callable[[], None],
         random_bits: Callable[[int], int],
     ) -> None:
@@ -72,7 +72,7 @@ class Notifier:
         self._policy = policy
         self._now_us = now_us
         self._metrics = metrics
-        self._wake_dispatch = wake_dispatch
+        self._send_now = send_now
         self._wake_reminders = wake_reminders
         self._random_bits = random_bits
 
@@ -86,17 +86,17 @@ class Notifier:
 
     async def requeue(self, message_id: str) -> None:
         """Send a message now that was given up, or waits. Raises ``NotFound`` and ``Conflict``."""
-        before = await self._outbox.requeue(message_id, self._now_us())
-        if before is None:
+        asked = await self._outbox.requeue(message_id, self._now_us())
+        if asked is None:
             raise NotFound(f"there is no notification with the id {message_id[:100]!r}")
-        if before is DeliveryStatus.SUCCESS:
+        if asked.before is DeliveryStatus.SUCCESS:
             raise Conflict(
-                f"the notification is {before.value}; only one that is FAILED or RETRY_PENDING can "
-                "be sent again"
+                f"the notification is {asked.before.value}; only one that is FAILED or "
+                "RETRY_PENDING can be sent again"
             )
         self._metrics.notifications_requeued.inc()
         log.info("notification requeued", notification=message_id)
-        self._wake_dispatch()
+        self._send_now(asked.target)
 
     async def acknowledge(self, incident_id: str, by: str) -> None:
         """Stop repeating an incident that is on. Raises ``NotFound`` and ``Conflict``.

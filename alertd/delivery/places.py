@@ -1,8 +1,9 @@
 """Places at receivers: how many attempts each may have at a time, and how many a minute.
 
 Owns which message has a place where. Receivers do not wait for each other: one whose places are
-taken, or whose rate is used up, is *full*, and the others go on. Endpoints that rules name have,
-together, a bound of their own, so that however many of them stall, configured channels go on.
+taken, whose rate is used up, or that asked to be left alone, is *full*, and the others go on.
+Endpoints that rules name have, together, a bound of their own, so that however many of them stall,
+configured channels go on.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ class Places:
         self._rates = Rates()
         self._holders: dict[str, Target] = {}
         self._taken: Counter[Target] = Counter()
+        self._rests: dict[Target, int] = {}
+        """Until when receivers asked to be left alone."""
         self._endpoint_attempts = 0
 
     @property
@@ -49,17 +52,30 @@ class Places:
     def full(self) -> set[Target]:
         """Return the receivers of which it is known that they have no place left."""
         return {
-            target for target in {*self._taken, *self._rates.targets()} if not self.has_room(target)
+            target
+            for target in {*self._taken, *self._rates.targets(), *self._rests}
+            if not self.has_room(target)
         }
 
     def has_room(self, target: Target) -> bool:
         """Return whether an attempt may begin there now."""
         if target.endpoint is not None and self._endpoint_attempts >= MAX_ENDPOINT_ATTEMPTS:
             return False
+        if self._rests.get(target, 0) > self._now_us():
+            return False
+        self._rests.pop(target, None)
         limits = self._limits(target)
         if self._taken[target] >= (limits.concurrency or self.concurrency):
             return False
         return self._rates.wait_us(target, limits.per_minute, self._now_us()) == 0
+
+    def rest(self, target: Target, until_us: int) -> None:
+        """Begin no attempt there before ``until_us``."""
+        self._rests[target] = max(until_us, self._rests.get(target, 0))
+
+    def end_rest(self, target: Target) -> None:
+        """Begin attempts there again, whatever it asked for."""
+        self._rests.pop(target, None)
 
     def take(self, outgoing: Outgoing) -> None:
         """Give a message the place of an attempt that begins now."""

@@ -34,7 +34,7 @@ from alertd.store.history import Page
 from alertd.store.hurry import NEXT_HASTE, hurry
 from alertd.store.readers import Readers
 from alertd.store.receipts import note_receipt, read_earlier
-from alertd.store.requeue import requeue
+from alertd.store.requeue import Requeued, requeue
 from alertd.store.timeline import TimelineEntry, TimelineEvent
 from alertd.store.told import Place, Told, read_told
 from alertd.store.writer import Writer
@@ -143,10 +143,10 @@ class Outbox:
         """
         await self._writer.run("settle messages", partial(_settle, settlements), must_go_on=True)
 
-    async def requeue(self, message_id: str, now_us: int) -> DeliveryStatus | None:
+    async def requeue(self, message_id: str, now_us: int) -> Requeued | None:
         """Have a message that ended as FAILED sent again as if it were new, one that waits now.
 
-        Returns its status before, None if there is none of that id.
+        Returns what it was before, None if there is none of that id.
         """
         return await self._writer.run(
             "requeue a notification", partial(requeue, message_id, now_us)

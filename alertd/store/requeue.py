@@ -8,7 +8,7 @@ of its own, so that each key goes on standing for one content.
 from __future__ import annotations
 
 import uuid
-from typing import Final
+from typing import Final, NamedTuple
 
 import apsw
 from msgspec import structs
@@ -21,8 +21,16 @@ from alertd.store.posting import post
 from alertd.store.timeline import TimelineEntry, TimelineEvent
 
 
-def requeue(message_id: str, now_us: int, connection: apsw.Connection) -> DeliveryStatus | None:
-    """Have a message sent at ``now_us``; return its status before, None if there is none.
+class Requeued(NamedTuple):
+    """A message that somebody asked for."""
+
+    target: Target
+    before: DeliveryStatus
+    """What it was then; what was delivered stays so."""
+
+
+def requeue(message_id: str, now_us: int, connection: apsw.Connection) -> Requeued | None:
+    """Have a message sent at ``now_us``; return what it was before, None if there is none.
 
     One that was given up begins anew, and the ends that its receiver has heard of are told again
     behind it. One that waits keeps its count of attempts, and what must be sent before it is sent
@@ -56,7 +64,7 @@ def requeue(message_id: str, now_us: int, connection: apsw.Connection) -> Delive
         before is DeliveryStatus.RETRY_PENDING and next_attempt_us > now_us
     ):
         _note(connection, seq, TimelineEntry(now_us, TimelineEvent.REQUEUED, channel))
-    return before
+    return Requeued(Target(channel, endpoint), before)
 
 
 # An end that is being sent may arrive before what is requeued; one that waits longer cannot.

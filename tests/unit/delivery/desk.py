@@ -116,7 +116,7 @@ async def desk(folder: Path, config: Config | None = None) -> AsyncIterator[Desk
             policy=policy,
             now_us=now_us,
             metrics=Metrics(),
-            wake_dispatch=lambda: None,
+            send_now=lambda target: None,
             wake_reminders=reminders.wake,
             random_bits=lambda bits: next(ids),
         )

@@ -236,6 +236,66 @@ async def test_what_the_receiver_asks_for_is_waited(autojump_clock: trio.testing
     assert ops.times == [0, 42]
 
 
+async def test_a_receiver_that_asks_to_be_left_alone_is_and_then_gets_everything(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """However many messages wait for it; others do not wait."""
+
+    def answer(message: Message) -> Outcome:
+        is_early = trio.current_time() < 60
+        return Retryable("429", 60.0, was_refused=True) if is_early else Delivered()
+
+    ops, other = Receiver(answer=answer), Receiver()
+    bench = make_bench(Receivers(ops=ops, other=other), config=NotifyConfig(max_attempts=3))
+    async with running(bench):
+        bench.add(*[notification(f"n{n}") for n in range(1000)])
+        await trio.sleep(30)
+        bench.add(notification("o", target=Target("other")), notification("late"))
+        await trio.sleep(29)
+        asked = len(ops.told)
+        await trio.sleep(31)
+    assert asked == NotifyConfig().concurrency_per_channel
+    assert len(ops.taken) == 1001
+    assert other.times == [30]
+
+
+async def test_nobody_asks_to_be_left_alone_for_longer_than_the_longest_wait_or_for_one_message(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A wrong header holds up its own message, and all others for minutes at most."""
+    asked_for = {"hour": Retryable("503", 3600.0, was_refused=True), "own": Retryable("500", 900.0)}
+    ops = Receiver(answer=lambda message: asked_for.get(message.notification_id, Delivered()))
+    async with running(make_bench(Receivers(ops=ops))) as bench:
+        bench.add(notification("own"))
+        await trio.sleep(1)
+        bench.add(notification("next"))
+        await trio.sleep(1)
+        assert ops.taken == ["next"]
+        bench.add(notification("hour"))
+        await trio.sleep(1)
+        bench.add(notification("later"))
+        await trio.sleep(300)
+        assert ops.taken == ["next", "later"]
+
+
+async def test_who_asks_has_a_message_sent_to_a_receiver_that_asked_to_be_left_alone(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ops = Receiver(answer=lambda message: Retryable("429", 60.0, was_refused=True))
+    async with running(make_bench(Receivers(ops=ops))) as bench:
+        bench.add(notification("a"))
+        await trio.sleep(1)
+        bench.add(notification("b"))
+        await trio.sleep(1)
+        assert ops.times == [0]
+        bench.dispatcher.send_now(Target("other"))
+        await trio.sleep(1)
+        assert ops.times == [0]
+        bench.dispatcher.send_now(OPS)
+        await trio.sleep(1)
+        assert ops.times == [0, 3]
+
+
 async def test_a_permanent_refusal_is_the_end(autojump_clock: trio.testing.MockClock) -> None:
     ops = Receiver(answer=lambda message: Permanent("gone"))
     async with running(make_bench(Receivers(ops=ops))) as bench:

@@ -79,6 +79,14 @@ async def deliver(store: Store, at_s: float) -> list[Outgoing]:
     return found
 
 
+async def requeued(store: Store, message: Outgoing, at_s: float) -> DeliveryStatus:
+    """Have a message sent again; return what it was before."""
+    asked = await store.outbox.requeue(message.id, START_US + round(at_s * S))
+    assert asked is not None
+    assert asked.target == message.target
+    return asked.before
+
+
 async def test_the_first_of_a_quiet_group_leaves_at_once_with_all_of_its_commit(
     tmp_path: Path,
 ) -> None:
@@ -366,16 +374,16 @@ async def test_a_failed_message_can_be_requeued_and_has_all_its_attempts_again(
     async with open_store(tmp_path / "alertd.db") as store:
         await store.incidents.record([life], applied=1)
         (message,) = await claim(store, 0)
-        assert await store.outbox.requeue(message.id, START_US) is DeliveryStatus.RETRY_PENDING
+        assert await requeued(store, message, 0) is DeliveryStatus.RETRY_PENDING
         await store.outbox.settle([settled(message, DeliveryStatus.FAILED, 1)])
-        assert await store.outbox.requeue(message.id, START_US + 60 * S) is DeliveryStatus.FAILED
+        assert await requeued(store, message, 60) is DeliveryStatus.FAILED
         (again,) = await deliver(store, 60)
         assert (again.id, again.attempts, again.begun_us) == (
             *(message.id, 0),
             START_US + 60 * S,
         )
         assert again.parts == message.parts
-        assert await store.outbox.requeue(message.id, START_US) is DeliveryStatus.SUCCESS
+        assert await requeued(store, message, 0) is DeliveryStatus.SUCCESS
         assert await store.outbox.requeue("unknown", START_US) is None
         detail = await store.incidents.get(incident_of(life))
         assert detail is not None
@@ -451,8 +459,7 @@ async def test_what_a_receiver_asked_for_is_not_hurried_but_by_a_person(tmp_path
         await store.outbox.settle([msgspec.structs.replace(asked, must_wait=True)])
         await succeed(store, 0, 2)
         assert await claim(store, 99) == []
-        before = await store.outbox.requeue(message.id, START_US + 99 * S)
-        assert before is DeliveryStatus.RETRY_PENDING
+        assert await requeued(store, message, 99) is DeliveryStatus.RETRY_PENDING
         [again] = await claim(store, 99)
         assert (again.id, again.attempts, again.begun_us) == (message.id, 1, message.begun_us)
 
@@ -500,9 +507,8 @@ async def test_what_has_ended_is_told_to_have_ended_again_behind_a_beginning_tha
         await store.incidents.record([ended(over, 20)], applied=2)
         [told_end] = await deliver(store, 20)
         for at_s in (100, 200):
-            at_us = START_US + at_s * S
-            assert await store.outbox.requeue(lost.id, at_us) is DeliveryStatus.FAILED
-            assert await store.outbox.requeue(lost.id, at_us) is DeliveryStatus.RETRY_PENDING
+            assert await requeued(store, lost, at_s) is DeliveryStatus.FAILED
+            assert await requeued(store, lost, at_s) is DeliveryStatus.RETRY_PENDING
             [again] = await claim(store, at_s)
             assert (again.id, again.parts) == (lost.id, lost.parts)
             failed_again = at_s == 100
