@@ -1,17 +1,18 @@
 """Notifications that wait for their time: held back, or to be repeated.
 
 Owns the columns ``look_us`` and ``held_…`` of the table once a row is in it. Leaves the decisions
-to ``notify/review.py``. Invariant: what is decided is done only if the row still waits, so a
-decision that comes too late changes nothing.
+to ``notify/review.py``. Invariant: what is decided is done only if the row still waits, and of a
+repeat the incident is still on, so a decision that comes too late changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Final
 
 import apsw
+import msgspec
 
 from alertd.model import Target
 from alertd.notify.review import Action, ReviewReason, Verdict, Waiting
@@ -163,7 +164,20 @@ def _apply(
             if waiting.status is None and verdict.action is Action.REST:
                 _note(connection, waiting, TimelineEvent.WITHHELD, verdict.reason.value, now_us)
     release(connection, released)
-    post(connection, list(told_by_id.values()))
+    post(connection, _still_true(connection, told_by_id.values()))
+
+
+def _still_true(
+    connection: apsw.Connection, repeats: Collection[Notification]
+) -> list[Notification]:
+    """Return those of ``repeats`` whose incident has neither ended nor been acknowledged since."""
+    rows = connection.execute(
+        "SELECT id FROM incidents WHERE id IN (SELECT value FROM json_each(?)) "
+        "AND ended_us IS NULL AND acked_us IS NULL",
+        (msgspec.json.encode([repeat.incident_id for repeat in repeats]).decode(),),
+    )
+    on = {incident_id for (incident_id,) in rows}
+    return [repeat for repeat in repeats if repeat.incident_id in on]
 
 
 def _why_released(waiting: Waiting, verdict: Verdict) -> str:
