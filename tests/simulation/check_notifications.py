@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Final
 
 from alertd.channels.message import IncidentView
+from alertd.channels.protocol import Delivered, Retryable
 from alertd.model import US_PER_S
 from tests.simulation.chronicle import IncidentRow, NotificationRow
-from tests.simulation.receivers import NAMES
+from tests.simulation.plan import Crash, FailDisk, FillDisk
+from tests.simulation.receivers import NAMES, PLACES, Attempt
 from tests.simulation.remains import Checker, Remains, fixed_rules
 from tests.simulation.story import Story
 
@@ -85,7 +88,7 @@ def a_key_stands_for_one_content(story: Story, remains: Remains) -> Iterator[str
             yield f"message {key} told {first} and then {content}"
         for what in sorted(content):
             known = keys.setdefault((delivery.channel, *what), key)
-            if known != key and not story.plan.repeat_s:
+            if known != key and not (story.plan.repeat_s or story.requeued):
                 yield f"{what} was told under {known} and {key}"
 
 
@@ -188,8 +191,9 @@ def every_incident_is_told(story: Story, remains: Remains) -> Iterator[str]:
             if row.merged_into is not None and not told[row.id, "firing", channel]:
                 kinds = []
             for kind in kinds:
-                if told[row.id, kind, channel] != 1:
-                    count = told[row.id, kind, channel]
+                count = told[row.id, kind, channel]
+                is_told_again = kind == "resolved" and count and story.requeued
+                if count != 1 and not is_told_again:
                     yield f"{kind} of {row} has {count} notifications to {channel}"
 
 
@@ -214,8 +218,85 @@ def nobody_hears_of_an_end_before_the_beginning(story: Story, remains: Remains) 
                 yield f"{delivery.channel} heard of the end of {view.id} before its beginning"
 
 
+def the_end_is_the_last_word(story: Story, remains: Remains) -> Iterator[str]:
+    """Whatever was sent again, or late: nobody takes for on what they were told is over."""
+    last: dict[tuple[str, str], bool] = {}
+    for delivery in story.deliveries:
+        views = delivery.message.incidents
+        ended = {view.id for view in views if view.state == "resolved"}
+        for view in views:
+            heard = last.get((view.id, delivery.channel))
+            is_over = view.id in ended
+            if heard is not None or is_over:
+                last[view.id, delivery.channel] = is_over
+    for (incident_id, channel), is_over in last.items():
+        if not is_over:
+            yield f"{channel} heard that {incident_id} is over, and then that it is on"
+
+
+def a_receiver_that_is_back_gets_at_once_what_it_refused(
+    story: Story, remains: Remains
+) -> Iterator[str]:
+    """It has no place left for long while something waits that it refused, once, before a success.
+
+    Only where the disk does as it is told: till an outcome is recorded, nothing follows from it.
+    """
+    if any(isinstance(step, FailDisk | FillDisk | Crash) for _, step in story.plan.steps):
+        return
+    for channel in NAMES:
+        for first, again in _retried_first(story, channel):
+            taken_us = min(
+                (
+                    each.ended_us
+                    for each in story.attempts
+                    if each.channel == channel
+                    and isinstance(each.outcome, Delivered)
+                    and first.ended_us < each.ended_us < again.begun_us
+                ),
+                default=again.begun_us,
+            )
+            idle_us = _idle_us(story, channel, taken_us, again.begun_us)
+            if idle_us > US_PER_S:
+                yield f"{channel} had room for {idle_us} us and was not told again: {first}"
+
+
+def _retried_first(story: Story, channel: str) -> Iterator[tuple[Attempt, Attempt]]:
+    """Yield the first attempt and the second of each message that had both in one life."""
+    first: dict[str, Attempt] = {}
+    seen = set[str]()
+    for each in sorted(
+        (one for one in story.attempts if one.channel == channel),
+        key=attrgetter("life", "begun_us"),
+    ):
+        before = first.pop(each.key, None)
+        if before is not None and before.life == each.life:
+            yield before, each
+        if each.key not in seen:
+            seen.add(each.key)
+            if isinstance(each.outcome, Retryable):
+                first[each.key] = each
+
+
+def _idle_us(story: Story, channel: str, from_us: int, until_us: int) -> int:
+    """Return for how long a receiver had a place left, between two instants."""
+    changes = sorted(
+        (at_us, change)
+        for each in story.attempts
+        if each.channel == channel
+        for at_us, change in ((each.begun_us, 1), (each.ended_us, -1))
+    )
+    idle_us, since_us, under_way = 0, from_us, 0
+    for at_us, change in (*changes, (until_us, 0)):
+        now_us = min(max(at_us, from_us), until_us)
+        if under_way < PLACES:
+            idle_us += now_us - since_us
+        since_us = now_us
+        under_way += change
+    return idle_us
+
+
 def bounds_are_kept(story: Story, remains: Remains) -> Iterator[str]:
-    if story.most_under_way > 2:
+    if story.most_under_way > PLACES:
         yield f"{story.most_under_way} attempts were under way to one receiver"
 
 
@@ -230,5 +311,7 @@ CHECKS: Final[tuple[Checker, ...]] = (
     every_incident_is_told,
     nobody_is_told_twice_without_a_reason,
     nobody_hears_of_an_end_before_the_beginning,
+    the_end_is_the_last_word,
+    a_receiver_that_is_back_gets_at_once_what_it_refused,
     bounds_are_kept,
 )

@@ -34,7 +34,9 @@ from alertd.lines.connection import Connection, Door
 from alertd.metrics import Metrics
 from alertd.model import US_PER_S, Matcher, MatchOperator, rule_id_of_name
 from alertd.notify.silence import Silence
+from alertd.outbound import DeliveryStatus
 from alertd.rules import RuleSpec
+from alertd.store.deliveries import DeliveryQuery
 from alertd.store.store import Store
 from tests.simulation.disk import Disk
 from tests.simulation.plan import (
@@ -45,6 +47,7 @@ from tests.simulation.plan import (
     Hush,
     PutRule,
     Reload,
+    Requeue,
     Resend,
     Send,
     Step,
@@ -106,6 +109,13 @@ class Clients:
                     start(self._post, request)
             case PutRule():
                 start(self.put_rule, step)
+            case _:
+                self._ask(step)
+
+    def _ask(self, step: Step) -> None:
+        """Begin what a person does, if ``step`` says that."""
+        start = self._nursery.start_soon
+        match step:
             case Reload(rules):
                 self._story.filed = rules
                 start(self._reload_until_done)
@@ -115,6 +125,8 @@ class Clients:
                 start(self._end_hush, self._story.hushed[number])
             case Acknowledge(number):
                 start(self._acknowledge, number)
+            case Requeue(number):
+                start(self._requeue, number)
             case _:
                 pass
 
@@ -306,6 +318,22 @@ class Clients:
         if not self._disk.is_dead:
             self._story.acknowledged.setdefault(incident_id, self._now_us)
             self._story.note("acknowledged", incident_id)
+
+    async def _requeue(self, number: int) -> None:
+        """Have what was given up sent again, the oldest first, or if nothing was one that waits."""
+        try:
+            failed = await self._undelivered(DeliveryStatus.FAILED)
+            waiting = await self._undelivered(DeliveryStatus.RETRY_PENDING)
+            for one in failed or waiting[number : number + 1]:
+                self._story.requeued += 1
+                await self._core.notifier.requeue(one)
+                self._story.note("requeued", one)
+        except _REFUSALS as error:
+            self._story.note("not requeued", type(error).__name__)
+
+    async def _undelivered(self, status: DeliveryStatus) -> list[str]:
+        found = await self._store.outbox.page(DeliveryQuery(status=status))
+        return [one.id for one in reversed(found.items)]
 
 
 async def take_files(core: Core, rules: tuple[RuleSpec, ...]) -> None:

@@ -37,7 +37,7 @@ from tests.simulation.clients import METRICS, Clients, take_files
 from tests.simulation.determinism import Inline
 from tests.simulation.disk import Disk, damage
 from tests.simulation.plan import Crash, FailDisk, FillDisk, Plan, PutRule, Restart, SetMood, Step
-from tests.simulation.receivers import NAMES, Mood, Receivers
+from tests.simulation.receivers import NAMES, PLACES, Mood, Receivers
 from tests.simulation.story import Story
 
 START_US: Final = 4_000_000_000 * US_PER_S
@@ -68,9 +68,9 @@ def config_of(plan: Plan) -> Config:
             snapshot_interval_secs=4, reconcile_interval_secs=6, max_queue_events=10
         ),
         notify=NotifyConfig(
-            retry_first_secs=1,
-            retry_max_secs=3,
-            concurrency_per_channel=2,
+            retry_first_secs=plan.retry_first_s,
+            retry_max_secs=max(3.0, plan.retry_first_s),
+            concurrency_per_channel=PLACES,
             shutdown_deadline_secs=1,
             group_interval_secs=plan.group_interval_s,
             collapse=plan.collapses,
@@ -118,6 +118,7 @@ class World:
             is_over = await self._live_once()
         self.story.deliveries = self.receivers.deliveries
         self.story.refusals = self.receivers.refusals
+        self.story.attempts = self.receivers.attempts
         self.story.repeats_allowed = self.receivers.forgotten
         self.story.most_under_way = self.receivers.most_under_way
         return self.story

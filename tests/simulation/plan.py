@@ -102,6 +102,13 @@ class Acknowledge:
 
 
 @dataclass(frozen=True, slots=True)
+class Requeue:
+    """Somebody has messages sent again that were given up, or one sent now that waits."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class SetMood:
     """A receiver becomes another."""
 
@@ -141,7 +148,7 @@ class Restart:
     """The daemon is stopped in order and started again."""
 
 
-Asked = Reload | Hush | EndHush | Acknowledge
+Asked = Reload | Hush | EndHush | Acknowledge | Requeue
 Step = Send | Resend | PutRule | Asked | SetMood | FailDisk | FillDisk | Crash | Restart
 
 
@@ -162,6 +169,8 @@ class Plan:
     group_interval_s: float
     repeat_s: float
     """How often what goes on is told again; 0: once."""
+    retry_first_s: float
+    """How long about a message waits that was refused once."""
     flapping_changes: int
     """More changes than this are too many; 0: none are."""
     fold_after_events: int
@@ -200,6 +209,7 @@ def draw_plan(seed: int) -> Plan:
         collapses=random.random() < 0.5,
         group_interval_s=random.choice((0.0, 1.0, 4.0)),
         repeat_s=random.choice((0.0, 0.0, 5.0)),
+        retry_first_s=random.choice((1.0, 8.0)),
         flapping_changes=random.choice((0, 0, 3, 8)),
         fold_after_events=random.choice((3, 12, 1_000_000)),
         fold_after_s=random.choice((2.0, 8.0, 86_400.0)),
@@ -267,7 +277,7 @@ class _Drawer:
 
     def _asked(self) -> Step:
         random = self.random
-        match random.randrange(4):
+        match random.randrange(6):
             case 0:
                 return Reload(self.files())
             case 1:
@@ -275,8 +285,10 @@ class _Drawer:
                 return Hush(random.choice((None, *HOSTS)), starts_s, lasts_s)
             case 2:
                 return EndHush(random.randrange(3))
-            case _:
+            case 3:
                 return Acknowledge(random.randrange(5))
+            case _:
+                return Requeue(random.randrange(5))
 
 
 _FAULTS: Final = (

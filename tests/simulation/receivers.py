@@ -28,6 +28,8 @@ from alertd.channels.protocol import (
 from alertd.model import Target
 
 NAMES: Final = ("pager", "wall")
+PLACES: Final = 2
+"""Attempts at a time at each."""
 
 
 class Mood(Enum):
@@ -57,6 +59,17 @@ class Delivery(NamedTuple):
     message: Message
 
 
+class Attempt(NamedTuple):
+    """An attempt that ended."""
+
+    begun_us: int
+    ended_us: int
+    life: int
+    channel: str
+    key: str
+    outcome: Outcome
+
+
 @dataclass
 class Receivers:
     """All of them, over all lives of the daemon."""
@@ -72,6 +85,8 @@ class Receivers:
     deliveries: list[Delivery] = field(default_factory=list)
     refusals: list[Delivery] = field(default_factory=list)
     """What was refused for good."""
+    attempts: list[Attempt] = field(default_factory=list)
+    """In the order in which they ended."""
     forgotten: int = 0
     """Messages that arrived and were answered as if they had not."""
     under_way: Counter[str] = field(default_factory=Counter)
@@ -97,12 +112,16 @@ class Receivers:
 
     async def take(self, name: str, message: Message) -> Outcome:
         """Make of one attempt what the receiver's mood makes of it."""
+        begun_us, key = self.now_us(), message.idempotency_key
         self.under_way[name] += 1
         self.most_under_way = max(self.most_under_way, self.under_way[name])
         try:
-            return await self._take(name, message)
+            outcome = await self._take(name, message)
         finally:
             self.under_way[name] -= 1
+        ended = Attempt(begun_us, self.now_us(), self.life, name, key, outcome)
+        self.attempts.append(ended)
+        return outcome
 
     async def _take(self, name: str, message: Message) -> Outcome:
         mood = self.moods[name]

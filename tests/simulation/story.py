@@ -13,7 +13,7 @@ import trio
 
 from alertd.rules import RuleSpec
 from tests.simulation.plan import Event, Plan
-from tests.simulation.receivers import Delivery
+from tests.simulation.receivers import Attempt, Delivery
 
 EventName = tuple[str, int]
 """What an event is known by: its host and its time."""
@@ -81,10 +81,14 @@ class Story:
     hushed: list[Hushed] = field(default_factory=list)
     acknowledged: dict[str, int] = field(default_factory=dict)
     """When somebody was promised that an incident is acknowledged, by its id."""
+    requeued: int = 0
+    """How often somebody asked to have a message sent again, or now."""
     requests: list[Request] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     refusals: list[Delivery] = field(default_factory=list)
     """What receivers refused for good."""
+    attempts: list[Attempt] = field(default_factory=list)
+    """That ended, in that order."""
     crashes: int = 0
     """Ends of the daemon that were not in order."""
     lives: int = 0
