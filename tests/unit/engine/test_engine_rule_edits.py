@@ -39,6 +39,19 @@ def test_what_an_edit_ends_is_told_as_the_rule_was_when_it_was_on() -> None:
     assert driver.told[-1].rule.version == 2
 
 
+def test_what_an_edit_ends_and_the_next_brings_back_at_the_same_instant_has_another_id() -> None:
+    driver = Driver(count_rule(lateness=10))
+    driver.send(1)
+    driver.change(count_rule(version=2, threshold=3.0, lateness=10), at=2)
+    driver.change(count_rule(version=3, lateness=10), at=3)
+    first, second = driver.incidents
+    assert driver.edges == [(1, 1, 1, CHANGED), (1, 1, None, None)]
+    assert first.id != second.id
+    driver.change(count_rule(version=4, threshold=3.0, lateness=10), at=4)
+    driver.change(count_rule(version=5, lateness=10), at=5)
+    assert len({incident.id for incident in driver.incidents}) == 3
+
+
 def test_an_incident_that_still_holds_stays_open_across_an_edit() -> None:
     driver = Driver(count_rule())
     driver.send(1)
