@@ -15,6 +15,9 @@ import jinja2
 from alertd.channels.templates.meter import MAX_TEXT_CHARS, TemplateFailed
 from alertd.channels.wording import clip, duration_text, number_text, time_text
 
+MAX_DIGITS: Final = 400
+"""Before or behind the point, of a number that is rounded; none has more."""
+
 
 def plain(value: object) -> str:
     """Return ``value`` as a person writes it."""
@@ -58,6 +61,12 @@ def _sort(items: Iterable[Any], attribute: str = "", reverse: bool = False) -> l
     return sorted(items, key=lambda item: item[attribute] if attribute else item, reverse=reverse)
 
 
+def _round(number: float, digits: int | None = None) -> float:
+    if digits is not None and abs(digits) > MAX_DIGITS:  # Python makes a number of as many digits
+        raise TemplateFailed(f"rounds to more than {MAX_DIGITS} digits")
+    return round(number, digits)
+
+
 FILTERS: Final[Mapping[str, Callable[..., object]]] = {
     "default": default,
     "upper": str.upper,
@@ -77,7 +86,7 @@ FILTERS: Final[Mapping[str, Callable[..., object]]] = {
     "items": lambda mapping: list(mapping.items()),
     "int": int,
     "float": float,
-    "round": round,
+    "round": _round,
     "abs": abs,
     "number": number_text,
     "duration": duration_text,

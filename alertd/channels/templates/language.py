@@ -31,6 +31,8 @@ LOOP_FILTER: Final = "_loop"
 """Stands before the items of a loop, with the cost of one."""
 JOIN_FILTER: Final = "_joined"
 """Stands for ``~``."""
+SEARCHED_FILTER: Final = "_searched"
+"""Stands behind ``in``, before what is searched."""
 
 
 def check_language(tree: nodes.Template, filters: Collection[str], tests: Collection[str]) -> None:
@@ -84,14 +86,24 @@ def check_names(
             raise TemplateFailed(f"line {node.lineno}: there is no {last}.{node.attr}{hint}")
 
 
-def charge_loops(tree: nodes.Template) -> None:
-    """Have each item of a loop pay for the loop's body, and ``~`` for what it makes."""
+def charge_work(tree: nodes.Template) -> None:
+    """Have a loop's items pay for its body, ``~`` for what it makes, ``in`` for its search."""
     for loop in list(tree.find_all(nodes.For)):
         cost = sum(1 for part in loop.body for _ in walk(part)) + 1
         loop.iter = nodes.Filter(
             loop.iter, LOOP_FILTER, [nodes.Const(cost)], [], None, None, lineno=loop.lineno
         )
+    for operand in list(tree.find_all(nodes.Operand)):
+        if operand.op in ("in", "notin"):
+            operand.expr = _searched(operand.expr)
+    for test in list(tree.find_all(nodes.Test)):
+        if test.name == "in":
+            test.args[:] = map(_searched, test.args)
     _replace_concat(tree)
+
+
+def _searched(node: nodes.Expr) -> nodes.Expr:
+    return nodes.Filter(node, SEARCHED_FILTER, [], [], None, None, lineno=node.lineno)
 
 
 def _replace_concat(node: nodes.Node) -> None:

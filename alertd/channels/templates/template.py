@@ -27,8 +27,9 @@ from alertd.channels.templates.filters import FILTERS, default, plain
 from alertd.channels.templates.language import (
     JOIN_FILTER,
     LOOP_FILTER,
+    SEARCHED_FILTER,
     TESTS,
-    charge_loops,
+    charge_work,
     check_language,
     check_names,
 )
@@ -67,7 +68,7 @@ class Template:
             tree = environment.parse(source)
             check_language(tree, environment.filters, environment.tests)
             check_names(tree, names, attributes, open_names)
-            charge_loops(tree)
+            charge_work(tree)
             code = environment.compile(tree)
         except jinja2.TemplateSyntaxError as error:
             hint = _AS_IN_PROMETHEUS if _GO_NAME.search(source) else ""
@@ -138,6 +139,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.globals.clear()
         self.filters = {name: _charged(function) for name, function in filters.items()}
         self.filters |= {LOOP_FILTER: _items_of_loop, JOIN_FILTER: _joined}
+        self.filters[SEARCHED_FILTER] = _searched
         self.tests = {name: test for name, test in self.tests.items() if name in TESTS}
 
     def getattr(self, obj: Any, attribute: str) -> Any:  # Jinja2's name
@@ -221,6 +223,12 @@ def _items_of_loop(context: Context, items: Iterable[object], cost: int) -> Iter
     for item in items:
         meter.spend(cost)
         yield item
+
+
+@jinja2.pass_context
+def _searched(context: Context, value: object) -> object:
+    """Return ``value``, in which something is looked for."""
+    return _meter_of(context).charge(value)
 
 
 @jinja2.pass_context

@@ -133,6 +133,16 @@ GREEDY = [
     "{% set a = text %}" + "{% set a = a | replace('X', 'XXXXXXXX') %}" * 60,
     "{% set a = rows | map('name') | join('" + "Y" * 1000 + "') %}{{ a }}",
     LOOP + "{% for c in text %}{% endfor %}" + END,
+    "{{ 5 | round(-1000000000) }}",
+    *(
+        "{% set long = text | replace('X', '"
+        + "Y" * 60
+        + "') %}{% set part = long[:99] ~ 'Z' %}"
+        + LOOP * 2
+        + search
+        + END * 2
+        for search in ("{{ part in long }}", "{{ part not in long }}", "{{ part is in long }}")
+    ),
 ]
 
 
