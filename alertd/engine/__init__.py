@@ -5,8 +5,8 @@ transitions, so the live daemon and crash recovery run this one code. SEMANTICS 
 
 The way of an event: ``engine.py`` has it brought (``arrivals.py``, ``routing.py``) to the groups of
 the rules that see its series; what changes nothing for a group is only kept for it, a batch at a
-time (``screen.py``, ``excess.py``, ``resting.py``, ``packed.py``, ``coasting.py``, ``sleepers.py``,
-``waiting.py``), or let pass in a band (``band.py``, ``cruising.py``). Else a group
+time (``screen.py``, ``excess.py``, ``resting.py``, ``packed.py``, ``vigil.py``, ``coasting.py``,
+``sleepers.py``, ``waiting.py``), or let pass in a band (``band.py``, ``cruising.py``). Else a group
 (``continuous.py``, ``bucketed.py``) moves its window (``window.py``, ``aggregates.py``,
 ``exact.py``) from change point to change point, asks the rule's ``condition.py`` what the value
 means there, and tells its ``lifecycle.py``, which writes transitions into the ``journal.py``.

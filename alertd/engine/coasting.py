@@ -5,8 +5,8 @@ says that no window can be out of breach, nothing is judged; what the events mak
 peak is found out later (``peaks.py``). Nobody can tell the difference but by the time that it
 takes. Leaves to ``resting.py`` groups that are quiet, and how an event finds a group at rest.
 
-Invariant: a group that coasts is firing, and its peak is known up to ``_peak_until_us``. All kept
-events lie at or before the horizon, and the window's edges and aggregate are stale.
+Invariant: a group that coasts is firing, and its peak is known up to the ``peak_until_us`` of its
+vigil. All kept events lie at or before the horizon, and the window's edges and aggregate are stale.
 """
 
 from __future__ import annotations
@@ -17,10 +17,8 @@ from alertd.engine.cruising import CruisingGroup
 from alertd.engine.group import QuietClock, Rest
 from alertd.engine.inputs import StoredGroup
 from alertd.engine.peaks import may_be_passed
-from alertd.engine.plan import Plan
 from alertd.engine.retrospect import breaches
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US
-from alertd.model import Labels
 
 _MOST_COASTED = 4096
 """Events in a window with which a group coasts at most: to take it up again costs milliseconds."""
@@ -32,26 +30,22 @@ TRY_AFTER: Final = 8
 class CoastingGroup(CruisingGroup):
     """A continuous group that need not judge what cannot end its breach."""
 
-    __slots__ = ("_peak_until_us",)
-
-    def __init__(self, plan: Plan, labels: Labels) -> None:
-        self._peak_until_us: int | None = None  # up to here the peak is known, while it coasts
-        super().__init__(plan, labels)
+    __slots__ = ()
 
     @property
     def _coasts(self) -> bool:
-        return self._peak_until_us is not None
+        return self._vigil.peak_until_us is not None
 
     def close_instant(self) -> None:
         """No more events of the instant at the horizon come in this step: judge it."""
-        if self._peak_until_us is not None:
+        if self._vigil.peak_until_us is not None:
             self._is_open = False
         else:
             super().close_instant()
 
     def advance(self, now_us: int) -> None:
         """Move the horizon as far as the clock allows at ``now_us``."""
-        if self._cruise is not None:
+        if self._vigil.cruise is not None:
             super().advance(now_us)
             return
         if not (self._coasts and self._clock_us(now_us) < self._next_change_us()):
@@ -110,8 +104,8 @@ class CoastingGroup(CruisingGroup):
             and self._warm_us == NEVER_US
             and all(map(plan.holds, window.values[window.low : window.high]))
         ):
-            self._cruise = None
-            self._peak_until_us = self._judged_us - self._is_open
+            self._vigil.cruise = None
+            self._vigil.peak_until_us = self._judged_us - self._is_open
             window.rest()
 
     def _coasts_through(self, time_us: int, value: float, now_us: int) -> bool:
@@ -141,9 +135,9 @@ class CoastingGroup(CruisingGroup):
         return True
 
     def _learn_peak_until(self, until_us: int) -> None:
-        from_us = self._peak_until_us
+        from_us = self._vigil.peak_until_us
         if from_us is not None and from_us < until_us:
-            self._peak_until_us = until_us
+            self._vigil.peak_until_us = until_us
             plan, window, peak = self._plan, self._window, self.lifecycle.peak
             if peak is None or may_be_passed(peak, plan.rule, window, from_us, until_us):
                 looks = self._retrospect(window, from_us).looks(from_us, until_us + 1)
@@ -155,7 +149,7 @@ class CoastingGroup(CruisingGroup):
         """Take up the window again where it stands."""
         if self._coasts:
             self._learn_peak_until(self._judged_us - self._is_open)
-            self._peak_until_us = None
+            self._vigil.peak_until_us = None
             self._take_up_window()
 
     def _wake_up(self, now_us: int) -> None:

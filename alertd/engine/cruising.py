@@ -14,36 +14,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from alertd.engine.band import Band, BandDump, limits
+from alertd.engine.band import BandDump, limits
 from alertd.engine.continuous import ContinuousGroup
 from alertd.engine.plan import Plan
+from alertd.engine.vigil import Cruise, Vigil
 from alertd.engine.window import NEVER_US
 from alertd.model import Labels
 
 NO_STEP: Final = -1
 
 
-class _Cruise:
-    """Where a group is that cruises. Nearly all groups do not, so it is not in their own slots."""
-
-    __slots__ = ("band", "left", "until_us")
-
-    def __init__(self, band: Band, until_us: int) -> None:
-        self.band = band
-        self.left = 0
-        """The place of the oldest event inside the window."""
-        self.until_us = until_us
-        """When something is due whatever the value is."""
-
-
 class CruisingGroup(ContinuousGroup):
     """A continuous group that keeps to a band where it can."""
 
-    __slots__ = ("_begun_in", "_cruise")
+    __slots__ = ("_begun_in", "_vigil")
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self._begun_in = NO_STEP  # the step that the instant at the horizon began in, unjudged
-        self._cruise: _Cruise | None = None
+        self._vigil = Vigil()
         super().__init__(plan, labels)
 
     def close_instant(self) -> None:
@@ -58,7 +46,7 @@ class CruisingGroup(ContinuousGroup):
 
     def advance(self, now_us: int) -> None:
         """Move the horizon as far as the clock allows at ``now_us``."""
-        if self._cruise is None or self._clock_us(now_us) > self._judged_us:
+        if self._vigil.cruise is None or self._clock_us(now_us) > self._judged_us:
             self._advance(now_us)
         self._ask()
 
@@ -70,16 +58,16 @@ class CruisingGroup(ContinuousGroup):
         level, value = plan.look(window)
         between = None if value is None else limits(plan.condition, level, value, lifecycle.peak)
         if between is not None:
-            self._cruise = _Cruise(plan.new_band(*between), lifecycle.deadline_us)
-            self._renew_band(self._cruise)
+            cruise = self._vigil.cruise = Cruise(plan.new_band(*between), lifecycle.deadline_us)
+            self._renew_band(cruise)
 
-    def _renew_band(self, cruise: _Cruise) -> None:
+    def _renew_band(self, cruise: Cruise) -> None:
         """Have the band begin where the window stands, which is at the horizon."""
         cruise.left = self._window.low
         if not cruise.band.renew(self._window, self._room - len(self._window.times)):
             self._stop_cruising()
 
-    def _cruises_through(self, cruise: _Cruise, time_us: int, value: float, now_us: int) -> bool:
+    def _cruises_through(self, cruise: Cruise, time_us: int, value: float, now_us: int) -> bool:
         """Keep an event in order, without judging it, if nothing comes of it or of what it passes.
 
         Events that leave are looked at one by one, also those that leave just as it enters.
@@ -139,8 +127,8 @@ class CruisingGroup(ContinuousGroup):
 
     def _stop_cruising(self) -> None:
         """Take up the window again where it stands."""
-        if self._cruise is not None:
-            self._cruise = None
+        if self._vigil.cruise is not None:
+            self._vigil.cruise = None
             if self._window.is_at_rest:
                 self._take_up_window()
             else:
@@ -160,20 +148,20 @@ class CruisingGroup(ContinuousGroup):
         self._stop_cruising()
 
     def _next_change_us(self) -> int:
-        if self._cruise is not None:
-            return self._window.times[self._cruise.left] + self._window.span_us
+        if (cruise := self._vigil.cruise) is not None:
+            return self._window.times[cruise.left] + self._window.span_us
         return super()._next_change_us()
 
     def _make_room(self) -> None:
         """Forget what is no longer needed, and say when this is to be done again."""
-        if self._cruise is not None:
-            self._let_window_follow(self._cruise.left)
+        if (cruise := self._vigil.cruise) is not None:
+            self._let_window_follow(cruise.left)
         super()._make_room()
 
     def _look_after(self, least_events: int) -> None:
         super()._look_after(least_events)
-        if self._cruise is not None:
-            self._renew_band(self._cruise)
+        if (cruise := self._vigil.cruise) is not None:
+            self._renew_band(cruise)
 
     def _let_window_follow(self, left: int) -> None:
         """Move the window to the horizon, without its aggregate if that is far behind.
@@ -191,12 +179,13 @@ class CruisingGroup(ContinuousGroup):
     # ---- snapshots
 
     def _dump_band(self) -> BandDump | None:
-        return None if self._cruise is None else self._cruise.band.dump()
+        cruise = self._vigil.cruise
+        return None if cruise is None else cruise.band.dump()
 
     def _load_band(self, state: BandDump | None) -> None:
         """Take what ``_dump_band`` returned, when all else is there."""
         if state is not None and self._plan.new_band is not None:
             band = self._plan.new_band(0.0, 0.0)
             band.load(state)
-            self._cruise = _Cruise(band, self.lifecycle.deadline_us)
-            self._cruise.left = self._window.low
+            cruise = self._vigil.cruise = Cruise(band, self.lifecycle.deadline_us)
+            cruise.left = self._window.low

@@ -6,8 +6,8 @@ the rule's screen says that no window can be in breach, or that what was loud is
 it takes, and that a sleeper who is woken may find what is overdue before the reconciler does.
 
 Invariant: a group that sleeps is idle. All kept events lie at or before the horizon, and the
-window's edges and aggregate are stale. Its lifecycle may be one that all sleepers share; while its
-events are packed (``packed.py``) its window is, too, and holds none of them.
+window's edges and aggregate are stale. Its lifecycle and its vigil may be ones that all sleepers
+share; while its events are packed (``packed.py``) its window is, too, and holds none of them.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from alertd.engine.inputs import StoredGroup
 from alertd.engine.packed import LOG_EVENT_BYTES, MOST_PACKED, pack, pack_event, unpack
 from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
+from alertd.engine.vigil import AT_EASE, Vigil
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US, NO_EVENTS, Window
 from alertd.model import Incident, Labels
 
@@ -46,16 +47,13 @@ _Stillness = tuple[bool, bool, int, int, float, BandDump | None]
 class RestingGroup(CoastingGroup):
     """A continuous group that judges only what may matter."""
 
-    __slots__ = ("_excess", "_loud_until_us", "_packed", "_slept_until_us")
+    __slots__ = ("_packed",)
 
     may_rest: ClassVar = True
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         # None while it is awake. Else its events, or nothing: then they are in its window.
         self._packed: bytes | None = None
-        self._loud_until_us = BEFORE_TIME_US  # when the last loud event will have left
-        self._excess = 0.0  # by how much what was loud is not outweighed yet; 0 while asleep
-        self._slept_until_us = BEFORE_TIME_US  # no level was noted between falling asleep and this
         super().__init__(plan, labels)
 
     @property
@@ -94,7 +92,7 @@ class RestingGroup(CoastingGroup):
                 self._judged_us = time_us
                 return True
             return self._observe_disturbing(time_us, value, now_us)
-        if self._peak_until_us is not None:
+        if self._vigil.peak_until_us is not None:
             if self._coasts_through(time_us, value, now_us):
                 return True
             self._stop_coasting()
@@ -117,7 +115,7 @@ class RestingGroup(CoastingGroup):
                 return self.observe(time_us, value, now_us)
         times = self._window.times
         self._listen(time_us, value, is_weighed=not times or times[-1] <= time_us)
-        if (cruise := self._cruise) is not None:
+        if (cruise := self._vigil.cruise) is not None:
             if self._cruises_through(cruise, time_us, value, now_us):
                 self._try_to_doze_off()
                 return True
@@ -153,7 +151,8 @@ class RestingGroup(CoastingGroup):
     def rejudge(self, now_us: int) -> None:
         """Judge by the plan's rule, which was edited at ``now_us``; ``advance`` ran before."""
         self._wake_up(now_us)
-        self._loud_until_us, self._excess = BEFORE_TIME_US, 0.0
+        vigil = self._vigil
+        vigil.loud_until_us, vigil.excess = BEFORE_TIME_US, 0.0
         self._listen_to_all(self._window.times, self._window.values)
         super().rejudge(now_us)
 
@@ -169,7 +168,7 @@ class RestingGroup(CoastingGroup):
         """Judge ``[from_us, horizon]`` again by ``events``, which are complete for it."""
         self._wake_up(now_us)
         super().reconsider(from_us, events, before, told, late_us, now_us)
-        self._slept_until_us = BEFORE_TIME_US
+        self._vigil.slept_until_us = BEFORE_TIME_US
         self._try_to_sleep()
 
     def join(self, plan: Plan, pending_value: float | None) -> None:
@@ -189,7 +188,8 @@ class RestingGroup(CoastingGroup):
             self._own_window()
             self._packed = None
             self._pass_over(self.horizon_us(now_us))
-            self._slept_until_us = self._judged_us
+            self._own_vigil()
+            self._vigil.slept_until_us = self._judged_us
             self._take_up_window()
             self._own_lifecycle()
         else:
@@ -200,9 +200,9 @@ class RestingGroup(CoastingGroup):
 
     def _make_room_for(self, time_us: int) -> None:
         """Do as ``_make_room`` before an event at ``time_us``, whose instant may be open then."""
-        rested = self._asleep or self._cruise is not None
+        rested = self._asleep or self._vigil.cruise is not None
         self._make_room()
-        if rested and not self._asleep and self._cruise is None:
+        if rested and not self._asleep and self._vigil.cruise is None:
             self._reopens(time_us)
 
     def _make_room(self) -> None:
@@ -211,7 +211,7 @@ class RestingGroup(CoastingGroup):
             self._make_room_for_sleeper()
             return
         super()._make_room()
-        if self._cruise is not None:
+        if self._vigil.cruise is not None:
             self._try_to_sleep()
 
     def _listen(self, time_us: int, value: float, *, is_weighed: bool) -> None:
@@ -220,10 +220,10 @@ class RestingGroup(CoastingGroup):
         Where others come late they wake a group that holds loud values: then, as where some were
         not ``is_weighed``, it does not try to sleep before those have left.
         """
-        plan = self._plan
+        plan, vigil = self._plan, self._vigil
         if plan.is_loud(value):
-            self._loud_until_us = max(self._loud_until_us, time_us + self._window.span_us)
-        self._excess = plan.follow_excess(self._excess, value) if is_weighed else math.inf
+            vigil.loud_until_us = max(vigil.loud_until_us, time_us + self._window.span_us)
+        vigil.excess = plan.follow_excess(vigil.excess, value) if is_weighed else math.inf
 
     def _listen_to_all(self, times_us: array[int], values: array[float]) -> None:
         """Listen to events that come in order."""
@@ -235,8 +235,9 @@ class RestingGroup(CoastingGroup):
         """Whether it is idle, and no window from here on can be in breach by its values alone."""
         if not self._plan.screen.applies or not self.lifecycle.is_idle:
             return False
-        awake_until_us = self._loud_until_us
-        if not self._excess:
+        vigil = self._vigil
+        awake_until_us = vigil.loud_until_us
+        if not vigil.excess:
             awake_until_us -= self._window.span_us - self._window.span_us // _WIDE_AWAKE
         return awake_until_us <= self._judged_us
 
@@ -247,7 +248,7 @@ class RestingGroup(CoastingGroup):
         if (
             time_us > horizon_us
             or time_us <= reach_us - window.span_us
-            or self._loud_until_us > reach_us
+            or self._vigil.loud_until_us > reach_us
             or len(window.times) >= min(self._room, screen.max_quiet)
             or screen.is_loud(value)
         ):
@@ -277,8 +278,7 @@ class RestingGroup(CoastingGroup):
     def _fall_asleep(self) -> None:
         self._settle()
         if self._asleep:
-            self._cruise = None
-            self._excess = 0.0
+            self._vigil.cruise, self._vigil.excess = None, 0.0
             self.lifecycle.rest()
             self._free()
             self._plan.timers.put_off(self, self.expires_us)
@@ -290,6 +290,7 @@ class RestingGroup(CoastingGroup):
             self._window.pack()
             self._share_window()
         self._share_lifecycle()
+        self._share_vigil()
 
     @property
     def _events(self) -> Window:
@@ -321,6 +322,17 @@ class RestingGroup(CoastingGroup):
         if self.lifecycle.is_at_rest:
             self.lifecycle = self._new_lifecycle(self.lifecycle.level)
 
+    def _share_vigil(self) -> None:
+        """Have no vigil of its own that says nothing any more."""
+        self._vigil.forget_before(self._reach_us(self._judged_us))
+        if self._vigil.is_over:
+            self._vigil = AT_EASE
+
+    def _own_vigil(self) -> None:
+        """Have a vigil again that may change."""
+        if self._vigil is AT_EASE:
+            self._vigil = Vigil()
+
     def _make_room_for_sleeper(self) -> None:
         """Forget what is no longer needed; wake up if too much is left."""
         was_packed = bool(self._packed)
@@ -332,9 +344,11 @@ class RestingGroup(CoastingGroup):
             if was_packed:  # else there may be somebody who keeps events in its columns for it
                 self._share_window()
             self._share_lifecycle()
+            self._share_vigil()
         else:
             self._window.rebuild()
             self._own_lifecycle()
+            self._own_vigil()
 
     def _settle(self) -> None:
         """Sleep until the columns have grown by much, unless the window is nearly loud."""
@@ -349,12 +363,11 @@ class RestingGroup(CoastingGroup):
         """Return in which stretch a late event may have changed the level."""
         from_us, until_us = super()._changed_by(time_us, warmed, is_overdue=is_overdue)
         reach_us = self._reach_us(self._judged_us)
-        if (
-            not is_overdue and self._slept_until_us >= reach_us
-        ):  # nobody knows what levels there were
-            from_us, until_us = reach_us, max(until_us, self._slept_until_us + 1)
+        slept_until_us = self._vigil.slept_until_us
+        if not is_overdue and slept_until_us >= reach_us:  # nobody knows what levels there were
+            from_us, until_us = reach_us, max(until_us, slept_until_us + 1)
             until_us = min(until_us, self._judged_us + 1)
-            self._slept_until_us = BEFORE_TIME_US
+            self._vigil.slept_until_us = BEFORE_TIME_US
         return from_us, until_us
 
     def _fill(self, times_us: array[int], values: array[float]) -> None:
@@ -385,20 +398,23 @@ class RestingGroup(CoastingGroup):
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
         self._learn_peak_until(self._judged_us)
-        still = (self._asleep, self._coasts, self._loud_until_us, self._slept_until_us,
-                 self._excess)  # fmt: skip
+        vigil = self._vigil  # whoever shares one has forgotten as much
+        vigil.forget_before(self._reach_us(self._judged_us))
+        still = (self._asleep, self._coasts, vigil.loud_until_us, vigil.slept_until_us,
+                 vigil.excess)  # fmt: skip
         return (*super().dump(), (*still, self._dump_band()))
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
         *common, still = state
         super().load(tuple(common))
-        (asleep, coasts, self._loud_until_us, self._slept_until_us, self._excess,
+        vigil = self._vigil
+        (asleep, coasts, vigil.loud_until_us, vigil.slept_until_us, vigil.excess,
          band) = msgspec.convert(still, _Stillness)  # fmt: skip
         self._load_band(band)
         if asleep:
             self._packed = b""
             self._free()
         elif coasts:
-            self._peak_until_us = self._judged_us
+            vigil.peak_until_us = self._judged_us
             self._window.rest()

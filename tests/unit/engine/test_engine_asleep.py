@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from alertd.engine.lifecycle import Lifecycle
+from alertd.engine.resting import RestingGroup
+from alertd.engine.vigil import AT_EASE, Vigil
+from alertd.engine.window import BEFORE_TIME_US
 from alertd.model import GroupState, Labels, Rule
 from tests.unit.engine.engine_driver import Driver, make_rule, us
 
@@ -21,10 +24,22 @@ def asleep() -> Driver:
     return driver
 
 
+def group(driver: Driver, host: str) -> RestingGroup:
+    found = driver.engine._router.group("r", (("host", host),))
+    assert isinstance(found, RestingGroup)
+    return found
+
+
 def lifecycle(driver: Driver, host: str) -> Lifecycle:
-    group = driver.engine._router.group("r", (("host", host),))
-    assert group is not None
-    return group.lifecycle
+    return group(driver, host).lifecycle
+
+
+def vigil(driver: Driver, host: str) -> Vigil:
+    return group(driver, host)._vigil
+
+
+def state_of(vigil: Vigil) -> list[object]:
+    return [getattr(vigil, name) for name in Vigil.__slots__]
 
 
 def firing(driver: Driver) -> list[Labels]:
@@ -56,6 +71,44 @@ def test_an_edited_rule_is_judged_by_everyone_who_slept() -> None:
     driver.change(average(threshold=-1.0, version=2), at=6)
     assert firing(driver) == [(("host", host),) for host in HOSTS]
     assert {incident.rule_version for incident in driver.engine.open_incidents()} == {2}
+
+
+def test_groups_that_sleep_share_a_vigil_and_those_that_wake_leave_it_as_it_was() -> None:
+    driver = asleep()
+    assert all(vigil(driver, host) is AT_EASE for host in HOSTS)
+    driver.send(6, 9.0, host="h0")
+    driver.send(7, 0.0, host="h1")  # rests on
+    driver.send(6, 9.0, host="h2")  # late
+    driver.change(average(threshold=-1.0, version=2), at=8)
+    assert AT_EASE not in {vigil(driver, host) for host in HOSTS}
+    assert state_of(AT_EASE) == state_of(Vigil())
+
+
+def test_who_was_loud_lately_has_its_own_vigil_asleep_until_no_late_event_reaches_that() -> None:
+    driver = asleep()
+    driver.send(6, 0.6, host="h0")
+    for time in (7, 8, 9):
+        driver.send(time, 0.0, host="h0")
+    assert group(driver, "h0")._asleep
+    assert vigil(driver, "h0").loud_until_us == us(16)
+    driver.restart()
+    assert vigil(driver, "h0").loud_until_us == us(16)
+    driver.send(8, 0.0, host="h0")
+    assert not group(driver, "h0")._asleep  # a late event may have been loud with it
+    for time in range(10, 200):
+        driver.send(time, 0.0, host="h0")
+    assert vigil(driver, "h0") is AT_EASE
+
+
+def test_a_vigil_is_over_when_late_events_reach_neither_what_was_loud_nor_its_sleep() -> None:
+    found = Vigil()
+    found.loud_until_us, found.slept_until_us = 5, 7
+    left = []
+    for reach_us in (4, 5, 7, 8):
+        found.forget_before(reach_us)
+        left.append((found.loud_until_us, found.slept_until_us, found.is_over))
+    never = BEFORE_TIME_US
+    assert left == [(5, 7, False), (never, 7, False), (never, 7, False), (never, never, True)]
 
 
 def test_who_slept_in_a_snapshot_shares_too_and_wakes_alone() -> None:
