@@ -62,13 +62,20 @@ class Arrivals(Protocol):
 
 
 def each_event(routes: Iterable[Route], batch: EventBatch) -> Iterator[Arrival]:
-    """Yield every event of ``batch``, each with whoever sees it; ``routes`` are its events'."""
+    """Yield every event of ``batch``, each with whoever sees it; ``routes`` are its events'.
+
+    Those of one time after each other have one object for it: each group keeps its newest time, and
+    there may be a million.
+    """
+    same_us = 0
     for route, time_us, value in zip(routes, batch.times_us, batch.values, strict=True):
+        if time_us != same_us:
+            same_us = time_us
         if isinstance(route, tuple):
             for watcher in route:
-                yield watcher, time_us, value
+                yield watcher, same_us, value
         else:
-            yield route, time_us, value
+            yield route, same_us, value
 
 
 class OneByOne:
