@@ -188,7 +188,7 @@ class Flapping:
         )
         detail = (
             f"it changed its state more than {limits.changes} times within {within}; "
-            f"held until there is no change for {stable}"
+            f"nothing more is told until it has not changed for {stable}"
         )
         return Hold(HoldReason.FLAPPING, episode.id, episode.stable_us, detail)
 

@@ -103,7 +103,7 @@ async def test_the_timeline_and_the_report_say_what_happens(tmp_path: Path) -> N
         lines = [(line.what.value, line.detail) for line in later.timeline]
         held = (
             "ops: it changed its state more than 4 times within 10 min; "
-            "held until there is no change for 5 min"
+            "nothing more is told until it has not changed for 5 min"
         )
         withheld = "ops: it ended before it could be told (flapping)"
         assert ("flapping", held) in lines
