@@ -10,8 +10,12 @@ import os
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Final
 
 import httpx
+
+_NO_TLS: Final = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"})
+"""What versions of OpenSSL call an answer that is not TLS."""
 
 
 def load_ssl_context(ca_file: str | None) -> ssl.SSLContext:
@@ -36,6 +40,8 @@ def describe_cause(error: BaseException) -> str:
         match cause:
             case ssl.SSLCertVerificationError():
                 return f"its certificate is not trusted ({cause.verify_message})"
+            case ssl.SSLError() if cause.reason in _NO_TLS:
+                return "what answers there speaks no TLS; check the port, and whether TLS is meant"
             case ssl.SSLError():
                 return f"TLS failed ({cause.reason or 'no reason given'})"
             case socket.gaierror():

@@ -181,6 +181,13 @@ async def test_nobody_listening_is_tried_again_and_named(client: HttpClient) -> 
     assert outcome == Retryable(reason, was_refused=True)
 
 
+async def test_what_speaks_no_tls_is_named_so(receiver: HttpReceiver, client: HttpClient) -> None:
+    url = receiver.url().replace("http://", "https://")
+    outcome = await channel_to(url, client).send(message())
+    assert isinstance(outcome, Retryable)
+    assert "what answers there speaks no TLS; check the port" in outcome.reason
+
+
 async def test_a_name_that_does_not_exist_is_tried_again(client: HttpClient) -> None:
     outcome = await channel_to("http://nobody.invalid/", client).send(message())
     assert isinstance(outcome, Retryable)
