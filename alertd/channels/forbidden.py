@@ -20,6 +20,7 @@ _TUNNELS: Final = tuple(
     ipaddress.ip_network(block)
     for block in (
         "::/96",  # IPv4-compatible, RFC 4291
+        "::ffff:0:0:0/96",  # IPv4-translated, RFC 2765
         "64:ff9b::/96",  # NAT64, RFC 6052
         "64:ff9b:1::/48",  # NAT64 for local use, RFC 8215
         "2001::/32",  # Teredo, RFC 4380
@@ -27,6 +28,14 @@ _TUNNELS: Final = tuple(
         "192.88.99.0/24",  # 6to4 relays, RFC 7526
     )
 )
+_NOT_GLOBAL: Final = tuple(
+    ipaddress.ip_network(block)
+    for block in (
+        "3fff::/20",  # documentation, RFC 9637
+        "5f00::/16",  # segment routing, RFC 9602
+    )
+)
+"""In the registries, and too new for ``is_global``."""
 _CLOUD_METADATA: Final = ipaddress.ip_address("168.63.129.16")
 """Azure's host services: a public address that leads into the host."""
 
@@ -49,7 +58,8 @@ def forbidden_kind(address: str) -> str | None:
         return "a multicast address"
     if any(ip in block for block in _TUNNELS):
         return "a tunnel to another address"
-    if not ip.is_global or ip == _CLOUD_METADATA or getattr(ip, "is_site_local", False):
+    is_listed = ip == _CLOUD_METADATA or any(ip in block for block in _NOT_GLOBAL)
+    if is_listed or not ip.is_global or getattr(ip, "is_site_local", False):
         return "a private or reserved address"
     return None
 
