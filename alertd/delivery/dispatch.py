@@ -108,6 +108,8 @@ class Dispatcher:
         """Send as ``config`` says from now on; when a message is tried again is decided already."""
         self._attempts.use(config)
         self._places.concurrency = config.concurrency_per_channel
+        self._places.end_all_rests()
+        self.wake()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Send until ``drain`` is called. May be run once.

@@ -77,6 +77,10 @@ class Places:
         """Begin attempts there again, whatever it asked for."""
         self._rests.pop(target, None)
 
+    def end_all_rests(self) -> None:
+        """Begin attempts again everywhere: who is meant may be another receiver now."""
+        self._rests.clear()
+
     def take(self, outgoing: Outgoing) -> None:
         """Give a message the place of an attempt that begins now."""
         target = outgoing.target

@@ -296,6 +296,24 @@ async def test_who_asks_has_a_message_sent_to_a_receiver_that_asked_to_be_left_a
         assert ops.times == [0, 3]
 
 
+async def test_after_a_reload_nobody_is_left_alone_for_what_an_earlier_receiver_asked(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    old, new = Receiver(answer=lambda message: Retryable("429", 60.0, was_refused=True)), Receiver()
+    channels = Receivers(ops=old)
+    async with running(make_bench(channels)) as bench:
+        bench.add(notification("a"))
+        await trio.sleep(1)
+        channels.channels["ops"] = new
+        bench.add(notification("b"))
+        await trio.sleep(1)
+        assert new.times == []
+        bench.dispatcher.use(NotifyConfig())
+        await trio.sleep(1)
+        assert new.times == [2]
+        assert new.taken == ["b"]
+
+
 async def test_a_permanent_refusal_is_the_end(autojump_clock: trio.testing.MockClock) -> None:
     ops = Receiver(answer=lambda message: Permanent("gone"))
     async with running(make_bench(Receivers(ops=ops))) as bench:
