@@ -274,8 +274,9 @@ def _take_up(connection: apsw.Connection) -> None:
     )
 
 
+# Of an end that is told again the newest counts: an elder one may be on its way.
 _ENDS_OF: Final = """
-    SELECT begun.seq, begun.id, i.id, ended.message_seq
+    SELECT begun.seq, begun.id, i.id, max(ended.message_seq)
     FROM notifications begun
     JOIN incidents i ON i.seq = begun.incident_seq
     JOIN notifications ended INDEXED BY notifications_of_incident
@@ -284,7 +285,8 @@ _ENDS_OF: Final = """
      AND ended.endpoint IS begun.endpoint
     JOIN messages later ON later.seq = ended.message_seq
     WHERE begun.message_seq = ? AND later.seq > begun.message_seq AND later.attempts = 0
-      AND later.status = 'RETRY_PENDING'"""
+      AND later.status = 'RETRY_PENDING'
+    GROUP BY begun.seq"""
 
 
 def _collapse(connection: apsw.Connection, message: _Due, now_us: int) -> None:

@@ -534,6 +534,25 @@ async def test_an_end_that_is_still_to_be_told_is_told_once_behind_what_is_reque
         assert [kind for one in found for kind, _ in one.parts] == ["firing", "resolved"]
 
 
+async def test_what_is_requeued_while_its_end_is_sent_collapses_with_the_end_that_is_told_again(
+    tmp_path: Path,
+) -> None:
+    life = begun(0)
+    async with open_store(tmp_path / "alertd.db") as store:
+        await store.incidents.record([life], applied=1)
+        [lost] = await claim(store, 0)
+        await store.outbox.settle([settled(lost, DeliveryStatus.FAILED, 0)])
+        await store.incidents.record([ended(life, 20)], applied=2)
+        [on_its_way] = await claim(store, 20)
+        await requeued(store, lost, 21)
+        [again] = await store.outbox.claim(START_US + 21 * S, limit=9, exclude=[on_its_way.id])
+        refused_again = settled(again, DeliveryStatus.RETRY_PENDING, 22, 23)
+        await store.outbox.settle([refused_again, settled(on_its_way, DeliveryStatus.SUCCESS, 22)])
+        found = await deliver(store, 60)
+        assert [[kind for kind, _ in one.parts] for one in found] == [["firing", "resolved"]]
+        assert await store.outbox.next_due_us() is None
+
+
 async def test_messages_are_listed_the_newest_first_by_status_and_channel(tmp_path: Path) -> None:
     async with open_store(tmp_path / "alertd.db") as store:
         for n in range(5):
