@@ -1,8 +1,9 @@
 """InfluxDB 1.x and VictoriaMetrics, where installed, on the same events in the same call.
 
 Owns how they are started (on loopback, with a folder of their own) and the comparison: all are
-running, and take turns, so that whatever else the machine does is in all of them. A ratio is the
-median of those within a turn. What they do is not the same: InfluxDB fsyncs before it answers and
+running, and take turns, so that whatever else the machine does is in all of them; a turn begins
+when nobody is busy any more with what the last one brought. A ratio is the median of those within a
+turn. What they do is not the same: InfluxDB fsyncs before it answers and
 judges nothing, VictoriaMetrics does neither, alertd does both, and its time runs until all is
 judged.
 
@@ -11,8 +12,10 @@ Debian has both: ``apt-get install influxdb victoria-metrics``.
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -33,6 +36,7 @@ from bench.rounds import run_round
 from bench.senders import LoadSpec
 
 BATCHES: Final = (1_000, 5_000)
+_REST_S: Final = 0.3
 
 _INFLUX_CONFIG: Final = """
 reporting-disabled = true
@@ -62,11 +66,25 @@ class Rival(Program):
     """What is looked for in ``PATH``."""
     forms: ClassVar[Mapping[Form, int]]
     """In what it is sent events, and how many are made for a second: more than it takes."""
+    puts_off_s: ClassVar[float] = 0.0
+    """After this it has begun to do, at the latest, what it puts off while it is busy."""
 
     def __init__(self, parent: Path) -> None:
         super().__init__(parent)
         self._port = _free_port()
         self.address = f"127.0.0.1:{self._port}"
+
+    def come_to_rest(self) -> None:
+        """Return when it has written and merged what it took: when it hardly uses the CPU."""
+        time.sleep(self.puts_off_s)
+        deadline_s = time.monotonic() + GIVE_UP_S
+        used_s = self.facts.cpu_s()
+        while time.monotonic() < deadline_s:
+            time.sleep(_REST_S)
+            before_s, used_s = used_s, self.facts.cpu_s()
+            if used_s - before_s < _REST_S / 10:
+                return
+        raise TimeoutError(f"{self.name} is busy for more than {GIVE_UP_S:g} s after its turn")
 
     def stored_bytes(self) -> int:
         """Return what is in its folder."""
@@ -114,6 +132,7 @@ class VictoriaMetrics(Rival):
 
     name = "VictoriaMetrics"
     command = "victoria-metrics"
+    puts_off_s = 5.0  # -inmemoryDataFlushInterval
     forms: ClassVar = {Form.INFLUX: 1_500_000, Form.IMPORT: 2_000_000}
 
     def _arguments(self) -> list[str]:
@@ -164,7 +183,7 @@ class _Contender:
 def measure(
     folder: Path, tell: Callable[[str], None], *, rounds: int, seconds: float
 ) -> list[RivalFigures]:
-    """Return the figures of each contender and size of batch. Some 80 s with two rounds."""
+    """Return the figures of each contender and size of batch. Some 130 s with two rounds."""
     with ExitStack() as stack:
         daemon = stack.enter_context(Daemon(folder, WORKLOADS[0].config()))
         client = stack.enter_context(LoadGenerator())
@@ -192,6 +211,7 @@ def measure(
                     spec = each.spec(batch_events, seconds, client.reached_us)
                     found = run_round(each.program, client, spec)
                     each.program.come_to_rest()  # not in the next one's turn
+                    os.sync()  # nor what the kernel puts off
                     each.rounds.setdefault(batch_events, []).append(found)
         peak_bytes = {each.name: each.program.facts.peak_bytes() for each in contenders}
         events = Counter({"alertd": introduced})
