@@ -198,9 +198,14 @@ def every_incident_is_told(story: Story, remains: Remains) -> Iterator[str]:
 
 
 def nobody_hears_of_an_end_before_the_beginning(story: Story, remains: Remains) -> Iterator[str]:
-    """That a series flaps is told in place of a beginning."""
+    """That a series flaps is told in place of a beginning.
+
+    One that was given up may be requeued behind the end, which is told again then.
+    """
     failed = {
-        (row.incident_id, row.channel) for row in remains.notifications if row.status == "FAILED"
+        (row.incident_id, row.channel)
+        for row in remains.notifications
+        if row.status == "FAILED" or row.key in story.requeued
     }
     series = {row.id: (row.rule_id, row.group) for row in remains.incidents}
     flapped = {
@@ -240,11 +245,16 @@ def a_receiver_that_is_back_gets_at_once_what_it_refused(
     """It has no place left for long while something waits that it refused, once, before a success.
 
     Only where the disk does as it is told: till an outcome is recorded, nothing follows from it.
+    What was tried under another key, before a part of it collapsed, may have been hurried then.
     """
     if any(isinstance(step, FailDisk | FillDisk | Crash) for _, step in story.plan.steps):
         return
+    tried = Counter(each.key for each in story.attempts)
+    known = {row.key for row in remains.notifications if row.key and row.attempts == tried[row.key]}
     for channel in NAMES:
         for first, again in _retried_first(story, channel):
+            if first.key not in known:
+                continue
             taken_us = min(
                 (
                     each.ended_us

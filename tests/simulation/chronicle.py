@@ -84,7 +84,7 @@ class Chronicle:
 
     async def look(self, store: Store) -> None:
         """Write down what is there now. Raises ``StoreUnavailable``."""
-        held = await store.writer.run("read what is there", _read)
+        held = await store.writer.run("read what is there", _read, wal_bytes=0, must_go_on=True)
         log_seen = (store, held.end, held.folded)
         if log_seen != self._log_seen:
             await self._read_log(store, held.folded)

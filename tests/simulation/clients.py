@@ -325,7 +325,7 @@ class Clients:
             failed = await self._undelivered(DeliveryStatus.FAILED)
             waiting = await self._undelivered(DeliveryStatus.RETRY_PENDING)
             for one in failed or waiting[number : number + 1]:
-                self._story.requeued += 1
+                self._story.requeued.add(one)
                 await self._core.notifier.requeue(one)
                 self._story.note("requeued", one)
         except _REFUSALS as error:

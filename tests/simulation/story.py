@@ -81,8 +81,8 @@ class Story:
     hushed: list[Hushed] = field(default_factory=list)
     acknowledged: dict[str, int] = field(default_factory=dict)
     """When somebody was promised that an incident is acknowledged, by its id."""
-    requeued: int = 0
-    """How often somebody asked to have a message sent again, or now."""
+    requeued: set[str] = field(default_factory=set)
+    """The ids of messages that somebody asked to have sent again, or now."""
     requests: list[Request] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     refusals: list[Delivery] = field(default_factory=list)
