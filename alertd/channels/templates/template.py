@@ -138,8 +138,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         )
         self.globals.clear()
         self.filters = {name: _charged(function) for name, function in filters.items()}
-        self.filters |= {LOOP_FILTER: _items_of_loop, JOIN_FILTER: _joined}
-        self.filters[SEARCHED_FILTER] = _searched
+        self.filters |= {
+            LOOP_FILTER: _items_of_loop,
+            JOIN_FILTER: _joined,
+            SEARCHED_FILTER: _searched,
+        }
         self.tests = {name: test for name, test in self.tests.items() if name in TESTS}
 
     def getattr(self, obj: Any, attribute: str) -> Any:  # Jinja2's name

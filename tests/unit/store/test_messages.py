@@ -79,6 +79,13 @@ async def deliver(store: Store, at_s: float) -> list[Outgoing]:
     return found
 
 
+async def give_up(store: Store, at_s: float) -> Outgoing:
+    """Send what is due, one message, to a receiver that refuses it for good; return it."""
+    [lost] = await claim(store, at_s)
+    await store.outbox.settle([settled(lost, DeliveryStatus.FAILED, at_s)])
+    return lost
+
+
 async def requeued(store: Store, message: Outgoing, at_s: float) -> DeliveryStatus:
     """Have a message sent again; return what it was before."""
     asked = await store.outbox.requeue(message.id, START_US + round(at_s * S))
@@ -502,8 +509,7 @@ async def test_what_has_ended_is_told_to_have_ended_again_behind_a_beginning_tha
     over, on = begun(0), begun(1)
     async with open_store(tmp_path / "alertd.db") as store:
         await store.incidents.record([over, on], applied=1)
-        [lost] = await claim(store, 0)
-        await store.outbox.settle([settled(lost, DeliveryStatus.FAILED, 0)])
+        lost = await give_up(store, 0)
         await store.incidents.record([ended(over, 20)], applied=2)
         [told_end] = await deliver(store, 20)
         for at_s in (100, 200):
@@ -526,8 +532,7 @@ async def test_an_end_that_is_still_to_be_told_is_told_once_behind_what_is_reque
     life = begun(0)
     async with open_store(tmp_path / "alertd.db") as store:
         await store.incidents.record([life], applied=1)
-        [lost] = await claim(store, 0)
-        await store.outbox.settle([settled(lost, DeliveryStatus.FAILED, 0)])
+        lost = await give_up(store, 0)
         await store.incidents.record([ended(life, 5)], applied=2)
         await store.outbox.requeue(lost.id, START_US + 6 * S)
         found = await deliver(store, 6) + await deliver(store, 10) + await deliver(store, 60)
@@ -540,8 +545,7 @@ async def test_what_is_requeued_while_its_end_is_sent_collapses_with_the_end_tha
     life = begun(0)
     async with open_store(tmp_path / "alertd.db") as store:
         await store.incidents.record([life], applied=1)
-        [lost] = await claim(store, 0)
-        await store.outbox.settle([settled(lost, DeliveryStatus.FAILED, 0)])
+        lost = await give_up(store, 0)
         await store.incidents.record([ended(life, 20)], applied=2)
         [on_its_way] = await claim(store, 20)
         await requeued(store, lost, 21)
