@@ -139,6 +139,7 @@ class Connection:
                 await self._take(data, tasks)
         if self._protocol is not None:
             await self._protocol.end(is_closing=self._closing)
+            self._protocol = None
 
     async def _take(self, data: bytes, tasks: AsyncExitStack) -> None:
         """Handle ``data``: the plain requests that it begins with here, the rest by hypercorn."""

@@ -88,12 +88,10 @@ class Http1(H11Protocol):
             transport.is_tls,
             transport.client,
             transport.server,
-            self._on_event,
+            _passing_on(send, close),
         )
         self.is_head_too_long = False
         self._penalty = penalty
-        self._send_bytes = send
-        self._close = close
 
     @staticmethod
     @asynccontextmanager
@@ -115,14 +113,6 @@ class Http1(H11Protocol):
         if not is_closing:
             await self.take(b"")
         await self.handle(Closed())
-
-    async def _on_event(self, event: Event) -> None:
-        # The third event, Updated, tells when the protocol is idle. The number of running
-        # handlers says it better: it also covers replies that the protocol sends by itself.
-        if isinstance(event, RawData):
-            await self._send_bytes(event.data)
-        elif isinstance(event, Closed):
-            self._close()
 
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         """Send a part of a reply; if the connection is given up, raise ``Cancelled`` instead.
@@ -193,6 +183,26 @@ class Http1(H11Protocol):
         """Refuse HTTP/2 by prior knowledge, and ignore ``Upgrade: h2c`` (RFC 9110, 7.8)."""
         if event.http_version not in (b"1.0", b"1.1"):
             raise _UnsupportedVersion(event.http_version)
+
+
+def _passing_on(
+    send: Callable[[bytes], Awaitable[None]], close: Callable[[], None]
+) -> Callable[[Event], Awaitable[None]]:
+    """Return what does with a connection as its protocol says.
+
+    It knows nothing of the protocol, which has it: nothing goes round in circles, and both are
+    freed when the connection has ended.
+    """
+
+    async def pass_on(event: Event) -> None:
+        # The third event, Updated, tells when the protocol is idle. The number of running
+        # handlers says it better: it also covers replies that the protocol sends by itself.
+        if isinstance(event, RawData):
+            await send(event.data)
+        elif isinstance(event, Closed):
+            close()
+
+    return pass_on
 
 
 def _is_for_a_websocket(request: h11.Request) -> bool:

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pytest
 import trio
 import trio.testing
+from hypercorn.protocol.h11 import H11Protocol
 from werkzeug.exceptions import HTTPException
 
+from alertd.http.connection import Connection
 from tests.unit.http.fakes import Site
 from tests.unit.http.test_express import running
 
@@ -52,3 +54,19 @@ async def test_an_error_goes_with_its_request(request_: bytes) -> None:
             assert answer.startswith(b"HTTP/1.1 4")
         await trio.testing.wait_all_tasks_blocked()
         assert len(errors()) == before, "those of before are the library's own"
+
+
+def connections() -> list[object]:
+    return [each for each in gc.get_objects() if isinstance(each, (Connection, H11Protocol))]
+
+
+@pytest.mark.usefixtures("without_a_search")
+async def test_a_connection_is_freed_when_it_ends() -> None:
+    async with running(Site()) as server:
+        before = len(connections())
+        async with await server.connect() as client:
+            await client.send_all(b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert await client.receive_some()
+            assert len(connections()) == before + 2
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(connections()) == before
