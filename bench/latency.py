@@ -60,10 +60,13 @@ _MAX_RATE = 500_000
 
 
 class Receiver:
-    """A webhook's endpoint that notes when each group's message has arrived."""
+    """A webhook's endpoint that notes when each group's message has arrived.
+
+    It is light: what has come is read only when somebody asks, for the daemon is on this machine.
+    """
 
     def __init__(self) -> None:
-        arrivals: queue.SimpleQueue[tuple[str, float]] = queue.SimpleQueue()
+        arrivals: queue.SimpleQueue[tuple[bytes, float]] = queue.SimpleQueue()
         receiver = self
         self.messages = 0
 
@@ -76,8 +79,7 @@ class Receiver:
                 self.send_response(204)
                 self.end_headers()
                 receiver.messages += 1
-                for incident in json.loads(body)["incidents"]:
-                    arrivals.put((incident["groupLabels"]["host"], arrived_s))
+                arrivals.put((body, arrived_s))
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 """Say nothing about each request."""
@@ -103,13 +105,23 @@ class Receiver:
 
     def hosts(self) -> list[str]:
         """Return the hosts of the messages that have arrived since the last call."""
-        return [self._arrivals.get()[0] for _ in range(self._arrivals.qsize())]
+        return [
+            host
+            for _ in range(self._arrivals.qsize())
+            for host in _hosts_in(self._arrivals.get()[0])
+        ]
 
     def arrival_of(self, host: str) -> float:
-        """Return when the next message arrived, which must be the one about ``host``."""
-        arrived, when_s = self._arrivals.get(timeout=GIVE_UP_S)
-        assert arrived == host, f"expected the alert of {host}, got that of {arrived}"
+        """Return when the next message arrived, which must be about ``host`` alone."""
+        body, when_s = self._arrivals.get(timeout=GIVE_UP_S)
+        arrived = _hosts_in(body)
+        assert arrived == [host], f"expected the alert of {host}, got that of {arrived}"
         return when_s
+
+
+def _hosts_in(body: bytes) -> list[str]:
+    """Return the hosts that a message tells of."""
+    return [incident["groupLabels"]["host"] for incident in json.loads(body)["incidents"]]
 
 
 def measure(folder: Path, *, alerts: int) -> Iterator[LatencyFigures]:
