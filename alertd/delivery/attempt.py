@@ -14,12 +14,12 @@ import math
 from collections.abc import Callable
 from typing import Final, Protocol
 
-import msgspec
 import prometheus_client
 import structlog
 import trio
 
 from alertd.channels.backoff import Backoff
+from alertd.channels.message import Message
 from alertd.channels.protocol import (
     BadEndpoint,
     Channel,
@@ -35,8 +35,9 @@ from alertd.clock import format_us
 from alertd.config.settings import NotifyConfig
 from alertd.delivery.failing import FailingReceivers
 from alertd.model import US_PER_S, Target
-from alertd.notify.compose import compose
+from alertd.notify.compose import compose, views_in
 from alertd.outbound import DeliveryStatus, Outgoing, Settlement
+from alertd.turn import Turn, rest
 
 MAX_REASON_CHARS: Final = 500
 
@@ -94,6 +95,7 @@ class Attempts:
         self._log = log
         self._list_url = list_url
         self._random = random
+        self._composing = trio.Lock()
         self.failing = FailingReceivers()
 
     def use(self, config: NotifyConfig) -> None:
@@ -124,8 +126,8 @@ class Attempts:
         except UnknownChannel as error:  # the next reload may bring it back
             return Retryable(str(error), was_refused=True), None
         try:
-            message = compose(outgoing, sent_at=format_us(self._now_us()), list_url=self._list_url)
-        except (msgspec.DecodeError, ValueError):
+            message = await self._compose(outgoing)
+        except ValueError:  # msgspec.DecodeError is one
             return Permanent("the stored message cannot be read"), channel.redacted_endpoint
         try:
             if outgoing.earlier is not None and isinstance(channel, FollowsUp):
@@ -143,6 +145,23 @@ class Attempts:
             )
             reason = f"unexpected {type(error).__name__} in alertd; its log says where"
             return Retryable(reason), channel.redacted_endpoint
+
+    async def _compose(self, outgoing: Outgoing) -> Message:
+        """Return what the channel is to send, made by turns: there may be a thousand parts.
+
+        One at a time: of several, each would have its turn before an event has the next of its own.
+
+        Raises ``ValueError`` if what is stored cannot be read.
+        """
+        async with self._composing:
+            views, turn = [], Turn()
+            for view in views_in(outgoing):
+                views.append(view)
+                if turn.is_over():
+                    await rest()
+                    turn = Turn()
+        sent_at = format_us(self._now_us())
+        return compose(outgoing, views, sent_at=sent_at, list_url=self._list_url)
 
     def _judge(self, outgoing: Outgoing, outcome: Outcome) -> Settlement:
         now_us = self._now_us()

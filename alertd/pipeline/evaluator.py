@@ -29,10 +29,10 @@ from alertd.model import US_PER_S, EndReason, EventBatch, Transition
 from alertd.notify.announce import Announcer
 from alertd.outbound import Announcement
 from alertd.pipeline.backfill import start_warm
-from alertd.pipeline.turn import Turn, others
 from alertd.pipeline.work import Backlog, Entry
 from alertd.rules import RuleChange, compile_rule
 from alertd.store.protocols import EventStore
+from alertd.turn import Turn, others
 
 SMALLEST_PORTION: Final = 10
 """Transitions that one commit of a storm records: 0.8 ms, for which events may have to wait."""

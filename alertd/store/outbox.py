@@ -82,6 +82,18 @@ _NEXT_DUE: Final = f"""
     LIMIT 1"""  # noqa: S608  # constants
 
 
+_BEHIND_KIND: Final = b"\x1f"
+_BETWEEN_PARTS: Final = b"\x1e"
+"""No JSON has such a character in it (RFC 8259, section 7)."""
+# In one step, in which others have the interpreter: a thousand rows one by one let go of it and ask
+# for it again a thousand times, and commits took five times as long meanwhile.
+_PARTS: Final = f"""
+    SELECT CAST(group_concat(part, x'{_BETWEEN_PARTS.hex()}') AS BLOB) FROM (
+        SELECT kind || x'{_BEHIND_KIND.hex()}' || view AS part
+        FROM notifications WHERE message_seq = ? ORDER BY seq
+    )"""  # noqa: S608  # constants
+
+
 class _Claim(msgspec.Struct, frozen=True):
     """What is asked for."""
 
@@ -246,10 +258,9 @@ def _read(found: Sequence[_Due], connection: apsw.Connection) -> list[Outgoing]:
 
 
 def _parts(connection: apsw.Connection, seq: int) -> tuple[tuple[str, bytes], ...]:
-    rows = connection.execute(
-        "SELECT kind, view FROM notifications WHERE message_seq = ? ORDER BY seq", (seq,)
-    )
-    return tuple((kind, view.encode()) for kind, view in rows)
+    joined: bytes = connection.execute(_PARTS, (seq,)).get or b""
+    parts = (part.partition(_BEHIND_KIND) for part in joined.split(_BETWEEN_PARTS) if part)
+    return tuple((kind.decode(), view) for kind, _, view in parts)
 
 
 def _close(claim: _Claim, connection: apsw.Connection) -> list[_Due]:

@@ -33,9 +33,10 @@ from alertd.ingest.dedup import DedupIndex
 from alertd.metrics import Metrics
 from alertd.pipeline.evaluator import Evaluator
 from alertd.store.snapshots import write_snapshot
+from alertd.turn import others, rest
 
-PACK_SLICE_BYTES: Final = 128 * 1024
-"""State that is packed between two looks at other tasks."""
+PACK_SLICE_BYTES: Final = 32 * 1024
+"""State that is packed between two rests: half a millisecond."""
 LOOK_EVERY_S: Final = 1.0
 """How often it is looked how many events have come."""
 
@@ -84,13 +85,14 @@ class Snapshotter:
         self._transitions = 0
         """How many the evaluator had seen when the newest snapshot was taken."""
         self._every_events = every_events
+        self._is_ending = False
         self._taking = trio.Lock()  # the last one, at the end, may meet one of ``run``'s
 
     async def run(self) -> None:
         """Take snapshots until cancelled."""
         while True:
             await self._until_due()
-            await self.take()
+            await self._take_if_there_is_room()
 
     async def _until_due(self) -> None:
         due_s = trio.current_time() + self._interval_s
@@ -101,7 +103,15 @@ class Snapshotter:
             await trio.sleep(min(left_s, LOOK_EVERY_S))
 
     async def take(self) -> None:
-        """Take a snapshot now, unless nothing has happened since the newest one.
+        """Take the last one, now, unless nothing has happened since the newest one.
+
+        Whoever stops waits for it, so neither it nor one that is under way rests any more.
+        """
+        self._is_ending = True
+        await self._take_if_there_is_room()
+
+    async def _take_if_there_is_room(self) -> None:
+        """Take a snapshot, unless nothing has happened since the newest one.
 
         What was found when no event came, by the clock alone, is told once because a snapshot has
         it. One that cannot be written is logged and does no harm: the log behind the older ones
@@ -121,11 +131,11 @@ class Snapshotter:
                 return
             dump = self._evaluator.engine.dump()
         try:
-            chunks = await self._pack(dump)
+            chunks = await self._pack(dump, rests=True)
         except DumpEnded:
             async with self._evaluator.between_steps:
                 position, transitions = self._evaluator.applied, self._evaluator.transitions
-                chunks = await self._pack(self._evaluator.engine.dump())
+                chunks = await self._pack(self._evaluator.engine.dump(), rests=False)
         await self._evaluator.mark_applied(position)
         try:
             await self._blocking.run(partial(self._write, position, chunks))
@@ -143,12 +153,12 @@ class Snapshotter:
             seconds=round(trio.current_time() - began_s, 3),
         )
 
-    async def _pack(self, dump: Dump) -> list[bytes]:
+    async def _pack(self, dump: Dump, *, rests: bool) -> list[bytes]:
         """Return the packed state. Raises ``DumpEnded``."""
         chunks = []
         for chunk in pack_state(dump, self._dedup):
             chunks.append(chunk)
-            await trio.lowlevel.checkpoint()
+            await (rest() if rests and not self._is_ending else others())
         return chunks
 
     def _write(self, position: int, chunks: Iterable[bytes]) -> None:

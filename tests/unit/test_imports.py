@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(
         {
             *("blocking", "clock", "literals", "metrics", "rule_checks", "sdnotify", "sockets"),
-            "tls",
+            *("tls", "turn"),
         }
     ),
     frozenset({"channels", "engine", "ingest"}),

@@ -7,7 +7,7 @@ import pytest
 
 from alertd.channels.message import IncidentView, Message, MessageKind
 from alertd.model import Target
-from alertd.notify.compose import compose
+from alertd.notify.compose import compose, views_in
 from alertd.outbound import Outgoing
 from tests.unit.channels.messages import incident
 
@@ -22,7 +22,12 @@ def composed(*parts: tuple[str, IncidentView]) -> Message:
         attempts=0,
         next_attempt_us=0,
     )
-    return compose(outgoing, sent_at="2025-06-30T15:00:00.000000Z", list_url="http://a/list")
+    return compose(
+        outgoing,
+        views_in(outgoing),
+        sent_at="2025-06-30T15:00:00.000000Z",
+        list_url="http://a/list",
+    )
 
 
 def test_what_fires_comes_first_and_the_worst_before_the_others() -> None:
@@ -58,5 +63,5 @@ def test_a_message_is_called_by_the_most_urgent_kind_in_it(kinds: list[str], kin
 
 
 def test_a_message_of_nothing_cannot_be_read() -> None:
-    with pytest.raises(msgspec.DecodeError):
+    with pytest.raises(ValueError, match="no notification"):
         composed()

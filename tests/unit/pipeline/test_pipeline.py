@@ -19,11 +19,11 @@ from alertd.outbound import Announcement
 from alertd.pipeline import work
 from alertd.pipeline.appender import MAX_JOINED_EVENTS
 from alertd.pipeline.evaluator import LARGEST_PORTION, SMALLEST_PORTION, announced, foresee
-from alertd.pipeline.turn import MOST_PAUSES
 from alertd.rule_checks import MAX_ANNOTATIONS
 from alertd.store.connection import open_readonly
 from alertd.store.incidents import IncidentStore
 from alertd.store.protocols import LogEntry
+from alertd.turn import MOST_PAUSES
 from tests.unit.delivery.desk import OPS, begin
 from tests.unit.parts import Parts, WatchedAnnouncer, new_announcer, record_of, running
 
@@ -370,7 +370,7 @@ async def test_nobody_waits_for_ever_when_the_pipeline_dies(tmp_path: Path) -> N
 async def test_others_have_turns_while_costly_annotations_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alertd.pipeline.turn.TURN_S", 0.0)  # each incident takes longer
+    monkeypatch.setattr("alertd.turn.TURN_S", 0.0)  # each incident takes longer
     announcer = WatchedAnnouncer()
     costly = {f"a{number}": "{{ labels.host }}" for number in range(MAX_ANNOTATIONS)}
     async with running(tmp_path, announcer=announcer) as parts, trio.open_nursery() as nursery:
@@ -386,7 +386,7 @@ async def test_others_have_turns_while_costly_annotations_are_made(
 async def test_others_have_turns_while_it_is_looked_at_what_inhibits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("alertd.pipeline.turn.TURN_S", 0.0)  # each incident takes longer
+    monkeypatch.setattr("alertd.turn.TURN_S", 0.0)  # each incident takes longer
     announcer = WatchedAnnouncer()
     transitions = [begin(number) for number in range(10)]
     async with trio.open_nursery() as nursery:

@@ -12,8 +12,8 @@ import trio
 from alertd.engine import dump
 from alertd.engine.inputs import Tick
 from alertd.model import Limits
-from alertd.pipeline.turn import MOST_PAUSES
 from alertd.store.store import open_store
+from alertd.turn import MOST_PAUSES
 from alertd.upkeep import recovery, snapshotter
 from alertd.upkeep.interpreter import tuned
 from alertd.upkeep.recovery import recover

@@ -1,10 +1,10 @@
 """For how long the event loop may judge or put into words before others have their turn.
 
-Owns the length of such a turn, which has two sides. A request waits for one at several of its
-steps, so it is short, and others have several of theirs in a row. But the loop lets go of the
-interpreter whenever it looks at its sockets. A thread that waits for the interpreter is woken by
-that, comes too late as a rule, and begins to wait anew; only one that has waited for a whole
-``SWITCH_INTERVAL_S`` of ``upkeep/interpreter.py`` asks for it, and gets it. So a turn is much
+Owns the length of such a turn, and of a rest. A turn has two sides. A request waits for one at
+several of its steps, so it is short, and others have several of theirs in a row. But the loop lets
+go of the interpreter whenever it looks at its sockets. A thread that waits for the interpreter is
+woken by that, comes too late as a rule, and begins to wait anew; only one that has waited for a
+whole ``SWITCH_INTERVAL_S`` of ``upkeep/interpreter.py`` asks for it, and gets it. So a turn is much
 longer than that: with turns of 0.1 ms and an interval of as much, commits took 20 to 50 ms, in
 which the writer hardly ran. Leaves it to the work to say where it may be interrupted.
 """
@@ -21,6 +21,8 @@ MOST_PAUSES: Final = 8
 ROUNDS: Final = 3
 """Of the loop, for whoever can go on at once: that an event is durable goes by way of three tasks
 (the loop's own, the appender, the request)."""
+REST_S: Final = 0.001
+"""The least for which the loop sleeps, by the resolution of its timers."""
 
 
 class Turn:
@@ -42,3 +44,12 @@ async def others() -> None:
     """Let all others run that can, and those that they wake. Some 0.02 ms where there are none."""
     for _ in range(ROUNDS):
         await trio.lowlevel.checkpoint()
+
+
+async def rest() -> None:
+    """Have all others to themselves for a while, threads too: for work that nobody waits for.
+
+    Beside work that goes on in turns the writer asks for the interpreter at each row of a commit,
+    and waits for it each time: a commit of ten incidents took 10 ms, where it takes 2.
+    """
+    await trio.sleep(REST_S)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from alertd.pipeline.turn import MOST_PAUSES, TURN_S, Turn, others
+from alertd.turn import MOST_PAUSES, TURN_S, Turn, others, rest
 from alertd.upkeep.interpreter import SWITCH_INTERVAL_S
 
 
@@ -41,3 +41,11 @@ async def test_those_whom_others_wake_have_their_turn_too() -> None:
         first.set()
         await others()
         assert third.is_set()
+
+
+async def test_who_rests_is_not_there_for_as_long_as_others_have_work(
+    autojump_clock: MockClock,
+) -> None:
+    began_s = trio.current_time()
+    await rest()
+    assert trio.current_time() > began_s, "the loop sleeps, and threads have the interpreter"
