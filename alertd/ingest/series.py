@@ -138,7 +138,7 @@ class SeriesRegistry:
     def _append(self, metric_name: str, labels: Labels) -> Series:
         """Take in the next series. Its names are kept once for all; their values are many."""
         metric_name = intern(metric_name)
-        labels = tuple((intern(name), value) for name, value in labels)
+        labels = tuple([(intern(name), value) for name, value in labels])
         series = Series(len(self._series), metric_name, labels)
         self._series.append(series)
         self._by_name.setdefault(metric_name, {})[labels] = series.id
@@ -196,12 +196,12 @@ def _check_names(metric_name: str, labels: Labels) -> None:
             )
         )
     for name, value in labels[:MAX_LABELS]:
-        path = f"/labels/{_pointer(name)}"
         if not is_label_name(name):
-            problems.append(Problem(path, f"a label's name {LABEL_NAME_REMEDY}", Limit.LABEL_NAME))
+            text = f"a label's name {LABEL_NAME_REMEDY}"
+            problems.append(Problem(f"/labels/{_pointer(name)}", text, Limit.LABEL_NAME))
         if len(value) > MAX_LABEL_VALUE_CHARS:
             text = f"has {len(value)} characters; at most {MAX_LABEL_VALUE_CHARS} are taken"
-            problems.append(Problem(path, text, Limit.LABEL_VALUE))
+            problems.append(Problem(f"/labels/{_pointer(name)}", text, Limit.LABEL_VALUE))
     if problems:
         raise InvalidInput(problems)
 
