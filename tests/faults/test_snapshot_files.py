@@ -19,6 +19,7 @@ from typing import BinaryIO, Final, cast
 import apsw
 import pytest
 
+from alertd.store import snapshots
 from alertd.store.files import Files
 from alertd.store.folders import sync_folder
 from alertd.store.snapshots import newest_snapshot, write_snapshot
@@ -32,11 +33,21 @@ DAMAGES: Final = int(os.environ.get("ALERTD_SNAPSHOT_DAMAGES", "20000"))
 LOSSES_A_CALL: Final = 20
 OLDER, OLD, NEW = 7, 8, 9
 """Positions: two snapshots are there when the third is written."""
+SIZE: Final = 600
+"""Less than a state has bytes."""
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot of these few bytes is made durable in several pieces, as a large one is."""
+    monkeypatch.setattr(snapshots, "SYNCED_AT_ONCE_BYTES", SIZE // 3)
 
 
 def a_state() -> list[bytes]:
-    """Return an engine's state with windows, open incidents and timers in it."""
-    return list(pack_state(busy().engine.dump(), new_state()[1]))
+    """Return an engine's state with windows, open incidents and timers in it, in pieces."""
+    whole = b"".join(pack_state(busy().engine.dump(), new_state()[1]))
+    assert len(whole) > SIZE
+    return [whole[at : at + SIZE // 4] for at in range(0, len(whole), SIZE // 4)]
 
 
 class OneFile(Files):

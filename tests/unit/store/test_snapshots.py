@@ -5,12 +5,20 @@ from __future__ import annotations
 import random
 import stat
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from alertd.store.failures import StoreCorrupt
-from alertd.store.snapshots import CHUNK_BYTES, newest_snapshot, write_snapshot
+from alertd.store.files import Files
+from alertd.store.snapshots import (
+    CHUNK_BYTES,
+    SYNCED_AT_ONCE_BYTES,
+    newest_snapshot,
+    write_snapshot,
+)
 
 PAYLOAD = bytes(range(256)) * 12
 
@@ -40,6 +48,27 @@ def test_a_large_payload_is_read_in_pieces(tmp_path: Path) -> None:
     sizes = [len(chunk) for chunk in snapshot.chunks()]
     assert max(sizes) <= CHUNK_BYTES
     assert sum(sizes) == CHUNK_BYTES * 3 // 2
+
+
+class WatchedFiles(Files):
+    """Notes how much a file had each time that it was made durable."""
+
+    def __init__(self) -> None:
+        self.synced_bytes: list[int] = []
+
+    def sync(self, file: BinaryIO) -> None:
+        """Do so."""
+        self.synced_bytes.append(file.tell())
+        super().sync(file)
+
+
+def test_a_large_snapshot_is_made_durable_in_pieces(tmp_path: Path) -> None:
+    """So that an fsync of events that comes meanwhile waits for one of them only."""
+    files = WatchedFiles()
+    write_snapshot(tmp_path, 1, [bytes(SYNCED_AT_ONCE_BYTES // 4)] * 10, files=files)
+    steps = [later - earlier for earlier, later in pairwise(files.synced_bytes[:-1])]
+    assert steps == [SYNCED_AT_ONCE_BYTES]
+    assert payload_of(tmp_path) == bytes(SYNCED_AT_ONCE_BYTES // 4 * 10)
 
 
 @pytest.mark.parametrize("exists", [True, False])
