@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import ssl
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from http import HTTPStatus
 from itertools import islice
 from pathlib import Path
@@ -73,10 +73,17 @@ def daemon_options(command: F) -> F:
     return command
 
 
-def ask(url: str, method: str, path: str, body: object = None) -> Any:
+def ask(
+    url: str,
+    method: str,
+    path: str,
+    body: object = None,
+    *,
+    expected: Collection[HTTPStatus] = (),
+) -> Any:
     """Return the daemon's answer, decoded; print why there is none and exit.
 
-    Any: JSON, of which each command knows the shape.
+    A refusal by one of the ``expected`` statuses is no reason to: it gives None. Any: JSON, of which each command knows the shape.
     """
     headers = _authorization()
     if body is not None:
@@ -101,6 +108,8 @@ def ask(url: str, method: str, path: str, body: object = None) -> Any:
         document = msgspec.json.decode(answer.content)
     except msgspec.DecodeError:
         refuse([f"what answers at {url} is not alertd"])
+    if answer.status_code in expected:
+        return None
     if answer.is_error:
         errors = document.get("errors") or [{"path": "", "message": document.get("detail", "")}]
         lines = [": ".join(filter(None, (error["path"], error["message"]))) for error in errors]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -35,6 +36,8 @@ Exit codes:
 """
 
 _LIST: Final = "/api/notifications"
+_MEANWHILE: Final = (HTTPStatus.CONFLICT, HTTPStatus.NOT_FOUND)
+"""One of many was delivered since they were listed, perhaps in the message of its end."""
 _SHOWN: Final = {
     "FAILED": Text("failed", style="red"),
     "RETRY_PENDING": Text("waits", style="yellow"),
@@ -103,13 +106,16 @@ def requeue(
         what = ("message that is not delivered", "messages that are not delivered")
         chosen = whole_ids(ids, partial(_in_words, url), what=what, argument="ID")
     with progress() as report:
+        sent = []
         for done, id_ in enumerate(chosen, start=1):
-            ask(url, "POST", f"{_LIST}/{quote(id_, safe='')}/requeue")
+            path = f"{_LIST}/{quote(id_, safe='')}/requeue"
+            if ask(url, "POST", path, expected=_MEANWHILE if statuses else ()) is not None:
+                sent.append(id_)
             report("sending again", done, len(chosen))
     if is_terminal():
-        click.secho(f"sent again: {len(chosen):,}", fg="green")
+        click.secho(f"sent again: {len(sent):,}", fg="green")
     else:
-        print_json(chosen)
+        print_json(sent)
 
 
 # Any: items as the API answers them.

@@ -140,20 +140,25 @@ def list_(with_expired: bool, url: str) -> None:
 def expire(silence_id: str, url: str) -> None:
     """End a silence now; what still fires is told.
 
-    ID is what `alertd silence list` shows, or its beginning, six characters at least.
+    ID is what `alertd silence list` shows, or its beginning, six characters at least. One that is
+    over stays as it is.
     """
     what = ("silence", "silences")
-    [silence_id] = whole_ids([silence_id], partial(_not_over, url), what=what, argument="ID")
+    there = partial(_in_words, url, silence_id)
+    [silence_id] = whole_ids([silence_id], there, what=what, argument="ID")
     _show([ask(url, "DELETE", f"{_LIST}/{quote(silence_id, safe='')}")])
 
 
-def _not_over(url: str) -> dict[str, str]:
-    """Return the silences that are not over, in words by id."""
-    return {
-        one["id"]: " ".join(_matchers(one))
-        for one in listed(url, _LIST)
-        if one["state"] != "expired"
-    }
+def _in_words(url: str, beginning: str) -> dict[str, str]:
+    """Return the silences that are not over, in words by id.
+
+    Where none of them begins with ``beginning``, those that are over and do are there as well.
+    """
+    found = listed(url, _LIST)
+    meant = [one for one in found if one["id"].startswith(beginning.lower())]
+    is_one_on = any(one["state"] != "expired" for one in meant)
+    on = [one for one in found if one["state"] != "expired"]
+    return {one["id"]: " ".join(_matchers(one)) for one in (on if is_one_on else [*on, *meant])}
 
 
 # Any: items as the API answers them.

@@ -54,6 +54,19 @@ def test_all_that_were_given_up_are_sent_again_whatever_pages_they_are_on() -> N
     ], "the oldest first"
 
 
+@pytest.mark.parametrize("status", [404, 409])
+def test_what_was_delivered_meanwhile_does_not_keep_the_others_from_being_sent(
+    status: int,
+) -> None:
+    """A beginning takes its end along, so that may be there before its own turn comes."""
+    with http_receiver() as daemon:
+        daemon.script = [page(message(1), message(2)), Answer(status, body=b"{}")]
+        daemon.otherwise = Answer(body=b"{}")
+        done = invoked("messages", "requeue", "--failed", "--url", daemon.url(""))
+    assert (done.exit_code, json.loads(done.stdout)) == (0, [ID.format(1)])
+    assert len(daemon.received) == 3
+
+
 def test_what_waits_is_sent_now_alone_or_with_what_was_given_up() -> None:
     for words, paths in (
         (["--waiting"], ["RETRY_PENDING"]),

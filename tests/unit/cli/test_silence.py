@@ -139,6 +139,16 @@ def test_a_silence_is_ended_by_the_beginning_of_its_id_if_no_other_that_holds_be
     ]
 
 
+def test_a_silence_that_is_over_is_found_by_the_beginning_of_its_id_too() -> None:
+    """It ends once only; who ends it again, or too late, is shown since when it is over."""
+    over = SILENCE | {"id": ID.format("a"), "state": "expired"}
+    with http_receiver() as daemon:
+        daemon.script = [listed_silences(a="expired")]
+        daemon.otherwise = Answer(body=json.dumps(over).encode())
+        ended = invoked("silence", "expire", "6f1c2d", "--url", daemon.url(""))
+    assert (ended.exit_code, json.loads(ended.stdout)) == (0, [over])
+
+
 def test_a_beginning_of_two_silences_ends_neither_and_says_what_each_is_about() -> None:
     with http_receiver() as daemon:
         daemon.otherwise = listed_silences(a="pending", b="active")
