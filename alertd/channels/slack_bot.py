@@ -41,10 +41,11 @@ _UNCERTAIN: Final = frozenset(
 _GONE: Final = frozenset(
     {
         *("cant_update_message", "channel_not_found", "edit_window_closed", "is_archived"),
-        *("message_not_found", "thread_not_found", "thread_locked"),
+        *("message_not_found", "not_in_channel", "thread_not_found", "thread_locked"),
     }
 )
-"""The earlier message is not there, or is closed: what follows stands by itself then."""
+"""The earlier message is not there, or is closed, or the bot has left the room that it is in since
+another one was configured: what follows stands by itself then."""
 
 _ERROR_CODE: Final = re.compile(r"[a-z]{2,30}(_[a-z]{1,30}){0,6}")
 # As payload has it: open-ended JSON.

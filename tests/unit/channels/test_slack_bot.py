@@ -128,6 +128,18 @@ async def test_where_the_earlier_message_is_gone_the_next_best_place_is_taken(
     assert calls(slack)[-1] == ("chat.postMessage", {"channel": "#alerts"})
 
 
+async def test_what_follows_in_a_room_that_the_bot_has_left_is_posted_in_the_one_of_now(
+    slack: HttpReceiver, client: HttpClient
+) -> None:
+    """A reload has named another room while the incident was on."""
+    slack.script = [says(ok=False, error="not_in_channel")]
+    assert isinstance(await bot(slack, client).follow_up(message(), SAME), Delivered)
+    assert calls(slack)[-1] == ("chat.postMessage", {"channel": "#alerts"})
+    slack.script = [says(ok=False, error="not_in_channel")]
+    refused = await bot(slack, client).send(message())
+    assert refused == Permanent("Slack refused it: not_in_channel")
+
+
 async def test_a_receipt_that_is_none_of_slacks_is_not_used(
     slack: HttpReceiver, client: HttpClient
 ) -> None:
