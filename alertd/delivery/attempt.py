@@ -141,7 +141,7 @@ class Attempts:
                 "channel raised an unexpected exception",
                 channel=outgoing.target.channel,
                 error=type(error).__name__,
-                where=_innermost(error),
+                where=innermost(error),
             )
             reason = f"unexpected {type(error).__name__} in alertd; its log says where"
             return Retryable(reason), channel.redacted_endpoint
@@ -233,8 +233,8 @@ class Attempts:
                 self._log.error("notification failed", **fields, reason=settlement.last_error)
 
 
-def _innermost(error: BaseException) -> str:
-    """Return ``file.py:line`` of where ``error`` was raised."""
+def innermost(error: BaseException) -> str:
+    """Return ``file.py:line`` of where ``error`` was raised: what of it may be logged."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

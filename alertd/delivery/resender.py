@@ -2,6 +2,8 @@
 
 Owns when, and reading what the outbox has of it. Nothing of it is recorded: an attempt that fails
 is made up for by the next one. Leaves the order between that and new messages to the channel.
+
+A receiver that asks to be left alone is, but for minutes at most: it ends what it hears nothing of.
 """
 
 from __future__ import annotations
@@ -16,13 +18,16 @@ import structlog
 import trio
 
 from alertd.channels.message import IncidentView
-from alertd.channels.protocol import Delivered, Forgetful
+from alertd.channels.protocol import Delivered, Forgetful, Retryable
+from alertd.delivery.attempt import innermost
 from alertd.errors import StoreUnavailable
 from alertd.model import US_PER_S
 from alertd.store.told import Place, Told
 
 ENDS_TOLD_AGAIN_US: Final = 900 * US_PER_S
 """For how long an end is told again, as Prometheus does it; by when it ended."""
+LONGEST_REST_S: Final = 300.0
+"""For which a receiver may ask to be told nothing again."""
 RECHECK_S: Final = 1.0
 IDLE_RECHECK_S: Final = 60.0
 """When to look for channels again if there is none: a reload may bring one."""
@@ -61,7 +66,8 @@ class Resender:
         self._now_us = now_us
         self._metrics = metrics
         self._under_way = set[str]()
-        self._next_us: dict[str, int] = {}
+        self._next: dict[str, tuple[Forgetful, int]] = {}
+        """When each channel is told again; one that a reload has exchanged is told at once."""
         self._failing = set[str]()
 
     async def run(self) -> None:
@@ -70,21 +76,30 @@ class Resender:
             while True:
                 channels = self._forgetful()
                 for name, channel in channels.items():
-                    is_due = self._next_us.get(name, 0) <= self._now_us()
-                    if is_due and name not in self._under_way:
+                    if self._is_due(name, channel) and name not in self._under_way:
                         self._under_way.add(name)
                         nursery.start_soon(self._resend, name, channel)
                 await trio.sleep(RECHECK_S if channels else IDLE_RECHECK_S)
 
+    def _is_due(self, name: str, channel: Forgetful) -> bool:
+        known, next_us = self._next.get(name, (None, 0))
+        return known is not channel or next_us <= self._now_us()
+
     async def _resend(self, name: str, channel: Forgetful) -> None:
+        wait_s = channel.resend_interval_s
         try:
             outcome = await channel.resend(lambda: self._pages(name))
         except StoreUnavailable as error:
             self._tell(name, f"what was told cannot be read: {error}")
+        except Exception as error:  # a fault of one channel must not stop the others
+            # Its text could hold an address or a secret; its place in the code cannot.
+            self._tell(name, f"unexpected {type(error).__name__} in alertd at {innermost(error)}")
         else:
             self._tell(name, None if isinstance(outcome, Delivered) else outcome.reason)
+            if isinstance(outcome, Retryable) and outcome.wait_s is not None:
+                wait_s = max(wait_s, min(outcome.wait_s, LONGEST_REST_S))
         finally:
-            self._next_us[name] = self._now_us() + round(channel.resend_interval_s * US_PER_S)
+            self._next[name] = channel, self._now_us() + round(wait_s * US_PER_S)
             self._under_way.discard(name)
 
     async def _pages(self, name: str) -> AsyncGenerator[Sequence[IncidentView], None]:

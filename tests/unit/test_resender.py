@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 import prometheus_client
+import pytest
 import trio
 from structlog.testing import capture_logs
 
@@ -65,11 +66,13 @@ class Metrics:
         )
 
 
-async def run(channels: Mapping[str, Forgetful], outbox: Outbox, metrics: Metrics) -> None:
+async def run(
+    channels: Mapping[str, Forgetful], outbox: Outbox, metrics: Metrics, *, for_s: float = 200
+) -> None:
     resender = Resender(
         outbox, lambda: channels, lambda: round(trio.current_time() * US_PER_S) + 1, metrics
     )
-    with trio.move_on_after(200):
+    with trio.move_on_after(for_s):
         await resender.run()
 
 
@@ -103,3 +106,47 @@ async def test_that_it_works_again_is_said_too(autojump_clock: trio.testing.Mock
     with capture_logs() as lines:
         await run({"peer": channel}, outbox, Metrics())
     assert [line["log_level"] for line in lines] == ["warning", "info"]
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "rounds"),
+    [(90, [0, 90, 180, 270]), (3600, [0, 300]), (5, [0, 60, 120, 180, 240, 300])],
+)
+async def test_a_receiver_that_asks_to_be_left_alone_is_for_minutes_at_most(
+    autojump_clock: trio.testing.MockClock, asked_s: float, rounds: list[int]
+) -> None:
+    channel = Channel(60, Retryable("it answered 429", wait_s=asked_s, was_refused=True))
+    await run({"peer": channel}, Outbox(), Metrics(), for_s=330)
+    assert [round(at) for at, _ in channel.rounds] == rounds
+
+
+async def test_a_channel_that_a_reload_has_exchanged_is_told_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    before = Channel(60, Retryable("it answered 429", wait_s=300, was_refused=True))
+    after, channels = Channel(60), dict[str, Forgetful]()
+    channels["peer"] = before
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, channels, Outbox(), Metrics())
+        await trio.sleep(10)
+        channels["peer"] = after
+        await trio.sleep(60)
+        nursery.cancel_scope.cancel()
+    assert len(before.rounds) == 1
+    assert round(after.rounds[0][0]) in (10, 11)
+
+
+async def test_a_fault_of_one_channel_does_not_keep_the_others_from_being_told(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class Broken(Channel):
+        async def resend(self, read: ReadPages) -> Outcome:
+            raise RuntimeError("secret")
+
+    well, metrics = Channel(60), Metrics()
+    with capture_logs() as lines:
+        await run({"broken": Broken(60), "well": well}, Outbox(), metrics)
+    assert len(well.rounds) == 4
+    assert metrics.count("broken", "failed") == 4
+    assert lines[0]["reason"].startswith("unexpected RuntimeError in alertd at test_resender.py:")
+    assert "secret" not in str(lines)
