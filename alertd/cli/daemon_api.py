@@ -83,7 +83,8 @@ def ask(
 ) -> Any:
     """Return the daemon's answer, decoded; print why there is none and exit.
 
-    A refusal by one of the ``expected`` statuses is no reason to: it gives None. Any: JSON, of which each command knows the shape.
+    A refusal by one of the ``expected`` statuses is no reason to: it gives None.
+    Any: JSON, of which each command knows the shape.
     """
     headers = _authorization()
     if body is not None:
