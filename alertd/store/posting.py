@@ -8,7 +8,7 @@ commit without an fsync of its own begins is an open message, so before it is se
 closed, in a later commit that has one. An incident stays in the group in which its target first
 heard of it, whatever is configured meanwhile, so that its end can never overtake its beginning.
 Whoever heard of the beginning hears of the end, also if the rule and the routes name others by
-then.
+then. Where all that told of it was given up, the end is kept for the case that it is requeued.
 
 Cost: two queries for all notifications of a call, and one for each group.
 """
@@ -80,6 +80,9 @@ def _for_others(
     """Return ``ends`` for those who may know of a beginning and are not named any more."""
     named = {(one.incident_id, one.target) for one in notifications}
     ends_of = {end.incident_id: end for end in ends}
+    for (incident_id, target), telling in told_before.items():
+        if incident_id in ends_of and (incident_id, target) not in named:
+            telling.was_lost = _has_failed(connection, telling.messages)
     return [
         msgspec.structs.replace(
             ends_of[incident_id], id=notification_id(incident_id, RESOLVED, target), target=target
@@ -87,8 +90,7 @@ def _for_others(
         for (incident_id, target), telling in told_before.items()
         if incident_id in ends_of
         and (incident_id, target) not in named
-        and telling.has_begun
-        and not _has_failed(connection, telling.messages)
+        and (telling.has_begun or telling.was_lost)
     ]
 
 
@@ -128,11 +130,13 @@ class _Telling:
     """Of what was laid to rest while the series flapped: by its id, that of the report of that."""
     knows_it_flaps: bool = False
     """Whether it was told that the series flaps, in place of something of this incident."""
+    was_lost: bool = False
+    """Whether all that told it was given up, and it is not named any more."""
 
     @property
     def has_begun(self) -> bool:
         """Whether the target was told of the incident, or is to be."""
-        return bool(self.messages) or self.knows_it_flaps
+        return (bool(self.messages) and not self.was_lost) or self.knows_it_flaps
 
 
 def _told_before(

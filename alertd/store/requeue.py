@@ -2,7 +2,8 @@
 
 Owns what becomes of a message that somebody asks for. Invariant: also then nobody hears of a
 beginning last that has ended: an end that was told already is told again behind it, by a message
-of its own, so that each key goes on standing for one content.
+of its own, so that each key goes on standing for one content; one that was given up as well is
+requeued with it, and one that was laid to rest because nobody heard of the beginning is looked at.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ class Requeued(NamedTuple):
 def requeue(message_id: str, now_us: int, connection: apsw.Connection) -> Requeued | None:
     """Have a message sent at ``now_us``; return what it was before, None if there is none.
 
-    One that was given up begins anew, and the ends that its receiver has heard of are told again
-    behind it. One that waits keeps its count of attempts, and what must be sent before it is sent
-    now, too. One that was delivered stays as it is.
+    One that was given up begins anew, and what its receiver is to know of ends follows it. One
+    that waits keeps its count of attempts, and what must be sent before it is sent now, too. One
+    that was delivered stays as it is.
     """
     row = connection.execute(
         "SELECT seq, status, channel, endpoint, group_key, next_attempt_us FROM messages "
@@ -53,6 +54,7 @@ def requeue(message_id: str, now_us: int, connection: apsw.Connection) -> Requeu
                 (now_us, now_us, seq),
             )
             post(connection, _heard_ends(connection, seq, now_us))
+            _tell_untold_ends(connection, seq, now_us)
         case DeliveryStatus.RETRY_PENDING:
             connection.execute(
                 "UPDATE messages INDEXED BY messages_waiting SET haste = 1, next_attempt_us = ? "
@@ -107,6 +109,36 @@ def _heard_ends(connection: apsw.Connection, seq: int, now_us: int) -> list[Noti
         )
     }
     return list(ends.values())
+
+
+# Of an incident of which one end was told, or waits, no other is.
+_UNTOLD_ENDS: Final = """
+    SELECT DISTINCT ended.seq, m.id
+    FROM notifications begun
+    JOIN notifications ended INDEXED BY notifications_of_incident
+      ON ended.incident_seq = begun.incident_seq AND ended.kind = 'resolved'
+     AND ended.channel = begun.channel AND ended.endpoint IS begun.endpoint
+    LEFT JOIN messages m ON m.seq = ended.message_seq
+    WHERE begun.message_seq = ?1 AND begun.kind != 'resolved'
+      AND (m.status = 'FAILED' OR (m.seq IS NULL AND ended.look_us IS NULL))
+      AND NOT EXISTS (SELECT 1 FROM notifications other INDEXED BY notifications_of_incident
+                      LEFT JOIN messages o ON o.seq = other.message_seq
+                      WHERE other.incident_seq = ended.incident_seq AND other.kind = 'resolved'
+                        AND other.channel = ended.channel AND other.endpoint IS ended.endpoint
+                        AND (o.status != 'FAILED'
+                             OR (o.seq IS NULL AND other.look_us IS NOT NULL)))
+    ORDER BY ended.seq"""
+
+
+def _tell_untold_ends(connection: apsw.Connection, seq: int, now_us: int) -> None:
+    """Have ends told that nobody was to hear of, or that were given up, as the beginning was."""
+    for ended_seq, message_id in list(connection.execute(_UNTOLD_ENDS, (seq,))):
+        if message_id is None:
+            connection.execute(
+                "UPDATE notifications SET look_us = ? WHERE seq = ?", (now_us, ended_seq)
+            )
+        else:
+            requeue(message_id, now_us, connection)
 
 
 def _note(connection: apsw.Connection, seq: int, line: TimelineEntry) -> None:
