@@ -141,6 +141,7 @@ class Core:
             metrics=metrics,
             send_now=self.dispatcher.send_now,
             wake_reminders=self.reminders.wake,
+            look_again=self.reminders.look_again,
             random_bits=chance.getrandbits,
         )
         self.pipeline = Pipeline(
@@ -284,7 +285,7 @@ class Core:
 
     def _recorded(self) -> None:
         self.dispatcher.wake()
-        self.reminders.wake()
+        self.reminders.recorded()
 
     def _needed_after_us(self) -> int:
         return self.pipeline.evaluator.needed_after_us(self._config.store.event_retention_us)

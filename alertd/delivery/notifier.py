@@ -64,6 +64,7 @@ class Notifier:
         metrics: Metrics,
         send_now: Callable[[Target], None],
         wake_reminders: Callable[[], None],
+        look_again: Callable[[], None],
         random_bits: Callable[[int], int],
     ) -> None:
         self._outbox = outbox
@@ -74,6 +75,7 @@ class Notifier:
         self._metrics = metrics
         self._send_now = send_now
         self._wake_reminders = wake_reminders
+        self._look_again = look_again
         self._random_bits = random_bits
 
     def now_us(self) -> int:
@@ -97,6 +99,7 @@ class Notifier:
         self._metrics.notifications_requeued.inc()
         log.info("notification requeued", notification=message_id)
         self._send_now(asked.target)
+        self._wake_reminders()
 
     async def acknowledge(self, incident_id: str, by: str) -> None:
         """Stop repeating an incident that is on. Raises ``NotFound`` and ``Conflict``.
@@ -120,6 +123,7 @@ class Notifier:
         now_us = self._now_us()
         if problems := silence_problems(silence, now_us):
             raise InvalidInput(problems)
+        self._policy.forget_silences(now_us)
         if len(self._policy.silences()) >= MAX_SILENCES:
             text = f"there are {MAX_SILENCES} silences already; expire one first"
             raise Conflict(text, Limit.SILENCES)
@@ -139,5 +143,5 @@ class Notifier:
             raise NotFound(f"there is no silence with the id {silence_id[:100]!r}")
         self._policy.put_silence(ended)
         log.info("silence ended", silence=silence_id)
-        self._wake_reminders()
+        self._look_again()  # also at what is being decided just now
         return ended

@@ -74,10 +74,22 @@ class Reminders:
         self._woken = trio.Event()
         self._is_outdated = True
         """What holds notifications back may be other than when they were looked at last."""
+        self._changes_seen = policy.changes
 
     def look_again(self) -> None:
         """What holds notifications back is not what it was: look again at all of them."""
         self._is_outdated = True
+        self.wake()
+
+    def recorded(self) -> None:
+        """Notifications were recorded: look at those whose time has come.
+
+        What held one back when it was worded may have been taken away before it was recorded, and
+        nobody could look at it then.
+        """
+        if self._changes_seen != self._policy.changes:
+            self._changes_seen = self._policy.changes
+            self._is_outdated = True
         self.wake()
 
     def wake(self) -> None:

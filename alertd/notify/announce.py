@@ -128,10 +128,10 @@ class Announcer:
             for destination in told
             for after_us in [0 if is_end else destination.after_us]
         ]
-        if flaps is not None:
+        if flaps is not None and hold is None:
             at_once = {destination.target for destination in told if not destination.after_us}
             notifications = self._while_it_flaps(flaps, notifications, view, at_once)
-            common = structs.replace(common, hold=hold or self.policy.flapping.hold_of(flaps))
+            common = structs.replace(common, hold=self.policy.flapping.hold_of(flaps))
         return Announcement(
             transition=transition,
             summary=summary,
@@ -147,17 +147,14 @@ class Announcer:
         view: IncidentView,
         reported_to: Collection[Target],
     ) -> Iterator[Notification]:
-        """Yield what is told while a series flaps: that it does. What is not held back yet is now.
+        """Yield what is told while a series flaps: that it does. All else is held back.
 
         The report has one id in the whole episode. So it is told once, with the first change that
-        nothing else holds back.
+        nothing else holds back. An escalation begins when others can be told, which is afterwards.
         """
         hold = self.policy.flapping.hold_of(episode)
         report = structs.replace(view, message=f"{view.message}; {hold.detail}")
         for notification in notifications:
-            if notification.hold is not None:
-                yield notification
-                continue
             if notification.target in reported_to:
                 yield structs.replace(
                     notification,

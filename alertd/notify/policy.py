@@ -28,6 +28,8 @@ class Policy:
         flapping: FlappingLimits = FlappingLimits(),  # noqa: B008  # immutable
     ) -> None:
         self._silences: dict[str, ActiveSilence] = {}
+        self.changes = 0
+        """How often something may have been taken away before its time that held others back."""
         self.sources = Sources()
         self.flapping = Flapping()
         self.use(mutes, inhibitions, flapping)
@@ -39,6 +41,7 @@ class Policy:
         self._mutes = tuple(mutes)
         self.sources.use(inhibitions)
         self.flapping.limits = flapping
+        self.changes += 1
 
     def silences(self) -> list[Silence]:
         """Return the silences that are on or to come."""
@@ -46,6 +49,7 @@ class Policy:
 
     def put_silence(self, silence: Silence) -> None:
         """Add a silence, or change one."""
+        self.changes += silence.id in self._silences
         self._silences[silence.id] = ActiveSilence(silence)
 
     def forget_silences(self, now_us: int) -> list[Silence]:

@@ -1,8 +1,8 @@
 """Notifications that wait for their time: held back, or to be repeated.
 
 Owns the columns ``look_us`` and ``held_…`` of the table once a row is in it. Leaves the decisions
-to ``notify/review.py``. Invariant: what is decided is done only if the row still waits, and of a
-repeat the incident is still on, so a decision that comes too late changes nothing.
+to ``notify/review.py``. Invariant: what is decided is done only if the row still waits, and but for
+ends the incident is still on and not acknowledged, so a decision that comes too late tells nobody.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import apsw
 import msgspec
 
 from alertd.model import Target
-from alertd.notify.review import Action, ReviewReason, Verdict, Waiting
+from alertd.notify.review import RESOLVED, Action, ReviewReason, Verdict, Waiting
 from alertd.outbound import DeliveryStatus, HoldReason, Notification
 from alertd.store import timeline
 from alertd.store.history import group_of
@@ -163,24 +163,28 @@ def _apply(
             )
             if waiting.status is None and verdict.action is Action.REST:
                 _note(connection, waiting, TimelineEvent.WITHHELD, verdict.reason.value, now_us)
-    release(connection, released)
-    post(connection, _still_true(connection, told_by_id.values()))
+    needed = _needed(connection, told)
+    release(connection, [(each, why) for each, why in released if each.id in needed])
+    post(connection, [repeat for repeat in told_by_id.values() if repeat.id in needed])
 
 
-def _still_true(
-    connection: apsw.Connection, repeats: Collection[Notification]
-) -> list[Notification]:
-    """Return those of ``repeats`` whose incident has neither ended nor been acknowledged since."""
+def _needed(connection: apsw.Connection, told: Collection[Notification]) -> set[str]:
+    """Return the ids of those of ``told`` that somebody has to be told of still.
+
+    Nobody has to of an incident that was acknowledged since, or has ended, but for its end.
+    """
     rows = connection.execute(
         "SELECT id FROM incidents WHERE id IN (SELECT value FROM json_each(?)) "
         "AND ended_us IS NULL AND acked_us IS NULL",
-        (msgspec.json.encode([repeat.incident_id for repeat in repeats]).decode(),),
+        (msgspec.json.encode([each.incident_id for each in told]).decode(),),
     )
     on = {incident_id for (incident_id,) in rows}
-    return [repeat for repeat in repeats if repeat.incident_id in on]
+    return {each.id for each in told if each.kind == RESOLVED or each.incident_id in on}
 
 
 def _why_released(waiting: Waiting, verdict: Verdict) -> str:
+    if waiting.held_by is None:
+        return "its beginning was requeued"
     if verdict.reason is ReviewReason.NOT_HELD:
         return f"no longer {waiting.held_by}"
     return verdict.reason.value

@@ -118,6 +118,7 @@ async def desk(folder: Path, config: Config | None = None) -> AsyncIterator[Desk
             metrics=Metrics(),
             send_now=lambda target: None,
             wake_reminders=reminders.wake,
+            look_again=reminders.look_again,
             random_bits=lambda bits: next(ids),
         )
         made.append(Desk(store, announcer, reminders, notifier))
