@@ -40,7 +40,8 @@ def excess_follower(rule: Rule, screen: Screen) -> Follow:
     percentile is if as large a share of the values is beyond as stand from its rank on: each of
     them weighs what that leaves for the others, and each of the others takes away that share. An
     extreme of which all values must be beyond is such a percentile, and of the last value it is
-    known as well once a quiet one has come. Of anything else one loud value is enough.
+    known as well once a quiet one has come. Of anything else one loud value is enough, which no
+    others outweigh.
     """
     is_rising = rule.operator in RISING
     if rule.aggregate == "avg":
@@ -53,7 +54,7 @@ def excess_follower(rule: Rule, screen: Screen) -> Follow:
         if is_rising:
             return _counting(screen, up_to, up_to - all_of_them)
         return _counting(screen, all_of_them - up_to, -up_to)
-    return _counting(screen, 1, 0)
+    return lambda excess, value: inf
 
 
 def _above(limit: float) -> Follow:
