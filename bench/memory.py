@@ -35,11 +35,12 @@ _EARLY: Final[Options] = _BUCKETED | {"evaluate": Evaluate.EARLY}
 _CASES: Final[dict[str, Options]] = {
     "MOVING_WINDOW avg, quiet": {"aggregate": "avg", "threshold": QUIET},
     "MOVING_WINDOW p95, quiet": {"aggregate": "p95", "threshold": QUIET},
-    "MOVING_WINDOW sum, idle": {"threshold": QUIET},
+    "MOVING_WINDOW sum, quiet": {"threshold": QUIET},
+    "MOVING_WINDOW stddev, idle": {"aggregate": "stddev", "threshold": QUIET},
     "MOVING_WINDOW avg, firing": {"aggregate": "avg"},
     "MOVING_WINDOW p95, firing": {"aggregate": "p95"},
     "BUCKETED_WINDOW avg, idle": _BUCKETED | {"aggregate": "avg", "threshold": QUIET},
-    "BUCKETED_WINDOW sum, early, idle": _EARLY | {"threshold": QUIET},
+    "BUCKETED_WINDOW sum, early, quiet": _EARLY | {"threshold": QUIET},
 }
 
 

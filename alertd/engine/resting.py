@@ -28,7 +28,8 @@ from alertd.engine.inputs import StoredGroup
 from alertd.engine.packed import LOG_EVENT_BYTES, MOST_PACKED, pack, pack_event, unpack
 from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
-from alertd.engine.vigil import AT_EASE, Vigil
+from alertd.engine.screen import Screen
+from alertd.engine.vigil import AT_EASE, Cruise, Vigil
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US, NO_EVENTS, Window
 from alertd.model import Incident, Labels
 
@@ -117,7 +118,7 @@ class RestingGroup(CoastingGroup):
         self._listen(time_us, value, is_weighed=not times or times[-1] <= time_us)
         if (cruise := self._vigil.cruise) is not None:
             if self._cruises_through(cruise, time_us, value, now_us):
-                self._try_to_doze_off()
+                self._try_to_doze_off(cruise)
                 return True
             self._stop_cruising()
             self._reopens(time_us)
@@ -222,7 +223,9 @@ class RestingGroup(CoastingGroup):
         """
         plan, vigil = self._plan, self._vigil
         if plan.is_loud(value):
-            vigil.loud_until_us = max(vigil.loud_until_us, time_us + self._window.span_us)
+            leaves_us = time_us + self._window.span_us
+            if leaves_us > vigil.loud_until_us:
+                vigil.loud_until_us = leaves_us
         vigil.excess = plan.follow_excess(vigil.excess, value) if is_weighed else math.inf
 
     def _listen_to_all(self, times_us: array[int], values: array[float]) -> None:
@@ -230,16 +233,19 @@ class RestingGroup(CoastingGroup):
         for time_us, value in zip(times_us, values, strict=True):
             self._listen(time_us, value, is_weighed=True)
 
-    @property
-    def _may_sleep(self) -> bool:
-        """Whether it is idle, and no window from here on can be in breach by its values alone."""
-        if not self._plan.screen.applies or not self.lifecycle.is_idle:
+    def _may_sleep(self, inside: int) -> bool:
+        """Whether it is idle, and no window from here on can be in breach by what is ``inside``."""
+        screen, vigil = self._plan.screen, self._vigil
+        if not screen.applies:
             return False
-        vigil = self._vigil
         awake_until_us = vigil.loud_until_us
         if not vigil.excess:
             awake_until_us -= self._window.span_us - self._window.span_us // _WIDE_AWAKE
-        return awake_until_us <= self._judged_us
+        return (
+            awake_until_us <= self._judged_us
+            and not _is_crowded(inside, screen)
+            and self.lifecycle.is_idle
+        )
 
     def _sleeps_through(self, time_us: int, value: float, now_us: int) -> bool:
         """Keep a late event, without judging it, if no window that it belongs to can breach."""
@@ -263,15 +269,12 @@ class RestingGroup(CoastingGroup):
     def _try_to_sleep(self) -> None:
         """Go to sleep if no window from here on can be in breach without a further event."""
         window = self._window
-        if self._may_sleep and not self._is_open and window.high == len(window.times):
+        if not self._is_open and window.high == len(window.times) and self._may_sleep(window.count):
             self._fall_asleep()
 
-    def _try_to_doze_off(self) -> None:
-        """Go to sleep as well where the group cruises, without judging what it has passed.
-
-        There is no band for counts: however many events there are, they are quiet by their values.
-        """
-        if self._may_sleep:
+    def _try_to_doze_off(self, cruise: Cruise) -> None:
+        """Go to sleep as well where the group cruises, without judging what it has passed."""
+        if self._may_sleep(len(self._window.times) - cruise.left):
             self._window.stand_at(self._judged_us)
             self._fall_asleep()
 
@@ -353,7 +356,7 @@ class RestingGroup(CoastingGroup):
     def _settle(self) -> None:
         """Sleep until the columns have grown by much, unless the window is nearly loud."""
         window, max_quiet = self._window, self._plan.screen.max_quiet
-        self._packed = b"" if 4 * window.count < 3 * max_quiet else None
+        self._packed = None if _is_crowded(window.count, self._plan.screen) else b""
         # While nothing has left the window yet, there is little that could be forgotten soon.
         growth = 2 if window.low else ROOM_GROWTH
         self._room = window.low + min(max_quiet, max(LEAST_ROOM, growth * window.count))
@@ -418,3 +421,8 @@ class RestingGroup(CoastingGroup):
         elif coasts:
             vigil.peak_until_us = self._judged_us
             self._window.rest()
+
+
+def _is_crowded(inside: int, screen: Screen) -> bool:
+    """Whether the events ``inside`` a window are nearly as many as cannot be in breach."""
+    return 4 * inside >= 3 * screen.max_quiet

@@ -1,12 +1,14 @@
 """Sound screening: when a window cannot possibly breach, or not fail to, so that nobody need look.
 
 Owns what a rule's condition implies about quiet windows, and about those in which every value
-holds the breach. Two facts carry it:
+holds the breach. Three facts carry it:
 
 * avg, min, max, first, last and every percentile lie between the smallest and the largest value
   in the window, so with an order comparison none of them can be beyond the threshold while no
   single value is;
-* a count, and a number of distinct values, is at most the number of events kept.
+* a count, and a number of distinct values, is at most the number of events kept;
+* a sum, and a rate, of at most ``SHARES`` values is not beyond a limit if none of them is more than
+  that share of it; values that speak against a breach are as good as none.
 
 So a window is in breach if all of its values are beyond the threshold, and if a count has enough.
 
@@ -21,14 +23,23 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from fractions import Fraction
 from functools import partial
+from typing import Final
 
-from alertd.engine.condition import Condition
-from alertd.model import Evaluate, Operator, Rule
+from alertd.engine.condition import RISING, Condition
+from alertd.engine.exact import GREATEST
+from alertd.model import US_PER_S, Evaluate, Operator, Rule
+
+SHARES: Final = 100
+"""So many values, each no more than such a share of the limit, may be in a window of a sum that is
+not looked at. With more, fuller windows would be let alone, but fewer values."""
 
 _ENVELOPED = frozenset({"avg", "min", "max", "first", "last"})
 _COUNTING = frozenset({"count", "distinct"})
+_ADDING = frozenset({"sum", "rate"})
 _ROOM = 1 << 60
+_MOST = Fraction(GREATEST)
 
 _Range = tuple[float, float]
 """A least and a greatest value, both included."""
@@ -77,8 +88,27 @@ class Screen:
             self.max_quiet = min(limit, _ROOM)
             if rule.aggregate == "count":
                 self.enough = max(self.max_quiet + 1, condition.min_samples)
+        elif rule.aggregate in _ADDING and rule.operator in _LOUD:
+            self._let_shares_be_quiet(rule)
         if rule.evaluate is Evaluate.EARLY:
             self.enough = 0
+
+    def _let_shares_be_quiet(self, rule: Rule) -> None:
+        """Have values be quiet that are no more than their share of the limit, if there are any.
+
+        Sums are exact and rounded once, so one that is not beyond a float is not when rounded.
+        """
+        is_rising = rule.operator in RISING
+        limit = _sides(rule.operator, rule.threshold)[0][is_rising]
+        if limit < 0.0 if is_rising else limit > 0.0:
+            return
+        seconds = Fraction(rule.window_us, US_PER_S) if rule.aggregate == "rate" else 1
+        most = Fraction(limit) * seconds / SHARES
+        share = math.nextafter(float(max(-_MOST, min(most, _MOST))), 0.0)
+        self.applies = True
+        self.max_quiet = SHARES
+        self.quiet_values = (-math.inf, share) if is_rising else (share, math.inf)
+        self.is_loud = partial(operator.lt if is_rising else operator.gt, share)
 
 
 def _sides(comparison: Operator, threshold: float) -> tuple[_Range, _Range]:

@@ -8,6 +8,8 @@ set) the examples are the same in every run; elsewhere what failed is printed an
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,3 +23,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("alertd")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _sums_of_small_worlds_sleep() -> Iterator[None]:
+    """Let sums sleep, and be too crowded for it, with as few events as worlds here have."""
+    with patch("alertd.engine.screen.SHARES", 4):
+        yield

@@ -173,11 +173,13 @@ def rules(draw: st.DrawFn, aggregates: Sequence[str] = (*AGGREGATES, "p99.9", "p
 @st.composite
 def sleepy_rules(draw: st.DrawFn) -> Rule:
     """A rule over long windows whose groups sleep while their values are quiet."""
-    aggregate = draw(st.sampled_from(["avg", "p50", "p90", "min", "max", "first", "count"]))
+    aggregate = draw(
+        st.sampled_from(["avg", "p50", "p90", "min", "max", "first", "count", "sum", "sum", "rate"])
+    )
     comparison = draw(st.sampled_from([Operator.GT, Operator.GE, Operator.LT, Operator.LE]))
     threshold = float(draw(st.integers(0, 4)))
     is_early = draw(st.booleans()) and not (
-        aggregate == "count" and COMPARE[comparison](0.0, threshold)
+        aggregate in ZERO_ON_EMPTY and COMPARE[comparison](0.0, threshold)
     )
     bucket_us = draw(st.integers(5, 20))
     window_us = bucket_us * draw(st.integers(1, 4))

@@ -186,7 +186,7 @@ SUM = {"aggregate": "sum", "min_samples": 0}
     ("rule_of", "options"),
     [
         (make_rule, SUM),
-        (make_rule, SUM | {"threshold": 1e9}),
+        (make_rule, SUM | {"threshold": 50.0}),
         (bucket_rule, SUM),
         (bucket_rule, SUM | HOPPING),
         (bucket_rule, SUM | EARLY),

@@ -4,9 +4,16 @@ import msgpack
 import pytest
 
 from alertd.engine.condition import Condition
+from alertd.engine.resting import RestingGroup
 from alertd.engine.screen import Screen
 from alertd.model import OnNoData, Operator, Rule
 from tests.unit.engine.engine_driver import Driver, count_rule, make_rule, us
+
+
+def group_of(driver: Driver) -> RestingGroup:
+    group = driver.engine._router.group("r", ())
+    assert isinstance(group, RestingGroup)
+    return group
 
 
 def screen_of(rule: Rule) -> Screen:
@@ -49,9 +56,39 @@ def test_a_count_is_quiet_up_to_the_last_number_that_is_no_breach(
 
 
 @pytest.mark.parametrize(
+    ("options", "quiet", "loud"),
+    [
+        ({"operator": Operator.GT, "threshold": 50.0}, 0.499, 0.501),
+        ({"operator": Operator.GT, "threshold": 0.0}, 0.0, 5e-324),
+        ({"operator": Operator.GE, "threshold": 50.0}, 0.499, 0.501),
+        ({"operator": Operator.LT, "threshold": -50.0}, -0.499, -0.501),
+        ({"operator": Operator.LE, "threshold": -50.0}, 7.0, -0.501),
+        ({"aggregate": "rate", "threshold": 50.0}, 4.99, 5.01),  # in 10 s
+    ],
+)
+def test_a_value_of_a_sum_is_loud_when_it_is_more_than_a_hundredth_of_the_limit(
+    options: dict[str, object], quiet: float, loud: float
+) -> None:
+    screen = screen_of(make_rule(**{"aggregate": "sum"} | options))
+    assert screen.applies
+    assert screen.max_quiet == 100
+    assert screen.is_loud(loud)
+    assert not screen.is_loud(quiet)
+
+
+def test_what_a_rate_would_need_beyond_all_floats_is_never_loud() -> None:
+    screen = screen_of(make_rule(aggregate="rate", threshold=1e308, window=1e6))
+    assert screen.applies
+    assert not screen.is_loud(1.7e308)
+
+
+@pytest.mark.parametrize(
     "options",
     [
-        {"aggregate": "sum"},
+        {"aggregate": "sum", "operator": Operator.LT},
+        {"aggregate": "sum", "threshold": -0.5},
+        {"aggregate": "sum", "operator": Operator.LE, "threshold": 0.0},
+        {"aggregate": "rate", "operator": Operator.EQ},
         {"aggregate": "stddev"},
         {"aggregate": "delta"},
         {"operator": Operator.EQ},
@@ -90,6 +127,27 @@ def test_a_count_that_grows_in_its_sleep_wakes_in_time() -> None:
         assert driver.edges == []
         driver.send(most)
         assert driver.edges == [(most, most, None, None)]
+
+
+@pytest.mark.parametrize("most", [0.5, 0.9])
+def test_a_sum_that_grows_in_its_sleep_wakes_in_time(most: float) -> None:
+    driver = Driver(make_rule(aggregate="sum", threshold=100.0, window=1000))
+    last = int(100 / most)
+    for time in range(last):
+        driver.send(time, most)
+    assert driver.edges == []
+    driver.send(last, most)
+    assert driver.edges == [(last, last, None, None)]
+
+
+def test_a_sum_whose_window_is_crowded_is_awake_until_it_is_no_more() -> None:
+    driver = Driver(make_rule(aggregate="sum", threshold=100.0, window=200))
+    states = []
+    for time in [*range(100), *range(100, 400, 10)]:
+        driver.send(time, 0.9)
+        states.append(group_of(driver)._asleep)
+    assert driver.edges == []
+    assert states == [True] * 100 + [False] * 14 + [True] * 16
 
 
 @pytest.mark.parametrize("threshold", [1e9, -1.0])

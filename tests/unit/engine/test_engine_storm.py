@@ -84,8 +84,8 @@ def test_making_the_groups_of_a_first_batch_pauses_and_a_quiet_batch_hardly_does
 
 
 def test_the_end_of_a_step_in_which_nothing_is_found_pauses_too() -> None:
-    """A sum cannot be screened: each group judges, when all events of the instant are there."""
-    rule = make_rule(group_by=("host",), aggregate="sum", threshold=5.0)
+    """A deviation is not screened: each group judges, when all events of the instant are there."""
+    rule = make_rule(group_by=("host",), aggregate="stddev", threshold=5.0)
     sliced, whole = storm(rule=rule)
     for engine in (sliced, whole):
         engine.step(batch(0.0))  # the groups are there
