@@ -72,8 +72,8 @@ def route(
 
     LABEL is a label of the incident's group, ruleName or severity. A value with a comma in it is
     given as an argument of its own. The notifications of a rule that the configuration has under
-    that ruleName count as well, and its severity is the default. Mutes, inhibitions and silences
-    are not considered.
+    that ruleName count as well, and its severity is the default; without a ruleName that is
+    warning. Mutes, inhibitions and silences are not considered.
     """
     described = each_once((*chain(*listed), *labels), "an incident has one value of each label")
     tell_of_lists(described)
@@ -83,7 +83,8 @@ def route(
         _note(doubt)
     if is_terminal():
         _print_table(told)
-        _note("mutes, inhibitions and silences are not considered")
+        for left_out in _left_out(config, described):
+            _note(left_out)
     else:
         print_json([_line(one) for one in told])
 
@@ -103,6 +104,27 @@ def _doubts(config: Config, labels: dict[str, str]) -> Iterator[str]:
             yield f"no incident of {name!r} has the label {label!r}: the rule does not group by it"
     elif name is not None:
         yield f"the configuration has no rule {name!r}: whom it names itself is not known here"
+    else:
+        known = _known_labels(config)
+        for label in sorted(labels.keys() - known):
+            if meant := did_you_mean(label, known):
+                yield f"no rule groups by {label!r}, and no route is about it; {meant}"
+
+
+def _known_labels(config: Config) -> set[str]:
+    """Return the labels that incidents of the configuration's rules have, or routes ask for."""
+    known = {"ruleName", "severity"}
+    known.update(label for rule in config.rules for label in rule.spec.group_by)
+    return known.union(*(route.matchers for route in config.route))
+
+
+def _left_out(config: Config, labels: dict[str, str]) -> Iterator[str]:
+    """Yield what may make it other people than is shown."""
+    yield "mutes, inhibitions and silences are not considered"
+    if "ruleName" not in labels:
+        yield "nor is whom the rule names itself: say ruleName=NAME to have that, too"
+    if "severity" not in labels and _rule(config, labels) is None:
+        yield f"its severity is taken to be {Severity.WARNING.value}: say severity=… for another"
 
 
 def _rule(config: Config, labels: dict[str, str]) -> RuleSpec | None:

@@ -255,6 +255,20 @@ def test_route_says_what_it_does_not_know() -> None:
     shown = at_a_terminal("route", "--config", "a.toml", "severity=info")[1]
     assert "silences are not considered" in shown
     assert "no rule" not in shown
+    assert "say ruleName=NAME" in shown
+    assert "taken to be" not in shown
+    assert "taken to be warning" in at_a_terminal("route", "--config", "a.toml", "team=db")[1]
+    shown = at_a_terminal("route", "--config", "a.toml", "ruleName=Logins")[1]
+    assert "say ruleName=NAME" not in shown
+    assert "taken to be" not in shown
+
+
+def test_route_names_a_label_that_was_most_likely_meant() -> None:
+    Path("a.toml").write_text(ROUTED)
+    result = invoked("route", "--config", "a.toml", "sevrity=critical", "team=db")
+    assert result.stderr.splitlines() == [
+        "no rule groups by 'sevrity', and no route is about it; did you mean 'severity'?"
+    ]
 
 
 @pytest.mark.parametrize("form", ["alertd", "alertmanager"])
