@@ -2,7 +2,7 @@
 
 Owns what a beginning stands for, for all commands that take ids: the one thing of those that the
 command is for whose id begins so. Where that is none, or several, the command ends, and names those
-that may have been meant.
+that may have been meant, or the command that lists them all.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ def whole_ids(
     *,
     what: tuple[str, str],
     argument: str,
+    lister: str,
 ) -> list[str]:
     """Return the ids that are meant by ``typed``; exit if one of them is none.
 
     ``read`` returns what there is, in words by id; it is asked only where an id is not whole.
-    ``what`` is the name of one of those and of several, ``argument`` that of the argument.
+    ``what`` is the name of one of those and of several, ``argument`` that of the argument, and
+    ``lister`` the command that shows the ids.
     """
     for text in typed:
         if len(text) < MIN_BEGINNING:
@@ -43,27 +45,34 @@ def whole_ids(
                 param_hint=argument,
             )
     there = {} if all(map(_is_whole, typed)) else read()
-    return [text if _is_whole(text) else _whole_id(text, there, what) for text in typed]
+    return [text if _is_whole(text) else _whole_id(text, there, what, lister) for text in typed]
 
 
 def _is_whole(text: str) -> bool:
     return len(text) >= _ID_LENGTH
 
 
-def _whole_id(beginning: str, there: Mapping[str, str], what: tuple[str, str]) -> str:
+def _whole_id(beginning: str, there: Mapping[str, str], what: tuple[str, str], lister: str) -> str:
     one, several = what
     found = _beginning_with(beginning, there)
     if len(found) > 1:
         refuse([f"{len(found)} {several} begin with {beginning!r}:", *_listed(found, there)])
     if not found:
-        alike = _beginning_with(beginning[:MIN_ALIKE], there)
         none = f"there is no {one} with the id {beginning!r}, or one that begins so"
-        refuse([f"{none}; did you mean", *_listed(alike, there)] if alike else [none])
+        alike = _beginning_with(beginning[:MIN_ALIKE], there) or _about(beginning, there)
+        if alike:
+            refuse([f"{none}; did you mean", *_listed(alike, there)])
+        refuse([f"{none}; `{lister}` shows the ids"])
     return found[0]
 
 
 def _beginning_with(beginning: str, ids: Iterable[str]) -> list[str]:
     return [id_ for id_ in ids if id_.startswith(beginning.lower())]
+
+
+def _about(text: str, there: Mapping[str, str]) -> list[str]:
+    """Return the ids of those whose words have ``text`` in them, as the name of a rule is."""
+    return [id_ for id_, words in there.items() if text.lower() in words.lower()]
 
 
 def _listed(ids: Sequence[str], there: Mapping[str, str]) -> list[str]:

@@ -14,12 +14,14 @@ from urllib.parse import quote
 import click
 from rich.text import Text
 
-from alertd.channels.wording import number_text, time_text
+from alertd.channels.wording import duration_text, number_text, time_text
 from alertd.cli.commands import command
 from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed
 from alertd.cli.ids import whole_ids
 from alertd.cli.terminal import is_terminal, print_json, print_table
+from alertd.http.timestamp import written_us
 from alertd.limits import MAX_PAGE_ITEMS
+from alertd.model import US_PER_S
 from alertd.outbound import Told
 
 EPILOG: Final = """\b
@@ -53,6 +55,8 @@ _UNTOLD: Final = {
     "nobody": "nobody to tell",
 }
 """What is said of an incident of which nobody knows."""
+_LATE_S: Final = 60
+"""Less between the beginning of an incident and its discovery needs no word."""
 _TOLD: Final = click.Choice([told.value for told in Told])
 
 
@@ -96,7 +100,10 @@ def ack(incident_id: str, by: str | None, url: str) -> None:
     """
     body = {"by": getpass.getuser() if by is None else by}
     what = ("incident that is on", "incidents that are on")
-    [incident_id] = whole_ids([incident_id], partial(_on_now, url), what=what, argument="INCIDENT")
+    [incident_id] = whole_ids(
+        *([incident_id], partial(_on_now, url)),
+        what=what, argument="INCIDENT", lister="alertd incidents",
+    )  # fmt: skip
     incident = ask(url, "POST", f"{_LIST}/{quote(incident_id, safe='')}/ack", body)
     if not is_terminal():
         print_json(incident)
@@ -121,18 +128,35 @@ def why(incident_id: str, url: str) -> None:
     timeline: each decision and each attempt, the oldest first.
     """
     what = ("incident", "incidents")
-    [incident_id] = whole_ids([incident_id], partial(_known, url), what=what, argument="INCIDENT")
+    [incident_id] = whole_ids(
+        *([incident_id], partial(_known, url)),
+        what=what, argument="INCIDENT", lister="alertd incidents --all",
+    )  # fmt: skip
     incident = ask(url, "GET", f"{_LIST}/{quote(incident_id, safe='')}")
     if not is_terminal():
         print_json(incident)
         return
     click.echo(incident["message"])
-    click.echo(f"{incident['id']}, {incident['severity']}, {_standing(incident)}\n")
+    click.echo(f"{incident['id']}, {incident['severity']}, {_standing(incident)}")
+    click.echo(_noticed(incident))
     lines = [
         (Text(time_text(line["at"])), Text(line["what"]), Text(line["detail"]))
         for line in incident["timeline"]
     ]
     print_table(("when", "what", "detail"), lines, whole=("when",))
+
+
+# Any: an item as the API answers it.
+def _noticed(one: Mapping[str, Any]) -> str:
+    """Return a line that says so where it was found long after it began; else an empty one.
+
+    The timeline has the beginning in the time of the events, and all else by alertd's clock.
+    """
+    behind_s = (written_us(one["triggeredAt"]) - written_us(one["firedAt"])) / US_PER_S
+    if behind_s < _LATE_S:
+        return ""
+    when, behind = time_text(one["triggeredAt"]), duration_text(behind_s)
+    return f"alertd noticed it {when}, {behind} after it fired: its events came late\n"
 
 
 def _known(url: str) -> dict[str, str]:

@@ -104,7 +104,8 @@ def requeue(
         chosen = [one["id"] for one in _undelivered(url, statuses, channel)]
     else:
         what = ("message that is not delivered", "messages that are not delivered")
-        chosen = whole_ids(ids, partial(_in_words, url), what=what, argument="ID")
+        lister = "alertd messages list"
+        chosen = whole_ids(ids, partial(_in_words, url), what=what, argument="ID", lister=lister)
     with progress() as report:
         sent = []
         for done, id_ in enumerate(chosen, start=1):

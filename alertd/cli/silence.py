@@ -105,9 +105,11 @@ def add(
     chosen = each_once(matchers, "write one =~ for all of them")
     tell_of_lists(chosen)
     begins_us = time.time_ns() // 1000 if start_us is None else start_us
-    if end_us is None and for_s is not None:
+    if end_us is not None and for_s is not None:
+        raise click.UsageError("--for and --end both say when it ends: leave one of them out")
+    if for_s is not None:
         end_us = begins_us + for_s * US_PER_S
-    elif end_us is None or for_s is not None:
+    if end_us is None:
         raise click.UsageError("say how long it holds, --for, or until when, --end")
     if end_us <= begins_us:
         option = "--end" if for_s is None else "--for"
@@ -145,7 +147,8 @@ def expire(silence_id: str, url: str) -> None:
     """
     what = ("silence", "silences")
     there = partial(_in_words, url, silence_id)
-    [silence_id] = whole_ids([silence_id], there, what=what, argument="ID")
+    lister = "alertd silence list"
+    [silence_id] = whole_ids([silence_id], there, what=what, argument="ID", lister=lister)
     _show([ask(url, "DELETE", f"{_LIST}/{quote(silence_id, safe='')}")])
 
 
@@ -165,6 +168,9 @@ def _in_words(url: str, beginning: str) -> dict[str, str]:
 def _show(silences: list[Mapping[str, Any]]) -> None:
     if not is_terminal():
         print_json(silences)
+        return
+    if not silences:
+        click.secho("there is none", fg="green")
         return
     rows = []
     for one in silences:

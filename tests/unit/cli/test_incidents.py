@@ -102,6 +102,7 @@ def detail(**changes: object) -> Answer:
         "id": OTHER, "state": "firing", "reason": None, "severity": "critical",
         "message": "Host down for host=a: count was 0 (alert if < 1)", "told": "held_back",
         "startedAt": "2025-06-30T15:00:00.000000Z", "endedAt": None,
+        "firedAt": "2025-06-30T15:00:00.000000Z", "triggeredAt": "2025-06-30T15:00:01.000000Z",
         "acknowledgedAt": "2025-06-30T15:09:00.000000Z", "acknowledgedBy": "ann",
         "timeline": [
             {"at": "2025-06-30T15:00:00.000000Z", "what": "fired", "detail": "Host down"},
@@ -143,3 +144,34 @@ def test_what_may_have_been_meant_by_a_mistyped_beginning_is_named() -> None:
             refused = invoked("ack", typed, "--url", daemon.url(""))
         assert ("did you mean" in refused.stderr) is is_alike
         assert all((one in refused.stderr) is is_alike for one in ALIKE)
+
+
+def test_the_name_of_a_rule_in_the_place_of_an_id_names_its_incidents() -> None:
+    with http_receiver() as daemon:
+        daemon.script = [page(), detail_page()]
+        refused = invoked("why", "host down", "--url", daemon.url(""))
+    assert refused.exit_code == 3
+    assert "with the id 'host down', or one that begins so; did you mean" in refused.stderr
+    assert f"{OTHER}  Host down for host=a" in refused.stderr
+
+
+def test_an_id_that_nothing_resembles_is_refused_with_the_command_that_shows_ids() -> None:
+    for command, lister in (("why", "alertd incidents --all"), ("ack", "alertd incidents")):
+        with http_receiver() as daemon:
+            daemon.otherwise = page()
+            refused = invoked(command, "ffffffff", "--url", daemon.url(""))
+        assert refused.exit_code == 3
+        assert f"or one that begins so; `{lister}` shows the ids" in refused.stderr
+
+
+def test_why_says_when_an_incident_was_noticed_if_that_was_long_after_it_fired() -> None:
+    for noticed, is_said in (("15:00:59", False), ("15:19:14", True)):
+        with http_receiver() as daemon:
+            daemon.otherwise = detail(triggeredAt=f"2025-06-30T{noticed}.000000Z")
+            _, shown = at_a_terminal("why", OTHER, "--url", daemon.url(""))
+        words = "alertd noticed it 2025-06-30 15:19:14 UTC, 19 min 14 s after it fired"
+        assert (words in shown, "noticed" in shown) == (is_said, is_said)
+
+
+def detail_page() -> Answer:
+    return Answer(body=b'{"items": [%b], "nextCursor": null}' % detail().body)

@@ -9,6 +9,7 @@ import pytest
 
 from alertd.http.timestamp import written_us
 from tests.receivers import Answer, http_receiver
+from tests.unit.cli.terminals import at_a_terminal
 from tests.unit.cli.test_cli import invoked
 
 HOUR_US = 3_600_000_000
@@ -93,7 +94,7 @@ def test_a_value_that_looks_like_more_labels_is_told() -> None:
     ("arguments", "message"),
     [
         ((), "say how long it holds, --for, or until when, --end"),
-        (("--for", "2h", "--end", "3h"), "say how long it holds, --for, or until when, --end"),
+        (("--for", "2h", "--end", "3h"), "--for and --end both say when it ends: leave one of"),
         (("--start", "1h"), "say how long it holds, --for, or until when, --end"),
         (("--end", "noon"), "or say in how long, like 15m"),
         (("--for", "9999999w"), "is not a length of time up to 100 years"),
@@ -160,3 +161,12 @@ def test_a_beginning_of_two_silences_ends_neither_and_says_what_each_is_about() 
         f"{ID.format('b')}  service=shop",
     ]
     assert [request.path for request in daemon.received] == ["/api/silences?limit=1000"]
+
+
+def test_a_person_is_told_that_there_is_no_silence_and_a_program_gets_an_empty_list() -> None:
+    with http_receiver() as daemon:
+        daemon.otherwise = listed_silences()
+        _, shown = at_a_terminal("silence", "list", "--url", daemon.url(""))
+        piped = invoked("silence", "list", "--url", daemon.url(""))
+    assert ("there is none" in shown, "matchers" in shown) == (True, False)
+    assert json.loads(piped.stdout) == []
