@@ -8,6 +8,7 @@ be seen in ``ps`` by everybody on the machine.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -28,6 +29,7 @@ DEFAULT_URL: Final = "http://127.0.0.1:9470"
 TOKEN_VARIABLE: Final = "ALERTD_TOKEN"  # noqa: S105  # the name of a variable, not a secret
 TIMEOUT_S: Final = 10.0
 EXIT_REFUSED: Final = 3
+_ERROR_NUMBER: Final = re.compile(r"\[Errno -?\d+\] ")
 
 limit_option = click.option(
     "--limit",
@@ -104,7 +106,8 @@ def ask(
             f"{url!r} is not an address; write it like {DEFAULT_URL}", param_hint="--url"
         ) from None
     except httpx.HTTPError as error:
-        refuse([f"cannot ask the daemon at {url}: {error}; is it running? see --url"])
+        reason = _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
+        refuse([f"cannot ask the daemon at {url}: {reason}; is it running? see --url"])
     try:
         document = msgspec.json.decode(answer.content)
     except msgspec.DecodeError:

@@ -59,7 +59,7 @@ def _table(report: Mapping[str, Any]) -> Table:
         "alertd": f"{report['version']}, up for {duration_text(report['uptimeSecs'])}",
         "configuration": f"of {time_text(report['configuration']['appliedAt'])}",
         "judged": f"all up to {duration_text(report['lagSecs'])} ago" + _to_judge_again(report),
-        "rules": f"{report['rules']:,}, {report['groups']:,} groups",
+        "rules": f"{report['rules']:,}, {report['groups']:,} group{'s' * (report['groups'] != 1)}",
         "series": f"{report['series']:,}",
         "waiting": f"{queues['events']:,} events, {queues['notifications']:,} messages",
         "store": f"{store['path']}, {size_text(store['sizeBytes'])}",

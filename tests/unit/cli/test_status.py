@@ -119,3 +119,16 @@ def test_a_daemon_that_recovers_says_how_far_it_is() -> None:
         daemon.otherwise = Answer(status=503, body=json.dumps({"detail": reason}).encode())
         refused = invoked("status", "--url", daemon.url(""))
     assert (refused.exit_code, refused.stdout, refused.stderr) == (3, "", f"{reason}\n")
+
+
+def test_a_daemon_that_is_not_there_is_told_in_words_alone() -> None:
+    refused = invoked("status", "--url", "http://127.0.0.1:1")
+    assert refused.exit_code == 3
+    assert "http://127.0.0.1:1: Connection refused; is it running? see --url\n" in refused.stderr
+
+
+def test_one_group_is_not_several() -> None:
+    with http_receiver() as daemon:
+        daemon.otherwise = Answer(body=json.dumps(REPORT | {"groups": 1}).encode())
+        _, shown = at_a_terminal("status", "--url", daemon.url(""))
+    assert ("12, 1 group " in shown, "1 groups" in shown) == (True, False)
