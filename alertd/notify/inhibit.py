@@ -92,6 +92,7 @@ class Sources:
                 continue
             for source in on.get(inhibition.key(labels), {}):
                 if source != incident_id:
-                    detail = f"incident {source}, which explains it, is on"
+                    rule = self._incidents[source].get("ruleName", "")
+                    detail = f"incident {source} of {rule!r}, which explains it, is on"
                     return Hold(HoldReason.INHIBITED, source, now_us + ASK_AGAIN_US, detail)
         return None

@@ -70,7 +70,9 @@ class MuteSpec(Struct, frozen=True, kw_only=True):
                 problems.append(Problem(f"/weekdays/{index}", _with_hint(expected, hint)))
         if _zone(self.time_zone) is None:
             expected = f'expected a zone like "Europe/Berlin", got {self.time_zone!r}'
-            hint = did_you_mean_among_many(self.time_zone, available_timezones())
+            # "CEST" means no "EST", and an abbreviation would know of no summer time.
+            places = [zone for zone in available_timezones() if "/" in zone or zone == "UTC"]
+            hint = did_you_mean_among_many(self.time_zone, places)
             problems.append(Problem("/time_zone", _with_hint(expected, hint)))
         return problems
 

@@ -432,6 +432,13 @@ def test_a_mistake_is_named_with_its_file_line_key_and_what_was_expected(
     assert problem.startswith(f"alertd.toml:{report}")
 
 
+def test_no_abbreviation_is_guessed_at_for_a_time_zone(tmp_path: Path) -> None:
+    mute = '[[mute]]\nname = "n"\nstart = "22:00"\nend = "06:00"\ntime_zone = '
+    for zone, hint in (("'CEST'", "'CEST'"), ("'utc'", "'utc'; did you mean 'UTC'?")):
+        [problem] = problems_of(written(tmp_path, mute + zone))
+        assert problem.endswith(f'expected a zone like "Europe/Berlin", got {hint}')
+
+
 def test_every_mistake_is_reported_in_the_order_of_the_lines(tmp_path: Path) -> None:
     rules = RULE.replace("threshold = 1", "threshold = 'x'\nresolve_threshold = 5\nfor_secs = -1")
     text = f"""\

@@ -197,6 +197,7 @@ def test_while_a_source_is_on_its_targets_wait_and_no_others() -> None:
     found = policy.hold("host", HOST, NOW)
     assert found is not None
     assert (found.reason, found.ref) == (HoldReason.INHIBITED, "dc-eu")
+    assert found.detail == "incident dc-eu of 'Data centre down', which explains it, is on"
     assert policy.hold("host", HOST | {"dc": "us"}, NOW) is None
     assert policy.hold("host", HOST | {"ruleName": "Disk full"}, NOW) is None
     policy.sources.begin("dc-eu-2", source("eu"))
