@@ -55,6 +55,7 @@ class Placement(Struct, frozen=True):
 
     reason: PlacementReason
     due_us: int
+    """When the message is to leave; one that is joined may have been due later."""
     joins: bool
     stays_open: bool
     """Whether more may join once the present commit is over; only a new message's is asked."""
@@ -71,7 +72,9 @@ def place(
     now_us, timing = notification.created_us, notification.timing
     if last is not None and last.is_open:
         joins = last.parts < MAX_PARTS and not apart
-        return _placed(PlacementReason.WITH_OTHERS, last.due_us, now_us, joins=joins)
+        # The last one may gather for an interval that is configured no longer.
+        due_us = min(last.due_us, now_us + max(timing.wait_us, timing.interval_us))
+        return _placed(PlacementReason.WITH_OTHERS, due_us, now_us, joins=joins)
     if last is not None:
         free_us = last.due_us + timing.interval_us
         if now_us < free_us:

@@ -198,8 +198,8 @@ class _Post:
         self._newest: dict[_GroupId, LastMessage] = {}
         self._next_seq: int = connection.execute("SELECT max(seq) FROM messages").get or 0
         self._made: list[tuple[object, ...]] = []
-        self._parts: dict[int, int] = {}
-        """Notifications in each message touched."""
+        self._touched: dict[int, LastMessage] = {}
+        """The messages that take something in, as they are then."""
 
     def take(self, notifications: Sequence[Notification]) -> None:
         """Place all, then write all."""
@@ -265,8 +265,9 @@ class _Post:
     def _write_messages(self) -> None:
         self._connection.executemany(_INSERT_MESSAGE, self._made)
         self._connection.executemany(
-            "UPDATE messages SET parts = ? WHERE seq = ?",
-            [(parts, seq) for seq, parts in self._parts.items()],
+            "UPDATE messages SET parts = ?, due_us = ?, begun_us = ?, "
+            "next_attempt_us = min(next_attempt_us, ?) WHERE seq = ?",
+            [(m.parts, m.due_us, m.due_us, m.due_us, m.seq) for m in self._touched.values()],
         )
 
     def _place(self, notification: Notification, telling: _Telling) -> tuple[int, Placement]:
@@ -277,9 +278,10 @@ class _Post:
         placement = place(notification, newest, apart=apart)
         if newest is None or not placement.joins:
             newest = self._begin(notification, group, placement)
-        newest = msgspec.structs.replace(newest, parts=newest.parts + 1)
-        self._newest[group] = newest
-        self._parts[newest.seq] = newest.parts
+        newest = msgspec.structs.replace(
+            newest, parts=newest.parts + 1, due_us=min(newest.due_us, placement.due_us)
+        )
+        self._newest[group] = self._touched[newest.seq] = newest
         return newest.seq, placement
 
     def _begin(

@@ -177,3 +177,34 @@ async def test_silences_that_are_over_leave_room_for_others_at_once(
         await at.silence(60, service="payment")
         at.at(60)
         await at.silence(120, service="payment")
+
+
+async def test_what_comes_after_a_reload_with_a_shorter_interval_does_not_wait_for_the_longer(
+    tmp_path: Path,
+) -> None:
+    """It joins a message that gathers for the interval of before, which leaves earlier then."""
+    long, short = (
+        Config(route=(RouteSpec(channels=("ops",), group_interval_secs=interval_s),))
+        for interval_s in (3600, 10)
+    )
+    of = rule(notifications=(), repeat_interval_secs=0.0)
+    async with desk(tmp_path, long) as at:
+        await at.tell(begin(0, of=of))
+        assert await at.deliver() == ["firing"]
+        at.at(5)
+        await at.tell(begin(1, of=of))
+        at.at(60)
+        at.use(short)
+        assert await at.deliver() == []
+        await at.tell(begin(2, of=of))
+        at.at(69)
+        assert await at.deliver() == []
+        at.at(70)
+        assert await at.deliver() == ["firing", "firing"]
+        assert len(at.sent) == 2
+        at.at(75)
+        await at.tell(begin(3, of=of))
+        at.at(79)
+        assert await at.deliver() == []
+        at.at(80)
+        assert await at.deliver() == ["firing"], "the interval counts from when it left"
