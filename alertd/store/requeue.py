@@ -113,7 +113,7 @@ def _heard_ends(connection: apsw.Connection, seq: int, now_us: int) -> list[Noti
 
 # Of an incident of which one end was told, or waits, no other is.
 _UNTOLD_ENDS: Final = """
-    SELECT DISTINCT ended.seq, m.id
+    SELECT max(ended.seq), m.id
     FROM notifications begun
     JOIN notifications ended INDEXED BY notifications_of_incident
       ON ended.incident_seq = begun.incident_seq AND ended.kind = 'resolved'
@@ -127,7 +127,7 @@ _UNTOLD_ENDS: Final = """
                         AND other.channel = ended.channel AND other.endpoint IS ended.endpoint
                         AND (o.status != 'FAILED'
                              OR (o.seq IS NULL AND other.look_us IS NOT NULL)))
-    ORDER BY ended.seq"""
+    GROUP BY ended.incident_seq ORDER BY ended.seq"""
 
 
 def _tell_untold_ends(connection: apsw.Connection, seq: int, now_us: int) -> None:
