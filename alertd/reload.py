@@ -231,15 +231,21 @@ class Reloader:
         self._rulebook.check_files(config.rules)
         await trio.to_thread.run_sync(self._certificates.renew)
         await trio.lowlevel.checkpoint_if_cancelled()
-        self._tell_by(config)
+        # People are told as the files say before their rules find anything to tell.
+        channels_before = self._channels.replace(
+            config.channels, allow_private_endpoints=config.notify.allow_private_endpoints
+        )
+        self._use_policies(config)
         try:
             self._tokens.replace(config.auth.tokens)
             with trio.CancelScope(shield=True):  # a client that leaves must not halve a reload
                 await self._take_rules(config)
         except AlertdError:
-            self._tell_by(before)
+            self._channels.put_back(channels_before)
+            self._use_policies(before)
             self._tokens.replace(before.auth.tokens)
             raise
+        self._channels.retire(channels_before)
         self._config = config
         with trio.CancelScope(shield=True):  # what is applied must be known as tried, see ``look``
             await self._look_through(examined)
@@ -289,16 +295,6 @@ class Reloader:
                     at=f"{warning.path}: {warning.message}",
                 )
         return told, len(found)
-
-    def _tell_by(self, config: Config) -> None:
-        """Have people be told as ``config`` says, before its rules find anything to tell.
-
-        Raises ``InvalidInput`` and ``Overloaded``, changing nothing.
-        """
-        self._channels.replace(
-            config.channels, allow_private_endpoints=config.notify.allow_private_endpoints
-        )
-        self._use_policies(config)
 
     async def _take_rules(self, config: Config, *, leave_out: bool = False) -> None:
         changed, gone = await self._rulebook.take_files(config.rules, leave_out=leave_out)

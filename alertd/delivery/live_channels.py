@@ -6,9 +6,9 @@ once, attempts under way finish on the old ones, which are closed when no attemp
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections import deque
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import trio
 
@@ -21,6 +21,14 @@ from alertd.rule_checks import EMAIL
 
 LONGEST_ATTEMPT_S: Final = 120.0
 """Longer than any channel's own deadline for one attempt."""
+MAX_RETIRED: Final = 100
+"""Factories of earlier reloads that wait to be closed; there is no reload until one is."""
+
+
+class _Retired(NamedTuple):
+    factory: ChannelFactory
+    closes_s: float
+    """When no attempt can be left, by trio's clock."""
 
 
 class LiveChannels:
@@ -31,7 +39,8 @@ class LiveChannels:
     ) -> None:
         """Make the channels. Raises ``InvalidInput`` if one cannot be made."""
         self._factory = ChannelFactory(configs, allow_private_endpoints=allow_private_endpoints)
-        self._retired_send, self._retired = trio.open_memory_channel[ChannelFactory](100)
+        self._retired = deque[_Retired]()
+        """The one that is closed first, first."""
 
     def names(self) -> frozenset[str]:
         """Return what a rule may name: the ``known_channels`` of a ``RuleSetting``."""
@@ -52,35 +61,41 @@ class LiveChannels:
 
     def replace(
         self, configs: Mapping[str, ChannelConfig], *, allow_private_endpoints: bool
-    ) -> None:
+    ) -> ChannelFactory:
         """Use ``configs`` from now on; secrets are read again even if nothing else is new.
 
-        Raises ``InvalidInput``, changing nothing, if a channel cannot be made, and
+        Returns what was used before, to be given to ``retire``, or to ``put_back`` if the reload
+        is taken back. Raises ``InvalidInput``, changing nothing, if a channel cannot be made, and
         ``Overloaded`` when so many reloads came that old channels are still being closed.
         """
         replacement = ChannelFactory(configs, allow_private_endpoints=allow_private_endpoints)
-        try:
-            self._retired_send.send_nowait(self._factory)
-        except trio.WouldBlock:
+        if len(self._retired) >= MAX_RETIRED:
             raise Overloaded(
                 "channels of earlier reloads are still being closed; reload again later",
                 retry_after_s=round(LONGEST_ATTEMPT_S),
-            ) from None
-        self._factory = replacement
+            )
+        before, self._factory = self._factory, replacement
+        return before
+
+    def put_back(self, before: ChannelFactory) -> None:
+        """Use again what was used before the last ``replace``. It cannot fail."""
+        replacement, self._factory = self._factory, before
+        self.retire(replacement)
+
+    def retire(self, factory: ChannelFactory) -> None:
+        """Close ``factory`` when no attempt can be left of it; no more begin."""
+        self._retired.append(_Retired(factory, trio.current_time() + LONGEST_ATTEMPT_S))
 
     async def run(self) -> None:
         """Close channels that are no longer used, until cancelled; then close those in use."""
         try:
-            async for factory in self._retired:
-                await trio.sleep(LONGEST_ATTEMPT_S)
-                await factory.aclose()
+            while True:
+                # What is retired meanwhile is closed later than that.
+                next_s = trio.current_time() + LONGEST_ATTEMPT_S
+                await trio.sleep_until(self._retired[0].closes_s if self._retired else next_s)
+                while self._retired and self._retired[0].closes_s <= trio.current_time():
+                    await self._retired.popleft().factory.aclose()
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(1):
-                for factory in (*self._left(), self._factory):
+                for factory in (*(retired.factory for retired in self._retired), self._factory):
                     await factory.aclose()
-
-    def _left(self) -> Iterator[ChannelFactory]:
-        """Yield what was retired and not closed yet."""
-        with contextlib.suppress(trio.WouldBlock):
-            while True:
-                yield self._retired.receive_nowait()

@@ -19,7 +19,7 @@ from alertd.config.files import ConfigFiles
 from alertd.config.lint import Examined, examine
 from alertd.config.settings import Config
 from alertd.delivery.live_channels import LiveChannels
-from alertd.errors import AlertdError, Conflict, StoreUnavailable
+from alertd.errors import AlertdError, Conflict, Overloaded, StoreUnavailable
 from alertd.http.gate import Gate
 from alertd.metrics import Metrics
 from alertd.model import Target
@@ -196,6 +196,30 @@ async def test_where_the_store_cannot_take_the_rules_people_are_told_as_before(
             await w.reloader.reload()
         assert len(w.used) == 3
         assert w.used[-1] == w.used[0]
+
+
+async def test_a_reload_is_taken_back_however_often_the_store_cannot_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reload that is taken back leaves channels to be closed, and there is a bound on those.
+
+    The secrets of before may be gone by then, too.
+    """
+    monkeypatch.setattr("alertd.delivery.live_channels.MAX_RETIRED", 3)
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret")
+    signed = f'{channel("ops")}secret_file = "{secret}"\n'
+    async with world(tmp_path, rule("a") + signed) as w:
+        secret.unlink()
+        rules = "".join(rule(f"rule {number}") for number in range(500))
+        w.write(rules + channel("new"))
+        writer = w.parts.store.writer
+        await writer.run("fill", lambda c: c.pragma("max_page_count", c.pragma("page_count")))
+        for failure in (StoreUnavailable, StoreUnavailable, StoreUnavailable, Overloaded):
+            with pytest.raises(failure):
+                await w.reloader.reload()
+            assert w.channels.names() == {"ops"}
+            assert w.used[-1] == w.used[0]
 
 
 async def test_a_name_that_belongs_to_a_rule_over_http_changes_nothing(tmp_path: Path) -> None:
