@@ -64,8 +64,8 @@ def sole_daemon(path: Path) -> Iterator[None]:
             lock.seek(0)
             holder = lock.read(20).strip() or "unknown"
             raise StoreOpenError(
-                f"{path} is in use by another alertd (process {holder}); stop that one, or give "
-                "this one its own store.path"
+                f"{path} is in use by another alertd (process {holder}); stop that one first, "
+                "or name another store.path here"
             ) from error
         lock.truncate(0)
         lock.write(f"{os.getpid()}\n")
