@@ -2,10 +2,7 @@
 
 A full search for cyclic garbage walks over everything that is alive, 0.1 s with 10,000 groups,
 and CPython begins one in the middle of whatever allocates: in a storm. Here one is made when
-nothing waits to be judged, and what it leaves alive is let alone from then on: the next one walks
-over what is new. All is walked over again only when the process has become twice as large since the
-last time, which bounds what garbage can hold that was alive in a search. Young objects are searched
-as ever, in well under a millisecond.
+nothing waits to be judged. Young objects are searched as ever, in well under a millisecond.
 
 Of two threads that both have work in Python each has its turn for ``SWITCH_INTERVAL_S``, which is
 5 ms unless said otherwise; and whoever lets go of the interpreter for a system call, as the loop
@@ -20,12 +17,10 @@ has disabled searches.
 from __future__ import annotations
 
 import gc
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import trio
@@ -46,11 +41,7 @@ MUCH: Final = 5_000
 """Objects of garbage that are worth a search at once: one that comes soon costs less, and what they
 hold on to, as a request that was refused does to its body, is memory that others could use."""
 
-LEAST_GROWTH_BYTES: Final = 2**28
-"""By so much at least the process has grown, and doubled, when all is to be searched again."""
-
 _NEVER: Final = 2**31 - 1
-_STATM: Final = Path("/proc/self/statm")
 
 
 @contextmanager
@@ -76,12 +67,11 @@ class Collector:
         self._rest_until_s = 0.0
         self._found_each = 0.0
         """Objects of garbage to a collection of middle age, by the last search."""
-        self._least_bytes = resident_bytes()
-        """The memory that the last search through all left."""
 
     async def run(self) -> None:
-        """Look until cancelled."""
-        self._search_all()
+        """Look until cancelled. What is alive now, after the start, is never looked at again."""
+        gc.collect()  # what is garbage by now would stay for ever
+        gc.freeze()
         try:
             while True:
                 await trio.sleep(LOOK_EVERY_S)
@@ -105,37 +95,10 @@ class Collector:
         if self._is_busy() and now_s - self._due_since_s < LONGEST_WAIT_S:
             return False
         began_s = time.perf_counter()
-        found = self._search_all() if self._has_doubled() else _search_new()
+        found = gc.collect()
         took_s = time.perf_counter() - began_s
         self._metrics.garbage_collection_seconds.observe(took_s)
         self._due_since_s = None
         self._rest_until_s = now_s + REST * took_s
         self._found_each = found / collections
         return True
-
-    def _search_all(self) -> int:
-        """Return how many objects of garbage there were anywhere. 0.1 s a million objects."""
-        gc.unfreeze()
-        found = _search_new()
-        self._least_bytes = resident_bytes()
-        return found
-
-    def _has_doubled(self) -> bool:
-        """Whether garbage that was alive in a search may hold much by now."""
-        least_bytes = self._least_bytes
-        return resident_bytes() > least_bytes + max(least_bytes, LEAST_GROWTH_BYTES)
-
-
-def _search_new() -> int:
-    """Return how many objects of garbage there were among those that no search has left alive."""
-    found = gc.collect()
-    gc.freeze()
-    return found
-
-
-def resident_bytes() -> int:
-    """Return the memory that the process has; 0 where there is no Linux to tell."""
-    try:
-        return int(_STATM.read_text().split()[1]) * resource.getpagesize()
-    except OSError:
-        return 0

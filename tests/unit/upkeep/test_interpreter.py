@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 import trio
@@ -28,7 +28,6 @@ def metrics() -> Iterator[Metrics]:
     with tuned():
         gc.collect()
         yield Metrics()
-        gc.unfreeze()
 
 
 def old_garbage(size: int = 1) -> weakref.ref[Loop]:
@@ -114,49 +113,6 @@ async def test_nothing_is_collected_while_somebody_has_disabled_it(metrics: Metr
         gc.enable()
     assert collector.look()
     assert garbage() is None
-
-
-@pytest.fixture
-async def collector(
-    metrics: Metrics, mock_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Collector]:
-    """One that runs, has searched through all, and needs no rest; it looks when it is told to."""
-    monkeypatch.setattr(interpreter, "REST", 0)
-    collector = Collector(lambda: False, metrics)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(collector.run)
-        await trio.testing.wait_all_tasks_blocked()
-        yield collector
-        nursery.cancel_scope.cancel()
-
-
-def survivor(collector: Collector) -> weakref.ref[Loop]:
-    """Return what tells of garbage that was alive in a search, and died after it."""
-    loop = Loop()
-    old_garbage()
-    assert collector.look()
-    return weakref.ref(loop)
-
-
-async def test_what_has_survived_a_search_is_let_alone(collector: Collector) -> None:
-    alive, garbage = survivor(collector), old_garbage()
-    assert collector.look()
-    assert garbage() is None
-    assert alive() is not None
-
-
-async def test_it_is_found_when_the_process_has_doubled(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = interpreter.resident_bytes()
-    assert before > 2**20
-    grown = before + max(before, interpreter.LEAST_GROWTH_BYTES)
-    garbage = survivor(collector)
-    for size_bytes, is_found in ((grown - 2**20, False), (grown + 2**20, True)):
-        monkeypatch.setattr(interpreter, "resident_bytes", lambda size=size_bytes: size)
-        old_garbage()
-        assert collector.look()
-        assert (garbage() is None) is is_found
 
 
 async def test_what_is_garbage_at_the_start_does_not_stay(
