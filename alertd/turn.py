@@ -11,7 +11,8 @@ which the writer hardly ran. Leaves it to the work to say where it may be interr
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Final, TypeVar
 
 import trio
 
@@ -23,6 +24,8 @@ ROUNDS: Final = 3
 (the loop's own, the appender, the request)."""
 REST_S: Final = 0.001
 """The least for which the loop sleeps, by the resolution of its timers."""
+
+T = TypeVar("T")
 
 
 class Turn:
@@ -53,3 +56,15 @@ async def rest() -> None:
     and waits for it each time: a commit of ten incidents took 10 ms, where it takes 2.
     """
     await trio.sleep(REST_S)
+
+
+async def by_turns(
+    items: Iterable[T], pause: Callable[[], Awaitable[None]] = others
+) -> AsyncIterator[T]:
+    """Yield ``items``, and ``pause`` behind one at which a turn of who works on them is over."""
+    turn = Turn()
+    for item in items:
+        yield item
+        if turn.is_over():
+            await pause()
+            turn = Turn()

@@ -37,7 +37,7 @@ from alertd.delivery.failing import FailingReceivers
 from alertd.model import US_PER_S, Target
 from alertd.notify.compose import compose, views_in
 from alertd.outbound import DeliveryStatus, Outgoing, Settlement
-from alertd.turn import Turn, rest
+from alertd.turn import by_turns, rest
 
 MAX_REASON_CHARS: Final = 500
 
@@ -154,12 +154,7 @@ class Attempts:
         Raises ``ValueError`` if what is stored cannot be read.
         """
         async with self._composing:
-            views, turn = [], Turn()
-            for view in views_in(outgoing):
-                views.append(view)
-                if turn.is_over():
-                    await rest()
-                    turn = Turn()
+            views = [view async for view in by_turns(views_in(outgoing), rest)]
         sent_at = format_us(self._now_us())
         return compose(outgoing, views, sent_at=sent_at, list_url=self._list_url)
 

@@ -12,7 +12,7 @@ that was received before it.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -32,7 +32,7 @@ from alertd.pipeline.backfill import start_warm
 from alertd.pipeline.work import Backlog, Entry
 from alertd.rules import RuleChange, compile_rule
 from alertd.store.protocols import EventStore
-from alertd.turn import Turn, others
+from alertd.turn import by_turns, others
 
 SMALLEST_PORTION: Final = 10
 """Transitions that one commit of a storm records: 0.8 ms, for which events may have to wait."""
@@ -167,12 +167,8 @@ class Evaluator:
     async def _step(self, event: EventBatch | Tick) -> list[Transition]:
         """Give the engine what may take long, and others a turn whenever it pauses."""
         transitions: list[Transition] = []
-        turn = Turn()
-        for found in self.engine.in_slices(event):
+        async for found in by_turns(self.engine.in_slices(event)):
             transitions += found
-            if turn.is_over():
-                await others()
-                turn = Turn()
         return transitions
 
     async def reconsider(self, event: Reconsider) -> int:
@@ -258,7 +254,7 @@ class Evaluator:
 async def foresee(transitions: Sequence[Transition], announcer: Announcer) -> None:
     """Let ``announcer`` know of all ``transitions`` before it announces the first."""
     if announcer.foresees:
-        async for transition in _by_turns(transitions):
+        async for transition in by_turns(transitions, _others):
             announcer.foresee(transition)
 
 
@@ -266,24 +262,18 @@ async def announced(transitions: Sequence[Transition], announcer: Announcer) -> 
     """Return what is to be recorded of ``transitions``, in their order."""
     return [
         announcement
-        async for transition in _by_turns(transitions)
+        async for transition in by_turns(transitions, _others)
         if (announcement := announcer.announce(transition)) is not None
     ]
 
 
-async def _by_turns(transitions: Sequence[Transition]) -> AsyncIterator[Transition]:
-    """Yield ``transitions``, and let others have a turn now and then.
+async def _others() -> None:
+    """Let others have a turn between two transitions, of which an annotation may take long.
 
-    For an annotation may cost as much as all else that is said of an incident. It is not cancelled
-    at that: what the engine has found would not be told.
+    Nobody is cancelled at that: what the engine has found would not be told.
     """
-    turn = Turn()
-    for transition in transitions:
-        yield transition
-        if turn.is_over():
-            with trio.CancelScope(shield=True):
-                await others()
-            turn = Turn()
+    with trio.CancelScope(shield=True):
+        await others()
 
 
 def rules_changed(change: RuleChange) -> RulesChanged:

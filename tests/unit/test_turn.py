@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 from trio.testing import MockClock
 
-from alertd.turn import MOST_PAUSES, TURN_S, Turn, others, rest
+from alertd.turn import MOST_PAUSES, TURN_S, Turn, by_turns, others, rest
 from alertd.upkeep.interpreter import SWITCH_INTERVAL_S
 
 
@@ -49,3 +49,15 @@ async def test_who_rests_is_not_there_for_as_long_as_others_have_work(
     began_s = trio.current_time()
     await rest()
     assert trio.current_time() > began_s, "the loop sleeps, and threads have the interpreter"
+
+
+async def test_work_by_turns_pauses_behind_what_ends_a_turn(mock_clock: MockClock) -> None:
+    done = list[object]()
+
+    async def pause() -> None:
+        done.append("others")
+
+    async for number in by_turns(range(4), pause):
+        done.append(number)
+        mock_clock.jump(0.6 * TURN_S)
+    assert done == [0, 1, "others", 2, 3, "others"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import msgspec
 
@@ -78,6 +80,20 @@ class Desk:
                 comment="",
             )
         )
+
+    def while_it_is_decided(self, do: Callable[[], Awaitable[object]]) -> None:
+        """Do something between the next decision about what waits and its being carried out."""
+        waiting = self.store.waiting
+        apply = waiting.apply
+
+        # Any: what ``apply`` is given.
+        async def late(*decided: Any) -> None:
+            exchange.stop()
+            await do()
+            await apply(*decided)
+
+        exchange = patch.object(waiting, "apply", late)
+        exchange.start()
 
     def use(self, config: Config) -> None:
         """Decide by another configuration from now on, but for the timing of messages."""

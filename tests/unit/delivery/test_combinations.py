@@ -5,8 +5,8 @@ On a real store, with the clock in the test's hands.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec import structs
@@ -15,7 +15,7 @@ from alertd.config.settings import Config
 from alertd.model import Target
 from alertd.notify.flapping import FlappingLimits
 from alertd.notify.settings import MuteSpec, RouteSpec
-from alertd.outbound import DeliveryStatus, Outgoing
+from alertd.outbound import Announcement, DeliveryStatus, Outgoing
 from alertd.pipeline.evaluator import announced
 from alertd.rules import compile_rule
 from tests.unit.delivery.desk import OPS, Desk, S, begin, desk, end, id_of, rule
@@ -71,24 +71,31 @@ async def test_a_beginning_that_is_requeued_brings_the_end_for_whom_nothing_name
 
 
 async def test_an_escalation_that_is_acknowledged_while_it_is_decided_rings_nowhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     begun = begin()
     async with desk(tmp_path, ESCALATE) as at:
         await at.tell(begun)
         assert await at.deliver() == ["firing"]
         at.at(900)
-        apply = at.store.waiting.apply
-
-        async def late(*decided: Any) -> None:
-            await at.notifier.acknowledge(id_of(begun), "ann")
-            await apply(*decided)
-
-        monkeypatch.setattr(at.store.waiting, "apply", late)
+        at.while_it_is_decided(partial(at.notifier.acknowledge, id_of(begun), "ann"))
         assert await at.deliver() == []
-        monkeypatch.undo()
         at.at(6000)
         assert await at.deliver() == []
+
+
+async def worded(at: Desk) -> list[Announcement]:
+    """Return what is to be recorded of an incident, by what holds it back now."""
+    return await announced([structs.replace(begin(), detected_us=at.now_us)], at.announcer)
+
+
+async def is_told_once_recorded(at: Desk, announcements: list[Announcement]) -> None:
+    """Record what was worded before that changed; it is told then."""
+    assert await at.deliver() == []
+    await at.store.incidents.record(announcements, applied=1)
+    at.reminders.recorded()
+    at.at(2)
+    assert await at.deliver() == ["firing"]
 
 
 async def test_a_silence_that_is_ended_while_an_incident_is_recorded_does_not_hold_it(
@@ -97,46 +104,29 @@ async def test_a_silence_that_is_ended_while_an_incident_is_recorded_does_not_ho
     """What was put into words under the silence is recorded behind its end."""
     async with desk(tmp_path) as at:
         silence = await at.silence(86_400, service="payment")
-        found = [structs.replace(begin(), detected_us=at.now_us)]
-        announcements = await announced(found, at.announcer)
+        announcements = await worded(at)
         at.at(1)
         await at.notifier.expire_silence(silence.id)
-        assert await at.deliver() == []
-        await at.store.incidents.record(announcements, applied=1)
-        at.reminders.recorded()
-        at.at(2)
-        assert await at.deliver() == ["firing"]
+        await is_told_once_recorded(at, announcements)
 
 
 async def test_a_mute_that_is_taken_away_while_an_incident_is_recorded_does_not_hold_it(
     tmp_path: Path,
 ) -> None:
     async with desk(tmp_path, ALWAYS) as at:
-        found = [structs.replace(begin(), detected_us=at.now_us)]
-        announcements = await announced(found, at.announcer)
+        announcements = await worded(at)
         at.use(Config())
-        assert await at.deliver() == []
-        await at.store.incidents.record(announcements, applied=1)
-        at.reminders.recorded()
-        at.at(2)
-        assert await at.deliver() == ["firing"]
+        await is_told_once_recorded(at, announcements)
 
 
 async def test_a_silence_that_is_ended_while_what_it_holds_is_looked_at_lets_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     async with desk(tmp_path) as at:
         silence = await at.silence(86_400, service="payment")
         await at.tell(begin())
         at.reminders.look_again()
-        apply = at.store.waiting.apply
-
-        async def late(*decided: Any) -> None:
-            monkeypatch.undo()
-            await at.notifier.expire_silence(silence.id)
-            await apply(*decided)
-
-        monkeypatch.setattr(at.store.waiting, "apply", late)
+        at.while_it_is_decided(partial(at.notifier.expire_silence, silence.id))
         at.at(1)
         assert await at.deliver() == []
         at.at(2)

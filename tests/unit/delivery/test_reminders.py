@@ -5,8 +5,8 @@ On a real store, with the clock in the test's hands.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec import structs
@@ -183,7 +183,7 @@ async def test_a_repeat_waits_for_the_end_of_a_silence(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_over", [True, False])
 async def test_what_ends_or_is_acknowledged_while_its_repeat_is_decided_is_not_repeated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_over: bool
+    tmp_path: Path, *, is_over: bool
 ) -> None:
     """Else its end would not be the last that is heard of it."""
     begun = begin()
@@ -191,18 +191,12 @@ async def test_what_ends_or_is_acknowledged_while_its_repeat_is_decided_is_not_r
         await at.tell(begun)
         assert await at.deliver() == ["firing"]
         at.at(600)
-        apply = at.store.waiting.apply
-
-        async def late(*decided: Any) -> None:
-            if is_over:
-                await at.tell(end(begun))
-            else:
-                await at.notifier.acknowledge(id_of(begun), "ann")
-            await apply(*decided)
-
-        monkeypatch.setattr(at.store.waiting, "apply", late)
+        at.while_it_is_decided(
+            partial(at.tell, end(begun))
+            if is_over
+            else partial(at.notifier.acknowledge, id_of(begun), "ann")
+        )
         assert await at.deliver() == (["resolved"] if is_over else [])
-        monkeypatch.undo()
         at.at(6000)
         assert await at.deliver() == []
 
