@@ -5,7 +5,8 @@ ends each at its ``endsAt``; so what is on is told with an end in the future, an
 (``resend``, which ``alertd/delivery/resender.py`` calls). Invariants:
 
 * What is told again never overtakes an end: one post at a time (``factory.py`` lets dispatch make
-  one attempt at a time), and ``resend`` reads what is on when its turn has come.
+  one attempt at a time), and ``resend`` reads what is on when its turn has come. That holds over a
+  reload, too: the channel that takes another's place takes its turns with it (``succeed``).
 * An alert is identified by its labels alone. The end of an incident does not end a later one
   that is on with the same labels.
 
@@ -28,7 +29,7 @@ from alertd.channels.alert import alert_annotations, alert_labels
 from alertd.channels.http_channel import HttpChannel
 from alertd.channels.http_client import HttpClient, Reply, judge
 from alertd.channels.message import IncidentView, Message, MessageKind
-from alertd.channels.protocol import Delivered, Outcome, ReadPages
+from alertd.channels.protocol import Delivered, Forgetful, Outcome, ReadPages
 from alertd.channels.secret import Secret, reveal
 from alertd.clock import format_us
 from alertd.model import US_PER_S, Labels
@@ -51,6 +52,15 @@ class PostedAlert(Struct, frozen=True, kw_only=True, rename="camel"):
 class _On(Struct, frozen=True):
     incident_id: str
     started_at: str
+
+
+class _Order:
+    """What keeps posts to one address in order. Channels that follow one another share it."""
+
+    def __init__(self) -> None:
+        self.turn = trio.Lock()
+        self.on: dict[Labels, _On] = {}
+        """What is on there, by its labels; complete after the first ``resend``."""
 
 
 class AlertmanagerChannel(HttpChannel):
@@ -76,35 +86,39 @@ class AlertmanagerChannel(HttpChannel):
         self.resend_interval_s = resend_interval_s
         self._ends_after_s = ends_after_s
         self._headers = dict(headers or {})
-        self._turn = trio.Lock()
-        self._on: dict[Labels, _On] = {}
-        """What is on there, by its labels; complete after the first ``resend``."""
+        self._order = _Order()
+
+    def succeed(self, former: Forgetful) -> None:
+        """Begin after what ``former`` still posts, if that goes to the same address."""
+        if isinstance(former, AlertmanagerChannel) and former._url == self._url:
+            self._order = former._order
 
     async def send(self, message: Message) -> Outcome:
         """Tell what is new."""
         lasts_s = TEST_LASTS_S if message.kind is MessageKind.TEST else self._ends_after_s
-        async with self._turn:
+        async with self._order.turn:
             return await self._post(_marked(wording.latest(message)), lasts_s)
 
     async def resend(self, read: ReadPages) -> Outcome:
         """Tell again what ``read`` yields, what has ended first, until a page is not taken."""
         outcome: Outcome = Delivered()
         seen = set[Labels]()
-        async with self._turn, aclosing(read()) as pages:
+        async with self._order.turn, aclosing(read()) as pages:
             async for views in pages:
                 marked = _marked(views)
                 outcome = await self._post(marked, self._ends_after_s)
                 if not isinstance(outcome, Delivered):
                     return outcome
                 seen.update(mark for mark, _ in marked)
-            self._on = {mark: on for mark, on in self._on.items() if mark in seen}
+            on = self._order.on
+            self._order.on = {mark: each for mark, each in on.items() if mark in seen}
         return outcome
 
     async def _post(self, marked: Iterable[tuple[Labels, IncidentView]], lasts_s: float) -> Outcome:
         """Tell the newest view of each label set, less what a later incident has overtaken."""
         found: dict[Labels, IncidentView] = {}
         for mark, view in sorted(marked, key=lambda each: each[1].started_at):
-            on = self._on.get(mark)
+            on = self._order.on.get(mark)
             if on is None or on.incident_id == view.id or on.started_at <= view.started_at:
                 found[mark] = view
         if not found:
@@ -117,9 +131,9 @@ class AlertmanagerChannel(HttpChannel):
         if isinstance(outcome, Delivered):
             for mark, view in found.items():
                 if view.ended_at is None:
-                    self._on[mark] = _On(view.id, view.started_at)
+                    self._order.on[mark] = _On(view.id, view.started_at)
                 else:
-                    self._on.pop(mark, None)
+                    self._order.on.pop(mark, None)
         return outcome
 
 

@@ -110,5 +110,11 @@ class Forgetful(Protocol):
     def resend_interval_s(self) -> float:
         """How often, in seconds."""
 
+    def succeed(self, former: Forgetful) -> None:
+        """Take the place of ``former``, of the same name, before anything is sent.
+
+        What that still sends must not overtake what this one sends.
+        """
+
     async def resend(self, read: ReadPages) -> Outcome:
         """Tell again what ``read`` yields, what has ended first, until a page is not taken."""

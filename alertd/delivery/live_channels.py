@@ -75,6 +75,10 @@ class LiveChannels:
                 retry_after_s=round(LONGEST_ATTEMPT_S),
             )
         before, self._factory = self._factory, replacement
+        former = before.forgetful()
+        for name, channel in replacement.forgetful().items():
+            if name in former:
+                channel.succeed(former[name])
         return before
 
     def put_back(self, before: ChannelFactory) -> None:

@@ -43,6 +43,9 @@ class Channel:
         self.takes_s = takes_s
         self.rounds: list[tuple[float, list[IncidentView]]] = []
 
+    def succeed(self, former: Forgetful) -> None:
+        pass
+
     async def resend(self, read: ReadPages) -> Outcome:
         began_s = trio.current_time()
         views = [view async for page in read() for view in page]
