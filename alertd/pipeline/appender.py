@@ -92,7 +92,7 @@ class Appender:
                     await trio.lowlevel.checkpoint()  # others have come that are just being read
                 for group in _gather(first, inbox):
                     await self._backlog.until_few_wait()
-                    with self._backlog.committing():
+                    with self._backlog.committing(group):
                         entries = await self._commit(group)
                     if entries:
                         self._backlog.to_judge(entries)

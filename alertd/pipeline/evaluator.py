@@ -40,6 +40,8 @@ LARGEST_PORTION: Final = 100
 """When as much waits to be judged as may: a transition costs half then."""
 TELL_EVERY_S: Final = 0.1
 """How often those who send are told of what a storm has brought so far."""
+LONGEST_PAUSE_S: Final = 0.001
+"""For which a long step waits for a commit of few events: it is not to wait for a slow disk."""
 LONGEST_SLEEP_S: Final = 1.0
 STORE_RETRY_S: Final = 1.0
 MAX_LOGGED_TRANSITIONS: Final = 100
@@ -167,9 +169,17 @@ class Evaluator:
     async def _step(self, event: EventBatch | Tick) -> list[Transition]:
         """Give the engine what may take long, and others a turn whenever it pauses."""
         transitions: list[Transition] = []
-        async for found in by_turns(self.engine.in_slices(event)):
+        async for found in by_turns(self.engine.in_slices(event), self._let_others_go_first):
             transitions += found
         return transitions
+
+    async def _let_others_go_first(self) -> None:
+        """Let others have a turn, and the writer the interpreter while it has few events.
+
+        It would wait for that otherwise for as long as ten turns, and who sent them as well.
+        """
+        await others()
+        await self._backlog.until_few_are_committed(LONGEST_PAUSE_S)
 
     async def reconsider(self, event: Reconsider) -> int:
         """Have the engine judge a stretch of the past again; return how many transitions follow.

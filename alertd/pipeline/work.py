@@ -24,6 +24,8 @@ from alertd.rules import RuleChange
 
 MAX_UNJUDGED_EVENTS: Final = 80_000
 """Committed events that may wait for the evaluator before the appender waits for it."""
+FEW_EVENTS: Final = 100
+"""Whoever sends so few waits for the answer, and writing them is little work besides the fsync."""
 
 
 @dataclass(slots=True, eq=False)
@@ -69,7 +71,7 @@ class Backlog:
         self._received_us: dict[Work, int] = {}  # in order of receipt
         self._unjudged_events = 0
         self._judged = trio.Event()
-        self._committed = trio.Event()
+        self._committed = self._few_committed = trio.Event()
         self._committed.set()
 
     def __bool__(self) -> bool:
@@ -147,17 +149,25 @@ class Backlog:
             work.done.set()
 
     @contextmanager
-    def committing(self) -> Iterator[None]:
-        """Some of what waits is on its way to the disk, for as long as this is entered."""
-        self._committed = trio.Event()
+    def committing(self, group: Sequence[Work]) -> Iterator[None]:
+        """``group`` is on its way to the disk, for as long as this is entered."""
+        self._committed = committed = trio.Event()
+        if sum(work.size for work in group) <= FEW_EVENTS:
+            self._few_committed = committed
         try:
             yield
         finally:
-            self._committed.set()
+            committed.set()
 
     async def until_committed(self) -> None:
         """Wait until what is on its way to the disk has arrived, or was refused."""
         await self._committed.wait()
+
+    async def until_few_are_committed(self, at_most_s: float) -> None:
+        """Do the same where it is few events that are on their way, and not for long."""
+        if not self._few_committed.is_set():
+            with trio.move_on_after(at_most_s):
+                await self._few_committed.wait()
 
     async def until_few_wait(self) -> None:
         """Wait until the evaluator has no more than ``MAX_UNJUDGED_EVENTS`` before it."""

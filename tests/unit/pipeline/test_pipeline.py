@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import apsw
@@ -12,13 +12,22 @@ import trio
 import trio.testing
 
 from alertd.config.settings import Config
+from alertd.engine.engine import Engine
+from alertd.engine.inputs import Tick
 from alertd.errors import Overloaded, StoreUnavailable
-from alertd.model import DetectedBy, EndReason, EventBatch
+from alertd.model import DetectedBy, EndReason, EventBatch, Transition
 from alertd.notify.settings import InhibitSpec
 from alertd.outbound import Announcement
 from alertd.pipeline import work
 from alertd.pipeline.appender import MAX_JOINED_EVENTS
-from alertd.pipeline.evaluator import LARGEST_PORTION, SMALLEST_PORTION, announced, foresee
+from alertd.pipeline.evaluator import (
+    LARGEST_PORTION,
+    LONGEST_PAUSE_S,
+    SMALLEST_PORTION,
+    announced,
+    foresee,
+)
+from alertd.pipeline.work import FEW_EVENTS, Work
 from alertd.rule_checks import MAX_ANNOTATIONS
 from alertd.store.connection import open_readonly
 from alertd.store.incidents import IncidentStore
@@ -320,6 +329,35 @@ async def test_the_next_portion_of_a_storm_waits_for_events_on_their_way_to_the_
         await parts.until_judged()
     assert before == [SMALLEST_PORTION]
     assert sum(counting.portions) >= 60
+
+
+@pytest.mark.parametrize(("size", "waits"), [(FEW_EVENTS, True), (FEW_EVENTS + 1, False)])
+async def test_a_long_step_waits_a_moment_for_few_events_on_their_way_to_the_disk(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    mock_clock: trio.testing.MockClock,
+    size: int,
+    waits: bool,
+) -> None:
+    slices, judged = 4 * MOST_PAUSES, list[EventBatch | Tick]()
+
+    def in_slices(engine: Engine, event: EventBatch | Tick) -> Iterator[list[Transition]]:
+        for _ in range(slices):
+            judged.append(event)
+            yield []
+
+    async with running(tmp_path) as parts, trio.open_nursery() as nursery:
+        monkeypatch.setattr(Engine, "in_slices", in_slices)
+        evaluator, few = parts.pipeline.evaluator, parts.batch(*[0] * size)
+        with evaluator._backlog.committing([Work(few)]):
+            nursery.start_soon(evaluator._step, few)
+            for turn in range(1, 4):
+                await trio.testing.wait_all_tasks_blocked()
+                assert len(judged) == (turn * MOST_PAUSES if waits else slices)
+                mock_clock.jump(LONGEST_PAUSE_S)
+        await trio.testing.wait_all_tasks_blocked()
+        assert judged == [few] * slices
+        monkeypatch.undo()
 
 
 class FullOfIncidents:
