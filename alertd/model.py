@@ -357,23 +357,20 @@ class Transition(Struct, frozen=True, kw_only=True, gc=False):
     incident: Incident | None = None
 
 
-def incident_id(
-    rule_id: str, group: Labels, started_us: int, active_us: int, edit: int | None = None
-) -> str:
+def incident_id(rule_id: str, group: Labels, started_us: int, active_us: int, version: int) -> str:
     """Return the id of the incident of ``rule_id`` on ``group`` that began at ``started_us``.
 
     UUIDv5 (RFC 9562) of the three; a replay of the log makes the same ids. Of an incident that
     began before the rule became active, at ``active_us``, that is a part as well: the same
-    breach may have been told by the rule before it was edited or paused. So is ``edit``, the
-    version of the rule, of one that an edit has brought about: another edit may have ended it
-    before, at the very instant at which it begins again.
+    breach may have been told by the rule before it was edited or paused. So is the ``version`` of
+    a rule that was edited: an edit may end an incident at the very instant at which another begins.
     """
     labels = "\x1f".join(f"{name}\x1e{value}" for name, value in group)
     parts = ["incident", rule_id, labels, str(started_us)]
     if started_us < active_us:
         parts.append(str(active_us))
-    if edit is not None:
-        parts.append(f"edit {edit}")
+    if version > 1:
+        parts.append(f"version {version}")
     return str(uuid.uuid5(NAMESPACE, "\x1d".join(parts)))
 
 

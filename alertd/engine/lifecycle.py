@@ -59,8 +59,8 @@ class Discovery(NamedTuple):
 class Lifecycle:
     """The state of one (rule, group): its level, its phase and its open incident."""
 
-    __slots__ = ("_active_us", "_edit", "_group", "_journal", "_machine", "_past", "_rule",
-                 "incident", "peak")  # fmt: skip
+    __slots__ = ("_active_us", "_group", "_journal", "_machine", "_past", "_rule", "incident",
+                 "peak")  # fmt: skip
 
     def __init__(
         self, rule: Rule, active_us: int, level: Level, group: Labels, journal: Journal
@@ -75,8 +75,6 @@ class Lifecycle:
         self._past: Past | None = None
         self.incident: Incident | None = None
         self.peak: float | None = None
-        self._edit: int | None = None
-        """The rule's version while an edit is judged."""
 
     @property
     def level(self) -> Level:
@@ -383,12 +381,10 @@ class Lifecycle:
             edited, self._rule = self._rule, former
             self.resolve(at_us, EndReason.RULE_CHANGED, viewer.sight(at_us).value)
             self._rule = edited
-        self._edit = self._rule.version
         if level != self.level:
             self.change(at_us, level, viewer)
         else:
             self.serve(at_us, viewer)
-        self._edit = None
 
     # ---- transitions
 
@@ -412,9 +408,7 @@ class Lifecycle:
     def _make(self, found: Found, sight: Sight, discovery: Discovery) -> Incident:
         rule = self._rule
         return Incident(
-            id=incident_id(
-                rule.id, self._group, found.started_us, self._active_us, edit=self._edit
-            ),
+            id=incident_id(rule.id, self._group, found.started_us, self._active_us, rule.version),
             rule_id=rule.id,
             rule_version=rule.version,
             group=self._group,

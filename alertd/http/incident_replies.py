@@ -64,7 +64,7 @@ class HistoryReply(Struct, frozen=True, kw_only=True, rename="camel"):
     """One incident as the history lists it."""
 
     id: str
-    """UUID; it follows from the rule, the group and the start."""
+    """UUID; it follows from the rule, as it was then, the group and the start."""
     alert_id: str
     """The rule's id."""
     rule_name: str

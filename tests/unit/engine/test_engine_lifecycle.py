@@ -40,7 +40,7 @@ def test_without_for_a_breach_fires_where_it_begins_and_is_never_pending() -> No
     signal(driver, (1, 1))
     assert driver.kinds == [(FIRING, 1)]
     incident = driver.incidents[0]
-    assert incident.id == incident_id("r", (), us(1), us(0))
+    assert incident.id == incident_id("r", (), us(1), us(0), version=1)
     assert (incident.window_start_us, incident.window_end_us) == (us(-9), us(1))
     assert (incident.event_time_us, incident.detected_us) == (us(1), us(1))
 

@@ -52,6 +52,22 @@ def test_what_an_edit_ends_and_the_next_brings_back_at_the_same_instant_has_anot
     assert len({incident.id for incident in driver.incidents}) == 3
 
 
+@pytest.mark.parametrize("is_brought_back_late", [False, True])
+@pytest.mark.parametrize("for_", [0, 5])
+def test_what_begins_at_the_instant_of_an_edit_has_an_id_of_its_own_whenever_it_fires(
+    for_: float, is_brought_back_late: bool
+) -> None:
+    driver = Driver(count_rule(lateness=10))
+    driver.send(1)
+    driver.change(count_rule(version=2, threshold=3.0, lateness=10), at=2)
+    threshold = 1.0 if is_brought_back_late else 0.0
+    driver.change(count_rule(version=3, threshold=threshold, for_=for_, lateness=10), at=3)
+    if is_brought_back_late:
+        driver.send(1, at=3.5)
+    driver.send(7)
+    assert driver.edges == [(1, 1, 1, CHANGED), (1, 1 + for_, None, None)]
+
+
 def test_an_incident_that_still_holds_stays_open_across_an_edit() -> None:
     driver = Driver(count_rule())
     driver.send(1)

@@ -88,7 +88,7 @@ def firing(
     compiled = compile_rule(rule or record())
     group = (("service", "payment"),)
     incident = Incident(
-        id=incident_id(compiled.id, group, started_us, active_us=0),
+        id=incident_id(compiled.id, group, started_us, active_us=0, version=1),
         rule_id=compiled.id,
         rule_version=compiled.version,
         group=group,
