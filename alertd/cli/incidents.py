@@ -21,7 +21,7 @@ from alertd.cli.ids import whole_ids
 from alertd.cli.terminal import is_terminal, print_json, print_table
 from alertd.http.timestamp import written_us
 from alertd.limits import MAX_PAGE_ITEMS
-from alertd.model import US_PER_S
+from alertd.model import US_PER_S, DetectedBy
 from alertd.outbound import Told
 
 EPILOG: Final = """\b
@@ -156,7 +156,12 @@ def _noticed(one: Mapping[str, Any]) -> str:
     if behind_s < _LATE_S:
         return ""
     when, behind = time_text(one["triggeredAt"]), duration_text(behind_s)
-    return f"alertd noticed it {when}, {behind} after it fired: its events came late\n"
+    cause = ""
+    if one["lateBy"] > 0:
+        cause = f": the data came {duration_text(one['lateBy'])} late"
+    elif one["detectedBy"] == DetectedBy.BACKFILL.value:
+        cause = ": its rule, new or edited then, looked back"
+    return f"alertd noticed it {when}, {behind} after it fired{cause}\n"
 
 
 def _known(url: str) -> dict[str, str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from alertd.model import EndReason
 from tests.receivers import Answer, http_receiver
@@ -103,6 +106,7 @@ def detail(**changes: object) -> Answer:
         "message": "Host down for host=a: count was 0 (alert if < 1)", "told": "held_back",
         "startedAt": "2025-06-30T15:00:00.000000Z", "endedAt": None,
         "firedAt": "2025-06-30T15:00:00.000000Z", "triggeredAt": "2025-06-30T15:00:01.000000Z",
+        "lateBy": 0.0, "detectedBy": "stream",
         "acknowledgedAt": "2025-06-30T15:09:00.000000Z", "acknowledgedBy": "ann",
         "timeline": [
             {"at": "2025-06-30T15:00:00.000000Z", "what": "fired", "detail": "Host down"},
@@ -171,6 +175,23 @@ def test_why_says_when_an_incident_was_noticed_if_that_was_long_after_it_fired()
             _, shown = at_a_terminal("why", OTHER, "--url", daemon.url(""))
         words = "alertd noticed it 2025-06-30 15:19:14 UTC, 19 min 14 s after it fired"
         assert (words in shown, "noticed" in shown) == (is_said, is_said)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({"lateBy": 1150.0, "detectedBy": "late"}, "it fired: the data came 19 min 10 s late\n"),
+        ({"detectedBy": "backfill"}, "it fired: its rule, new or edited then, looked back\n"),
+        ({}, "it fired\n"),
+    ],
+)
+def test_why_says_why_it_was_noticed_late_where_that_is_known(
+    found: dict[str, Any], said: str
+) -> None:
+    with http_receiver() as daemon:
+        daemon.otherwise = detail(triggeredAt="2025-06-30T15:19:14.000000Z", **found)
+        _, shown = at_a_terminal("why", OTHER, "--url", daemon.url(""))
+    assert said in shown.replace("\r\n", "\n")
 
 
 def detail_page() -> Answer:
