@@ -65,8 +65,10 @@ MAX_OPEN_WINDOWS: Final = 100
 EMAIL: Final = "EMAIL"
 """The type of channel that an endpoint of a rule needs a mail server for."""
 
+ENDPOINT_TYPES: Final = frozenset({EMAIL, "SLACK", "WEBHOOK"})
+"""What a rule names in the place of a channel whose endpoint it names itself."""
+
 _ANNOTATION_NAME = re.compile(ANNOTATION_NAME)
-_CHANNEL_TYPES: Final = frozenset({EMAIL, "SLACK", "WEBHOOK"})
 
 
 class RuleSetting(Struct, frozen=True):
@@ -321,7 +323,7 @@ def _check_targets(
                 f"{path}/channel",
                 "EMAIL needs a mail server: configure one channel with type = 'email'",
             )
-        elif target.channel in _CHANNEL_TYPES:
+        elif target.channel in ENDPOINT_TYPES:
             _check_endpoint(target, f"{path}/endpoint", refuse)
         elif target.channel not in known_channels:
             known = ", ".join(sorted(known_channels - {EMAIL})) or "none"

@@ -28,7 +28,7 @@ from alertd.config.errors import ConfigConflict, ConfigProblem
 from alertd.config.rules import TomlRule
 from alertd.errors import Conflict, InvalidInput, NotFound, Problem, VersionMismatch
 from alertd.limits import MAX_RULES, Limit
-from alertd.rule_checks import RuleSetting, is_known
+from alertd.rule_checks import ENDPOINT_TYPES, RuleSetting, is_known
 from alertd.rules import RuleRecord, RuleSpec, Source
 
 log = structlog.get_logger(__name__)
@@ -90,6 +90,10 @@ class RuleBook:
     def warnings(self, spec: RuleSpec) -> list[Problem]:
         """Return what a rule most likely does not mean; of most that is nothing."""
         return rule_warnings(spec, self._setting())
+
+    def channel_names(self) -> frozenset[str]:
+        """Return the channels that a rule may name, with those whose endpoint it names itself."""
+        return self._setting().known_channels | ENDPOINT_TYPES
 
     async def create(self, spec: RuleSpec) -> RuleRecord:
         """Add a rule. Raises ``InvalidInput`` and ``Conflict`` (the name is taken)."""

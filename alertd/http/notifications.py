@@ -10,13 +10,16 @@ from http import HTTPStatus
 
 from quart import Response, request
 
+from alertd.errors import InvalidParameters, Problem
 from alertd.http.delivery_replies import RequeueReply, delivery_list
 from alertd.http.query import Parameters
 from alertd.http.responses import json_response
 from alertd.http.routes import Handlers
 from alertd.http.services import Services
+from alertd.http.strict import nearest
 from alertd.outbound import DeliveryStatus
-from alertd.store.deliveries import DeliveryQuery
+from alertd.store.deliveries import Delivery, DeliveryQuery
+from alertd.store.history import Page
 
 
 class NotificationRoutes:
@@ -25,6 +28,7 @@ class NotificationRoutes:
     def __init__(self, services: Services) -> None:
         self._outbox = services.outbox
         self._notifier = services.notifier
+        self._rules = services.rules
 
     def handlers(self) -> Handlers:
         """Return what answers each operation."""
@@ -45,7 +49,21 @@ class NotificationRoutes:
         )
         parameters.check()
         page = await self._outbox.page(query)
+        if query.channel is not None and _is_empty(page):
+            await self._require_channel(query.channel)
         return json_response(delivery_list(page))
+
+    async def _require_channel(self, name: str) -> None:
+        """Raise ``InvalidParameters`` if ``name`` is no channel, and never was that of a message.
+
+        What was told over a channel stays to be seen when it is no longer configured.
+        """
+        known = sorted(self._rules.channel_names())
+        if name in known:
+            return
+        if _is_empty(await self._outbox.page(DeliveryQuery(channel=name, limit=1))):
+            message = f"there is no such channel, and no message of one; {nearest(name, known)}"
+            raise InvalidParameters([Problem("/channel", message)])
 
     async def requeue(self, message_id: str) -> Response:
         """Send one again that was given up, or one at once that waits."""
@@ -53,3 +71,8 @@ class NotificationRoutes:
         await self._notifier.requeue(message_id)
         requeued = RequeueReply(message_id, DeliveryStatus.RETRY_PENDING)
         return json_response(requeued, HTTPStatus.ACCEPTED)
+
+
+def _is_empty(page: Page[Delivery]) -> bool:
+    """Return whether there is nothing on it, nor behind it."""
+    return not page.items and page.next_cursor is None

@@ -6,7 +6,7 @@ their fakes. A route takes the one part that it needs.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -98,6 +98,10 @@ class RuleBook(Protocol):
 
     def warnings(self, spec: RuleSpec) -> Sequence[Problem]:
         """Return what a rule most likely does not mean."""
+        ...
+
+    def channel_names(self) -> Collection[str]:
+        """Return the channels that a rule may name."""
         ...
 
     async def create(self, spec: RuleSpec) -> RuleRecord:

@@ -2,7 +2,8 @@
 
 A request that is right by the document has fields that are right one by one. Here those are made to
 fit each other and the daemon: a silence ends after it begins, a window has whole buckets, a
-cursor comes from a page before, an event is of now. Then such a request must be taken.
+cursor comes from a page before, a channel is one that there is, an event is of now. Then such a
+request must be taken.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def before_call(
         case.headers.pop(name, None)
     if isinstance(case.query, dict):
         case.query.pop("cursor", None)
+        case.query.pop("channel", None)
         if "from" in case.query:
             case.query.pop("to", None)
     fit = _FITTING.get(case.operation.label)

@@ -85,7 +85,11 @@ OPERATIONS: Final = (
         note="A message tells one channel of one incident, or of several that share it.",
         parameters=(
             choice("status", DeliveryStatus, "Only messages that are in this state."),
-            text("channel", "Only messages of this channel.", "ops"),
+            text(
+                "channel",
+                "Only messages of this channel, one that is configured or of a message.",
+                "ops",
+            ),
             text(
                 "incidentId",
                 "Only messages that tell of this incident; `incidents` says of which others too.",

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 
 import pytest
+import trio
 
 from alertd.errors import Conflict, NotFound
 from alertd.model import Target
@@ -13,6 +14,7 @@ from alertd.notify.matchers import Reach
 from alertd.outbound import DeliveryStatus
 from alertd.rules import RuleSpec
 from alertd.store.deliveries import Delivery, DeliveryQuery
+from alertd.store.history import Page
 from tests.unit.http.fakes import Site
 
 T = 1_751_295_600_000_000
@@ -61,6 +63,33 @@ async def test_a_message_is_shown_with_what_it_tells_and_without_secrets() -> No
     assert site.outbox.queries == [
         DeliveryQuery(status=DeliveryStatus.FAILED, channel="ops", limit=5)
     ]
+
+
+async def test_a_channel_that_there_is_not_is_an_error_with_a_hint() -> None:
+    site = Site()
+    known = "known are EMAIL, SLACK, WEBHOOK, ops"
+    for name, hint in (("opps", "did you mean 'ops'?"), ("zzz", known)):
+        answer = await site.send("GET", f"/api/notifications?channel={name}")
+        message = f"there is no such channel, and no message of one; {hint}"
+        assert (answer.status, answer.errors) == (400, {"/channel": message})
+    for name in ("ops", "EMAIL"):
+        answer = await site.send("GET", f"/api/notifications?channel={name}")
+        assert (answer.status, answer.body["items"]) == (200, [])
+
+
+async def test_what_was_told_over_a_channel_that_is_no_longer_configured_can_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site()
+
+    async def delivered(query: DeliveryQuery) -> Page[Delivery]:
+        await trio.lowlevel.checkpoint()
+        return Page(() if query.status is DeliveryStatus.FAILED else (FAILED,), None)
+
+    monkeypatch.setattr(site.outbox, "page", delivered)
+    for query, count in (("channel=old", 1), ("channel=old&status=FAILED", 0)):
+        answer = await site.send("GET", f"/api/notifications?{query}")
+        assert (answer.status, len(answer.body["items"])) == (200, count)
 
 
 @pytest.mark.parametrize("query", ["status=failed", "limit=0", "since=1"])
