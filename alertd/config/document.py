@@ -24,7 +24,7 @@ from alertd.config.errors import ConfigProblem
 from alertd.config.places import KeyPath, Places
 from alertd.config.syntax import syntax_problem
 from alertd.errors import Problem
-from alertd.meant import did_you_mean
+from alertd.meant import called_here, did_you_mean
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
 MAX_SHOWN_CHARS: Final = 40
@@ -101,7 +101,8 @@ class Document:
         """Note the keys of ``table`` that are not in ``known``, with the nearest that is."""
         for key in table:
             if key not in known:
-                hint = did_you_mean(key, known) or f"known are {', '.join(sorted(known))}"
+                hint = called_here(key, known) or did_you_mean(key, known)
+                hint = hint or f"known are {', '.join(sorted(known))}"
                 self.refuse((*path, key), f"unknown key; {hint}")
 
     def subtable(self, path: KeyPath, value: object, head: str | None = None) -> TomlTable | None:

@@ -25,7 +25,7 @@ from msgspec import Struct
 from msgspec.structs import FieldInfo
 
 from alertd.errors import InvalidInput, Problem, pointer_token
-from alertd.meant import did_you_mean
+from alertd.meant import called_here, did_you_mean
 from alertd.names import repeated
 
 S = TypeVar("S", bound=Struct)
@@ -154,7 +154,8 @@ def _struct(value: object, struct_type: type[Struct], path: str, refuse: Refuse)
     fields = _fields(struct_type)
     for name in value:
         if name not in fields:
-            refuse(f"{path}/{pointer(name)}", f"is an unknown field; {nearest(name, fields)}")
+            hint = called_here(name, fields) or nearest(name, fields)
+            refuse(f"{path}/{pointer(name)}", f"is an unknown field; {hint}")
     missing = [name for name, field in fields.items() if field.required and name not in value]
     for name in missing:
         refuse(f"{path}/{name}", "is required")

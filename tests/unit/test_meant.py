@@ -7,11 +7,13 @@ import weakref
 
 import pytest
 
-from alertd.meant import did_you_mean, did_you_mean_among_many
+from alertd.meant import called_here, did_you_mean, did_you_mean_among_many
 from alertd.model import Operator
+from alertd.notify.settings import RouteSpec
 from alertd.rules import RuleSpec
 
 SNAKE = RuleSpec.__struct_fields__
+ROUTE = RouteSpec.__struct_encode_fields__
 CAMEL = RuleSpec.__struct_encode_fields__
 OPERATORS = tuple(operator.value for operator in Operator)
 
@@ -32,6 +34,29 @@ OPERATORS = tuple(operator.value for operator in Operator)
 )
 def test_the_nearest_known_name_is_asked_for(name: str, known: tuple[str, ...], meant: str) -> None:
     assert did_you_mean(name, known) == f"did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize(
+    ("key", "known", "said"),
+    [
+        ("expr", SNAKE, "'metric_name', 'aggregate', 'operator' and 'threshold'"),
+        ("expr", CAMEL, "'metricName', 'aggregate', 'operator' and 'threshold'"),
+        ("labels", SNAKE, "'severity' and 'group_by'"),
+        ("labels", ROUTE, "'matchers'"),
+        ("receiver", ROUTE, "'channels'"),
+        ("receiver", SNAKE, "'notifications'"),
+        ("matchers", ("source", "target", "equal"), "'source' and 'target'"),
+    ],
+)
+def test_what_other_tools_say_has_the_name_that_it_has_here(
+    key: str, known: tuple[str, ...], said: str
+) -> None:
+    assert called_here(key, known) == f"here that is {said}"
+
+
+@pytest.mark.parametrize(("key", "known"), [("expr", ROUTE), ("for", SNAKE), ("", SNAKE)])
+def test_what_has_no_name_here_is_not_named(key: str, known: tuple[str, ...]) -> None:
+    assert called_here(key, known) is None
 
 
 def test_of_many_names_nothing_is_kept() -> None:

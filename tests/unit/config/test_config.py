@@ -335,6 +335,17 @@ MISTAKES = [
     (f"{RULE}metricName = 'x'", "8: rules[0].metricName: unknown key; did you mean 'metric_name'?"),
     (f"{RULE}for = 1", "8: rules[0].for: unknown key; did you mean 'for_secs'?"),
     (f"{RULE}window = 1", "8: rules[0].window: unknown key; did you mean 'window_duration_secs'?"),
+    (
+        f"{RULE}expr = 'a > 1'",
+        "8: rules[0].expr: unknown key; here that is 'metric_name', 'aggregate', 'operator' and "
+        "'threshold'",
+    ),
+    (
+        "[channels.a]\ntype = 'slack'\nurl = 'http://x'\n"
+        "[[route]]\nchannels = ['a']\nreceiver = 'a'",
+        "6: route[0].receiver: unknown key; here that is 'channels'",
+    ),
+    ("[[receivers]]\nname = 'a'", "1: receivers: unknown key; here that is 'channels'"),
     (f"{RULE}for_secs = '5m'", "8: rules[0].for_secs: expected seconds, like 300, got '5m'"),
     (f"{RULE}operators = '>'", "8: rules[0].operators: unknown key; did you mean 'operator'?"),
     (

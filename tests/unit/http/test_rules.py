@@ -279,6 +279,12 @@ async def test_a_rule_that_makes_no_sense_is_refused(change: object, path: str) 
     assert path in answer.errors
 
 
+async def test_a_key_of_prometheus_is_refused_with_the_name_that_it_has_here() -> None:
+    answer = await Site().send("POST", "/api/alerts", MINIMAL | {"labels": {"severity": "page"}})
+    message = "is an unknown field; here that is 'severity' and 'groupBy'"
+    assert (answer.status, answer.errors) == (422, {"/labels": message})
+
+
 async def test_a_name_is_taken_once() -> None:
     site = Site()
     await _make(site, MINIMAL)
