@@ -1,9 +1,9 @@
 """What a rule of which nothing is wrong most likely does not mean.
 
 Owns the list of what is looked at: thresholds that no value or each is beyond, rules that tell
-nobody, and endpoints that nothing is sent to. Leaves the labels that templates show to
-``shown_labels.py``, literal values of matchers to ``literals.py``, and what is wrong with a rule to
-``rule_checks.py``.
+nobody, endpoints that nothing is sent to, and templates and links that stand where they are text.
+Leaves the labels that templates show to ``shown_labels.py``, literal values of matchers to
+``literals.py``, and what is wrong with a rule to ``rule_checks.py``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from alertd.rule_checks import EMAIL, RuleSetting
 from alertd.rules import TARGET_FIELDS, ZERO_ON_EMPTY, RuleSpec, parse_matchers
 
 _TEMPLATE: Final = re.compile(r"\{\{.*\}\}|\{%.*%\}", re.DOTALL)
+_RUNBOOK: Final = "runbook_url"
+"""An annotation of that name is what Prometheus has for a rule's link."""
 NO_TEMPLATE: Final = (
     "is no template, so it is told as it stands here: write it as one of the annotations, as "
     "annotations.description where an Alertmanager is told"
@@ -29,13 +31,16 @@ NO_TEMPLATE: Final = (
 NOBODY: Final = (
     "neither this rule nor a route that its incidents can take names a channel: nobody is told"
 )
+RUNBOOK: Final = (
+    "is told as text: as the rule's runbookUrl every message has it as a link, and an Alertmanager "
+    "by this name"
+)
 
 
 def rule_warnings(spec: RuleSpec, setting: RuleSetting) -> list[Problem]:
     """Return the warnings; paths are JSON pointers with the wire's names."""
     found = [*_of_thresholds(spec), *_of_matchers(spec), *label_warnings(spec, setting)]
-    if _TEMPLATE.search(spec.description):
-        found.append(Problem("/description", NO_TEMPLATE))
+    found += _of_texts(spec)
     if not setting.tells_somebody(spec):
         found.append(Problem("/notifications", NOBODY))
     if not setting.allow_private_endpoints:
@@ -69,6 +74,16 @@ def _of_matchers(spec: RuleSpec) -> Iterator[Problem]:
         doubt = literal_doubt(matcher)
         if doubt is not None:
             yield Problem(f"/matchers/{pointer_token(matcher.label)}", doubt)
+
+
+def _of_texts(spec: RuleSpec) -> Iterator[Problem]:
+    """Yield a template and a link that stand where they are neither."""
+    if _TEMPLATE.search(spec.description):
+        yield Problem("/description", NO_TEMPLATE)
+    runbook = spec.annotations.get(_RUNBOOK)
+    # The key takes no template: an annotation that is one has nowhere else to stand.
+    if runbook and spec.runbook_url is None and not _TEMPLATE.search(runbook):
+        yield Problem(f"/annotations/{_RUNBOOK}", RUNBOOK)
 
 
 def _of_endpoints(spec: RuleSpec) -> Iterator[Problem]:

@@ -187,6 +187,10 @@ def rule(name: str, **keys: object) -> str:
         ({"description": "{{ labels.host }} is slow"}, "description: is no template, so it is"),
         ({"description": "{% if value %}bad{% endif %}"}, "description: is no template, so it is"),
         (
+            {"annotations.runbook_url": "https://example.org/a"},
+            "annotations.runbook_url: is told as text: as the rule's runbook_url every message has",
+        ),
+        (
             {"aggregate": "count", "operator": ">=", "threshold": 5, "resolve_threshold": 0},
             "resolve_threshold: count is a whole number, 0 or more, so count >= 0 always holds",
         ),
@@ -197,6 +201,19 @@ def test_a_bound_that_no_value_or_each_is_beyond_is_told(
 ) -> None:
     [warning] = warnings_of(tmp_path, rule("odd", **keys))
     assert warning.split(": ", 1)[1].startswith(f"rules[1].{says}")
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"annotations.runbook_url": "https://a/b", "runbook_url": "https://a/c"},
+        {"annotations.runbook_url": "https://a/{{ rule | urlencode }}"},
+    ],
+)
+def test_a_runbook_that_is_annotated_beside_the_link_or_by_a_template_is_meant(
+    tmp_path: Path, keys: dict[str, object]
+) -> None:
+    assert warnings_of(tmp_path, rule("odd", **keys)) == []
 
 
 def test_a_rule_for_missing_data_alone_is_meant(tmp_path: Path) -> None:
