@@ -15,6 +15,7 @@ same Message-ID.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import smtplib
 import socket
@@ -25,16 +26,19 @@ from typing import Final
 
 import trio
 
-from alertd.channels.config import EmailConfig, Tls
+from alertd.channels.config import DEFAULT_PORTS, EmailConfig, Tls
 from alertd.channels.protocol import Delivered, Outcome, Permanent, Retryable
 from alertd.channels.secret import Secret
-from alertd.channels.tls import describe_cause, load_ssl_context
+from alertd.channels.tls import describe_cause, load_ssl_context, speaks_no_tls
 
 MAX_CONVERSATIONS: Final = 4
 """At a time with one server."""
 MAX_THREADS: Final = 8
 """The same, with those whose deadline has passed and that are about to end."""
 QUIT_TIMEOUT_S: Final = 1.0
+
+_GREETS_IN_PLAIN: Final = frozenset({DEFAULT_PORTS[Tls.NONE], DEFAULT_PORTS[Tls.STARTTLS]})
+"""Ports at which no server waits for TLS."""
 
 _ENHANCED_CODE = re.compile(rb"[245]\.\d{1,3}\.\d{1,3}\b")  # RFC 3463
 _ADDRESS = re.compile(r"\S+@\S+")
@@ -67,7 +71,8 @@ class SmtpServer:
                     )
                 finally:
                     conversation.end()
-        return Retryable(f"{self.config.host} did not take the mail within {timeout_s:g} s")
+        reason = f"{self.config.host} did not take the mail within {timeout_s:g} s"
+        return conversation.with_remedy(Retryable(reason), TimeoutError())
 
     def connect(self) -> smtplib.SMTP:
         """Connect, encrypt and log in. Blocks; raises what smtplib does."""
@@ -123,7 +128,13 @@ class _Conversation:
             finally:
                 self._smtp.close()
         except (OSError, UnicodeError) as error:  # SMTPException is an OSError
-            return _failure(error, host, self._server.config.effective_port)
+            failure = _failure(error, host, self._server.config.effective_port)
+            return self.with_remedy(failure, error)
+
+    def with_remedy(self, failure: Retryable | Permanent, error: Exception) -> Outcome:
+        """Return ``failure`` with what to set, where it looks as if only one side spoke TLS."""
+        remedy = "" if self._smtp is not None else _remedy(error, self._server.config)
+        return dataclasses.replace(failure, reason=failure.reason + remedy)
 
     def _hand_in(self, smtp: smtplib.SMTP, host: str) -> Outcome:
         if self._ended:
@@ -193,6 +204,17 @@ def _failure(error: OSError | UnicodeError, host: str, port: int) -> Retryable |
             is_unreached = isinstance(error, ConnectionRefusedError | socket.gaierror)
             reason = f"cannot talk to {host}:{port}: {describe_cause(error)}"
             return Retryable(reason, was_refused=is_unreached)
+
+
+def _remedy(error: Exception, config: EmailConfig) -> str:
+    """Return what may help against an ``error`` that came before the server's greeting."""
+    if config.tls is Tls.TLS:
+        remedy = '; if it offers STARTTLS, as servers at port 587 do, set tls = "starttls"'
+        return remedy if speaks_no_tls(error) else ""
+    said_nothing = isinstance(error, TimeoutError | smtplib.SMTPServerDisconnected)
+    if not said_nothing or config.effective_port in _GREETS_IN_PLAIN:
+        return ""
+    return '; it said nothing: if it wants TLS at once, as servers at port 465 do, set tls = "tls"'
 
 
 def _by_code(code: int, reason: str) -> Retryable | Permanent:

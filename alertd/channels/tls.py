@@ -40,7 +40,7 @@ def describe_cause(error: BaseException) -> str:
         match cause:
             case ssl.SSLCertVerificationError():
                 return f"its certificate is not trusted ({cause.verify_message})"
-            case ssl.SSLError() if cause.reason in _NO_TLS:
+            case ssl.SSLError() if speaks_no_tls(cause):
                 return "what answers there speaks no TLS; check the port, and whether TLS is meant"
             case ssl.SSLError():
                 return f"TLS failed ({cause.reason or 'no reason given'})"
@@ -51,6 +51,11 @@ def describe_cause(error: BaseException) -> str:
             case TimeoutError():
                 return "timed out"
     return "connection failed"
+
+
+def speaks_no_tls(error: BaseException) -> bool:
+    """Return whether ``error`` says that the other side speaks something else than TLS."""
+    return isinstance(error, ssl.SSLError) and error.reason in _NO_TLS
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

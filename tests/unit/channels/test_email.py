@@ -176,6 +176,27 @@ async def test_a_certificate_for_another_name_gets_no_mail(tmp_path: Path) -> No
     assert receiver.mails == []
 
 
+async def test_a_server_that_wants_tls_at_once_and_gets_none_is_told_from_one_that_is_down(
+    authority: Authority,
+) -> None:
+    with smtp_receiver(tls="tls", context=authority.server) as receiver:
+        outcome = await channel_to(receiver.port, tls=Tls.STARTTLS, timeout_s=0.3).send(message())
+    assert isinstance(outcome, Retryable)
+    assert outcome.reason.endswith(
+        'if it wants TLS at once, as servers at port 465 do, set tls = "tls"'
+    )
+    down = await channel_to(closed_port(), tls=Tls.STARTTLS).send(message())
+    assert isinstance(down, Retryable)
+    assert "set tls" not in down.reason
+
+
+async def test_a_server_that_greets_without_tls_where_that_is_wanted_may_offer_starttls() -> None:
+    with smtp_receiver() as receiver:
+        outcome = await channel_to(receiver.port, tls=Tls.TLS).send(message())
+    assert isinstance(outcome, Retryable)
+    assert outcome.reason.endswith('as servers at port 587 do, set tls = "starttls"')
+
+
 async def test_starttls_is_never_done_without() -> None:
     with smtp_receiver() as receiver:
         outcome = await channel_to(receiver.port, tls=Tls.STARTTLS).send(message())
