@@ -75,6 +75,15 @@ def daemon_options(command: F) -> F:
     return command
 
 
+class Refused(Exception):
+    """The daemon answered that it does not do what it was asked; ``lines`` say why."""
+
+    def __init__(self, status: int, lines: list[str]) -> None:
+        self.status = status
+        self.lines = lines
+        super().__init__("; ".join(lines))
+
+
 def ask(
     url: str,
     method: str,
@@ -87,6 +96,19 @@ def ask(
 
     A refusal by one of the ``expected`` statuses is no reason to: it gives None.
     Any: JSON, of which each command knows the shape.
+    """
+    try:
+        return try_to_ask(url, method, path, body)
+    except Refused as refusal:
+        if refusal.status in expected:
+            return None
+        refuse(refusal.lines)
+
+
+def try_to_ask(url: str, method: str, path: str, body: object = None) -> Any:
+    """Do as ``ask``; raise ``Refused`` where it is the daemon that says why there is no answer.
+
+    Any: as above.
     """
     headers = _authorization()
     if body is not None:
@@ -112,8 +134,6 @@ def ask(
         document = msgspec.json.decode(answer.content)
     except msgspec.DecodeError:
         refuse([f"what answers at {url} is not alertd"])
-    if answer.status_code in expected:
-        return None
     if answer.is_error:
         errors = document.get("errors") or [{"path": "", "message": document.get("detail", "")}]
         lines = [": ".join(filter(None, (error["path"], error["message"]))) for error in errors]
@@ -121,7 +141,7 @@ def ask(
             lines.append("and more")
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             lines.append(f"set {TOKEN_VARIABLE}, or name the token's file with --token-file")
-        refuse(lines)
+        raise Refused(answer.status_code, lines)
     return document
 
 

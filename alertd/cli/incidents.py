@@ -16,7 +16,15 @@ from rich.text import Text
 
 from alertd.channels.wording import duration_text, number_text, time_text
 from alertd.cli.commands import command
-from alertd.cli.daemon_api import ask, daemon_options, limit_option, listed
+from alertd.cli.daemon_api import (
+    Refused,
+    ask,
+    daemon_options,
+    limit_option,
+    listed,
+    refuse,
+    try_to_ask,
+)
 from alertd.cli.ids import whole_ids
 from alertd.cli.terminal import is_terminal, print_json, print_table
 from alertd.http.timestamp import written_us
@@ -30,7 +38,7 @@ Examples:
   alertd incidents --all --limit 50
   alertd incidents --all --told failed
   alertd why 6f1c2d4e
-  alertd ack 6f1c2d4e
+  alertd ack 6f1c2d4e 1b09aa3c
 
 \b
 Exit codes:
@@ -89,22 +97,35 @@ def incidents(with_resolved: bool, told: str | None, limit: int, as_json: bool, 
 
 
 @command(epilog=EPILOG)
-@click.argument("incident_id", metavar="INCIDENT")
+@click.argument("typed", nargs=-1, required=True, metavar="INCIDENT...")
 @click.option("--by", metavar="NAME", help="Who has seen it. Default: your user name.")
 @daemon_options
-def ack(incident_id: str, by: str | None, url: str) -> None:
-    """Say that you have seen an incident.
+def ack(typed: tuple[str, ...], by: str | None, url: str) -> None:
+    """Say that you have seen an incident, or several.
 
     INCIDENT is the id that `alertd incidents` shows, or its beginning, six characters at least.
-    It is not repeated any more and does not escalate to others; its end is still told.
+    It is not repeated any more and does not escalate to others; its end is still told. Where one
+    of several ids is none, nothing is acknowledged; where the daemon refuses one, the others are.
     """
     body = {"by": getpass.getuser() if by is None else by}
     what = ("incident that is on", "incidents that are on")
-    [incident_id] = whole_ids(
-        *([incident_id], partial(_on_now, url)),
-        what=what, argument="INCIDENT", lister="alertd incidents",
-    )  # fmt: skip
-    incident = ask(url, "POST", f"{_LIST}/{quote(incident_id, safe='')}/ack", body)
+    ids = whole_ids(
+        *(typed, partial(_on_now, url)), what=what, argument="INCIDENT", lister="alertd incidents"
+    )
+    refused = []
+    for id_ in dict.fromkeys(ids):
+        try:
+            incident = try_to_ask(url, "POST", f"{_LIST}/{quote(id_, safe='')}/ack", body)
+        except Refused as refusal:
+            refused += [line if len(ids) == 1 else f"{id_}: {line}" for line in refusal.lines]
+        else:
+            _show_acknowledged(incident)
+    if refused:
+        refuse(refused)
+
+
+# Any: an item as the API answers it.
+def _show_acknowledged(incident: Mapping[str, Any]) -> None:
     if not is_terminal():
         print_json(incident)
         return

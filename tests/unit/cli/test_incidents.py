@@ -84,6 +84,26 @@ def test_the_beginning_of_an_id_is_enough_where_it_is_of_one_incident_that_is_on
         assert daemon.received[-1].path == f"/api/incidents/{OTHER}/ack"
 
 
+def test_of_several_incidents_those_that_can_be_are_acknowledged_and_the_others_named() -> None:
+    over = json.dumps({"title": "Conflict", "status": 409, "detail": "the incident has ended"})
+    acknowledged = [Answer(body=b'{"id": "%b"}' % one.encode()) for one in (ALIKE[0], OTHER)]
+    with http_receiver() as daemon:
+        daemon.script = [acknowledged[0], Answer(409, body=over.encode()), acknowledged[1]]
+        done = invoked("ack", *ALIKE, OTHER, OTHER, "--url", daemon.url(""))
+    assert done.exit_code == 3
+    assert done.stderr == f"{ALIKE[1]}: the incident has ended\n"
+    first, rest = json.JSONDecoder().raw_decode(done.stdout)
+    assert (first, json.loads(done.stdout[rest:])) == ({"id": ALIKE[0]}, {"id": OTHER})
+
+
+def test_where_one_of_several_ids_is_none_nothing_is_acknowledged() -> None:
+    with http_receiver() as daemon:
+        daemon.otherwise = on_now(*ALIKE, OTHER)
+        refused = invoked("ack", OTHER, "ffffffff", "--url", daemon.url(""))
+    assert refused.exit_code == 3
+    assert not any(request.path.endswith("/ack") for request in daemon.received)
+
+
 def test_a_beginning_that_is_of_several_incidents_or_of_none_acknowledges_nothing() -> None:
     for typed, exit_code, words in (
         ("0e4eaec8", 3, [*ALIKE, "what 1 is about"]),
