@@ -25,6 +25,8 @@ from alertd.store.waiting import Place
 LOOK_LIMIT: Final = 500
 """Notifications that one transaction decides about."""
 LONGEST_SLEEP_S: Final = 60.0
+GIVE_WAY_S: Final = 0.005
+"""For which it does not look when it is woken: what is told at once is read and sent first."""
 STORE_RETRY_S: Final = 1.0
 
 log = structlog.get_logger(__name__)
@@ -109,6 +111,7 @@ class Reminders:
                 continue
             with trio.move_on_after(self._sleep_s(next_us)):
                 await self._woken.wait()
+                await trio.sleep(GIVE_WAY_S)
 
     def _sleep_s(self, next_us: int | None) -> float:
         if next_us is None:
@@ -141,7 +144,7 @@ class Reminders:
         place = None
         try:
             while place := await self._waiting.look_again(self._now_us(), place):
-                pass
+                await trio.sleep(GIVE_WAY_S)
         except BaseException:
             self._is_outdated = True
             raise

@@ -5,21 +5,28 @@ On a real store, with the clock in the test's hands.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 from msgspec import structs
 
 from alertd.channels.config import WebhookConfig
 from alertd.config.settings import Config
+from alertd.delivery.reminders import GIVE_WAY_S, Reminders
 from alertd.errors import Conflict, InvalidInput, NotFound
 from alertd.model import Target, TransitionKind
+from alertd.notify.policy import Policy
+from alertd.notify.review import Verdict, Waiting
 from alertd.notify.settings import InhibitSpec, MuteSpec, RouteSpec
-from alertd.outbound import DeliveryStatus
+from alertd.outbound import DeliveryStatus, Notification, Timing
 from alertd.rules import compile_rule
 from alertd.store import waiting
 from alertd.store.silences import SilenceQuery
+from alertd.store.waiting import Place
 from tests.unit.delivery.desk import OPS, S, begin, desk, end, id_of, rule
 from tests.unit.store.store_samples import START_US, settlement
 
@@ -603,3 +610,43 @@ async def test_an_edited_rule_tells_the_end_to_whom_it_told_and_not_to_whom_noth
         at.at(60)
         assert await at.deliver() == ["resolved"]
         assert id_of(told).encode() in at.sent[-1].parts[0][1]
+
+
+class NothingWaits:
+    """A waiting list that is empty, and counts who looks."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def due(self, now_us: int, *, limit: int) -> Sequence[Waiting]:
+        self.looks += 1
+        return ()
+
+    async def look_again(self, now_us: int, after: Place | None) -> Place | None:
+        return None
+
+    async def next_look_us(self) -> int | None:
+        return None
+
+    async def apply(
+        self, decided: Sequence[tuple[Waiting, Verdict]], told: Sequence[Notification], now_us: int
+    ) -> None:
+        raise AssertionError("nothing was due")
+
+
+async def test_who_is_woken_by_what_was_recorded_lets_that_be_sent_first(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    waiting_list = NothingWaits()
+    reminders = Reminders(waiting_list, Policy(), lambda *_: Timing(), lambda: 0, lambda: None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reminders.run)
+        await trio.testing.wait_all_tasks_blocked()
+        begun = waiting_list.looks
+        reminders.recorded()
+        await trio.testing.wait_all_tasks_blocked()
+        assert waiting_list.looks == begun
+        mock_clock.jump(GIVE_WAY_S)
+        await trio.testing.wait_all_tasks_blocked()
+        assert waiting_list.looks == begun + 1
+        nursery.cancel_scope.cancel()
