@@ -34,6 +34,8 @@ RECHECK_S: Final = 0.25
 """When to look again while what is due waits for a place or for its elder sibling."""
 IDLE_RECHECK_S: Final = 60.0
 """When to look again though nothing is known to be due: a row may come from elsewhere."""
+GIVE_WAY_S: Final = 0.002
+"""After which it is asked when the next is due: what was claimed is worded and sent first."""
 STORE_RETRY_S: Final = 1.0
 STORE_RETRIES_ON_DRAIN: Final = 2
 
@@ -166,13 +168,19 @@ class Dispatcher:
                     await self._outbox.take_up()
                     has_taken_up = True
                 await self._claim(attempts)
+                if await self._is_woken_within(GIVE_WAY_S):
+                    continue
                 next_us = await self._outbox.next_due_us()
             except StoreUnavailable as error:
                 self._log.warning("outbox cannot be read", error=str(error))
                 await trio.sleep(STORE_RETRY_S)
                 continue
-            with trio.move_on_after(self._idle_s(next_us)):
-                await self._woken.wait()
+            await self._is_woken_within(self._idle_s(next_us))
+
+    async def _is_woken_within(self, seconds: float) -> bool:
+        with trio.move_on_after(seconds):
+            await self._woken.wait()
+        return self._woken.is_set()
 
     def _idle_s(self, next_us: int | None) -> float:
         if next_us is None:

@@ -30,7 +30,7 @@ from alertd.channels.protocol import (
 )
 from alertd.config.settings import NotifyConfig
 from alertd.delivery.attempt import Attempts
-from alertd.delivery.dispatch import Dispatcher
+from alertd.delivery.dispatch import GIVE_WAY_S, RECHECK_S, Dispatcher
 from alertd.delivery.places import MAX_ENDPOINT_ATTEMPTS, Places
 from alertd.model import US_PER_S, Target
 from alertd.outbound import DeliveryStatus, Outgoing
@@ -201,6 +201,31 @@ async def test_a_new_notification_leaves_at_once(autojump_clock: trio.testing.Mo
         await trio.sleep(1)
     assert ops.times == [30.0]
     assert bench.status("a") is SUCCESS
+
+
+class SlowToSay(MemoryOutbox):
+    """It takes its time to find out when the next is due."""
+
+    asked: int = 0
+
+    async def next_due_us(self) -> int | None:
+        self.asked += 1
+        await trio.sleep(1)
+        return await super().next_due_us()
+
+
+async def test_what_was_claimed_leaves_before_it_is_asked_when_the_next_is_due(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    ops, outbox = Receiver(takes_s=60), SlowToSay()
+    async with running(make_bench(Receivers(ops=ops), outbox)) as bench:
+        for name, told in (("a", 1), ("b", 2)):
+            bench.add(notification(name))
+            await trio.testing.wait_all_tasks_blocked()
+            assert (len(ops.told), outbox.asked) == (told, 0)
+        mock_clock.jump(GIVE_WAY_S)
+        await trio.testing.wait_all_tasks_blocked()
+        assert outbox.asked == 1
 
 
 async def test_every_attempt_has_the_same_key_and_its_own_time(
@@ -387,7 +412,8 @@ async def test_no_receiver_is_written_to_more_often_than_it_wants(
         await trio.sleep(170)
     assert other.times == [30]
     assert len(ops.taken) == 35
-    assert ops.times == pytest.approx([n // 10 * 60 for n in range(35)], abs=0.6)
+    late_s = 3 * (RECHECK_S + GIVE_WAY_S)
+    assert ops.times == pytest.approx([n // 10 * 60 for n in range(35)], abs=late_s)
     for first, eleventh in zip(ops.times, ops.times[10:], strict=False):
         assert eleventh - first >= 60
 
