@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,7 @@ from alertd.cli.terminal import is_terminal, print_table
 from alertd.cli.times import Instant
 from alertd.http.query import MAX_RESOLUTION_S, MINUTE_S
 from alertd.http.stored_items import BucketItem, EventItem, bucket_item, event_item
+from alertd.meant import did_you_mean_among_many
 from alertd.model import US_PER_S
 from alertd.store.event_log import LogReader
 from alertd.store.event_pages import EventPages, EventQuery
@@ -32,10 +34,13 @@ from alertd.store.existing import opened, refuse_other_schema
 from alertd.store.history import Page
 from alertd.store.readers import Readers
 from alertd.store.rollup_pages import RollupPages, RollupQuery
+from alertd.store.series_table import read_metric_names
 
 PAGE_EVENTS: Final = 20_000
 """So many are read at a time, some 20 MB: a page of many series costs much however small it is."""
 DEFAULT_LIMIT: Final = 100
+MAX_METRICS_COMPARED: Final = 1000
+"""With one that is not known: some 20 ms."""
 
 EPILOG: Final = """\b
 Examples:
@@ -138,8 +143,10 @@ async def _show(path: Path, query: EventQuery, limit: int) -> None:
     """Print the first ``limit`` items, all if it is 0, page by page."""
     readers = Readers(path, Threads())
     stored = (LogReader(readers, str(path)), readers, str(path))
+    is_empty = True
     try:
         async for items, is_cut in _pages(_reading(stored, query), query, limit):
+            is_empty = is_empty and not items
             if is_terminal():
                 _print_table(items)
             else:
@@ -147,8 +154,20 @@ async def _show(path: Path, query: EventQuery, limit: int) -> None:
                     click.echo(msgspec.json.encode(item))
             if is_cut:
                 click.secho(f"there are more than {limit}; see --limit", err=True, fg="yellow")
+        if is_empty and query.metric_name is not None:
+            known = await readers.run("read the metrics", read_metric_names)
+            _tell_of_unknown(query.metric_name, known)
     finally:
         readers.close()
+
+
+def _tell_of_unknown(metric: str, known: Sequence[str]) -> None:
+    """Say so if no event ever was of ``metric``, and which one may have been meant."""
+    if metric in known:
+        return
+    hint = did_you_mean_among_many(metric, islice(known, MAX_METRICS_COMPARED))
+    text = f"there is no metric {metric!r}"
+    click.secho(f"{text}; {hint}" if hint else text, err=True, fg="yellow")
 
 
 def _reading(stored: tuple[LogReader, Readers, str], query: EventQuery) -> _Read:

@@ -135,6 +135,12 @@ def find_series(
     return SeriesChunk(found, through)
 
 
+def read_metric_names(connection: apsw.Connection) -> list[str]:
+    """Return the names of all metrics, sorted. Cost: a walk over an index of all series."""
+    names = connection.execute("SELECT DISTINCT metric_name FROM series ORDER BY metric_name")
+    return [name for (name,) in names]
+
+
 def _member(name: str, value: str) -> str:
     """Return how a label stands in the column ``labels``, as ``event_log.py`` encoded it.
 

@@ -59,6 +59,17 @@ def test_a_pipe_gets_one_line_of_json_for_each_event_in_time_order(path: Path) -
     assert (last["metricName"], last["labels"], last["id"]) == ("cpu", {"host": "a[b]"}, "id-0")
 
 
+def test_a_metric_that_there_is_not_is_told_with_the_one_that_may_be_meant(path: Path) -> None:
+    for metric, options, told in (
+        ("error", (), "there is no metric 'error'; did you mean 'errors'?\n"),
+        ("error", ("--resolution", "60"), "there is no metric 'error'; did you mean 'errors'?\n"),
+        ("zzz", (), "there is no metric 'zzz'\n"),
+        ("errors", ("--label", "host=none"), ""),
+    ):
+        done = invoked("events", "--store", str(path), "--metric", metric, *options)
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", told)
+
+
 def test_filters_narrow_it_down(path: Path) -> None:
     since = str((NOW_US - 59 * MINUTE_US) // 1_000_000)
     items = listed(path, "--metric", "cpu", "--label", "host=b", "--from", since, "--limit", "0")
