@@ -65,7 +65,7 @@ _UNTOLD: Final = {
 """What is said of an incident of which nobody knows."""
 _LATE_S: Final = 60
 """Less between the beginning of an incident and its discovery needs no word."""
-_TOLD: Final = click.Choice([told.value for told in Told])
+_TOLD: Final = click.Choice([told.value for told in Told], case_sensitive=False)
 
 
 @command(epilog=EPILOG)

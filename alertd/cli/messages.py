@@ -56,7 +56,7 @@ def messages() -> None:
 @messages.command("list")
 @click.option(
     "--status",
-    type=click.Choice([one.value for one in DeliveryStatus]),
+    type=click.Choice([one.value for one in DeliveryStatus], case_sensitive=False),
     help="Only those that were given up, are to be tried again, or were delivered.",
 )
 @click.option("--channel", metavar="NAME", help="Only those of this channel.")

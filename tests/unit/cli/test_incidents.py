@@ -33,7 +33,7 @@ def test_a_page_with_nothing_on_it_is_not_the_last() -> None:
 
 
 def test_a_word_that_there_is_not_is_refused_with_those_that_there_are() -> None:
-    refused = invoked("incidents", "--told", "FAILED")
+    refused = invoked("incidents", "--told", "given_up")
     assert refused.exit_code == 2
     for word in ("delivered", "pending", "failed", "held_back", "nobody"):
         assert word in refused.stderr

@@ -40,6 +40,15 @@ def test_a_narrow_terminal_has_ids_to_copy_and_says_how_far_each_has_come() -> N
         assert ("410" in text) == (status != "SUCCESS")
 
 
+@pytest.mark.parametrize("written", ["failed", "Failed", "FAILED"])
+def test_a_status_may_be_written_as_the_table_shows_it(written: str) -> None:
+    with http_receiver() as daemon:
+        daemon.otherwise = page(message(1))
+        done = invoked("messages", "list", "--status", written, "--url", daemon.url(""))
+    assert done.exit_code == 0
+    assert daemon.received[0].path.endswith("&status=FAILED")
+
+
 def test_all_that_were_given_up_are_sent_again_whatever_pages_they_are_on() -> None:
     with http_receiver() as daemon:
         daemon.script = [page(message(1), more="c1"), page(more="c2"), page(message(2))]
