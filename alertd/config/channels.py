@@ -41,6 +41,7 @@ _STAND_INS: Final[Mapping[str, Any]] = {
     "to": ("alertd@localhost",),
 }
 _TYPE_NAMES = "one of " + ", ".join(f'"{name}"' for name in CHANNEL_TYPES)
+_OTHER_SERVICES: Final = '"apprise" leads to many other services'
 _RESERVED = frozenset(name.upper() for name in CHANNEL_TYPES)
 """In a rule these are types of channels, with an endpoint."""
 
@@ -112,9 +113,9 @@ def _read(
         return None
     struct = CHANNEL_TYPES.get(kind) if isinstance(kind, str) else None
     if struct is None:
-        hint = did_you_mean(str(kind), CHANNEL_TYPES)
+        hint = did_you_mean(str(kind), CHANNEL_TYPES) or _OTHER_SERVICES
         message = f"expected {_TYPE_NAMES}, got {str(kind)[:40]!r}"
-        document.refuse((*path, "type"), f"{message}; {hint}" if hint else message)
+        document.refuse((*path, "type"), f"{message}; {hint}")
         return None
     fields = {key: value for key, value in table.items() if key != "type"}
     values, wrong = document.values(path, fields, struct)

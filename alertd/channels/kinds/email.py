@@ -24,8 +24,8 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 def problems(config: EmailConfig, environ: Mapping[str, str]) -> list[Problem]:
     """See ``Kind.problems``."""
     found = []
-    if not _HOST.fullmatch(config.host):
-        found.append(Problem("/host", "must be a host name or an IP address"))
+    if message := _host_problem(config.host):
+        found.append(Problem("/host", message))
     if not 1 <= config.effective_port <= 65535:
         found.append(Problem("/port", "must be between 1 and 65535"))
     if message := _address_problem(config.sender):
@@ -40,6 +40,13 @@ def problems(config: EmailConfig, environ: Mapping[str, str]) -> list[Problem]:
     found += ca_file_problems(config.ca_file)
     found += template_problems({"title": config.title, "body": config.body})
     return found
+
+
+def _host_problem(host: str) -> str | None:
+    """Return why ``host`` cannot be connected to, None if it can."""
+    if host.count(":") == 1:
+        return "must be a host name or an IP address alone; the port is a key of its own"
+    return None if _HOST.fullmatch(host) else "must be a host name or an IP address"
 
 
 def _address_problem(address: str) -> str | None:

@@ -301,6 +301,15 @@ MISTAKES = [
         "[channels.x]\ntype = 'webhok'",
         '2: channels.x.type: expected one of "webhook", "slack", "email"',
     ),
+    (
+        "[channels.x]\ntype = 'pagerduty'",
+        '2: channels.x.type: expected one of "webhook", "slack", "email", "alertmanager", '
+        '"apprise", got \'pagerduty\'; "apprise" leads to many other services',
+    ),
+    (
+        "[channels.x]\ntype = 'email'\nfrom = 'a@b.c'\nto = ['a@b.c']\nhost = 'b.c:587'",
+        "5: channels.x.host: must be a host name or an IP address alone; the port is a key",
+    ),
     ("[channels.x]\ntype = 5", '2: channels.x.type: expected one of "webhook", '),
     ("[channels.x]\ntype = 'webhook'", "1: channels.x.url: is missing; expected a string"),
     ("[channels.x]\ntype = 'webhook'\nurl = 'ftp://x'", "3: channels.x.url: must be an http://"),
