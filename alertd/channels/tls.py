@@ -53,6 +53,12 @@ def describe_cause(error: BaseException) -> str:
     return "connection failed"
 
 
+def tls_fault(error: BaseException) -> str | None:
+    """Return what ``describe_cause`` does where it is TLS that failed, else None."""
+    is_tls = any(isinstance(cause, ssl.SSLError) for cause in _chain(error))
+    return describe_cause(error) if is_tls else None
+
+
 def speaks_no_tls(error: BaseException) -> bool:
     """Return whether ``error`` says that the other side speaks something else than TLS."""
     return isinstance(error, ssl.SSLError) and error.reason in _NO_TLS

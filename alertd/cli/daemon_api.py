@@ -23,6 +23,7 @@ import httpx
 import msgspec
 
 from alertd.channels.secret import SecretUnavailable, read_secret
+from alertd.channels.tls import tls_fault
 from alertd.limits import MAX_PAGE_ITEMS
 
 DEFAULT_URL: Final = "http://127.0.0.1:9470"
@@ -128,8 +129,7 @@ def try_to_ask(url: str, method: str, path: str, body: object = None) -> Any:
             f"{url!r} is not an address; write it like {DEFAULT_URL}", param_hint="--url"
         ) from None
     except httpx.HTTPError as error:
-        reason = _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
-        refuse([f"cannot ask the daemon at {url}: {reason}; is it running? see --url"])
+        refuse([f"cannot ask the daemon at {url}: {_why_unreached(error)}"])
     try:
         document = msgspec.json.decode(answer.content)
     except msgspec.DecodeError:
@@ -143,6 +143,14 @@ def try_to_ask(url: str, method: str, path: str, body: object = None) -> Any:
             lines.append(f"set {TOKEN_VARIABLE}, or name the token's file with --token-file")
         raise Refused(answer.status_code, lines)
     return document
+
+
+def _why_unreached(error: httpx.HTTPError) -> str:
+    """Return why no daemon answered, and what to look at."""
+    if (fault := tls_fault(error)) is not None:
+        return f"{fault}; see --url and --ca-file"
+    reason = _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
+    return f"{reason}; is it running? see --url"
 
 
 def listed(

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from alertd.http.openapi.operations import STATUS
-from tests.receivers import Answer, http_receiver
+from tests.receivers import Answer, http_receiver, make_authority
 from tests.unit.cli.terminals import at_a_terminal
 from tests.unit.cli.test_cli import invoked
 
@@ -125,6 +125,17 @@ def test_a_daemon_that_is_not_there_is_told_in_words_alone() -> None:
     refused = invoked("status", "--url", "http://127.0.0.1:1")
     assert refused.exit_code == 3
     assert "http://127.0.0.1:1: Connection refused; is it running? see --url\n" in refused.stderr
+
+
+def test_what_is_wrong_with_tls_is_told_in_words_too() -> None:
+    untrusted = make_authority().server
+    for tls, words in ((None, "speaks no TLS"), (untrusted, "its certificate is not trusted")):
+        with http_receiver(tls=tls) as daemon:
+            url = daemon.url("").replace("http://", "https://")
+            refused = invoked("status", "--url", url)
+        assert refused.exit_code == 3
+        assert words in refused.stderr
+        assert refused.stderr.endswith("; see --url and --ca-file\n")
 
 
 def test_one_group_is_not_several() -> None:
