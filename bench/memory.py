@@ -39,7 +39,7 @@ _CASES: Final[dict[str, Options]] = {
     "MOVING_WINDOW stddev, idle": {"aggregate": "stddev", "threshold": QUIET},
     "MOVING_WINDOW avg, firing": {"aggregate": "avg"},
     "MOVING_WINDOW p95, firing": {"aggregate": "p95"},
-    "BUCKETED_WINDOW avg, idle": _BUCKETED | {"aggregate": "avg", "threshold": QUIET},
+    "BUCKETED_WINDOW avg, quiet": _BUCKETED | {"aggregate": "avg", "threshold": QUIET},
     "BUCKETED_WINDOW sum, early, quiet": _EARLY | {"threshold": QUIET},
 }
 

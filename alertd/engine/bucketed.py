@@ -17,12 +17,12 @@ from alertd.engine.inputs import StoredGroup
 from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import BucketedPast, Retrospect, next_end_us
+from alertd.engine.sleeping import SleepingGroup
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Sight, Window
-from alertd.engine.window_group import WindowGroup
 from alertd.model import GroupState, Labels
 
 
-class BucketedGroup(WindowGroup):
+class BucketedGroup(SleepingGroup):
     """One (rule, group) of a rule that judges tumbling or hopping windows."""
 
     __slots__ = ("_due_us", "_horizon_us")
@@ -54,6 +54,10 @@ class BucketedGroup(WindowGroup):
             if wake_us < self.wake_us:
                 plan.timers.ask(self, wake_us)
             return True
+        return self._observe_unusual(time_us, value, now_us)
+
+    def _observe_unusual(self, time_us: int, value: float, now_us: int) -> bool:
+        """Apply an event that may be late, close a window, or be one too many."""
         if self._refuses(now_us):
             return True
         counts = self._observe_closing(time_us, value, now_us)

@@ -14,11 +14,11 @@ from __future__ import annotations
 from typing import Final
 
 from alertd.engine.cruising import CruisingGroup
-from alertd.engine.group import QuietClock, Rest
+from alertd.engine.group import Rest
 from alertd.engine.inputs import StoredGroup
 from alertd.engine.peaks import may_be_passed
 from alertd.engine.retrospect import breaches
-from alertd.engine.window import BEFORE_TIME_US, NEVER_US
+from alertd.engine.window import NEVER_US
 
 _MOST_COASTED = 4096
 """Events in a window with which a group coasts at most: to take it up again costs milliseconds."""
@@ -60,28 +60,7 @@ class CoastingGroup(CruisingGroup):
         if not self._coasts or plan.enough != 1:
             return None
         quiet = plan.screen.holding_values
-        return self._rest(quiet, is_strict=True, apart_us=self._window.span_us)
-
-    def _rest(
-        self,
-        quiet: tuple[float, float],
-        *,
-        is_strict: bool,
-        apart_us: int,
-        roomy_until_us: int = BEFORE_TIME_US,
-    ) -> Rest:
-        clock = self._judged_us, self._newest_us, self._raised_us, self._heard_us
-        return Rest(
-            clock=QuietClock(*clock, self._room),
-            lateness_us=self._plan.lateness_us,
-            quiet=quiet,
-            roomy_until_us=roomy_until_us,
-            most_room=min(self._plan.screen.max_quiet, self._plan.max_events),
-            is_strict=is_strict,
-            apart_us=apart_us,
-            times=self._window.times,
-            values=self._window.values,
-        )
+        return self._rest(quiet, self._judged_us, is_strict=True, apart_us=self._window.span_us)
 
     def learn_peak(self, now_us: int) -> None:
         """Bring the open incident's peak value up to date with the clock at ``now_us``."""

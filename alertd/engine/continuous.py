@@ -12,33 +12,29 @@ clock. Cost of an event in order: amortised O(1) besides the aggregate's own.
 
 from __future__ import annotations
 
-from typing import Final
-
 import msgspec
 
 from alertd.engine.condition import Level
+from alertd.engine.group import QuietClock
 from alertd.engine.inputs import StoredGroup
 from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
 from alertd.engine.retrospect import ContinuousPast, Retrospect
+from alertd.engine.sleeping import LEAST_ROOM, SleepingGroup
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Sight, Window
-from alertd.engine.window_group import WindowGroup
 from alertd.model import GroupState, Labels
 
-LEAST_ROOM: Final = 64
-"""Events that are kept at least before it is looked at which are still needed."""
 _MOST_ROOM = 512
 _SCATTER = 0x9E3779B1  # a prime near 2**32 over the golden ratio: neighbours end far apart
 
 
-class ContinuousGroup(WindowGroup):
+class ContinuousGroup(SleepingGroup):
     """One (rule, group) of a rule that is exact in continuous event time."""
 
-    __slots__ = ("_is_open", "_room")
+    __slots__ = ("_is_open",)
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self._is_open = False  # the instant at the horizon is still to be judged in this step
-        self._room = 0  # length of the columns at which they must be looked at
         super().__init__(plan, labels)
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
@@ -80,9 +76,10 @@ class ContinuousGroup(WindowGroup):
         """Close the instant at the horizon, with the window there."""
         self.close_instant()
 
-    def heed_limits(self) -> None:
-        """The plan has other limits than before: whoever is full is to be looked at."""
-        self._room = min(self._room, self._plan.max_events)
+    def catch_up(self, clock: QuietClock) -> None:
+        """Take the clock that these events have moved, and the room that they were given."""
+        super().catch_up(clock)
+        self._judged_us = clock.horizon_us
 
     def sight(self, at_us: int) -> Sight:
         """Return what the window holds now, seen as the window of the instant ``at_us``."""

@@ -22,7 +22,7 @@ from alertd.model import GroupState, Incident, Labels
 class QuietClock(NamedTuple):
     """What an event that is kept without being judged moves; see ``window_group.py``."""
 
-    judged_us: int
+    horizon_us: int
     newest_us: int
     raised_us: int
     heard_us: int
@@ -45,6 +45,8 @@ class Rest(NamedTuple):
     """Whether each event must be later than the one before."""
     apart_us: int
     """How much later it may be."""
+    trail_us: int
+    """How far the horizon trails the newest event, unless the clock moves it."""
     times: array[int]
     """Its events' times, to which those of further ones are to be added."""
     values: array[float]
@@ -60,11 +62,6 @@ class Group(Protocol):
     """The series that lead to it. Not its state."""
     wake_us: int
     ticket: int
-
-    @property
-    def may_rest(self) -> bool:
-        """Whether ``rest`` can ever return anything."""
-        ...
 
     @property
     def rule_id(self) -> str:

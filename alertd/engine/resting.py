@@ -5,9 +5,10 @@ the rule's screen says that no window can be in breach, or that what was loud is
 (``excess.py``), it sleeps: nothing is judged. Nobody can tell the difference but by the time that
 it takes, and that a sleeper who is woken may find what is overdue before the reconciler does.
 
-Invariant: a group that sleeps is idle. All kept events lie at or before the horizon, and the
-window's edges and aggregate are stale. Its lifecycle and its vigil may be ones that all sleepers
-share; while its events are packed (``packed.py``) its window is, too, and holds none of them.
+Leaves to ``sleeping.py`` what it then is.
+
+Invariant: that of ``sleeping.py``, and all kept events lie at or before the horizon. Its vigil may
+be one that all sleepers share, too.
 """
 
 from __future__ import annotations
@@ -15,23 +16,22 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 import msgspec
 
 from alertd.engine.band import BandDump
 from alertd.engine.coasting import CoastingGroup
-from alertd.engine.continuous import LEAST_ROOM
 from alertd.engine.cruising import NO_STEP
-from alertd.engine.group import QuietClock, Rest
+from alertd.engine.group import Rest
 from alertd.engine.inputs import StoredGroup
-from alertd.engine.packed import LOG_EVENT_BYTES, MOST_PACKED, pack, pack_event, unpack
+from alertd.engine.packed import LOG_EVENT_BYTES, pack_event
 from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
-from alertd.engine.screen import Screen
+from alertd.engine.sleeping import is_crowded
 from alertd.engine.vigil import AT_EASE, Cruise, Vigil
-from alertd.engine.window import BEFORE_TIME_US, NEVER_US, NO_EVENTS, Window
-from alertd.model import Incident, Labels
+from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Window
+from alertd.model import Incident
 
 _WIDE_AWAKE: Final = 8
 """A group stays awake after a loud event for such a part of its window, whatever outweighs it.
@@ -39,27 +39,13 @@ _WIDE_AWAKE: Final = 8
 To take up the window again costs as much as to cruise through some such part of its events.
 """
 
-ROOM_GROWTH: Final = 4
-"""So many times the events that it has are the room of a sleeper of which none has left."""
-
 _Stillness = tuple[bool, bool, int, int, float, BandDump | None]
 
 
 class RestingGroup(CoastingGroup):
     """A continuous group that judges only what may matter."""
 
-    __slots__ = ("_packed",)
-
-    may_rest: ClassVar = True
-
-    def __init__(self, plan: Plan, labels: Labels) -> None:
-        # None while it is awake. Else its events, or nothing: then they are in its window.
-        self._packed: bytes | None = None
-        super().__init__(plan, labels)
-
-    @property
-    def _asleep(self) -> bool:
-        return self._packed is not None
+    __slots__ = ()
 
     def observe(self, time_us: int, value: float, now_us: int) -> bool:
         """Apply one event received at ``now_us``; False if it is older than the lateness."""
@@ -134,15 +120,11 @@ class RestingGroup(CoastingGroup):
         is_roomy = self.lifecycle.is_at_rest and len(times) > 0
         return self._rest(
             self._plan.screen.quiet_values,
+            self._judged_us,
             is_strict=False,
             apart_us=NEVER_US,
             roomy_until_us=times[0] + self._window.span_us if is_roomy else BEFORE_TIME_US,
         )
-
-    def catch_up(self, clock: QuietClock) -> None:
-        """Take the clock that these events have moved, and the room that they were given."""
-        super().catch_up(clock)
-        self._room = clock.room
 
     def advance(self, now_us: int) -> None:
         """Move the horizon as far as the clock allows at ``now_us``."""
@@ -243,7 +225,7 @@ class RestingGroup(CoastingGroup):
             awake_until_us -= self._window.span_us - self._window.span_us // _WIDE_AWAKE
         return (
             awake_until_us <= self._judged_us
-            and not _is_crowded(inside, screen)
+            and not is_crowded(inside, screen)
             and self.lifecycle.is_idle
         )
 
@@ -279,51 +261,15 @@ class RestingGroup(CoastingGroup):
             self._fall_asleep()
 
     def _fall_asleep(self) -> None:
-        self._settle()
+        vigil = self._vigil  # after that it may be one that all share
+        super()._fall_asleep()
         if self._asleep:
-            self._vigil.cruise, self._vigil.excess = None, 0.0
-            self.lifecycle.rest()
-            self._free()
-            self._plan.timers.put_off(self, self.expires_us)
+            vigil.cruise, vigil.excess = None, 0.0
 
     def _free(self) -> None:
         """Let go of what a sleeper does not need: there may be a million of them."""
-        if not self._packed:
-            self._window.rest()
-            self._window.pack()
-            self._share_window()
-        self._share_lifecycle()
+        super()._free()
         self._share_vigil()
-
-    @property
-    def _events(self) -> Window:
-        if not self._packed:
-            return self._window
-        window = self._plan.new_window()
-        unpack(self._packed, window)
-        return window
-
-    def _share_window(self) -> None:
-        """Have no window of its own, if it is looked at before the events are many."""
-        if self._window.times and self._room <= MOST_PACKED:
-            self._packed = pack(self._window)
-            self._window = NO_EVENTS
-
-    def _own_window(self) -> None:
-        """Have a window again that holds the events."""
-        if self._packed:
-            self._window, self._packed = self._events, b""
-
-    def _share_lifecycle(self) -> None:
-        """Have no lifecycle of its own that says only what those of others say who sleep."""
-        if self.lifecycle.is_at_rest:
-            level = self.lifecycle.level
-            self.lifecycle = self._plan.at_rest.setdefault(level, self.lifecycle)
-
-    def _own_lifecycle(self) -> None:
-        """Have a lifecycle again that may change."""
-        if self.lifecycle.is_at_rest:
-            self.lifecycle = self._new_lifecycle(self.lifecycle.level)
 
     def _share_vigil(self) -> None:
         """Have no vigil of its own that says nothing any more."""
@@ -352,15 +298,6 @@ class RestingGroup(CoastingGroup):
             self._window.rebuild()
             self._own_lifecycle()
             self._own_vigil()
-
-    def _settle(self) -> None:
-        """Sleep until the columns have grown by much, unless the window is nearly loud."""
-        window, max_quiet = self._window, self._plan.screen.max_quiet
-        self._packed = None if _is_crowded(window.count, self._plan.screen) else b""
-        # While nothing has left the window yet, there is little that could be forgotten soon.
-        growth = 2 if window.low else ROOM_GROWTH
-        self._room = window.low + min(max_quiet, max(LEAST_ROOM, growth * window.count))
-        self.heed_limits()
 
     def _changed_by(self, time_us: int, warmed: Interval | None, *, is_overdue: bool) -> Interval:
         """Return in which stretch a late event may have changed the level."""
@@ -421,8 +358,3 @@ class RestingGroup(CoastingGroup):
         elif coasts:
             vigil.peak_until_us = self._judged_us
             self._window.rest()
-
-
-def _is_crowded(inside: int, screen: Screen) -> bool:
-    """Whether the events ``inside`` a window are nearly as many as cannot be in breach."""
-    return 4 * inside >= 3 * screen.max_quiet

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, cast
 
-from alertd.engine.bucketed import BucketedGroup
 from alertd.engine.group import Group
 from alertd.engine.plan import Plan
 from alertd.engine.resting import RestingGroup
+from alertd.engine.resting_bucketed import RestingBucketedGroup
 from alertd.engine.sources import listed, with_source
 from alertd.matching import predicate
 from alertd.model import Labels, MatchOperator, Rule, Series
@@ -110,7 +110,7 @@ Route = Watcher | tuple[Watcher, ...]
 
 def new_group(plan: Plan, labels: Labels) -> Group:
     """Return a group of its own, which no series leads to."""
-    return (BucketedGroup if plan.judges_on_close else RestingGroup)(plan, labels)
+    return (RestingBucketedGroup if plan.judges_on_close else RestingGroup)(plan, labels)
 
 
 def watchers_on(route: Route) -> tuple[Watcher, ...]:

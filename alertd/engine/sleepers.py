@@ -1,6 +1,6 @@
 """Groups that need not judge, in columns: a batch of events costs them no Python an event.
 
-Owns, for the groups that sleep (``resting.py``) or coast (``coasting.py``), what decides whether
+Owns, for the groups that sleep (``sleeping.py``) or coast (``coasting.py``), what decides whether
 an event is kept without being judged, in an array by the group's slot. A whole batch is screened
 in a few array operations, and only what is not quiet goes to its groups one by one. Here "quiet" is
 what changes nothing for its group: small values for one that sleeps, loud ones for one that coasts.
@@ -11,7 +11,7 @@ events wait; its object is behind, until ``rouse`` or ``catch_up`` brings it up 
 of a group in one batch go the same way, in their order.
 
 Cost: some 0.15 us a quiet event in a batch of a thousand, 0.05 in one of five thousand that has
-eight of each group, and as much again to deal it out. 100 bytes a group.
+eight of each group, and as much again to deal it out. 110 bytes a group.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alertd.engine.arrivals import Arrival, each_event
-from alertd.engine.continuous import LEAST_ROOM
 from alertd.engine.crowds import Crowds, Floats, Ints, Mask, Slots
 from alertd.engine.group import Group, QuietClock
-from alertd.engine.resting import ROOM_GROWTH
 from alertd.engine.routing import (
     SERIES_BETWEEN_PAUSES,
     Newcomer,
@@ -34,6 +32,7 @@ from alertd.engine.routing import (
     groups_on,
     watchers_on,
 )
+from alertd.engine.sleeping import LEAST_ROOM, ROOM_GROWTH
 from alertd.engine.waiting import WaitingEvents
 from alertd.model import EventBatch
 
@@ -56,10 +55,11 @@ _UNKNOWN: Final = -1
 
 _STATE: Final = np.dtype(
     [
-        ("from", np.float64),  # the least quiet value; inf if it does not rest here, nan if it
-        ("until", np.float64),  # never will
+        ("from", np.float64),  # the least quiet value; inf if it does not rest here
+        ("until", np.float64),
         ("next", np.int64),  # the least event time that may be kept
-        ("strict", np.int64),  # next - judged: 1 if instants are closed
+        ("strict", np.int64),  # next - horizon: 1 if instants are closed
+        ("trail", np.int64),  # newest - horizon, where the clock does not move that
         ("newest", np.int64),
         ("lag", np.int64),  # newest - raised - lateness
         ("heard", np.int64),
@@ -90,7 +90,7 @@ class Sleepers:
         self._slot_by_group: dict[Group, int] = {}
         self._free: list[int] = []
         self._state = np.zeros(_FIRST_SLOTS, _STATE)
-        self._state["from"][_NOBODY] = np.nan
+        self._state["from"][_NOBODY] = np.nan  # who never will
         self._rests = bytearray(1)  # by slot, whether the group rests here
         self._waiting = WaitingEvents()
 
@@ -142,7 +142,7 @@ class Sleepers:
             return  # nobody sees any of it
         crowds = Crowds.of(slots, times, values)
         state = self._state.take(crowds.slots)
-        if np.isnan(state["from"]).all():
+        if not (state["from"] < np.inf).any():  # nobody rests here
             yield from each_event(self._router.routes(batch.series_ids), batch)
             return
         quiet = self._keep_quiet(crowds, state, now_us)
@@ -194,23 +194,23 @@ class Sleepers:
                 self._state = _grown(self._state, len(self._groups), 0)
             self._groups[slot] = group
             self._slot_by_group[group] = slot
-            self._state["from"][slot] = np.inf if group.may_rest else np.nan
+            self._state["from"][slot] = np.inf
         return slot
 
     def _lay_down(self, slots: list[int]) -> None:
         """Have those of ``slots`` rest here that have fallen asleep."""
         found, states = [], []
         for slot in slots:
-            rest = self._group_at(slot).rest()
-            if rest is not None:
-                judged_us, newest_us, raised_us, heard_us, room = rest.clock
+            group = self._groups[slot]
+            if group is not None and (rest := group.rest()) is not None:
+                horizon_us, newest_us, raised_us, heard_us, room = rest.clock
                 lag_us = newest_us - raised_us - rest.lateness_us
                 found.append(slot)
                 self._rests[slot] = True
                 states.append(
-                    (*rest.quiet, judged_us + rest.is_strict, rest.is_strict, newest_us, lag_us,
-                     heard_us, rest.lateness_us, rest.apart_us, room, room - len(rest.times),
-                     rest.roomy_until_us, rest.most_room)
+                    (*rest.quiet, horizon_us + rest.is_strict, rest.is_strict, rest.trail_us,
+                     newest_us, lag_us, heard_us, rest.lateness_us, rest.apart_us, room,
+                     room - len(rest.times), rest.roomy_until_us, rest.most_room)
                 )  # fmt: skip
                 self._waiting.own(slot, rest.times, rest.values)
         if found:
@@ -223,7 +223,7 @@ class Sleepers:
         """
         first, last = crowds.first_times, crowds.last_times
         steps = crowds.steps(state["newest"])
-        # The test that ``RestingGroup.observe`` makes of each event, for all of a group at once.
+        # The test that a sleeper makes of each event, for all of a group at once.
         quiet: Mask = (
             (state["next"] <= first)
             & (last <= now_us)
@@ -244,11 +244,12 @@ class Sleepers:
         if overstayed.any():
             raised_us = (due_us - state["lateness"])[overstayed]
             self._count_gaps(crowds.slots[overstayed], raised_us, now_us)
-        # The clocks move by the last event of each group.
+        # The clocks move by the last event of each group, the horizons by that or by the clock.
+        horizon = np.maximum(last - state["trail"], state["lag"] + now_us)
+        state["next"] = np.maximum(state["next"], horizon + state["strict"])
         raising = last != state["newest"]
         state["lag"][raising] = (last - now_us - state["lateness"])[raising]
         state["newest"] = last
-        state["next"] = last + state["strict"]
         if not steps.all():
             state["heard"][np.minimum.reduceat(steps, crowds.starts) == 0] = now_us
         state["left"] -= crowds.counts
@@ -302,9 +303,9 @@ class Sleepers:
     def _clocks_of(self, slots: Slots) -> Iterator[QuietClock]:
         """Return the clock of each slot."""
         state = self._state.take(slots)
-        judged, raised = state["next"] - state["strict"], state["newest"] - state["lag"]
+        horizon, raised = state["next"] - state["strict"], state["newest"] - state["lag"]
         raised -= state["lateness"]
-        columns = judged, state["newest"], raised, state["heard"], state["room"]
+        columns = horizon, state["newest"], raised, state["heard"], state["room"]
         return map(QuietClock, *(column.tolist() for column in columns))
 
     def leave(self, group: Group) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 import msgspec
 
@@ -41,8 +41,6 @@ class WindowGroup:
     __slots__ = ("_filled_us", "_first_us", "_heard_us", "_judged_us", "_known_from_us",
                  "_newest_us", "_plan", "_raised_us", "_warm_us", "_window", "labels",
                  "lifecycle", "sources", "ticket", "wake_us")  # fmt: skip
-
-    may_rest: ClassVar = False
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         self.labels = labels
@@ -76,7 +74,12 @@ class WindowGroup:
         raise NotImplementedError
 
     def heed_limits(self) -> None:
-        """The plan has other limits than before; it is asked for them each time."""
+        """The plan has other limits than before."""
+        raise NotImplementedError
+
+    def catch_up(self, clock: QuietClock) -> None:
+        """Take the clock that events have moved which were kept for it."""
+        raise NotImplementedError
 
     def learn_peak(self, now_us: int) -> None:
         """Bring the open incident's peak value up to date; here it always is."""
@@ -88,10 +91,6 @@ class WindowGroup:
     def rest(self) -> Rest | None:
         """Return what lets quiet events be kept for it, None if it has to judge."""
         return None
-
-    def catch_up(self, clock: QuietClock) -> None:
-        """Take the clock that these events have moved."""
-        self._judged_us, self._newest_us, self._raised_us, self._heard_us = clock[:4]
 
     def sight(self, at_us: int) -> Sight:
         """Return what the window holds now, seen as the window of the instant ``at_us``."""

@@ -85,7 +85,7 @@ def rest_soon(method: str, did: str) -> Iterator[None]:
 
     with (
         patch("alertd.engine.continuous.LEAST_ROOM", 2),
-        patch("alertd.engine.resting.LEAST_ROOM", 2),
+        patch("alertd.engine.sleeping.LEAST_ROOM", 2),
         patch("alertd.engine.coasting.TRY_AFTER", 2),
         patch.object(RestingGroup, method, count),
     ):

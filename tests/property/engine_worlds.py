@@ -16,6 +16,7 @@ from unittest.mock import patch
 import msgspec
 from hypothesis import strategies as st
 
+from alertd.engine.bucketed import BucketedGroup
 from alertd.engine.continuous import ContinuousGroup
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import Backfill, Input, LookBack, RulesChanged, StoredGroup, Tick
@@ -178,20 +179,22 @@ def sleepy_rules(draw: st.DrawFn) -> Rule:
     )
     comparison = draw(st.sampled_from([Operator.GT, Operator.GE, Operator.LT, Operator.LE]))
     threshold = float(draw(st.integers(0, 4)))
-    is_early = draw(st.booleans()) and not (
+    kind = draw(st.sampled_from(["moving", "bucketed", "early"]))
+    is_early = kind == "early" and not (
         aggregate in ZERO_ON_EMPTY and COMPARE[comparison](0.0, threshold)
     )
+    is_bucketed = is_early or kind == "bucketed"
     bucket_us = draw(st.integers(5, 20))
     window_us = bucket_us * draw(st.integers(1, 4))
     return make_rule(
-        type=RuleType.BUCKETED_WINDOW if is_early else RuleType.MOVING_WINDOW,
+        type=RuleType.BUCKETED_WINDOW if is_bucketed else RuleType.MOVING_WINDOW,
         evaluate=Evaluate.EARLY if is_early else Evaluate.ON_CLOSE,
         group_by=draw(st.sampled_from([(), ("host",)])),
         aggregate=aggregate,
         operator=comparison,
         threshold=threshold,
         window_us=window_us,
-        bucket_us=bucket_us if is_early else window_us,
+        bucket_us=bucket_us if is_bucketed else window_us,
         min_samples=draw(st.integers(1, 3)),
         for_us=draw(st.sampled_from([0, 0, 3])),
         keep_firing_us=draw(st.sampled_from([0, 0, 3])),
@@ -333,7 +336,10 @@ def empty_engine(*, in_columns: bool = True) -> Engine:
 @contextmanager
 def without_rest() -> Iterator[None]:
     """Have groups that begin meanwhile judge everything: none sleeps or coasts."""
-    with patch("alertd.engine.routing.RestingGroup", ContinuousGroup):
+    with (
+        patch("alertd.engine.routing.RestingGroup", ContinuousGroup),
+        patch("alertd.engine.routing.RestingBucketedGroup", BucketedGroup),
+    ):
         yield
 
 

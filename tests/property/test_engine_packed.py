@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from alertd.engine.engine import Engine
 from alertd.engine.inputs import Input
 from alertd.engine.packed import MOST_PACKED
-from alertd.engine.resting import RestingGroup
+from alertd.engine.sleeping import SleepingGroup
 from alertd.model import GroupState, Transition
 from tests.property.engine_laws import check_snapshot, edited_retellings, frozen, now_of
 from tests.property.engine_worlds import (
@@ -41,8 +41,8 @@ def told(
     found, packed = [], 0
     with (
         patch("alertd.engine.continuous.LEAST_ROOM", 2),
-        patch("alertd.engine.resting.LEAST_ROOM", 2),
-        patch("alertd.engine.resting.MOST_PACKED", most_packed),
+        patch("alertd.engine.sleeping.LEAST_ROOM", 2),
+        patch("alertd.engine.sleeping.MOST_PACKED", most_packed),
     ):
         for each in inputs:
             transitions = engine.step(each)
@@ -57,7 +57,7 @@ def told(
 
 def packed_groups(engine: Engine) -> int:
     groups = (each for rule in engine._router for each in rule.by_labels.values())
-    return sum(isinstance(each, RestingGroup) and bool(each._packed) for each in groups)
+    return sum(isinstance(each, SleepingGroup) and bool(each._packed) for each in groups)
 
 
 @given(ANY_WORLD, st.booleans(), st.data())
@@ -75,7 +75,7 @@ def test_an_edit_finds_a_group_whose_events_are_packed_where_it_would_be_anyway(
     inputs = data.draw(edited_retellings(world, sleepy_rules()))
     found = []
     for engine, most_packed in zip(engines, (MOST_PACKED, 0), strict=True):
-        with patch("alertd.engine.resting.MOST_PACKED", most_packed):
+        with patch("alertd.engine.sleeping.MOST_PACKED", most_packed):
             found.append([(engine.step(each), frozen(engine)) for each in inputs])
     assert found[0] == found[1]
 
@@ -84,5 +84,5 @@ def test_an_edit_finds_a_group_whose_events_are_packed_where_it_would_be_anyway(
 def test_a_snapshot_of_a_group_whose_events_are_packed_changes_nothing(
     world: World, data: st.DataObject
 ) -> None:
-    with patch("alertd.engine.resting.LEAST_ROOM", 2):
+    with patch("alertd.engine.sleeping.LEAST_ROOM", 2):
         check_snapshot(world, data)

@@ -146,7 +146,7 @@ def bounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr("alertd.engine.sleepers.ROUSED_AT_ONCE", 5)
         monkeypatch.setattr("alertd.engine.sleepers.MAX_GROUPS", 400)
         monkeypatch.setattr("alertd.engine.sleepers._FIRST_SLOTS", 2)
-        for module in ("continuous", "resting", "sleepers"):
+        for module in ("continuous", "sleeping", "sleepers"):
             monkeypatch.setattr(f"alertd.engine.{module}.LEAST_ROOM", 3)
 
 
@@ -269,21 +269,3 @@ def test_a_limit_on_events_is_reached_in_columns_as_it_is_one_by_one() -> None:
         engines.append(engine)
     assert frozen(engines[0]) == frozen(engines[1])
     assert all(each.overflow_events for _, each in engines[0].observed())
-
-
-def test_who_never_rests_is_not_asked_whether_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("numpy", reason="screening in columns needs NumPy")
-    from alertd.engine.bucketed import BucketedGroup
-
-    def rest(self: object) -> None:
-        raise AssertionError("it never rests, and each look costs it something")
-
-    monkeypatch.setattr(BucketedGroup, "rest", rest)
-    buckets = rule("buckets", type=RuleType.BUCKETED_WINDOW)
-    for rules in ((buckets,), (buckets, RULES[0])):  # alone, and beside those who do
-        engine = Engine(SERIES.__getitem__, columns_from=1)
-        engine.step(RulesChanged(at_us=BEGIN_US, put=rules))
-        for number in range(1, 4):
-            at_us = BEGIN_US + number * 1_000
-            times, values = array("q", [at_us] * 200), array("d", [1.0] * 200)
-            engine.step(EventBatch(at_us, array("I", range(200)), times, values))
