@@ -28,7 +28,7 @@ _STATES = 200_000
 _SERIES = 1_000_000
 _EVENT_GROUPS = 5_000
 _EVENTS = 200
-"""So many are buffered in each of these groups."""
+"""So many are buffered in each of these groups, and then as many more."""
 
 _BUCKETED: Final[Options] = {"type": RuleType.BUCKETED_WINDOW}
 _EARLY: Final[Options] = _BUCKETED | {"evaluate": Evaluate.EARLY}
@@ -52,8 +52,8 @@ def measure(tell: Callable[[str], None]) -> list[MemoryFigures]:
         for case, options in _CASES.items():
             tell(f"memory: {case} …")
             state = processes.submit(_bytes_per_state, options).result()
-            event = processes.submit(_bytes_per_event, options).result()
-            found.append(MemoryFigures(case, _STATES, state, event))
+            full, event = processes.submit(_with_events, options).result()
+            found.append(MemoryFigures(case, _STATES, state, full, event))
         tell(f"memory: {_SERIES} series, each with a quiet average …")
         each, whole = processes.submit(_with_series).result()
         found.append(
@@ -68,15 +68,19 @@ def _bytes_per_state(options: Options) -> float:
     return _growth(engine, in_turn(_STATES, series=_STATES, batch=BATCH)) / _STATES
 
 
-def _bytes_per_event(options: Options) -> float:
-    """Return the memory of an event that is within its window."""
+def _with_events(options: Options) -> tuple[float, float]:
+    """Return the memory of a group whose window is full, and of an event within it.
+
+    What a group holds once more, because it is awake by then, is not its events': those are what
+    as many events again take.
+    """
     rule = make_rule(10 * _EVENTS, lateness_events=1, **options)
-    engine = make_engine([rule], _EVENT_GROUPS)
-    first = _EVENT_GROUPS
-    _growth(engine, in_turn(first, series=_EVENT_GROUPS, batch=BATCH))
-    events = _EVENT_GROUPS * _EVENTS
-    batches = in_turn(events, series=_EVENT_GROUPS, batch=BATCH, first=first)
-    return _growth(engine, batches) / events
+    engine, events = make_engine([rule], _EVENT_GROUPS), _EVENT_GROUPS * _EVENTS
+    full, more = (
+        _growth(engine, in_turn(events, series=_EVENT_GROUPS, batch=BATCH, first=first))
+        for first in (0, events)
+    )
+    return (full - more) / _EVENT_GROUPS, more / events
 
 
 def _with_series() -> tuple[float, int]:

@@ -248,13 +248,15 @@ def _rounded(us: float) -> str:
 
 
 def _states(found: Sequence[MemoryFigures]) -> Table:
-    table = _table(("case", "states", "bytes/state", "bytes/event", "process MiB"))
+    table = _table(("case", "states", "bytes/state", "full", "bytes/event", "process MiB"))
     for figures in found:
-        event, process = figures.bytes_per_event, figures.process_bytes
+        full, event = figures.bytes_per_full_state, figures.bytes_per_event
+        process = figures.process_bytes
         table.add_row(
             figures.case,
             f"{figures.states:,}",
             f"{figures.bytes_per_state:,.0f}",
+            "" if full is None else f"{full:,.0f}",
             "" if event is None else f"{event:.1f}",
             "" if process is None else f"{process / _MIB:,.0f}",
         )

@@ -149,6 +149,8 @@ class MemoryFigures(Struct, frozen=True):
     """How many were made."""
     bytes_per_state: float
     """With one event in it."""
+    bytes_per_full_state: float | None = None
+    """With a window full of events, these apart."""
     bytes_per_event: float | None = None
     process_bytes: int | None = None
     """Of the whole process; only where it is of interest."""
