@@ -205,11 +205,15 @@ def test_a_message_that_failed_is_listed_and_sent_again_on_request(
     daemon.wait_until(lambda: daemon.get("/api/status")["failedNotifications"], "it is counted")
     hook.otherwise = Answer()
     assert alertd(daemon, "messages", "list", "--status", "FAILED") == [failed]
-    assert alertd(daemon, "messages", "list", "--channel", "other") == []
+    assert alertd(daemon, "messages", "list", "--channel", "SLACK") == []
+    for asked in (("list",), ("requeue", "--failed")):
+        refused = alertd(daemon, "messages", *asked, "--channel", "hok", exit_code=3)
+        assert "no such channel" in refused
+        assert "did you mean 'hook'?" in refused
     code, shown = at_a_terminal("messages", "list", "--url", daemon.url)
     assert (code, failed["id"] in shown, "410" in shown) == (0, True, True)
     assert "say --failed" in alertd(daemon, "messages", "requeue", exit_code=2)
-    assert alertd(daemon, "messages", "requeue", "--failed", "--channel", "other") == []
+    assert alertd(daemon, "messages", "requeue", "--failed", "--channel", "SLACK") == []
     assert alertd(daemon, "messages", "requeue", "--failed") == [failed["id"]]
     daemon.wait_until(lambda: daemon.history(status="SUCCESS"), "it is told")
     assert daemon.get("/api/notifications", status="FAILED")["items"] == []
