@@ -134,6 +134,17 @@ def check_snapshot(world: World, data: st.DataObject) -> None:
     assert frozen(restored) == frozen(untouched)
 
 
+def check_columns(world: World, data: st.DataObject) -> None:
+    """Groups that rest in columns find, and leave behind, what those do that rest one by one."""
+    inputs = data.draw(retellings(world))
+    columnar, plain = (
+        new_engine(world.rule, world.active_us, in_columns=way) for way in (True, False)
+    )
+    assert tell(columnar, inputs) == tell(plain, inputs)
+    assert frozen(columnar) == frozen(plain)
+    assert columnar.open_incidents() == plain.open_incidents()
+
+
 def tell_and_wake(engine: Engine, inputs: Sequence[Input]) -> list[Transition]:
     """Step through ``inputs``, and tick whenever asked to."""
     transitions: list[Transition] = []

@@ -16,9 +16,9 @@ from alertd.engine.resting import RestingGroup
 from alertd.model import OnNoData, Operator, Rule, RuleType
 from tests.property.engine_laws import (
     by_group,
+    check_columns,
     check_snapshot,
     edited_retellings,
-    frozen,
     rest_soon,
     tell_and_wake,
     undated,
@@ -139,11 +139,5 @@ def test_one_that_coasts_asks_to_be_woken_in_time(world: World) -> None:
 def test_coasting_in_columns_leaves_the_same_state_byte_for_byte(
     world: World, data: st.DataObject
 ) -> None:
-    inputs = data.draw(retellings(world))
-    columnar, plain = (
-        new_engine(world.rule, world.active_us, in_columns=way) for way in (True, False)
-    )
     with coasting_soon():
-        assert tell(columnar, inputs) == tell(plain, inputs)
-    assert frozen(columnar) == frozen(plain)
-    assert columnar.open_incidents() == plain.open_incidents()
+        check_columns(world, data)

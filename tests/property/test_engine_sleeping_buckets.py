@@ -18,9 +18,9 @@ from alertd.engine.resting_bucketed import RestingBucketedGroup
 from alertd.model import Evaluate, Limits, OnNoData, Operator, Rule, RuleType
 from tests.property.engine_laws import (
     by_group,
+    check_columns,
     check_snapshot,
     edited_retellings,
-    frozen,
     now_of,
     tell_and_wake,
     undated,
@@ -169,13 +169,8 @@ def test_a_snapshot_of_a_group_that_sleeps_changes_nothing(
 def test_sleeping_in_columns_leaves_the_same_state_byte_for_byte(
     world: World, data: st.DataObject
 ) -> None:
-    inputs = data.draw(retellings(world))
-    columnar, plain = (
-        new_engine(world.rule, world.active_us, in_columns=way) for way in (True, False)
-    )
     with looked_after_often():
-        assert tell(columnar, inputs) == tell(plain, inputs)
-    assert frozen(columnar) == frozen(plain)
+        check_columns(world, data)
 
 
 @given(worlds(bucket_rules()))
