@@ -287,8 +287,9 @@ class RestingGroup(CoastingGroup):
         was_packed = bool(self._packed)
         self._own_window()
         self._window.stand_at(self._judged_us)
+        has_left = self._window.low > 0
         self._forget()
-        self._settle()
+        self._settle(has_left=has_left)
         if self._asleep:
             if was_packed:  # else there may be somebody who keeps events in its columns for it
                 self._share_window()

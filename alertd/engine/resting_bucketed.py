@@ -154,6 +154,8 @@ class RestingBucketedGroup(BucketedGroup):
     def _try_to_sleep(self, now_us: int) -> None:
         """Go to sleep if no window from here on can be in breach without a further event."""
         plan = self._plan
+        if self._awake_until_us > self._judged_us:
+            return  # seen at a glance, for it may be asked at each event
         if not (self.lifecycle.is_idle and plan.screen.applies):
             return
         horizon_us = self.horizon_us(now_us)
@@ -209,10 +211,11 @@ class RestingBucketedGroup(BucketedGroup):
         if is_crowded(window.count, self._plan.screen):
             self._wake_up(now_us)
             return
-        if window.low:
+        has_left = window.low > 0
+        if has_left:
             self._pass_over_closed(horizon_us)
             window.forget_until(window.times[window.low - 1])
-        self._settle()
+        self._settle(has_left=has_left)
         if was_packed:  # else there may be somebody who keeps events in its columns for it
             self._share_window()
 
@@ -223,6 +226,8 @@ class RestingBucketedGroup(BucketedGroup):
             self._own_window()
             self._pass_over_closed(horizon_us)
             passed_us, self._judged_us = self._judged_us, self._first_judged_again(horizon_us)
+            # Else one whose events are now behind the clock, now ahead would wake at each of them.
+            self._awake_until_us = self._judged_us + self._window.span_us + 1
             self._packed = None
             self._own_lifecycle()
             self._window.stand_at(self._position_us)

@@ -77,18 +77,21 @@ class SleepingGroup(WindowGroup):
 
     def _fall_asleep(self) -> None:
         """Sleep, if the window's edges leave enough room for events to come."""
-        self._settle()
+        self._settle(has_left=self._window.low > 0)
         if self._asleep:
             self.lifecycle.rest()
             self._free()
             self._plan.timers.put_off(self, self.expires_us)
 
-    def _settle(self) -> None:
-        """Sleep until the columns have grown by much, unless the window is nearly loud."""
+    def _settle(self, *, has_left: bool) -> None:
+        """Sleep until the columns have grown by much, unless the window is nearly loud.
+
+        ``has_left`` tells whether any event has left the window, forgotten by now or not.
+        """
         window, max_quiet = self._window, self._plan.screen.max_quiet
         self._packed = None if is_crowded(window.count, self._plan.screen) else b""
         # While nothing has left the window yet, there is little that could be forgotten soon.
-        growth = 2 if window.low else ROOM_GROWTH
+        growth = 2 if has_left else ROOM_GROWTH
         self._room = window.low + min(max_quiet, max(LEAST_ROOM, growth * window.count))
         self.heed_limits()
 

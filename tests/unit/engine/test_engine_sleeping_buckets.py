@@ -11,6 +11,8 @@ from alertd.engine.window import NO_EVENTS
 from alertd.model import DetectedBy, EndReason, GroupState, Rule
 from tests.unit.engine.engine_driver import Driver, bucket_rule, us
 
+_FALL_ASLEEP = RestingBucketedGroup._fall_asleep
+
 
 def average(**options: object) -> Rule:
     usual = {"aggregate": "avg", "threshold": 50.0, "min_samples": 1, "group_by": ("host",)}
@@ -140,3 +142,26 @@ def test_as_many_events_as_nearly_suffice_keep_a_count_awake() -> None:
     driver.send(101, *[1.0] * 20, host="h0")
     driver.tick(200)
     assert [incident.value for incident in driver.incidents] == [108.0]
+
+
+def test_who_is_now_behind_the_clock_now_ahead_wakes_a_group_once_a_window_at_most() -> None:
+    driver = asleep(window=40, bucket=1)
+    with patch.object(
+        RestingBucketedGroup, "_fall_asleep", autospec=True, side_effect=_FALL_ASLEEP
+    ) as falls:
+        for time in range(100, 400):
+            driver.tick(time)
+            driver.send(time, 1.0, host="h0")
+            driver.send(time + 0.5, 1.0, at=time, host="h0")
+    assert 1 <= falls.call_count <= 300 // 40
+
+
+def test_a_sleeper_holds_twice_what_may_be_judged_and_no_more() -> None:
+    driver = asleep(window=100, bucket=10)
+    needed = 100 + 10 + 5 + 10  # so long a window, a bucket and a lateness, each begun
+    held = []
+    for time in range(100, 2_000):
+        driver.send(time, 1.0, host="h0")
+        held.append(len(group(driver)._events.times))
+    assert group(driver)._asleep
+    assert max(held[1_000:]) <= 2 * needed
