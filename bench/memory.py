@@ -2,8 +2,8 @@
 
 Owns the cases. Each is measured in a process of its own: the growth of its resident memory, over
 the number of states or of events, so it includes what the allocator, the table of groups and the
-route of each series take. "Quiet" is asleep (``alertd/engine/screen.py``), "idle" is awake because
-its aggregate cannot be screened, "firing" has an open incident.
+route of each series take. "Quiet" is asleep (``alertd/engine/screen.py``), "firing" has an open
+incident.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CASES: Final[dict[str, Options]] = {
     "MOVING_WINDOW avg, quiet": {"aggregate": "avg", "threshold": QUIET},
     "MOVING_WINDOW p95, quiet": {"aggregate": "p95", "threshold": QUIET},
     "MOVING_WINDOW sum, quiet": {"threshold": QUIET},
-    "MOVING_WINDOW stddev, idle": {"aggregate": "stddev", "threshold": QUIET},
+    "MOVING_WINDOW stddev, quiet": {"aggregate": "stddev", "threshold": QUIET},
     "MOVING_WINDOW avg, firing": {"aggregate": "avg"},
     "MOVING_WINDOW p95, firing": {"aggregate": "p95"},
     "BUCKETED_WINDOW avg, quiet": _BUCKETED | {"aggregate": "avg", "threshold": QUIET},

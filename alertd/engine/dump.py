@@ -29,7 +29,7 @@ GROUPS_AT_ONCE: Final = 64
 """Groups that are brought up to date together, which costs as much as ten do one by one, and kept
 together: some 1 ms."""
 
-FORMAT: Final = 11
+FORMAT: Final = 12
 """Version of the plain data that a dump yields."""
 
 

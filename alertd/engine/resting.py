@@ -16,7 +16,6 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
@@ -28,18 +27,13 @@ from alertd.engine.inputs import StoredGroup
 from alertd.engine.packed import LOG_EVENT_BYTES, pack_event
 from alertd.engine.past import Interval
 from alertd.engine.plan import Plan
-from alertd.engine.sleeping import is_crowded
+from alertd.engine.screen import Range
+from alertd.engine.sleeping import WIDE_AWAKE, is_crowded
 from alertd.engine.vigil import AT_EASE, Cruise, Vigil
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US, Window
 from alertd.model import Incident
 
-_WIDE_AWAKE: Final = 8
-"""A group stays awake after a loud event for such a part of its window, whatever outweighs it.
-
-To take up the window again costs as much as to cruise through some such part of its events.
-"""
-
-_Stillness = tuple[bool, bool, int, int, float, BandDump | None]
+_Stillness = tuple[bool, bool, int, int, float, Range | None, BandDump | None]
 
 
 class RestingGroup(CoastingGroup):
@@ -57,9 +51,10 @@ class RestingGroup(CoastingGroup):
             self._make_room_for(time_us)
             packed = self._packed
         if packed is not None:
+            quiet = self._quiet
             if (
                 self._judged_us <= time_us <= now_us
-                and not plan.is_loud(value)
+                and quiet[0] <= value <= quiet[1]
                 and (
                     now_us - self._raised_us < plan.lateness_us
                     or self._is_ahead_after_gap(time_us, now_us)
@@ -119,7 +114,7 @@ class RestingGroup(CoastingGroup):
         # What has a past, or no events, has to look for itself what there is to forget.
         is_roomy = self.lifecycle.is_at_rest and len(times) > 0
         return self._rest(
-            self._plan.screen.quiet_values,
+            self._quiet,
             self._judged_us,
             is_strict=False,
             apart_us=NEVER_US,
@@ -222,12 +217,17 @@ class RestingGroup(CoastingGroup):
             return False
         awake_until_us = vigil.loud_until_us
         if not vigil.excess:
-            awake_until_us -= self._window.span_us - self._window.span_us // _WIDE_AWAKE
-        return (
-            awake_until_us <= self._judged_us
-            and not is_crowded(inside, screen)
-            and self.lifecycle.is_idle
-        )
+            awake_until_us -= self._window.span_us - self._window.span_us // WIDE_AWAKE
+        if (
+            awake_until_us > self._judged_us
+            or is_crowded(inside, screen)
+            or not self.lifecycle.is_idle
+        ):
+            return False
+        if not self._finds_quiet():
+            vigil.loud_until_us = self._judged_us + max(1, self._window.span_us // WIDE_AWAKE)
+            return False
+        return True
 
     def _sleeps_through(self, time_us: int, value: float, now_us: int) -> bool:
         """Keep a late event, without judging it, if no window that it belongs to can breach."""
@@ -238,7 +238,7 @@ class RestingGroup(CoastingGroup):
             or time_us <= reach_us - window.span_us
             or self._vigil.loud_until_us > reach_us
             or len(window.times) >= min(self._room, screen.max_quiet)
-            or screen.is_loud(value)
+            or not self._is_quiet(value)
         ):
             return False
         window.keep(time_us, value)
@@ -342,7 +342,7 @@ class RestingGroup(CoastingGroup):
         vigil = self._vigil  # whoever shares one has forgotten as much
         vigil.forget_before(self._reach_us(self._judged_us))
         still = (self._asleep, self._coasts, vigil.loud_until_us, vigil.slept_until_us,
-                 vigil.excess)  # fmt: skip
+                 vigil.excess, self._dump_quiet())  # fmt: skip
         return (*super().dump(), (*still, self._dump_band()))
 
     def load(self, state: tuple[object, ...]) -> None:
@@ -350,8 +350,9 @@ class RestingGroup(CoastingGroup):
         *common, still = state
         super().load(tuple(common))
         vigil = self._vigil
-        (asleep, coasts, vigil.loud_until_us, vigil.slept_until_us, vigil.excess,
+        (asleep, coasts, vigil.loud_until_us, vigil.slept_until_us, vigil.excess, quiet,
          band) = msgspec.convert(still, _Stillness)  # fmt: skip
+        self._load_quiet(quiet)
         self._load_band(band)
         if asleep:
             self._packed = b""

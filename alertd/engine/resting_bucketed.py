@@ -26,12 +26,16 @@ from alertd.engine.group import QuietClock, Rest
 from alertd.engine.inputs import StoredGroup
 from alertd.engine.packed import LOG_EVENT_BYTES, pack_event
 from alertd.engine.plan import Plan
-from alertd.engine.sleeping import is_crowded
+from alertd.engine.screen import Range
+from alertd.engine.sleeping import WIDE_AWAKE, is_crowded
 from alertd.engine.window import BEFORE_TIME_US, NEVER_US
 from alertd.model import GroupState, Labels
 
 _MOST_JUDGED_AGAIN: Final = 128
 """Buckets within the lateness with which a group sleeps at most: to wake takes some 0.5 ms."""
+
+
+_Stillness = tuple[bool, int, int, Range | None]
 
 
 class RestingBucketedGroup(BucketedGroup):
@@ -55,7 +59,7 @@ class RestingBucketedGroup(BucketedGroup):
             if kept >= plan.max_events and self._refuses(now_us):
                 return True
             self._make_room(now_us)
-        if not self._asleep or time_us > now_us or plan.is_loud(value):
+        if not self._asleep or time_us > now_us or not self._is_quiet(value):
             self._wake_up(now_us)
             return super()._observe_unusual(time_us, value, now_us)
         clock_us = self._clock_us(now_us)
@@ -74,7 +78,7 @@ class RestingBucketedGroup(BucketedGroup):
         self._own_window()
         plan, times = self._plan, self._window.times
         return self._rest(
-            plan.screen.quiet_values,
+            self._quiet,
             self._passed_us,
             is_strict=False,
             apart_us=NEVER_US,
@@ -174,12 +178,16 @@ class RestingBucketedGroup(BucketedGroup):
                 self._fall_asleep()
 
     def _is_quiet_from(self, from_us: int) -> bool:
-        """Whether no value is loud from there on; else the last that is keeps the group awake."""
+        """Whether no value is loud from there on; else one that is keeps the group awake."""
         window = self._window
         first = bisect_left(window.times, from_us)
         are_loud = map(self._plan.is_loud, reversed(window.values[first:]))
         for loud_us in compress(reversed(window.times[first:]), are_loud):
             self._awake_until_us = loud_us + window.span_us + 1
+            return False
+        if not self._finds_quiet():
+            window_us = self._plan.window_us
+            self._awake_until_us = from_us + window_us + max(1, window_us // WIDE_AWAKE)
             return False
         return True
 
@@ -259,13 +267,15 @@ class RestingBucketedGroup(BucketedGroup):
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
         *common, _ = super().dump()
-        return (*common, self._passed_us, (self._asleep, self._room, self._awake_until_us))
+        still = self._asleep, self._room, self._awake_until_us, self._dump_quiet()
+        return (*common, self._passed_us, still)
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
         *common, stillness = state
         super().load(tuple(common))
-        asleep, self._room, self._awake_until_us = msgspec.convert(stillness, tuple[bool, int, int])
+        asleep, self._room, self._awake_until_us, quiet = msgspec.convert(stillness, _Stillness)
+        self._load_quiet(quiet)
         if asleep:
             self._packed = b""
             self._free()

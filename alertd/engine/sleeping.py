@@ -16,7 +16,7 @@ from typing import Final
 from alertd.engine.group import QuietClock, Rest
 from alertd.engine.packed import MOST_PACKED, pack, unpack
 from alertd.engine.plan import Plan
-from alertd.engine.screen import Screen
+from alertd.engine.screen import Range, Screen
 from alertd.engine.window import BEFORE_TIME_US, NO_EVENTS, Window
 from alertd.engine.window_group import WindowGroup
 from alertd.model import Labels
@@ -27,15 +27,22 @@ LEAST_ROOM: Final = 64
 ROOM_GROWTH: Final = 4
 """So many times the events that it has are the room of a sleeper of which none has left."""
 
+WIDE_AWAKE: Final = 8
+"""A group stays awake after a loud event for such a part of its window, whatever outweighs it.
+
+To take up the window again costs as much as to cruise through some such part of its events.
+"""
+
 
 class SleepingGroup(WindowGroup):
     """A group that may sleep, whatever it is that lets it."""
 
-    __slots__ = ("_packed", "_room")
+    __slots__ = ("_packed", "_quiet", "_room")
 
     def __init__(self, plan: Plan, labels: Labels) -> None:
         # None while it is awake. Else its events, or nothing: then they are in its window.
         self._packed: bytes | None = None
+        self._quiet = plan.screen.quiet_values  # what wakes it lies outside, while it sleeps
         self._room = 0  # length of the columns at which they must be looked at
         super().__init__(plan, labels)
 
@@ -51,9 +58,32 @@ class SleepingGroup(WindowGroup):
         """Take the clock that these events have moved, and the room that they were given."""
         _, self._newest_us, self._raised_us, self._heard_us, self._room = clock
 
+    def _is_quiet(self, value: float) -> bool:
+        """Whether ``value`` lets a group sleep that does."""
+        low, high = self._quiet
+        return low <= value <= high
+
+    def _finds_quiet(self) -> bool:
+        """Note what is quiet beside the events that it has; False if these are not themselves."""
+        quiet = self._plan.screen.quiet_beside(self._window.values)
+        if quiet is not None:
+            self._quiet = quiet
+        return quiet is not None
+
+    def _dump_quiet(self) -> Range | None:
+        """Return what is quiet for a sleeper if that is not the same for all of its rule."""
+        is_own = self._asleep and self._quiet != self._plan.screen.quiet_values
+        return self._quiet if is_own else None
+
+    def _load_quiet(self, quiet: Range | None) -> None:
+        """Take what ``_dump_quiet`` returned."""
+        if quiet is not None:
+            shared = self._plan.screen.quiet_beside(quiet)
+            self._quiet = shared if shared == quiet else quiet
+
     def _rest(
         self,
-        quiet: tuple[float, float],
+        quiet: Range,
         horizon_us: int,
         *,
         is_strict: bool,

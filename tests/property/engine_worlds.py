@@ -175,7 +175,12 @@ def rules(draw: st.DrawFn, aggregates: Sequence[str] = (*AGGREGATES, "p99.9", "p
 def sleepy_rules(draw: st.DrawFn) -> Rule:
     """A rule over long windows whose groups sleep while their values are quiet."""
     aggregate = draw(
-        st.sampled_from(["avg", "p50", "p90", "min", "max", "first", "count", "sum", "sum", "rate"])
+        st.sampled_from(
+            [
+                *("avg", "p50", "p90", "min", "max", "first", "count", "sum", "sum", "rate"),
+                *("stddev", "stddev", "delta"),
+            ]
+        )
     )
     comparison = draw(st.sampled_from([Operator.GT, Operator.GE, Operator.LT, Operator.LE]))
     threshold = float(draw(st.integers(0, 4)))

@@ -47,13 +47,19 @@ from tests.property.test_engine_late import late_worlds, reconciled
 def bucket_rules(draw: st.DrawFn) -> Rule:
     """A rule that judges short windows when they close, of which most are quiet."""
     aggregate = draw(
-        st.sampled_from(["avg", "avg", "p50", "min", "max", "first", "last", "count", "sum"])
+        st.sampled_from(
+            [
+                *("avg", "avg", "p50", "min", "max", "first", "last", "count", "sum"),
+                *("stddev", "stddev", "delta"),
+            ]
+        )
     )
-    is_rising = aggregate in ("count", "sum") or draw(st.booleans())
+    is_rising = aggregate in ("count", "sum", "stddev", "delta") or draw(st.booleans())
     comparison = draw(
         st.sampled_from([Operator.GT, Operator.GE] if is_rising else [Operator.LT, Operator.LE])
     )
     threshold = float(draw(st.integers(2, 6) if is_rising else st.integers(-2, 1)))
+    threshold *= {"sum": 4, "stddev": 0.25}.get(aggregate, 1)
     bucket_us = draw(st.integers(2, 12))
     return make_rule(
         type=RuleType.BUCKETED_WINDOW,
@@ -61,10 +67,8 @@ def bucket_rules(draw: st.DrawFn) -> Rule:
         group_by=draw(st.sampled_from([(), ("host",)])),
         aggregate=aggregate,
         operator=comparison,
-        threshold=threshold * 4 if aggregate == "sum" else threshold,
-        resolve_threshold=draw(resolve_thresholds(comparison, threshold))
-        if aggregate != "sum"
-        else None,
+        threshold=threshold,
+        resolve_threshold=draw(resolve_thresholds(comparison, threshold)),
         window_us=bucket_us * draw(st.integers(1, 4)),
         bucket_us=bucket_us,
         min_samples=draw(st.integers(1, 3)),

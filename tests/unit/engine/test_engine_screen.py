@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from fractions import Fraction
+
 import msgpack
 import pytest
 
 from alertd.engine.condition import Condition
+from alertd.engine.exact import GREATEST
 from alertd.engine.resting import RestingGroup
 from alertd.engine.screen import Screen
-from alertd.model import OnNoData, Operator, Rule
+from alertd.engine.sleeping import SleepingGroup
+from alertd.model import OnNoData, Operator, Rule, RuleType
 from tests.unit.engine.engine_driver import Driver, count_rule, make_rule, us
 
 
@@ -14,6 +18,12 @@ def group_of(driver: Driver) -> RestingGroup:
     group = driver.engine._router.group("r", ())
     assert isinstance(group, RestingGroup)
     return group
+
+
+def sleeps(driver: Driver) -> bool:
+    group = driver.engine._router.group("r", ())
+    assert isinstance(group, SleepingGroup)
+    return group._asleep
 
 
 def screen_of(rule: Rule) -> Screen:
@@ -89,8 +99,10 @@ def test_what_a_rate_would_need_beyond_all_floats_is_never_loud() -> None:
         {"aggregate": "sum", "threshold": -0.5},
         {"aggregate": "sum", "operator": Operator.LE, "threshold": 0.0},
         {"aggregate": "rate", "operator": Operator.EQ},
-        {"aggregate": "stddev"},
-        {"aggregate": "delta"},
+        {"aggregate": "stddev", "threshold": 0.0},
+        {"aggregate": "stddev", "operator": Operator.LT},
+        {"aggregate": "delta", "threshold": -0.5},
+        {"aggregate": "delta", "operator": Operator.EQ},
         {"operator": Operator.EQ},
         {"operator": Operator.NE},
         {"on_no_data": OnNoData.ALERT},
@@ -99,6 +111,48 @@ def test_what_a_rate_would_need_beyond_all_floats_is_never_loud() -> None:
 )
 def test_what_a_quiet_window_says_nothing_about_is_not_screened(options: dict[str, object]) -> None:
     assert not screen_of(make_rule(**options)).applies
+
+
+@pytest.mark.parametrize("aggregate", ["stddev", "delta"])
+@pytest.mark.parametrize("operator", [Operator.GT, Operator.GE])
+@pytest.mark.parametrize("threshold", [5e-324, 0.1, 3.0, 1e308])
+@pytest.mark.parametrize("value", [0.0, 0.05, -0.1, 7.0, 1e15 + 0.125, -1e300, GREATEST, -GREATEST])
+def test_what_is_quiet_beside_a_value_is_no_breach_with_it(
+    aggregate: str, operator: Operator, threshold: float, value: float
+) -> None:
+    screen = screen_of(make_rule(aggregate=aggregate, operator=operator, threshold=threshold))
+    assert screen.applies == (threshold > 5e-324 or operator is Operator.GT)
+    if not screen.applies:
+        return
+    quiet = screen.quiet_beside([value])
+    assert quiet is not None
+    low, high = quiet
+    assert low <= value <= high
+    apart = Fraction(high) - Fraction(low)
+    if abs(value) < 1e9 and 0.1 <= threshold < 1e9:
+        assert min(value - low, high - value) >= 0.2 * (high - low), "room on either side"
+    most = apart / 2 if aggregate == "stddev" else apart
+    assert most <= threshold if operator is Operator.GT else most < threshold
+
+
+def test_a_delta_may_fall_as_far_as_its_limit_says() -> None:
+    screen = screen_of(make_rule(aggregate="delta", operator=Operator.LT, threshold=-3.0))
+    quiet = screen.quiet_beside([1.0, 2.0])
+    assert quiet is not None
+    assert quiet[1] - quiet[0] == 3.0
+    assert screen.quiet_beside([0.0, 3.5]) is None
+
+
+@pytest.mark.parametrize("kind", [RuleType.MOVING_WINDOW, RuleType.BUCKETED_WINDOW])
+def test_a_deviation_sleeps_while_its_values_are_near_to_one_another(kind: RuleType) -> None:
+    driver = Driver(make_rule(type=kind, aggregate="stddev", threshold=2.0, window=10, bucket=10))
+    for time in range(101):
+        driver.send(time, 100.0 + time % 3)
+    assert sleeps(driver)
+    driver.send(101, 120.0)
+    assert not sleeps(driver)
+    driver.send(125, 100.0)
+    assert len(driver.edges) == 1
 
 
 def test_a_rule_that_one_event_breaks_never_sleeps_through_it() -> None:

@@ -13,7 +13,7 @@ from alertd.engine.journal import GROUPS_BETWEEN_PAUSES, QUIET_BETWEEN_PAUSES
 from alertd.engine.population import COLUMNS_FROM
 from alertd.engine.resting import RestingGroup
 from alertd.engine.routing import SERIES_BETWEEN_PAUSES
-from alertd.model import EventBatch, Rule, Series, Transition, TransitionKind
+from alertd.model import EventBatch, Operator, Rule, Series, Transition, TransitionKind
 from tests.unit.engine.engine_driver import count_rule, make_rule, us
 
 GROUPS = 2_000
@@ -84,8 +84,8 @@ def test_making_the_groups_of_a_first_batch_pauses_and_a_quiet_batch_hardly_does
 
 
 def test_the_end_of_a_step_in_which_nothing_is_found_pauses_too() -> None:
-    """A deviation is not screened: each group judges, when all events of the instant are there."""
-    rule = make_rule(group_by=("host",), aggregate="stddev", threshold=5.0)
+    """An equality is not screened: each group judges, when all events of the instant are there."""
+    rule = make_rule(group_by=("host",), aggregate="stddev", operator=Operator.EQ, threshold=5.0)
     sliced, whole = storm(rule=rule)
     for engine in (sliced, whole):
         engine.step(batch(0.0))  # the groups are there
