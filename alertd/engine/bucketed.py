@@ -215,9 +215,9 @@ class BucketedGroup(SleepingGroup):
 
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
-        return (*super().dump(), self._horizon_us)
+        return (*super().dump(), self._horizon_us, self._due_us)
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
         super().load(state[:3])
-        (self._horizon_us,) = msgspec.convert(state[3:], tuple[int])
+        self._horizon_us, self._due_us = msgspec.convert(state[3:], tuple[int, int])

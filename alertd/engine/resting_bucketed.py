@@ -266,9 +266,9 @@ class RestingBucketedGroup(BucketedGroup):
 
     def dump(self) -> tuple[object, ...]:
         """Return the state as plain data for a snapshot."""
-        *common, _ = super().dump()
+        *common, _, due_us = super().dump()
         still = self._asleep, self._room, self._awake_until_us, self._dump_quiet()
-        return (*common, self._passed_us, still)
+        return (*common, self._passed_us, due_us, still)
 
     def load(self, state: tuple[object, ...]) -> None:
         """Take what ``dump`` returned. Raises ``ValueError`` for anything else."""
