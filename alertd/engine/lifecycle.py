@@ -359,6 +359,7 @@ class Lifecycle:
         incident = self.incident
         self.incident = self.peak = None
         self._machine.reset()
+        self._past = None  # it would lead to what ends here
         if incident is not None:
             self._end(incident, ended_us, reason, value)
 
@@ -375,10 +376,12 @@ class Lifecycle:
     def rejudge(self, at_us: int, level: Level, viewer: Viewer, former: Rule) -> None:
         """The rule was edited: by its new form the level at ``at_us`` is ``level``.
 
-        What that ends is told by its ``former`` one, under which it was on.
+        What that ends is told by its ``former`` one, under which it was on; late events find the
+        group where this leaves it.
         """
         if self.incident is not None and level in _ENDINGS and level != self.level:
             edited, self._rule = self._rule, former
+            self._machine.level = level
             self.resolve(at_us, EndReason.RULE_CHANGED, viewer.sight(at_us).value)
             self._rule = edited
         if level != self.level:

@@ -119,9 +119,11 @@ def edited_retellings(draw: st.DrawFn, world: World, like: st.SearchStrategy[Rul
     return [*inputs[:cut], change, *inputs[cut:]]
 
 
-def check_snapshot(world: World, data: st.DataObject) -> None:
-    """A snapshot after any prefix changes nothing."""
-    inputs = data.draw(retellings(world))
+def check_snapshot(
+    world: World, data: st.DataObject, inputs: Sequence[Input] | None = None
+) -> None:
+    """A snapshot after any prefix of ``inputs``, or of any retelling, changes nothing."""
+    inputs = data.draw(retellings(world)) if inputs is None else inputs
     cut = data.draw(st.integers(0, len(inputs)))
     whole, untouched = (new_engine(world.rule, world.active_us) for _ in range(2))
     plain = tell(untouched, inputs)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from alertd.engine.dump import DumpEnded
 from alertd.engine.inputs import RulesChanged
+from tests.property.engine_laws import check_snapshot, edited_retellings
 from tests.property.engine_worlds import World, new_engine, one_by_one, rules, sleepy_rules, tell
 from tests.property.test_engine_late import late_worlds
 
@@ -41,3 +42,10 @@ def test_a_change_of_rules_ends_a_dump(world: World) -> None:
     with pytest.raises(DumpEnded):
         list(items)
     assert list(engine.dump())
+
+
+@given(late_worlds(st.one_of(rules(), sleepy_rules())), st.data())
+def test_a_snapshot_before_or_behind_an_edit_changes_nothing(
+    world: World, data: st.DataObject
+) -> None:
+    check_snapshot(world, data, data.draw(edited_retellings(world, rules())))

@@ -222,3 +222,20 @@ def test_the_new_threshold_counts_for_late_data_too_from_the_edit_on() -> None:
     stricter.send(22, at=61)
     stricter.tick(200)
     assert stricter.told == []
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_what_an_edit_has_ended_is_over_for_late_events_and_behind_a_restart_too(
+    is_restarted: bool,
+) -> None:
+    usual = {"lateness": 10, "window": 100, "keep": 20}
+    driver = Driver(make_rule(**usual))
+    driver.send(10, 1.0)
+    driver.send(30, 1.0)
+    driver.change(make_rule(version=2, threshold=5.0, **usual), at=30)
+    if is_restarted:
+        driver.restart()
+    driver.send(40, 1.0)
+    driver.send(35, 9.0, at=40)
+    driver.tick(200)
+    assert driver.edges == [(10, 10, 30, CHANGED), (35, 35, 40, EndReason.RECOVERED)]

@@ -168,12 +168,13 @@ def test_a_sleeper_holds_twice_what_may_be_judged_and_no_more() -> None:
 
 
 def test_who_is_awake_falls_asleep_at_the_same_event_after_a_restart() -> None:
-    drivers = [Driver(average(window=2, bucket=2, lateness=12)) for _ in range(2)]
+    rule = average(aggregate="sum", threshold=8.0, window=2, bucket=2, lateness=12)
+    drivers = [Driver(rule) for _ in range(2)]
     for driver in drivers:
-        driver.send(-15, 1.0, at=0, host="h0")
-        driver.send(11, 1.0, at=12, host="h0")
+        driver.send(-15, 2.0, at=0, host="h0")  # loud, and no breach
+        driver.send(11, 0.0, at=12, host="h0")
     drivers[1].restart()
     for driver in drivers:
-        driver.send(12, 1.0, host="h0")
+        driver.send(12, 0.0, host="h0")
     plain, restarted = (group(driver)._asleep for driver in drivers)
     assert restarted == plain
