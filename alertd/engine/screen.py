@@ -94,7 +94,7 @@ class Screen:
             self.applies = True
             exclusive = rule.operator is Operator.GE
             limit = math.ceil(rule.threshold) - 1 if exclusive else math.floor(rule.threshold)
-            self.max_quiet = min(limit, _ROOM)
+            self.max_quiet = max(-1, min(limit, _ROOM))  # beyond, no window is any the quieter
             if rule.aggregate == "count":
                 self.enough = max(self.max_quiet + 1, condition.min_samples)
         elif rule.aggregate in _ADDING and rule.operator in _LOUD:

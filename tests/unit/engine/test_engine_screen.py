@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from array import array
 from fractions import Fraction
 
 import msgpack
 import pytest
 
 from alertd.engine.condition import Condition
+from alertd.engine.engine import Engine
 from alertd.engine.exact import GREATEST
+from alertd.engine.inputs import RulesChanged
 from alertd.engine.resting import RestingGroup
 from alertd.engine.screen import Screen
 from alertd.engine.sleeping import SleepingGroup
-from alertd.model import OnNoData, Operator, Rule, RuleType
+from alertd.model import EventBatch, OnNoData, Operator, Rule, RuleType, Series
 from tests.unit.engine.engine_driver import Driver, count_rule, make_rule, us
 
 
@@ -57,6 +60,7 @@ def test_a_value_is_loud_when_it_alone_could_be_a_breach(
         (Operator.GE, 3.0, 2),
         (Operator.GE, 3.5, 3),
         (Operator.GE, 1.0, 0),
+        (Operator.GT, 1e308, 1 << 60),
     ],
 )
 def test_a_count_is_quiet_up_to_the_last_number_that_is_no_breach(
@@ -153,6 +157,20 @@ def test_a_deviation_sleeps_while_its_values_are_near_to_one_another(kind: RuleT
     assert not sleeps(driver)
     driver.send(125, 100.0)
     assert len(driver.edges) == 1
+
+
+@pytest.mark.parametrize("threshold", [-1.0, -1e308])
+def test_a_count_that_any_event_puts_in_breach_is_never_quiet_and_fits_into_a_column(
+    threshold: float,
+) -> None:
+    rule = count_rule(threshold=threshold, min_samples=1)
+    assert screen_of(rule).max_quiet == -1
+    engine = Engine([Series(0, "m", ())].__getitem__, columns_from=1)
+    engine.step(RulesChanged(at_us=us(0), put=(rule,)))
+    for time in range(3):
+        times_us, values = array("q", [us(time)] * 9), array("d", [1.0] * 9)
+        engine.step(EventBatch(us(time), array("I", [0] * 9), times_us, values))
+    assert len(engine.open_incidents()) == 1
 
 
 def test_a_rule_that_one_event_breaks_never_sleeps_through_it() -> None:
