@@ -62,8 +62,8 @@ _LOUD: dict[Operator, Callable[[float, float], bool]] = {
 class Screen:
     """What is known about quiet windows of a rule."""
 
-    __slots__ = ("_apart", "_range_at", "applies", "enough", "holding_values", "holds", "is_loud",
-                 "max_quiet", "quiet_values")  # fmt: skip
+    __slots__ = ("_apart", "applies", "enough", "holding_values", "holds", "is_loud", "max_quiet",
+                 "quiet_values")  # fmt: skip
 
     def __init__(self, rule: Rule, condition: Condition) -> None:
         self.applies = False
@@ -74,7 +74,6 @@ class Screen:
         """The least and the greatest value that is not loud, whatever others there are."""
         self._apart = Fraction(0)
         """How far apart quiet values may be, if it is that which matters."""
-        self._range_at = lru_cache(_MOST_PLACES)(self._new_range_at)
         self.max_quiet = _ROOM
         """The number of events up to which a window without a loud value is not in breach."""
         self.holds: Callable[[float], bool] = partial(operator.le, -math.inf)
@@ -143,21 +142,23 @@ class Screen:
             return self.quiet_values
         least, greatest = (min(values), max(values)) if values else (0.0, 0.0)
         midst = (Fraction(least) + Fraction(greatest)) / 2
-        low, high = quiet = self._range_at(midst * 2 // self._apart)
+        low, high = quiet = _range_at(midst * 2 // self._apart, self._apart)
         return quiet if low <= least and greatest <= high else None
 
-    def _new_range_at(self, place: int) -> Range:
-        """Return the ``place``-th of the ranges that overlap by halves, all as wide as may be.
 
-        It is for those whose midst lies in its own: they leave a quarter of it on either side.
-        """
-        least = (2 * place - 1) * self._apart / 4
-        greatest = least + self._apart
-        low, high = _within(least), _within(greatest)
-        return (
-            low if low >= least else math.nextafter(low, math.inf),
-            high if high <= greatest else math.nextafter(high, -math.inf),
-        )
+@lru_cache(_MOST_PLACES)
+def _range_at(place: int, apart: Fraction) -> Range:
+    """Return the ``place``-th of the ranges that overlap by halves, each ``apart`` wide at most.
+
+    It is for those whose midst lies in its own: they leave a quarter of it on either side.
+    """
+    least = (2 * place - 1) * apart / 4
+    greatest = least + apart
+    low, high = _within(least), _within(greatest)
+    return (
+        low if low >= least else math.nextafter(low, math.inf),
+        high if high <= greatest else math.nextafter(high, -math.inf),
+    )
 
 
 def _within(number: Fraction) -> float:

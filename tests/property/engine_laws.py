@@ -6,7 +6,7 @@ A law is checked inside of what has the groups behave in some way, such as ``res
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest.mock import patch
 
@@ -117,6 +117,20 @@ def edited_retellings(draw: st.DrawFn, world: World, like: st.SearchStrategy[Rul
         )
     )
     return [*inputs[:cut], change, *inputs[cut:]]
+
+
+def told_both_ways(
+    world: World,
+    inputs: Sequence[Input],
+    resting: AbstractContextManager[object],
+    watchful: AbstractContextManager[object],
+) -> tuple[list[Transition], list[Transition]]:
+    """Return what groups tell that rest, and what those do that judge everything."""
+    with resting:
+        rested = tell(new_engine(world.rule, world.active_us), inputs)
+    with watchful:
+        judged = tell(new_engine(world.rule, world.active_us), inputs)
+    return rested, judged
 
 
 def check_snapshot(

@@ -21,6 +21,7 @@ from tests.property.engine_laws import (
     edited_retellings,
     rest_soon,
     tell_and_wake,
+    told_both_ways,
     undated,
 )
 from tests.property.engine_worlds import (
@@ -105,10 +106,7 @@ def test_an_edit_finds_a_group_that_coasts_where_it_would_be_anyway(
     world: World, data: st.DataObject
 ) -> None:
     changed = data.draw(edited_retellings(world, hot_rules()))
-    with coasting_soon():
-        coasted = tell(new_engine(world.rule, world.active_us), changed)
-    with nobody_coasting():
-        plain = tell(new_engine(world.rule, world.active_us), changed)
+    coasted, plain = told_both_ways(world, changed, coasting_soon(), nobody_coasting())
     assert by_group(undated(coasted)) == by_group(undated(plain))
 
 

@@ -21,6 +21,7 @@ from tests.property.engine_laws import (
     edited_retellings,
     rest_soon,
     tell_and_wake,
+    told_both_ways,
     without_peaks,
 )
 from tests.property.engine_worlds import (
@@ -128,10 +129,7 @@ def test_an_edit_finds_a_group_that_cruises_where_it_would_be_anyway(
     world: World, data: st.DataObject
 ) -> None:
     changed = data.draw(edited_retellings(world, even_rules()))
-    with cruising_soon():
-        cruised = tell(new_engine(world.rule, world.active_us), changed)
-    with nobody_cruising():
-        plain = tell(new_engine(world.rule, world.active_us), changed)
+    cruised, plain = told_both_ways(world, changed, cruising_soon(), nobody_cruising())
     assert by_group(cruised) == by_group(plain)
 
 

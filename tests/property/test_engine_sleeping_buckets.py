@@ -23,6 +23,7 @@ from tests.property.engine_laws import (
     edited_retellings,
     now_of,
     tell_and_wake,
+    told_both_ways,
     undated,
 )
 from tests.property.engine_worlds import (
@@ -154,10 +155,7 @@ def test_an_edit_finds_a_group_that_sleeps_where_it_would_be_anyway(
     world: World, data: st.DataObject
 ) -> None:
     changed = data.draw(edited_retellings(world, bucket_rules()))
-    with looked_after_often():
-        slept = tell(new_engine(world.rule, world.active_us), changed)
-    with without_rest():
-        plain = tell(new_engine(world.rule, world.active_us), changed)
+    slept, plain = told_both_ways(world, changed, looked_after_often(), without_rest())
     assert by_group(slept) == by_group(plain)
 
 
